@@ -1,0 +1,8 @@
+/** Room `kit` (level 0): what every other room may use. No I/O but clock and randomness. */
+export * from './clock.ts';
+export * from './errors.ts';
+export * from './ids.ts';
+export * from './random.ts';
+export * from './semaphore.ts';
+export * from './sizes.ts';
+export * from './system-clock.ts';

@@ -1,0 +1,41 @@
+import { SgwError } from './errors.ts';
+
+export const KIB = 1024;
+export const MIB = 1024 * KIB;
+export const GIB = 1024 * MIB;
+export const TIB = 1024 * GIB;
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1, b: 1,
+  k: KIB, kib: KIB, m: MIB, mib: MIB, g: GIB, gib: GIB, t: TIB, tib: TIB, p: 1024 * TIB, pib: 1024 * TIB,
+  kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12, pb: 1e15,
+};
+
+/**
+ * Reads a size: a number and a unit. `10GiB`, `10G` and `10g` are 10 x 2^30; `10GB` is 10 x 10^9; no unit is bytes.
+ * @throws invalid `bad-size` naming `what` and the text.
+ */
+export function parseSize(text: string, what = 'size'): number {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
+  const unit = match === null ? undefined : UNITS[(match[2] ?? '').toLowerCase()];
+  const bytes = match === null || unit === undefined ? Number.NaN : Math.round(Number(match[1]) * unit);
+  if (!Number.isSafeInteger(bytes)) {
+    throw new SgwError('invalid', 'bad-size', `${what} "${text}" is not a size`, {
+      hint: 'Give a number and a unit, such as 10GiB (2^30) or 10GB (10^9).',
+      details: { value: text },
+    });
+  }
+  return bytes;
+}
+
+const STEPS: readonly (readonly [number, string])[] = [[1024 * TIB, 'PiB'], [TIB, 'TiB'], [GIB, 'GiB'], [MIB, 'MiB'], [KIB, 'KiB']];
+
+/** A size for people, in binary units with at most one decimal: `4 GiB`, `1.5 MiB`, `17 B`. */
+export function formatSize(bytes: number): string {
+  for (const [step, name] of STEPS) {
+    if (bytes < step) continue;
+    const value = bytes / step;
+    return `${Number.isInteger(value) || value >= 100 ? String(Math.round(value)) : value.toFixed(1)} ${name}`;
+  }
+  return `${String(bytes)} B`;
+}

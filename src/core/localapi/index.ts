@@ -1,0 +1,3 @@
+/** Room `localapi` (level 1): the gateway's local API as a contract. */
+export * from './operations.ts';
+export type * from './schemas.ts';

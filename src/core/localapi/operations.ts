@@ -1,0 +1,95 @@
+/**
+ * The operations of the gateway's local API: name, input, result. One handler each in room `control`;
+ * the `client` room calls them in process or, when a daemon holds the home, over its socket.
+ */
+import type * as Doc from './schemas.ts';
+
+/** What a long operation tells while it works. Byte counts only grow, but `totalBytes` may be corrected. */
+export interface Progress {
+  /** What is being done, a short phrase: `importing golden`. */
+  readonly label: string;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+/** What accompanies every call. */
+export interface CallContext {
+  readonly signal: AbortSignal;
+  /** Called often; must be cheap. */
+  readonly onProgress: (progress: Progress) => void;
+  /** How long to wait for locks, milliseconds. */
+  readonly lockTimeoutMs: number;
+}
+
+/** A volume or snapshot as the user names it: id, unique id prefix, or name. */
+export type Ref = string;
+export type ImageFormat = 'raw' | 'qcow2' | 'vmdk' | 'vhdx' | 'vdi';
+export type Tags = Readonly<Record<string, string>>;
+
+/** Idempotency of the verbs that create. `ifNotExists`: an existing one with the same parameters is the result. */
+interface CreateOptions {
+  readonly ifNotExists?: boolean;
+  readonly clientToken?: string;
+}
+
+export interface Operations {
+  activate: {
+    input: { name: string; mode: Doc.GatewayMode; store?: string; region?: string; ifNotExists?: boolean };
+    result: Doc.ActivationDocument;
+  };
+  status: { input: Record<string, never>; result: Doc.StatusDocument };
+  /** With no setting given, reads the configuration. */
+  configure: { input: { name?: string; mode?: Doc.GatewayMode }; result: Doc.ConfigureDocument };
+
+  'volume.create': {
+    input: CreateOptions & { name: string; sizeBytes?: number; fromSnapshot?: Ref; tags?: Tags };
+    result: Doc.VolumeCreated;
+  };
+  /** Exactly one of `name` (a new volume) and `into` (commit what changed). */
+  'volume.import': {
+    input: CreateOptions & { file: string; name?: string; into?: Ref; format?: ImageFormat; takeOver?: boolean; tags?: Tags };
+    result: Doc.ImportDocument;
+  };
+  'volume.list': { input: { deleted?: boolean }; result: Doc.VolumeList };
+  'volume.show': { input: { volume: Ref }; result: Doc.VolumeDocument };
+  /** Shrinking needs `shrink`: the tail is lost. */
+  'volume.resize': { input: { volume: Ref; sizeBytes: number; shrink?: boolean }; result: Doc.VolumeSummary };
+  'volume.rename': { input: { volume: Ref; name: string }; result: Doc.VolumeSummary };
+  'volume.delete': { input: { volume: Ref; ifExists?: boolean }; result: Doc.DeletedDocument };
+  'volume.map': { input: { volume: Ref }; result: Doc.MapDocument };
+  'volume.verify': { input: { volume: Ref }; result: Doc.VerifyDocument };
+
+  'snapshot.create': {
+    input: CreateOptions & { volume: Ref; name?: string; description?: string; tags?: Tags };
+    result: Doc.SnapshotCreated;
+  };
+  'snapshot.list': { input: { volume?: Ref }; result: Doc.SnapshotList };
+  'snapshot.show': { input: { snapshot: Ref }; result: Doc.SnapshotDocument };
+  'snapshot.rename': { input: { snapshot: Ref; name: string }; result: Doc.SnapshotSummary };
+  'snapshot.diff': { input: { from: Ref; to: Ref }; result: Doc.DiffDocument };
+  'snapshot.export': {
+    input: { snapshot: Ref; path: string; format?: ImageFormat; force?: boolean };
+    result: Doc.ExportDocument;
+  };
+  /** A new volume and a completed snapshot of it. The volume is named like the snapshot unless `volumeName` is given. */
+  'snapshot.import': {
+    input: CreateOptions & { file: string; name: string; volumeName?: string; format?: ImageFormat; description?: string; tags?: Tags };
+    result: Doc.SnapshotCreated;
+  };
+  'snapshot.delete': { input: { snapshot: Ref; ifExists?: boolean }; result: Doc.DeletedDocument };
+  'snapshot.verify': { input: { snapshot: Ref }; result: Doc.VerifyDocument };
+
+  'store.check': { input: { store?: string }; result: Doc.StoreCheckDocument };
+  'store.stats': { input: Record<string, never>; result: Doc.StoreStatsDocument };
+}
+
+export type OperationName = keyof Operations;
+export type Input<N extends OperationName> = Operations[N]['input'];
+export type Result<N extends OperationName> = Operations[N]['result'];
+export type Handler<N extends OperationName> = (input: Input<N>, context: CallContext) => Promise<Result<N>>;
+export type Handlers = { readonly [N in OperationName]: Handler<N> };
+
+/** A gateway as its callers see it, in this process or in a daemon. */
+export interface LocalApi extends AsyncDisposable {
+  call<N extends OperationName>(name: N, input: Input<N>, context: CallContext): Promise<Result<N>>;
+}

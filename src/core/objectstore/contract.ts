@@ -1,0 +1,76 @@
+/**
+ * The contract of an object store: whole immutable values under flat keys, with conditional writes.
+ * Every implementation and every decorator passes `test/contract/objectstore.ts`.
+ *
+ * Keys are `/`-separated, of `[A-Za-z0-9._-]` components, at most 512 bytes, no component `.` or `..`.
+ * All calls are linearizable per key: a read that starts after a write returned sees that write or a newer one.
+ */
+
+/** An opaque version of an object. Two equal etags of one key name the same bytes. */
+export type Etag = string & { readonly __brand?: 'Etag' };
+
+export interface ObjectInfo {
+  readonly key: string;
+  readonly sizeBytes: number;
+  readonly etag: Etag;
+}
+
+export interface ObjectBody extends ObjectInfo {
+  /** The bytes asked for; the whole object unless a range was given. The caller owns the buffer. */
+  readonly bytes: Buffer;
+}
+
+/** A part of an object: from `offset`, or the last `suffix` bytes. Both are cut at the object's ends; a start at or past the end is `invalid`. */
+export type ByteSpan =
+  | { readonly offset: number; readonly length: number }
+  | { readonly suffix: number };
+
+/** When a put may take place: always (default), only if the key is absent, or only if the current version is `ifMatch`. */
+export type PutCondition = { readonly ifAbsent: true } | { readonly ifMatch: Etag };
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+}
+
+export interface PutOptions extends CallOptions {
+  readonly condition?: PutCondition;
+}
+
+export interface GetOptions extends CallOptions {
+  readonly span?: ByteSpan;
+}
+
+/** `stored`, or `preconditionFailed` when the condition did not hold and nothing was changed. */
+export type PutResult =
+  | { readonly outcome: 'stored'; readonly etag: Etag }
+  | { readonly outcome: 'preconditionFailed' };
+
+export interface ListOptions extends CallOptions {
+  /** Only keys above this one, in byte order. */
+  readonly startAfter?: string;
+  /** At most this many; no limit when absent. */
+  readonly limit?: number;
+}
+
+/**
+ * @throws SgwError
+ * - `unavailable` / `timeout`: the outcome is unknown; a write may have been applied. The caller may send the same bytes again.
+ * - `invalid`: key, range or condition is malformed. - `denied`, `exhausted`: as they say, nothing was changed.
+ * - `aborted`: the signal fired; the outcome of a write is unknown.
+ */
+export interface ObjectStore {
+  /** A name for people: a directory, or a URL without secrets. */
+  readonly description: string;
+  /** Stores the whole object. Durable when it resolves with `stored`: it survives loss of power of the store's machine. */
+  put(key: string, body: Uint8Array, options?: PutOptions): Promise<PutResult>;
+  /** Reads an object or a part of it; undefined when there is none. */
+  get(key: string, options?: GetOptions): Promise<ObjectBody | undefined>;
+  /** Size and version; undefined when there is none. */
+  head(key: string, options?: CallOptions): Promise<ObjectInfo | undefined>;
+  /** Yields the objects whose keys start with `prefix`, in byte order of their keys. Objects created meanwhile may be missing. */
+  list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
+  /** Removes an object; true if there was one. With `ifMatch`, only that version (else `conflict`). Durable when it resolves. */
+  delete(key: string, options?: CallOptions & { readonly ifMatch?: Etag }): Promise<boolean>;
+  /** Releases handles. Idempotent. No call may be under way or follow. */
+  close(): Promise<void>;
+}
