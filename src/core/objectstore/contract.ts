@@ -2,7 +2,7 @@
  * The contract of an object store: whole immutable values under flat keys, with conditional writes.
  * Every implementation and every decorator passes `test/contract/objectstore.ts`.
  *
- * Keys are `/`-separated, of `[A-Za-z0-9._-]` components, at most 512 bytes, no component `.` or `..`.
+ * Keys are `/`-separated, of `[A-Za-z0-9._-]` components, at most 512 bytes, no component `.` or `..`, none above 200 bytes.
  * All calls are linearizable per key: a read that starts after a write returned sees that write or a newer one.
  */
 
@@ -20,10 +20,11 @@ export interface ObjectBody extends ObjectInfo {
   readonly bytes: Buffer;
 }
 
-/** A part of an object: from `offset`, or the last `suffix` bytes. Both are cut at the object's ends; a start at or past the end is `invalid`. */
-export type ByteSpan =
-  | { readonly offset: number; readonly length: number }
-  | { readonly suffix: number };
+/**
+ * A part of an object: `length` bytes from `offset`, or the last `suffix` bytes; both at least one byte. Both are cut at
+ * the object's ends; a start at or past the end is `invalid` (`span-past-end`), so no part of an empty object can be asked for.
+ */
+export type ByteSpan = { readonly offset: number; readonly length: number } | { readonly suffix: number };
 
 /** When a put may take place: always (default), only if the key is absent, or only if the current version is `ifMatch`. */
 export type PutCondition = { readonly ifAbsent: true } | { readonly ifMatch: Etag };
@@ -40,10 +41,15 @@ export interface GetOptions extends CallOptions {
   readonly span?: ByteSpan;
 }
 
-/** `stored`, or `preconditionFailed` when the condition did not hold and nothing was changed. */
+/**
+ * `stored`, or `preconditionFailed` when the condition did not hold and nothing was changed.
+ *
+ * `ambiguous`: an earlier try of this same call ended with an unknown outcome, so the version that is in the way may be
+ * what this call wrote. The caller settles it by comparing what is there with what it sent (PROTOCOL C3).
+ */
 export type PutResult =
   | { readonly outcome: 'stored'; readonly etag: Etag }
-  | { readonly outcome: 'preconditionFailed' };
+  | { readonly outcome: 'preconditionFailed'; readonly ambiguous?: true };
 
 export interface ListOptions extends CallOptions {
   /** Only keys above this one, in byte order. */
@@ -69,7 +75,10 @@ export interface ObjectStore {
   head(key: string, options?: CallOptions): Promise<ObjectInfo | undefined>;
   /** Yields the objects whose keys start with `prefix`, in byte order of their keys. Objects created meanwhile may be missing. */
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
-  /** Removes an object; true if there was one. With `ifMatch`, only that version (else `conflict`). Durable when it resolves. */
+  /**
+   * Removes an object; true if there was one. With `ifMatch`, only that version: another one is `conflict`
+   * (`etag-mismatch`), none is false. Durable when it resolves.
+   */
   delete(key: string, options?: CallOptions & { readonly ifMatch?: Etag }): Promise<boolean>;
   /** Releases handles. Idempotent. No call may be under way or follow. */
   close(): Promise<void>;

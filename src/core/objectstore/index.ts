@@ -1,0 +1,3 @@
+/** Room `objectstore` (level 1): the contract, the stores, and the layers that wrap any store. */
+export * from './contract.ts';
+export { memoryStore } from './memory.ts';
