@@ -1,0 +1,127 @@
+/**
+ * Writes a view into a sparse raw output, and checks a view without writing it.
+ */
+import { stat } from 'node:fs/promises';
+import { PAGE_BYTES, type FramePool, type VolumeView } from '../blockstore/index.ts';
+import type { SparseOutput } from '../image/index.ts';
+import { assert, MIB, SgwError } from '../kit/index.ts';
+import { readView } from './read-view.ts';
+
+/** Bytes of the image between two durable watermarks: what a killed export does again at most. */
+const CHECKPOINT_BYTES = 256 * MIB;
+
+interface TransferOptions {
+  readonly pool: FramePool;
+  readonly view: VolumeView;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ExportOptions extends TransferOptions {
+  /** Made with the view's size. Goes on from where it was resumed. Not finished here. */
+  readonly output: SparseOutput;
+}
+
+export interface ExportReport {
+  /** Bytes of data in the image; the rest are holes. */
+  readonly dataBytes: number;
+  /** Bytes written by this run. */
+  readonly writtenBytes: number;
+}
+
+export interface VerifyReport {
+  /** Bytes of pages that were read, decoded and matched their hashes. */
+  readonly checkedBytes: number;
+  /** Segments that hold them. */
+  readonly checkedObjects: number;
+}
+
+/**
+ * Writes all mapped pages of the view from the output's watermark on, each checked against its stored hash after
+ * decompression, and vouches for the whole in a last checkpoint. Durable when it resolves; the caller finishes the output.
+ * @throws corrupt naming object and extent; conflict `output-changed` when the file has another size at the end; aborted
+ */
+export async function exportView(options: ExportOptions): Promise<ExportReport> {
+  const { pool, view, output, signal } = options;
+  assert(output.sizeBytes === view.sizeBytes, 'the output has the size of the view');
+  const fromPage = Math.ceil(output.resumedFrom / PAGE_BYTES);
+  const totalPages = view.map.mappedPages;
+  let donePages = await pagesBelow(view, fromPage, signal);
+  let watermark = output.resumedFrom;
+  const { writtenBytes } = await readView({
+    pool,
+    view,
+    target: { path: output.partialPath, sizeBytes: view.sizeBytes },
+    fromPage,
+    signal,
+    onDone: async (pages, donePage) => {
+      donePages += pages;
+      options.onProgress?.(donePages * PAGE_BYTES, totalPages * PAGE_BYTES);
+      if (donePage === undefined || donePage * PAGE_BYTES - watermark < CHECKPOINT_BYTES) return;
+      watermark = Math.min(donePage * PAGE_BYTES, view.sizeBytes);
+      await output.checkpoint(watermark);
+    },
+  });
+  assert(donePages === totalPages, `all ${String(totalPages)} mapped pages were exported, not ${String(donePages)}`);
+  await output.checkpoint(view.sizeBytes);
+  const { size } = await stat(output.partialPath);
+  if (size !== view.sizeBytes) throw outputChanged(output.partialPath, size, view.sizeBytes);
+  return { dataBytes: Math.min(totalPages * PAGE_BYTES, view.sizeBytes), writtenBytes };
+}
+
+/**
+ * Reads and decodes every mapped page of the view and checks it against its stored hash.
+ * @throws corrupt naming object and extent
+ */
+export async function verifyView(options: TransferOptions): Promise<VerifyReport> {
+  const { pool, view, signal } = options;
+  const totalBytes = view.map.mappedPages * PAGE_BYTES;
+  let donePages = 0;
+  const totals = await readView({
+    pool,
+    view,
+    target: undefined,
+    fromPage: 0,
+    signal,
+    onDone: (pages) => {
+      donePages += pages;
+      options.onProgress?.(donePages * PAGE_BYTES, totalBytes);
+      return Promise.resolve();
+    },
+  });
+  if (totals.pages !== view.map.mappedPages) throw countMismatch(totals.pages, view.map.mappedPages);
+  return { checkedBytes: totals.pages * PAGE_BYTES, checkedObjects: totals.objects };
+}
+
+async function pagesBelow(view: VolumeView, toPage: number, signal: AbortSignal | undefined): Promise<number> {
+  let pages = 0;
+  if (toPage === 0) return pages;
+  for await (const leaf of view.map.leaves({ toPage, ...(signal === undefined ? {} : { signal }) })) {
+    for (const run of leaf.runs) if (run.page + run.count <= toPage) pages += run.count;
+  }
+  return pages;
+}
+
+function outputChanged(path: string, sizeBytes: number, expectedBytes: number): SgwError {
+  return new SgwError(
+    'conflict',
+    'output-changed',
+    `${path} has ${String(sizeBytes)} bytes instead of ${String(expectedBytes)}: something else wrote it`,
+    {
+      hint: 'Run the same command again.',
+      details: { path, sizeBytes, expectedBytes },
+    },
+  );
+}
+
+function countMismatch(found: number, expected: number): SgwError {
+  return new SgwError(
+    'corrupt',
+    'map-count',
+    `the map counts ${String(expected)} pages, but ${String(found)} were found`,
+    {
+      hint: 'Run the command again; if it stays so, the map is damaged: use another snapshot.',
+      details: { found, expected },
+    },
+  );
+}

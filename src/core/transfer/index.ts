@@ -1,0 +1,8 @@
+/**
+ * Room `transfer` (level 3): moves whole volumes between image files and the block store, in bulk, through the
+ * worker threads: import, export, verification.
+ */
+export { exportView, verifyView } from './export-view.ts';
+export type { ExportOptions, ExportReport, VerifyReport } from './export-view.ts';
+export { importImage } from './import-image.ts';
+export type { ImportOptions, ImportReport } from './import-image.ts';

@@ -1,0 +1,187 @@
+/**
+ * Plans the reading of a whole view: which spans of which segments to get, and which frames to decode from them.
+ *
+ * Leaves are gathered into windows of about 8 MiB of mapped pages. Inside a window, frames of one segment that lie
+ * next to each other become one span of up to 4 MiB, and small spans of a window share one unit of work.
+ * Invariants: units come window by window, ascending; every mapped page from `fromPage` on is in exactly one unit.
+ */
+import {
+  BLOCK_PAGES,
+  PAGE_BYTES,
+  PAGE_HASH_BYTES,
+  forEachPage,
+  type FrameEntry,
+  type PageRun,
+  type SegmentIndex,
+  type SegmentRef,
+  type VolumeView,
+} from '../blockstore/index.ts';
+import { MIB, SgwError } from '../kit/index.ts';
+
+const WINDOW_PAGES = (8 * MIB) / PAGE_BYTES;
+const SPAN_BYTES_MAX = 4 * MIB;
+/** Bytes between two wanted frames that are read along rather than asked for separately. */
+const SPAN_GAP_BYTES_MAX = 64 * 1024;
+const UNIT_SPANS_MAX = 16;
+
+/** One GET. */
+export interface PlannedSpan {
+  readonly ref: SegmentRef;
+  readonly offset: number;
+  readonly length: number;
+  readonly frames: readonly PlannedFrame[];
+}
+
+export interface PlannedFrame {
+  readonly entry: FrameEntry;
+  /** Hashes of all pages of the frame, in slot order. */
+  readonly pageHashes: Uint8Array;
+  readonly slots: readonly { readonly slot: number; readonly page: number; readonly count: number }[];
+}
+
+/** Spans that are decoded together. */
+export interface ReadUnit {
+  readonly spans: readonly PlannedSpan[];
+  readonly storedBytes: number;
+  readonly pages: number;
+  /** Set on the last unit of a window: every page below this one is done with it and the units before. */
+  readonly donePage: number | undefined;
+}
+
+/** The units that read every mapped page from `fromPage` on. @throws corrupt when segments or frames are missing or damaged */
+export async function* planRead(
+  view: VolumeView,
+  options: { readonly fromPage: number; readonly signal: AbortSignal },
+): AsyncGenerator<ReadUnit> {
+  const { fromPage, signal } = options;
+  let runs: PageRun[] = [];
+  let pages = 0;
+  let endPage = fromPage;
+  for await (const leaf of view.map.leaves({ fromPage, signal })) {
+    for (const run of leaf.runs) {
+      if (run.page + run.count <= fromPage) continue;
+      runs.push(run);
+      pages += run.count;
+      endPage = run.page + run.count;
+    }
+    if (pages < WINDOW_PAGES) continue;
+    yield* planWindow(view, runs, endPage, signal);
+    runs = [];
+    pages = 0;
+  }
+  yield* planWindow(view, runs, endPage, signal);
+}
+
+async function* planWindow(
+  view: VolumeView,
+  runs: readonly PageRun[],
+  endPage: number,
+  signal: AbortSignal,
+): AsyncGenerator<ReadUnit> {
+  const bySegment = new Map<string, PageRun[]>();
+  for (const run of runs) {
+    const known = bySegment.get(run.source.segmentId);
+    if (known === undefined) bySegment.set(run.source.segmentId, [run]);
+    else known.push(run);
+  }
+  const spans: PlannedSpan[] = [];
+  for (const ofSegment of bySegment.values()) spans.push(...(await planSegment(view, ofSegment, signal)));
+  yield* unitsOf(spans, endPage);
+}
+
+function* unitsOf(spans: readonly PlannedSpan[], endPage: number): Generator<ReadUnit> {
+  let unit: PlannedSpan[] = [];
+  let storedBytes = 0;
+  for (const span of spans) {
+    if (unit.length > 0 && (storedBytes + span.length > SPAN_BYTES_MAX || unit.length >= UNIT_SPANS_MAX)) {
+      yield { spans: unit, storedBytes, pages: pagesOfSpans(unit), donePage: undefined };
+      unit = [];
+      storedBytes = 0;
+    }
+    unit.push(span);
+    storedBytes += span.length;
+  }
+  if (unit.length > 0) yield { spans: unit, storedBytes, pages: pagesOfSpans(unit), donePage: endPage };
+}
+
+function pagesOfSpans(spans: readonly PlannedSpan[]): number {
+  let pages = 0;
+  for (const span of spans) for (const frame of span.frames) for (const slot of frame.slots) pages += slot.count;
+  return pages;
+}
+
+async function planSegment(view: VolumeView, runs: readonly PageRun[], signal: AbortSignal): Promise<PlannedSpan[]> {
+  const first = runs[0];
+  if (first === undefined) return [];
+  const ref = first.source;
+  const index = await view.segments.index(ref, signal);
+  const hashes = await view.segments.pageHashes(ref, signal);
+  const frames = new Map<number, PlannedFrame & { slots: { slot: number; page: number; count: number }[] }>();
+  for (const run of runs) {
+    let frame = frames.get(run.frame);
+    if (frame === undefined) {
+      const entry = frameOf(index, run);
+      const firstHash = entry.hashIndex * PAGE_HASH_BYTES;
+      // A copy of its own: a view would take the whole table along to the worker.
+      const pageHashes = new Uint8Array(hashes.subarray(firstHash, firstHash + pageCountOf(entry) * PAGE_HASH_BYTES));
+      frame = { entry, pageHashes, slots: [] };
+      frames.set(run.frame, frame);
+    }
+    checkRun(ref.key, frame.entry, run);
+    frame.slots.push({ slot: run.slot, page: run.page, count: run.count });
+  }
+  return spansOf(
+    ref,
+    [...frames.values()].sort((a, b) => a.entry.offset - b.entry.offset),
+  );
+}
+
+function spansOf(ref: SegmentRef, frames: readonly PlannedFrame[]): PlannedSpan[] {
+  const spans: { ref: SegmentRef; offset: number; length: number; frames: PlannedFrame[] }[] = [];
+  for (const frame of frames) {
+    const { offset, storedLength } = frame.entry;
+    const last = spans.at(-1);
+    const fits =
+      last !== undefined &&
+      offset - (last.offset + last.length) <= SPAN_GAP_BYTES_MAX &&
+      offset + storedLength - last.offset <= SPAN_BYTES_MAX;
+    if (fits) {
+      last.length = offset + storedLength - last.offset;
+      last.frames.push(frame);
+    } else spans.push({ ref, offset, length: storedLength, frames: [frame] });
+  }
+  return spans;
+}
+
+function frameOf(index: SegmentIndex, run: PageRun): FrameEntry {
+  if (run.frame < index.frameCount) return index.frame(run.frame);
+  throw frameMismatch(run.source.key, run, `has no frame ${String(run.frame)}`);
+}
+
+/** The frame must hold just the pages that the map says it holds, in these slots. */
+function checkRun(key: string, entry: FrameEntry, run: PageRun): void {
+  let matching = 0;
+  forEachPage(entry, (page, slot) => {
+    if (slot >= run.slot && slot < run.slot + run.count && page - run.page === slot - run.slot) matching += 1;
+  });
+  if (matching !== run.count)
+    throw frameMismatch(key, run, `holds other pages in frame ${String(run.frame)} than the map says`);
+}
+
+function pageCountOf(entry: FrameEntry): number {
+  let pages = 0;
+  for (let bit = 0; bit < BLOCK_PAGES; bit++) pages += (entry.mask >>> bit) & 1;
+  return pages;
+}
+
+function frameMismatch(key: string, run: PageRun, what: string): SgwError {
+  return new SgwError(
+    'corrupt',
+    'frame-mismatch',
+    `object ${key} ${what}: extent ${String(run.page * PAGE_BYTES)}+${String(run.count * PAGE_BYTES)}`,
+    {
+      hint: 'Restore the object from a copy of the store, or use another snapshot.',
+      details: { key, offset: run.page * PAGE_BYTES, length: run.count * PAGE_BYTES },
+    },
+  );
+}

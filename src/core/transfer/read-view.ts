@@ -1,0 +1,105 @@
+/**
+ * Reads a view through the worker threads: gets spans, decodes and checks them, and writes them where asked.
+ * Bytes in flight are bounded; segments that are read are counted.
+ */
+import { availableParallelism } from 'node:os';
+import { PAGE_BYTES, type FrameJob, type FramePool, type VolumeView } from '../blockstore/index.ts';
+import { MIB, assert } from '../kit/index.ts';
+import { runInOrder } from './ordered-pipeline.ts';
+import { planRead, type PlannedSpan, type ReadUnit } from './read-plan.ts';
+
+export interface ReadOptions {
+  readonly pool: FramePool;
+  readonly view: VolumeView;
+  /** Where the workers write; undefined: they only check. */
+  readonly target: { readonly path: string; readonly sizeBytes: number } | undefined;
+  readonly fromPage: number;
+  /** Called as units are done, in order: mapped pages done, and the page below which everything is. */
+  readonly onDone: (pages: number, donePage: number | undefined) => Promise<void>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ReadTotals {
+  /** Pages that were decoded and found to match their hashes. */
+  readonly pages: number;
+  /** Bytes written to the target: of the last page only what lies within the size. */
+  readonly writtenBytes: number;
+  /** Segments that were read. */
+  readonly objects: number;
+}
+
+const UNIT_WEIGHT_BYTES = 12 * MIB;
+
+/**
+ * Reads every mapped page from `fromPage` on.
+ * @throws corrupt naming object and extent for what is missing or does not match its checksums
+ */
+export async function readView(options: ReadOptions): Promise<ReadTotals> {
+  const { view, target } = options;
+  const stop = new AbortController();
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  const objects = new Set<string>();
+  let pages = 0;
+  let writtenBytes = 0;
+  try {
+    await runInOrder<ReadUnit, number>({
+      source: planRead(view, { fromPage: options.fromPage, signal }),
+      weigh: (unit) => unit.storedBytes + unit.pages * PAGE_BYTES,
+      weightMax: Math.max(4, 3 * availableParallelism()) * UNIT_WEIGHT_BYTES,
+      work: async (unit, workSignal) => await readUnit(options.pool, view, unit, target, workSignal),
+      consume: async (unit, written) => {
+        for (const span of unit.spans) objects.add(span.ref.key);
+        pages += unit.pages;
+        writtenBytes += written;
+        await options.onDone(unit.pages, unit.donePage);
+      },
+      signal,
+    });
+  } finally {
+    stop.abort();
+  }
+  if (target !== undefined)
+    assert(writtenBytes === bytesOf(pages, view.sizeBytes, writtenBytes), 'every mapped page was written');
+  return { pages, writtenBytes, objects: objects.size };
+}
+
+/** Only the volume's last page can be partial. */
+function bytesOf(pages: number, sizeBytes: number, writtenBytes: number): number {
+  const whole = pages * PAGE_BYTES;
+  const tail = sizeBytes % PAGE_BYTES;
+  return tail !== 0 && writtenBytes === whole - PAGE_BYTES + tail ? writtenBytes : whole;
+}
+
+async function readUnit(
+  pool: FramePool,
+  view: VolumeView,
+  unit: ReadUnit,
+  target: ReadOptions['target'],
+  signal: AbortSignal,
+): Promise<number> {
+  const buffers = await Promise.all(
+    unit.spans.map(async (span) => await view.segments.readSpan(span.ref, span.offset, span.length, signal)),
+  );
+  const spans = unit.spans.map((span, i) => ({ bytes: ownBuffer(buffers[i]), baseOffset: span.offset }));
+  const frames = unit.spans.flatMap((span, i) => framesOf(span, i));
+  const { writtenBytes } = await pool.decode({ spans, frames, ...(target === undefined ? {} : { target }) }, signal);
+  return writtenBytes;
+}
+
+function framesOf(span: PlannedSpan, spanNumber: number): FrameJob[] {
+  return span.frames.map((frame) => ({
+    span: spanNumber,
+    entry: frame.entry,
+    segmentKey: span.ref.key,
+    pageHashes: frame.pageHashes,
+    slots: [...frame.slots],
+  }));
+}
+
+/** The bytes as a buffer that can be handed to a worker whole: itself where it stands alone, else a copy. */
+function ownBuffer(bytes: Buffer | undefined): ArrayBuffer {
+  assert(bytes !== undefined, 'every span was read');
+  const { buffer } = bytes;
+  if (buffer instanceof ArrayBuffer && bytes.byteLength === buffer.byteLength) return buffer;
+  return new Uint8Array(bytes).buffer;
+}
