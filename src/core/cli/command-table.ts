@@ -1,0 +1,125 @@
+/**
+ * The one registry of verbs: how each works without a daemon, and in which issue it arrives. A test
+ * compares it with the manifest: every verb of `ISSUES_DONE` is there, and nothing else.
+ * Completion reads it too, so it must stay free of imports.
+ */
+
+/**
+ * `offline`: works without a daemon, at once or in this process. `offline, waits`: works without one
+ * and waits until done. `needs daemon`: exit 5 and a hint without one.
+ */
+export type Availability = 'offline' | 'offline, waits' | 'needs daemon';
+export type NameKind = 'volume' | 'snapshot';
+
+export interface Verb {
+  readonly availability: Availability;
+  /** The issue that brings the verb. */
+  readonly issue: number;
+  /** What the positional arguments name, in order, for completion; null for what has no names. */
+  readonly names?: readonly (NameKind | null)[];
+  /** Flags whose value is a name. */
+  readonly flagNames?: Readonly<Record<string, NameKind>>;
+}
+
+/** Issues whose verbs exist. */
+export const ISSUES_DONE: readonly number[] = [2];
+
+const offline = (issue: number, ...names: (NameKind | null)[]): Verb => ({ availability: 'offline', issue, names });
+const waits = (issue: number, ...names: (NameKind | null)[]): Verb => ({
+  availability: 'offline, waits',
+  issue,
+  names,
+});
+const daemon = (issue: number, ...names: (NameKind | null)[]): Verb => ({ availability: 'needs daemon', issue, names });
+
+export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
+  activate: offline(2),
+  deactivate: offline(3),
+  status: offline(2),
+  configure: offline(2),
+  doctor: offline(4),
+  demo: waits(2),
+
+  'gateway run': offline(4),
+  'gateway start': offline(4),
+  'gateway stop': offline(4),
+  'gateway reload': daemon(4),
+  'gateway restart': offline(4),
+  'gateway show': daemon(4),
+  'gateway logs': offline(4),
+  'gateway top': daemon(4),
+
+  'volume create': { ...offline(2), flagNames: { 'from-snapshot': 'snapshot' } },
+  'volume import': { ...waits(2), flagNames: { into: 'volume' } },
+  'volume list': offline(2),
+  'volume show': offline(2, 'volume'),
+  'volume configure': offline(4, 'volume'),
+  'volume attach': daemon(4, 'volume'),
+  'volume detach': daemon(4, 'volume'),
+  'volume resize': offline(2, 'volume'),
+  'volume rename': offline(2, 'volume'),
+  'volume delete': offline(2, 'volume'),
+  'volume undelete': offline(3, 'volume'),
+  'volume map': offline(2, 'volume'),
+  'volume verify': waits(2, 'volume'),
+  'volume connect': offline(9, 'volume'),
+
+  'snapshot create': waits(2, 'volume'),
+  'snapshot list': { ...offline(2), flagNames: { volume: 'volume' } },
+  'snapshot show': offline(2, 'snapshot'),
+  'snapshot cancel': offline(8, 'snapshot'),
+  'snapshot rename': offline(2, 'snapshot'),
+  'snapshot diff': offline(2, 'snapshot', 'snapshot'),
+  'snapshot restore': offline(5, 'snapshot'),
+  'snapshot export': waits(2, 'snapshot', null),
+  'snapshot import': waits(2),
+  'snapshot share': offline(3, 'snapshot'),
+  'snapshot unshare': offline(3, 'snapshot'),
+  'snapshot delete': offline(2, 'snapshot'),
+  'snapshot verify': waits(2, 'snapshot'),
+
+  'recovery-point list': offline(4, 'volume'),
+  'schedule set': offline(6, 'volume'),
+  'schedule show': offline(6, 'volume'),
+  'schedule remove': offline(6, 'volume'),
+  'bandwidth set': offline(6),
+  'bandwidth show': offline(6),
+  'bandwidth remove': offline(6),
+  'alert set': offline(8),
+  'alert show': offline(8),
+  'alert remove': offline(8),
+
+  'store check': offline(2),
+  'store stats': offline(2),
+  'store gc': waits(3),
+  'store scrub': waits(3),
+  'store copy': waits(6),
+  'store rekey': waits(3),
+
+  'group create': offline(9),
+  'group add': offline(9),
+  'group remove': offline(9),
+  'group assign': offline(9, null, 'volume'),
+  'group show': offline(9),
+  'group list': offline(9),
+  'group failover': offline(9, 'volume'),
+  'group delete': offline(9),
+
+  'service run': offline(8),
+  'service activate': offline(8),
+  'service account create': offline(3),
+  'service account list': offline(3),
+  'service key create': offline(8),
+  'service key list': offline(8),
+  'service key revoke': offline(8),
+  'service gateway list': offline(8),
+  'service gateway show': offline(8),
+  'service gateway configure': offline(8),
+  'service gateway shutdown': offline(8),
+};
+
+/** The verbs that exist. */
+export const presentVerbs = (): string[] =>
+  Object.entries(COMMAND_TABLE)
+    .filter(([, verb]) => ISSUES_DONE.includes(verb.issue))
+    .map(([name]) => name);

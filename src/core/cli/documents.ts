@@ -1,0 +1,66 @@
+/**
+ * The result documents of commands that answer with more than one operation does: `configure`, `demo`,
+ * and progress on standard error. As in `localapi/schemas.ts`, fields are only ever added; only tests
+ * and the schema writer load this module at run time.
+ */
+import Type, { type Static } from 'typebox';
+import { ConfigureDocument } from '../localapi/schemas.ts';
+
+export const Configuration = Type.Object(
+  {
+    gateway: Type.Union([
+      Type.Object(
+        { name: ConfigureDocument.properties.name, mode: ConfigureDocument.properties.mode, version: ConfigureDocument.properties.version },
+        { additionalProperties: false },
+      ),
+      Type.Null(),
+    ]),
+    preferences: Type.Object(
+      {
+        defaultHome: Type.Union([Type.String(), Type.Null()]),
+        output: Type.Union([Type.Literal('text'), Type.Literal('json')]),
+        color: Type.Union([Type.Literal('auto'), Type.Literal('never')]),
+      },
+      { additionalProperties: false },
+    ),
+    changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
+  },
+  { $id: 'configure', additionalProperties: false },
+);
+
+export const Demo = Type.Object(
+  {
+    home: Type.String({ description: 'absolute path of the home that the demo used' }),
+    kept: Type.Boolean({ description: 'false when the home was removed at the end' }),
+    image: Type.String({ description: 'the image that was imported' }),
+    sizeBytes: Type.Integer({ minimum: 0 }),
+    identical: Type.Boolean({ description: 'whether the exports were byte-identical to what was imported' }),
+    steps: Type.Array(
+      Type.Object(
+        { command: Type.String(), outcome: Type.String(), durationMs: Type.Integer({ minimum: 0 }) },
+        { additionalProperties: false },
+      ),
+    ),
+    durationMs: Type.Integer({ minimum: 0 }),
+  },
+  { $id: 'demo', additionalProperties: false },
+);
+
+export const ProgressLine = Type.Object(
+  {
+    progress: Type.Object(
+      {
+        label: Type.String(),
+        doneBytes: Type.Integer({ minimum: 0 }),
+        totalBytes: Type.Integer({ minimum: 0 }),
+        bytesPerSecond: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]),
+        secondsLeft: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]),
+      },
+      { additionalProperties: false },
+    ),
+  },
+  { $id: 'progress', additionalProperties: false },
+);
+
+export type ConfigurationDocument = Static<typeof Configuration>;
+export type DemoDocument = Static<typeof Demo>;

@@ -1,0 +1,98 @@
+/**
+ * Turns whatever a run ends with into one SgwError, and shows it: as the error document with `--json`,
+ * else as a message, a hint and, for a bug that is being debugged, where it came from.
+ */
+import { ERROR_KINDS, SgwError, toSgwError } from '../kit/index.ts';
+import type { Style } from './style.ts';
+
+/** What oclif's parser errors carry, by class name. They are not exported, so they are told by shape. */
+interface ParserError extends Error {
+  readonly args?: readonly ({ readonly name: string } | string)[];
+  readonly flags?: readonly string[];
+  readonly oclif?: { readonly exit?: number };
+}
+
+/** oclif wraps the message of whatever a flag's reader throws. */
+const FLAG_WRAPPING = /^Parsing --(\S+) \n\t([\s\S]*)\nSee more help with --help$/;
+
+/** The SgwError that a run ended with. Usage errors of oclif become `invalid`; unknown ones are bugs. */
+export function describeFailure(error: unknown): SgwError {
+  if (error instanceof SgwError) return unwrapFlag(error);
+  if (!(error instanceof Error)) return toSgwError(error);
+  const failure = error as ParserError;
+  const name = failure.constructor.name;
+  if (name === 'RequiredArgsError') {
+    const missing = (failure.args ?? []).map((argument) => (typeof argument === 'string' ? argument : argument.name));
+    const plural = missing.length === 1 ? '' : 's';
+    return usage(
+      'missing-argument',
+      `missing argument${plural} ${missing.map((one) => one.toUpperCase()).join(', ')}`,
+      { missing },
+    );
+  }
+  if (name === 'NonExistentFlagsError') {
+    const flags = failure.flags ?? [];
+    return usage('unknown-flag', `unknown flag${flags.length === 1 ? '' : 's'} ${flags.join(', ')}`, { flags });
+  }
+  if (name === 'UnexpectedArgsError') {
+    const surplus = (failure.args ?? []).map(String);
+    return usage('unexpected-argument', `unexpected argument${surplus.length === 1 ? '' : 's'} ${surplus.join(', ')}`, {
+      surplus,
+    });
+  }
+  if (failure.oclif !== undefined) return usage('usage', sentence(failure.message), {});
+  return toSgwError(error);
+}
+
+/** True for oclif's way of leaving with success, such as after help. */
+export function isQuietExit(error: unknown): boolean {
+  return (
+    error instanceof Error && 'code' in error && error.code === 'EEXIT' && (error as ParserError).oclif?.exit === 0
+  );
+}
+
+export const exitCodeOf = (failure: SgwError): number => ERROR_KINDS[failure.kind].exitCode;
+
+/** The text that a person sees on standard error. */
+export function failureText(failure: SgwError, style: Style, debug: boolean): string {
+  const lines = [`${style.red('error:')} ${failure.message} ${style.dim(`[${failure.code}]`)}`];
+  if (failure.hint !== undefined) lines.push(`${style.cyan('hint:')}  ${failure.hint}`);
+  if (failure.kind === 'internal') {
+    if (debug) lines.push(stackOf(failure));
+    else
+      lines.push(
+        `${style.cyan('hint:')}  This is a bug in sgw. Run the command again with --debug and report what it prints.`,
+      );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** The document that `--json` prints. */
+export const failureDocument = (failure: SgwError): object => ({ error: failure.toDocument() });
+
+function usage(code: string, message: string, details: SgwError['details']): SgwError {
+  return new SgwError('invalid', code, message, { hint: 'Run the command with --help to see what it takes.', details });
+}
+
+function unwrapFlag(error: SgwError): SgwError {
+  const match = FLAG_WRAPPING.exec(error.message);
+  if (match?.[2] === undefined) return error;
+  const hint = error.hint === undefined ? {} : { hint: error.hint };
+  return new SgwError(error.kind, error.code, match[2], {
+    ...hint,
+    details: { ...error.details, flag: `--${match[1] ?? ''}` },
+    cause: error,
+  });
+}
+
+/** oclif's messages as ours: one sentence in lower case, without its advice. */
+function sentence(message: string): string {
+  const inner = FLAG_WRAPPING.exec(message)?.[2] ?? message.replace(/\nSee more help with --help$/, '');
+  const line = inner.replaceAll(/\s*\n\s*/g, ' ').trim();
+  return line.charAt(0).toLowerCase() + line.slice(1);
+}
+
+function stackOf(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${stackOf(error.cause)}` : '';
+  return `${error.stack ?? error.message}${cause}`;
+}

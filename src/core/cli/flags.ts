@@ -1,0 +1,148 @@
+/**
+ * The flags and arguments that commands share, and the flags that every command has. Every flag has a
+ * variable: global ones `SGW_HOME` and so on, those of a verb `SGW_VOLUME_CREATE_SIZE`.
+ */
+import { Args, Flags, type Interfaces } from '@oclif/core';
+import { parseSize } from '../kit/index.ts';
+import type { GatewayMode, ImageFormat } from '../localapi/index.ts';
+import { PROGRESS_MODES, type ProgressMode } from './progress.ts';
+import { checkAccountId, checkChoice, checkClientToken, checkName, checkReference, parseDuration } from './values.ts';
+
+const GLOBAL = 'GLOBAL';
+
+const GATEWAY_MODES = ['cached', 'shadowing'] as const;
+const IMAGE_FORMATS = ['raw', 'qcow2', 'vmdk', 'vhdx', 'vdi'] as const;
+
+/** What every command accepts. */
+export const globalFlags = {
+  json: Flags.boolean({
+    description: 'Print the result, or the error, as one JSON document on standard output.',
+    env: 'SGW_JSON',
+    allowNo: true,
+    helpGroup: GLOBAL,
+  }),
+  home: Flags.string({
+    description: 'Directory that holds the gateway. [default: $XDG_DATA_HOME/sgw]',
+    env: 'SGW_HOME',
+    helpValue: 'DIR',
+    helpGroup: GLOBAL,
+  }),
+  account: Flags.string({
+    description: 'Account to act for, 12 digits.',
+    env: 'SGW_ACCOUNT',
+    helpValue: 'ID',
+    helpGroup: GLOBAL,
+    parse: async (text) => checkAccountId(text),
+  }),
+  'no-input': Flags.boolean({
+    description: 'Never ask; fail when something is missing.',
+    env: 'SGW_NO_INPUT',
+    helpGroup: GLOBAL,
+  }),
+  quiet: Flags.boolean({
+    char: 'q',
+    description: 'No progress and no advice on standard error.',
+    env: 'SGW_QUIET',
+    helpGroup: GLOBAL,
+  }),
+  'no-color': Flags.boolean({ description: 'No colours (as does NO_COLOR).', env: 'SGW_NO_COLOR', helpGroup: GLOBAL }),
+  progress: Flags.custom<ProgressMode>({
+    description: 'How long work shows itself on standard error; plain is a line every 30 s.',
+    env: 'SGW_PROGRESS',
+    options: [...PROGRESS_MODES],
+    default: 'auto',
+    helpGroup: GLOBAL,
+    parse: async (text) => checkChoice(text, PROGRESS_MODES, '--progress'),
+  })(),
+  'lock-timeout': Flags.custom<number>({
+    description: 'How long to wait for a lock that another process holds.',
+    env: 'SGW_LOCK_TIMEOUT',
+    helpValue: 'DURATION',
+    default: 30_000,
+    defaultHelp: async () => '30s',
+    noCacheDefault: true,
+    helpGroup: GLOBAL,
+    parse: async (text) => parseDuration(text, '--lock-timeout'),
+  })(),
+  debug: Flags.boolean({
+    description: 'Show where an internal error comes from.',
+    env: 'SGW_DEBUG',
+    helpGroup: GLOBAL,
+  }),
+};
+
+export type GlobalFlags = Interfaces.InferredFlags<typeof globalFlags>;
+
+/** Gives each flag of a verb its variable: `size` of `volume create` becomes `SGW_VOLUME_CREATE_SIZE`. */
+export function flagsOf<F extends Record<string, object>>(verb: string, flags: F): F {
+  const prefix = `SGW_${verb}`;
+  const entries = Object.entries(flags).map(([name, flag]) => {
+    const variable = `${prefix}_${name}`.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
+    return [name, { ...flag, env: variable }];
+  });
+  return Object.fromEntries(entries) as F;
+}
+
+export const sizeFlag = Flags.custom<number>({
+  helpValue: 'SIZE',
+  parse: async (text) => parseSize(text, '--size'),
+});
+
+export const nameFlag = Flags.custom<string>({
+  helpValue: 'NAME',
+  parse: async (text, _context, options) => checkName(text, `--${options.name}`),
+});
+
+export const referenceFlag = Flags.custom<string>({
+  parse: async (text, _context, options) => checkReference(text, `--${options.name}`),
+});
+
+/** `--tag k=v`, many times; read them with `parseTags`. */
+export const tagFlag = Flags.custom<string>({
+  description: 'Tag to attach; can be given many times.',
+  helpValue: 'KEY=VALUE',
+  multiple: true,
+  multipleNonGreedy: true,
+});
+
+export const timeoutFlag = Flags.custom<number>({
+  description: 'Give up after this long, with exit code 9.',
+  helpValue: 'DURATION',
+  parse: async (text) => parseDuration(text, '--timeout'),
+});
+
+// A variable's value is not checked against `options` by oclif, so the reader does.
+export const formatFlag = Flags.custom<ImageFormat>({
+  options: [...IMAGE_FORMATS],
+  parse: async (text) => checkChoice(text, IMAGE_FORMATS, '--format'),
+});
+
+export const modeFlag = Flags.custom<GatewayMode>({
+  options: [...GATEWAY_MODES],
+  parse: async (text) => checkChoice(text, GATEWAY_MODES, '--mode'),
+});
+
+/** The flags of verbs that create. */
+export const createFlags = {
+  'if-not-exists': Flags.boolean({ description: 'If it exists with the same parameters, return it and succeed.' }),
+  'client-token': Flags.string({
+    description: 'Token that makes a repeated request the same request.',
+    helpValue: 'TOKEN',
+    parse: async (text) => checkClientToken(text),
+  }),
+};
+
+export const yesFlag = Flags.boolean({ char: 'y', description: 'Do not ask for confirmation.' });
+export const ifExistsFlag = Flags.boolean({ description: 'Succeed if there is no such thing.' });
+
+/** A required argument that names something by id, beginning of an id, or name. */
+export const referenceArgument = (name: string, description: string): Interfaces.Arg<string> =>
+  Args.string({ required: true, description, ignoreStdin: true, parse: async (text) => checkReference(text, name) });
+
+/** A required argument that gives a new name. */
+export const nameArgument = (name: string, description: string): Interfaces.Arg<string> =>
+  Args.string({ required: true, description, ignoreStdin: true, parse: async (text) => checkName(text, name) });
+
+/** A required argument that is a path. */
+export const pathArgument = (description: string): Interfaces.Arg<string> =>
+  Args.string({ required: true, description, ignoreStdin: true });

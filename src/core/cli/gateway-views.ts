@@ -1,0 +1,104 @@
+/** How the gateway and its store look to people. */
+import { formatSize } from '../kit/index.ts';
+import type { ActivationDocument, StatusDocument, StoreCheckDocument, StoreStatsDocument } from '../localapi/index.ts';
+import type { ConfigurationDocument } from './documents.ts';
+import type { Style } from './style.ts';
+import { formatTime, renderFields, renderTable } from './tables.ts';
+
+/** What `activate` made. */
+export function activationFields(result: ActivationDocument, style: Style): string {
+  return renderFields(
+    [
+      ['gateway', `${result.name} (${result.gatewayId})${result.created ? '' : ', activated before'}`],
+      ['mode', result.mode],
+      ['account', result.accountId],
+      ['home', result.home],
+      ['store', `${result.store} (${result.storeId})`],
+      ['region', result.region],
+    ],
+    style,
+  );
+}
+
+/** What `status` tells, its remarks last, where they are read. */
+export function statusText(status: StatusDocument, style: Style): string {
+  const { gateway, store } = status;
+  const fields = renderFields(
+    [
+      ['gateway', gateway === null ? style.yellow('not activated') : `${gateway.name} (${gateway.gatewayId}), ${gateway.mode}`],
+      ['account', gateway?.accountId ?? null],
+      ['region', gateway?.region ?? null],
+      ['activated', gateway === null ? null : `${formatTime(gateway.activatedAt)} UTC`],
+      ['home', status.home],
+      ['store', store === null ? null : `${store.description} (${store.storeId})`],
+      ['reachable', store === null ? null : yesNo(store.reachable, style)],
+      ['free space', store === null || store.freeBytes === null ? null : formatSize(store.freeBytes)],
+      ['daemon', status.daemon.running ? style.green('running') : 'not running'],
+      ['volumes', `${String(status.volumes.count)}, ${formatSize(status.volumes.sizeBytes)}, ${formatSize(status.volumes.mappedBytes)} of data`],
+      ['snapshots', String(status.snapshots.count)],
+      ['version', status.version],
+    ],
+    style,
+  );
+  return [fields, ...status.remarks.map((remark) => `${style.yellow('note:')} ${remark}`)].join('\n');
+}
+
+/** The settings of the gateway and the user's preferences. */
+export function configurationFields(document: ConfigurationDocument, style: Style): string {
+  const { gateway, preferences, changed } = document;
+  return renderFields(
+    [
+      ['name', gateway?.name ?? null],
+      ['mode', gateway?.mode ?? null],
+      ['version', gateway === null ? null : String(gateway.version)],
+      ['default home', preferences.defaultHome ?? 'not set'],
+      ['output', preferences.output],
+      ['color', preferences.color],
+      ['changed', changed.length === 0 ? null : changed.join(', ')],
+    ],
+    style,
+  );
+}
+
+/** The probes of `store check`. */
+export async function storeCheckText(check: StoreCheckDocument, style: Style, columns: number): Promise<string> {
+  const probes = await renderTable(
+    check.probes,
+    [
+      { head: 'PROBE', value: (probe) => probe.name },
+      { head: 'RESULT', value: (probe) => (probe.ok ? 'ok' : probe.required ? 'FAILED' : 'no') },
+      { head: 'MS', value: (probe) => probe.durationMs.toFixed(1), align: 'right' },
+      { head: '', value: (probe) => probe.message, isCut: true },
+    ],
+    style,
+    columns,
+  );
+  const verdict = check.writable ? style.green('This store can be written to.') : style.red('This store is refused for writing.');
+  return `${check.store}\n\n${probes}\n\n${verdict}`;
+}
+
+/** What the store holds, by kind of object. */
+export async function storeStatsText(stats: StoreStatsDocument, style: Style, columns: number): Promise<string> {
+  const kinds = await renderTable(
+    stats.kinds,
+    [
+      { head: 'KIND', value: (kind) => kind.kind },
+      { head: 'OBJECTS', value: (kind) => String(kind.objects), align: 'right' },
+      { head: 'BYTES', value: (kind) => formatSize(kind.bytes), align: 'right' },
+    ],
+    style,
+    columns,
+  );
+  const totals = renderFields(
+    [
+      ['store', `${stats.store} (${stats.storeId})`],
+      ['holds', `${formatSize(stats.totalBytes)} in ${String(stats.objects)} objects`],
+      ['volumes', String(stats.volumes)],
+      ['snapshots', String(stats.snapshots)],
+    ],
+    style,
+  );
+  return stats.kinds.length === 0 ? totals : `${totals}\n\n${kinds}`;
+}
+
+const yesNo = (yes: boolean, style: Style): string => (yes ? style.green('yes') : style.red('no'));

@@ -1,0 +1,11 @@
+/** Room `cli` (level 3): what commands are made of. `main.ts` is loaded by the program alone. */
+export * from './command.ts';
+export * from './configure.ts';
+export * from './demo.ts';
+export * from './flags.ts';
+export * from './gateway-views.ts';
+export * from './map-picture.ts';
+export * from './prompted.ts';
+export * from './snapshot-views.ts';
+export * from './values.ts';
+export * from './volume-views.ts';

@@ -1,0 +1,36 @@
+/**
+ * What a command may touch of the process around it: streams, environment, the wish to stop, and how
+ * a gateway is opened. Set once by `main` (by tests: their own), read by commands, which oclif creates
+ * and which therefore can't be handed it.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Readable, Writable } from 'node:stream';
+import type { OpenGateway } from '../client/index.ts';
+import { assert } from '../kit/index.ts';
+
+/** An output stream, perhaps a terminal. */
+export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
+
+export interface Runtime {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdin: Readable & { readonly isTTY?: boolean };
+  readonly stdout: Output;
+  readonly stderr: Output;
+  /** Fires with an SgwError of kind `aborted` on SIGINT or SIGTERM. */
+  readonly interrupt: AbortSignal;
+  readonly openGateway: OpenGateway;
+}
+
+const current = new AsyncLocalStorage<Runtime>();
+
+/** Runs `work` with this runtime in force. */
+export async function withRuntime<T>(runtime: Runtime, work: () => Promise<T>): Promise<T> {
+  return await current.run(runtime, work);
+}
+
+/** The runtime in force. */
+export function currentRuntime(): Runtime {
+  const runtime = current.getStore();
+  assert(runtime !== undefined, 'a command runs inside withRuntime');
+  return runtime;
+}

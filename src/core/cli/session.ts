@@ -1,0 +1,128 @@
+/**
+ * One run of one command: the settings that flags, variables and preferences add up to, the client of
+ * the gateway, and where results, questions and advice go. A command opens it after parsing, makes its
+ * call and prints.
+ */
+import os from 'node:os';
+import path from 'node:path';
+import { GatewayClient } from '../client/index.ts';
+import type { Input, OperationName, Result } from '../localapi/index.ts';
+import type { GlobalFlags } from './flags.ts';
+import { readPreferences, type Preferences } from './preferences.ts';
+import { startProgress, type ProgressMode } from './progress.ts';
+import { Prompts } from './prompts.ts';
+import { currentRuntime, type Output, type Runtime } from './runtime.ts';
+import { styleFor, type Style } from './style.ts';
+
+export interface CallLimits {
+  /** Fails with kind `timeout` after this many milliseconds. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** How a result looks to people: text, perhaps with a trailing line feed, for a width in columns. */
+export type Render = (style: Style, columns: number) => string | Promise<string>;
+
+/** The columns that output is laid out for when the terminal does not tell. */
+export const DEFAULT_COLUMNS = 80;
+
+export class Session implements AsyncDisposable {
+  /** Absolute path of the home directory. */
+  readonly home: string;
+  readonly isJson: boolean;
+  readonly prompts: Prompts;
+  readonly preferences: Preferences;
+  readonly #runtime: Runtime;
+  readonly #isQuiet: boolean;
+  readonly #isColored: boolean;
+  readonly #progress: ProgressMode;
+  readonly #client: GatewayClient;
+
+  constructor(flags: GlobalFlags, runtime: Runtime = currentRuntime()) {
+    const { env } = runtime;
+    this.#runtime = runtime;
+    this.preferences = readPreferences(env);
+    this.home = path.resolve(flags.home ?? this.preferences.defaultHome ?? defaultHome(env));
+    this.isJson = flags.json ?? this.preferences.output === 'json';
+    this.#isQuiet = flags.quiet;
+    this.#isColored = wantsColor(flags, env, this.preferences);
+    this.#progress = flags.quiet ? 'none' : flags.progress;
+    this.prompts = new Prompts(runtime, !flags['no-input']);
+    const account = flags.account === undefined ? {} : { accountId: flags.account };
+    this.#client = new GatewayClient(
+      { home: this.home, lockTimeoutMs: flags['lock-timeout'], ...account },
+      runtime.openGateway,
+    );
+  }
+
+  /** The user's environment. */
+  get env(): Runtime['env'] {
+    return this.#runtime.env;
+  }
+
+  /** Fires when the user wants to stop. */
+  get signal(): AbortSignal {
+    return this.#runtime.interrupt;
+  }
+
+  /** Runs an operation of the gateway with progress on standard error. @throws what the operation throws. */
+  async call<N extends OperationName>(name: N, input: Input<N>, limits: CallLimits = {}): Promise<Result<N>> {
+    const progress = startProgress(this.#progress, this.#runtime.stderr);
+    try {
+      return await this.#client.call(name, input, {
+        signal: this.#runtime.interrupt,
+        onProgress: progress.report,
+        ...(limits.timeoutMs === undefined ? {} : { timeoutMs: limits.timeoutMs }),
+      });
+    } finally {
+      progress.stop();
+    }
+  }
+
+  /** Prints the result: the document itself with `--json`, else what `render` makes of it. */
+  async print(document: object, render: Render): Promise<void> {
+    const { stdout } = this.#runtime;
+    const columns = stdout.isTTY === true ? (stdout.columns ?? DEFAULT_COLUMNS) : Number.POSITIVE_INFINITY;
+    const text = this.isJson
+      ? JSON.stringify(document, undefined, 2)
+      : await render(styleFor(stdout, this.#isColored), columns);
+    if (text !== '') await write(stdout, text.endsWith('\n') ? text : `${text}\n`);
+  }
+
+  /** A line for people while a command works; nothing with `--json` or `--quiet`. */
+  async say(text: string): Promise<void> {
+    if (!this.isJson && !this.#isQuiet) await write(this.#runtime.stderr, `${text}\n`);
+  }
+
+  /** Tells the likely next commands, on a terminal only. */
+  async next(...commands: readonly string[]): Promise<void> {
+    const { stderr, stdout } = this.#runtime;
+    if (this.isJson || this.#isQuiet || stderr.isTTY !== true || stdout.isTTY !== true || commands.length === 0) return;
+    const style = styleFor(stderr, this.#isColored);
+    await write(stderr, `${style.dim('next:')} ${commands.join(style.dim('  or  '))}\n`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client.close();
+  }
+}
+
+/** The home when neither a flag, a variable nor a preference names one. */
+export function defaultHome(env: Runtime['env']): string {
+  const data = env['XDG_DATA_HOME'];
+  const isUsable = data !== undefined && path.isAbsolute(data);
+  return path.join(isUsable ? data : path.join(env['HOME'] ?? os.homedir(), '.local', 'share'), 'sgw');
+}
+
+/** Whether colours are wanted, by flag, `NO_COLOR` and preference. */
+export function wantsColor(flags: { 'no-color'?: boolean }, env: Runtime['env'], preferences: Preferences): boolean {
+  return flags['no-color'] !== true && (env['NO_COLOR'] ?? '') === '' && preferences.color !== 'never';
+}
+
+/** Writes and waits until the stream took it; a reader who has gone away is no failure here. */
+async function write(output: Output, text: string): Promise<void> {
+  await new Promise<void>((resolve) => {
+    output.write(text, () => {
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,113 @@
+/** How snapshots look to people. */
+import { formatSize } from '../kit/index.ts';
+import type { DiffDocument, ExportDocument, SnapshotDocument, SnapshotSummary } from '../localapi/index.ts';
+import type { Style } from './style.ts';
+import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds } from './tables.ts';
+
+/** Extents shown before the rest is only counted. */
+const EXTENTS_SHOWN_MAX = 20;
+
+interface ShownExtent {
+  readonly offset: number;
+  readonly length: number;
+  readonly state: string;
+}
+
+/** The list of snapshots. */
+export async function snapshotTable(snapshots: readonly SnapshotSummary[], style: Style, columns: number): Promise<string> {
+  if (snapshots.length === 0) return 'There are no snapshots.';
+  const short = shortIds(snapshots.map((snapshot) => snapshot.snapshotId));
+  return await renderTable(
+    snapshots,
+    [
+      { head: 'NAME', value: (snapshot) => snapshot.name, isCut: true },
+      { head: 'ID', value: (snapshot) => short(snapshot.snapshotId) },
+      { head: 'VOLUME', value: (snapshot) => snapshot.volumeName, isCut: true },
+      { head: 'SIZE', value: (snapshot) => formatSize(snapshot.sizeBytes), align: 'right' },
+      { head: 'STATE', value: (snapshot) => snapshot.state },
+      { head: 'CREATED (UTC)', value: (snapshot) => formatTime(snapshot.createdAt) },
+    ],
+    style,
+    columns,
+  );
+}
+
+/** One snapshot, as `create`, `import` and `rename` answer. */
+export const snapshotFields = (snapshot: SnapshotSummary, style: Style): string => renderFields(summaryFields(snapshot), style);
+
+/** One snapshot with everything known about it. */
+export function snapshotDetails(snapshot: SnapshotDocument, style: Style): string {
+  return renderFields(
+    [
+      ...summaryFields(snapshot),
+      ['written by', snapshot.creators.join(', ') || null],
+      ['clones', snapshot.clones.map((clone) => clone.name).join(', ') || 'none'],
+    ],
+    style,
+  );
+}
+
+/** What differs between two snapshots: totals, and the first extents (all of them with `--json`). */
+export async function diffText(diff: DiffDocument, style: Style, columns: number): Promise<string> {
+  const sizes = diff.fromSizeBytes === diff.toSizeBytes ? formatSize(diff.toSizeBytes) : `${formatSize(diff.fromSizeBytes)} -> ${formatSize(diff.toSizeBytes)}`;
+  const totals = renderFields(
+    [
+      ['from', diff.from],
+      ['to', diff.to],
+      ['size', sizes],
+      ['changed', formatSize(diff.changedBytes)],
+      ['zeroed', formatSize(diff.zeroedBytes)],
+    ],
+    style,
+  );
+  if (diff.extents.length === 0) return `${totals}\n\nThe contents are the same.`;
+  return `${totals}\n\n${await extentTable(diff.extents, style, columns, EXTENTS_SHOWN_MAX)}`;
+}
+
+/** Extents as a table; beyond `shownMax` they are only counted. */
+export async function extentTable(extents: readonly ShownExtent[], style: Style, columns: number, shownMax: number): Promise<string> {
+  const table = await renderTable(
+    extents.slice(0, shownMax),
+    [
+      { head: 'OFFSET', value: (extent) => String(extent.offset), align: 'right' },
+      { head: 'LENGTH', value: (extent) => String(extent.length), align: 'right' },
+      { head: 'BYTES', value: (extent) => formatSize(extent.length), align: 'right' },
+      { head: 'STATE', value: (extent) => extent.state },
+    ],
+    style,
+    columns,
+  );
+  const hidden = extents.length - shownMax;
+  return hidden > 0 ? `${table}\n${style.dim(`and ${String(hidden)} more; --json lists all`)}` : table;
+}
+
+/** What an export wrote. */
+export function exportFields(result: ExportDocument, style: Style): string {
+  return renderFields(
+    [
+      ['snapshot', `${result.name} (${result.snapshotId})`],
+      ['written to', `${result.path} (${result.format}${result.resumed ? ', resumed' : ''})`],
+      ['size', formatSize(result.sizeBytes)],
+      ['data', formatSize(result.dataBytes)],
+      ['verified', result.verified ? style.green('yes') : 'no'],
+      ['took', formatDuration(result.durationMs)],
+    ],
+    style,
+  );
+}
+
+function summaryFields(snapshot: SnapshotSummary): [string, string | null][] {
+  return [
+    ['snapshot', snapshot.name],
+    ['id', snapshot.snapshotId],
+    ['state', snapshot.state],
+    ['volume', `${snapshot.volumeName} (${snapshot.volumeId})`],
+    ['size', formatSize(snapshot.sizeBytes)],
+    ['data', formatSize(snapshot.mappedBytes)],
+    ['account', snapshot.accountId],
+    ['created', `${formatTime(snapshot.createdAt)} UTC`],
+    ['completed', snapshot.completedAt === null ? null : `${formatTime(snapshot.completedAt)} UTC`],
+    ['description', snapshot.description === '' ? null : snapshot.description],
+    ['tags', formatTags(snapshot.tags)],
+  ];
+}

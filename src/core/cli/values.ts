@@ -1,0 +1,135 @@
+/** Reads what users type in flags and arguments: durations, names, references, tags. Pure. */
+import { SgwError } from '../kit/index.ts';
+import type { Tags } from '../localapi/index.ts';
+
+const NAME_LENGTH_MAX = 128;
+const TOKEN_LENGTH_MAX = 64;
+const UNITS_MS: Readonly<Record<string, number>> = { '': 1000, ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** The longest delay that a timer holds. */
+const DURATION_MAX_MS = 2 ** 31 - 1;
+
+/**
+ * Reads a duration as milliseconds: `500ms`, `30s`, `5m`, `2h`, `1d`; a bare number is seconds.
+ * @throws invalid `bad-duration` naming `what`.
+ */
+export function parseDuration(text: string, what: string): number {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*$/.exec(text);
+  const unitMs = match === null ? undefined : UNITS_MS[match[2] ?? ''];
+  const durationMs = match === null || unitMs === undefined ? Number.NaN : Math.round(Number(match[1]) * unitMs);
+  if (!(durationMs <= DURATION_MAX_MS)) {
+    throw new SgwError('invalid', 'bad-duration', `${what} "${text}" is not a duration of at most 24 days`, {
+      hint: 'Give a number and a unit, such as 500ms, 30s, 5m or 2h.',
+      details: { value: text },
+    });
+  }
+  return durationMs;
+}
+
+/**
+ * Checks a name for a volume, a snapshot or a gateway: 1 to 128 characters, no control characters,
+ * no leading "-", no blanks at the ends, and nothing that could be taken for an id.
+ * @throws invalid `bad-name` saying what is wrong.
+ */
+export function checkName(text: string, what: string): string {
+  const problem = problemOfName(text);
+  if (problem !== undefined) {
+    throw new SgwError('invalid', 'bad-name', `${what} ${JSON.stringify(text)} ${problem}`, {
+      hint: 'A name has 1 to 128 characters, no control characters, and does not begin with "-".',
+      details: { value: text },
+    });
+  }
+  return text;
+}
+
+function problemOfName(text: string): string | undefined {
+  if (text === '') return 'is empty';
+  if ([...text].length > NAME_LENGTH_MAX) return `is longer than ${String(NAME_LENGTH_MAX)} characters`;
+  if (/\p{Cc}/u.test(text)) return 'holds a control character';
+  if (text.startsWith('-')) return 'begins with "-"';
+  if (text.trim() !== text) return 'begins or ends with a blank';
+  if (/^(?:vol|snap)-[0-9a-f]+$/i.test(text)) return 'looks like an id';
+  return undefined;
+}
+
+/**
+ * Checks how a volume or snapshot is named in a command: an id, the beginning of one, or a name.
+ * @throws invalid `bad-reference`.
+ */
+export function checkReference(text: string, what: string): string {
+  if (text.trim() === '' || /\p{Cc}/u.test(text) || [...text].length > NAME_LENGTH_MAX) {
+    throw new SgwError('invalid', 'bad-reference', `${what} ${JSON.stringify(text)} is neither an id nor a name`, {
+      hint: 'Give an id, the beginning of an id that only one has, or a name.',
+      details: { value: text },
+    });
+  }
+  return text;
+}
+
+/**
+ * Checks that `text` is one of `choices`.
+ * @throws invalid `bad-choice` naming `what` and the choices.
+ */
+export function checkChoice<C extends string>(text: string, choices: readonly C[], what: string): C {
+  const choice = choices.find((candidate) => candidate === text);
+  if (choice === undefined) {
+    throw new SgwError('invalid', 'bad-choice', `${what} can not be ${JSON.stringify(text)}`, {
+      hint: `Give one of: ${choices.join(', ')}.`,
+      details: { value: text, choices },
+    });
+  }
+  return choice;
+}
+
+/**
+ * Reads `key=value` pairs, one a text, or, as a variable holds them, in one text with commas between;
+ * an empty value is allowed.
+ * @throws invalid `bad-tag` for text without "=" or without a key, and for a key given twice.
+ */
+export function parseTags(texts: readonly string[] | string): Tags {
+  const tags = new Map<string, string>();
+  for (const text of typeof texts === 'string' ? texts.split(',') : texts) {
+    const at = text.indexOf('=');
+    const key = text.slice(0, Math.max(at, 0));
+    if (key === '' || tags.has(key)) {
+      throw new SgwError(
+        'invalid',
+        'bad-tag',
+        `tag ${JSON.stringify(text)} ${key === '' ? 'is not key=value' : 'repeats its key'}`,
+        {
+          hint: 'Give --tag KEY=VALUE, once for each key.',
+          details: { value: text },
+        },
+      );
+    }
+    tags.set(key, text.slice(at + 1));
+  }
+  return Object.fromEntries(tags);
+}
+
+/**
+ * Checks an idempotency token: 1 to 64 printable ASCII characters.
+ * @throws invalid `bad-client-token`.
+ */
+export function checkClientToken(text: string): string {
+  if (!/^[\x21-\x7e]+$/.test(text) || text.length > TOKEN_LENGTH_MAX) {
+    throw new SgwError('invalid', 'bad-client-token', `client token ${JSON.stringify(text)} can not be used`, {
+      hint: `Give 1 to ${String(TOKEN_LENGTH_MAX)} printable ASCII characters without blanks.`,
+      details: { value: text },
+    });
+  }
+  return text;
+}
+
+/**
+ * Checks an account id: 12 digits.
+ * @throws invalid `bad-account`.
+ */
+export function checkAccountId(text: string): string {
+  if (!/^\d{12}$/.test(text)) {
+    throw new SgwError('invalid', 'bad-account', `account ${JSON.stringify(text)} is not 12 digits`, {
+      hint: 'Give the account id, such as 000000000001.',
+      details: { value: text },
+    });
+  }
+  return text;
+}

@@ -1,0 +1,91 @@
+/** How volumes look to people. */
+import { formatSize } from '../kit/index.ts';
+import type { DeletedDocument, ImportDocument, VerifyDocument, VolumeDocument, VolumeSummary } from '../localapi/index.ts';
+import type { Style } from './style.ts';
+import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds } from './tables.ts';
+
+/** The list of volumes. */
+export async function volumeTable(volumes: readonly VolumeSummary[], style: Style, columns: number): Promise<string> {
+  if (volumes.length === 0) return 'There are no volumes.';
+  const short = shortIds(volumes.map((volume) => volume.volumeId));
+  return await renderTable(
+    volumes,
+    [
+      { head: 'NAME', value: (volume) => volume.name, isCut: true },
+      { head: 'ID', value: (volume) => short(volume.volumeId) },
+      { head: 'SIZE', value: (volume) => formatSize(volume.sizeBytes), align: 'right' },
+      { head: 'DATA', value: (volume) => formatSize(volume.mappedBytes), align: 'right' },
+      { head: 'STATE', value: (volume) => volume.state },
+      { head: 'CREATED (UTC)', value: (volume) => formatTime(volume.createdAt) },
+    ],
+    style,
+    columns,
+  );
+}
+
+/** One volume, as `create`, `resize` and `rename` answer. */
+export const volumeFields = (volume: VolumeSummary, style: Style): string => renderFields(summaryFields(volume), style);
+
+/** One volume with everything known about it. */
+export function volumeDetails(volume: VolumeDocument, style: Style): string {
+  const { holder, unfinishedImport } = volume;
+  return renderFields(
+    [
+      ...summaryFields(volume),
+      ['commit', volume.seq === 0 ? 'none yet' : `${String(volume.seq)}, epoch ${String(volume.epoch)}`],
+      ['last commit', volume.lastCommitAt === null ? null : formatTime(volume.lastCommitAt)],
+      ['held by', holder === null ? null : `${holder.name} (${holder.gatewayId}) since ${formatTime(holder.since)}`],
+      ['snapshots', volume.snapshots.map((snapshot) => snapshot.name).join(', ') || 'none'],
+      ['unfinished import', unfinishedImport === null ? null : `${unfinishedImport.source}, begun ${formatTime(unfinishedImport.startedAt)}`],
+    ],
+    style,
+  );
+}
+
+/** What an import did. */
+export function importFields(result: ImportDocument, style: Style): string {
+  return renderFields(
+    [
+      ['volume', `${result.name} (${result.volumeId})`],
+      ['source', `${result.source} (${result.format}${result.resumed ? ', resumed' : ''})`],
+      ['size', formatSize(result.sizeBytes)],
+      ['read', formatSize(result.readBytes)],
+      ['changed', formatSize(result.changedBytes)],
+      ['zeroed', result.zeroedBytes === 0 ? null : formatSize(result.zeroedBytes)],
+      ['stored', formatSize(result.storedBytes)],
+      ['took', formatDuration(result.durationMs)],
+    ],
+    style,
+  );
+}
+
+/** What `verify` of a volume or snapshot found. */
+export function verifyFields(result: VerifyDocument, style: Style): string {
+  return renderFields(
+    [
+      ['verified', `${result.name} (${result.id})`],
+      ['result', result.ok ? style.green('ok') : style.red('damaged')],
+      ['checked', `${formatSize(result.checkedBytes)} in ${String(result.checkedObjects)} objects`],
+      ['took', formatDuration(result.durationMs)],
+    ],
+    style,
+  );
+}
+
+/** What `delete` did. */
+export const deletedText = (kind: string, result: DeletedDocument): string =>
+  result.deleted ? `Deleted ${kind} ${result.name ?? ''} (${result.id ?? ''}).` : `There is no such ${kind}; nothing was deleted.`;
+
+function summaryFields(volume: VolumeSummary): [string, string | null][] {
+  return [
+    ['volume', volume.name],
+    ['id', volume.volumeId],
+    ['state', volume.state],
+    ['size', formatSize(volume.sizeBytes)],
+    ['data', formatSize(volume.mappedBytes)],
+    ['account', volume.accountId],
+    ['created', `${formatTime(volume.createdAt)} UTC`],
+    ['cloned from', volume.parentSnapshotId],
+    ['tags', formatTags(volume.tags)],
+  ];
+}

@@ -1,0 +1,2 @@
+/** Room `client` (level 2): the caller's side of the gateway's local API. */
+export * from './gateway-client.ts';
