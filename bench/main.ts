@@ -1,0 +1,66 @@
+/**
+ * Runs benchmarks against peers: `npm run bench -- [p6 p7 p9 p11 p12] [--rounds N] [--write]`.
+ *
+ * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
+ * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { benchExport } from './export.ts';
+import { benchImport } from './import.ts';
+import { toMarkdown, type Finding } from './report.ts';
+import type { Settings } from './settings.ts';
+import { benchSnapshot } from './snapshot.ts';
+import { benchOpen, benchStart } from './start.ts';
+
+const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding>> = {
+  p6: benchImport,
+  p7: benchSnapshot,
+  p9: benchExport,
+  p11: benchOpen,
+  p12: benchStart,
+};
+
+const ROOT = path.dirname(import.meta.dirname);
+const DOCUMENT = path.join(ROOT, 'docs', 'BENCHMARKS.md');
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: 'string', default: '3' },
+    folder: { type: 'string', default: path.join(ROOT, '.bench') },
+    'peers-only': { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+  },
+});
+
+const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS);
+const settings: Settings = {
+  folder: path.resolve(values.folder),
+  rounds: Number(values.rounds),
+  withSubject: !values['peers-only'],
+};
+mkdirSync(settings.folder, { recursive: true });
+for (const name of names) {
+  const benchmark = BENCHMARKS[name];
+  if (benchmark === undefined)
+    throw new Error(`no benchmark ${name}; there are: ${Object.keys(BENCHMARKS).join(', ')}`);
+  process.stderr.write(`${name}\n`);
+  const finding = benchmark(settings);
+  const markdown = toMarkdown(finding);
+  process.stdout.write(`${markdown}\n`);
+  writeFileSync(path.join(settings.folder, `${name}.json`), `${JSON.stringify(finding, null, 2)}\n`);
+  if (values.write) writeSection(finding.id, markdown);
+}
+
+/** Replaces what stands between `<!-- begin P6 -->` and `<!-- end P6 -->`. */
+function writeSection(id: string, markdown: string): void {
+  const begin = `<!-- begin ${id} -->`;
+  const end = `<!-- end ${id} -->`;
+  const text = readFileSync(DOCUMENT, 'utf8');
+  const from = text.indexOf(begin);
+  const to = text.indexOf(end);
+  if (from < 0 || to < from) throw new Error(`docs/BENCHMARKS.md has no section ${id}`);
+  writeFileSync(DOCUMENT, `${text.slice(0, from + begin.length)}\n\n${markdown}\n${text.slice(to)}`);
+}

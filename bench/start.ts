@@ -1,0 +1,78 @@
+/** P11 (opening) and P12: how long short commands take, whole processes, against a Node.js that does nothing. */
+import { mkdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { call, type Call, type Sample } from './programs.ts';
+import type { Finding } from './report.ts';
+import { interleave, type Contender } from './rounds.ts';
+import type { Settings } from './settings.ts';
+import { Subject } from './subject.ts';
+
+/** Short commands are run this many times a round. */
+const RUNS_PER_ROUND = 10;
+const NOTHING = 'node -e 0';
+
+export function benchOpen(settings: Settings): Finding {
+  const contenders: Contender[] = [nothing()];
+  if (settings.withSubject) {
+    const subject = newSubject(settings, 'p11');
+    call(subject.does('volume', 'create', 'small', '--size', '1GiB'));
+    call(subject.does('volume', 'create', 'large', '--size', '16TiB'));
+    contenders.push(quick('volume show, 1 GiB', subject.does('volume', 'show', 'small')));
+    contenders.push(quick('volume show, 16 TiB', subject.does('volume', 'show', 'large')));
+    contenders.push(quick('volume map, 16 TiB', subject.does('volume', 'map', 'large', '--json')));
+  }
+  return {
+    id: 'P11',
+    title: 'opening an empty volume of 16 TiB',
+    setting: 'Whole processes, from start to exit; asked for is opening in less than 0.1 s.',
+    subject: undefined,
+    series: interleave(contenders, settings.rounds * RUNS_PER_ROUND),
+    bars: {},
+    skipped: [],
+  };
+}
+
+export function benchStart(settings: Settings): Finding {
+  const contenders: Contender[] = [nothing()];
+  if (settings.withSubject) {
+    const subject = newSubject(settings, 'p12');
+    for (const name of ['golden', 'build-17', 'build-18']) {
+      call(subject.does('volume', 'create', name, '--size', '1GiB'));
+    }
+    contenders.push(quick('sgw --version', subject.does('--version')));
+    contenders.push(quick('volume list', subject.does('volume', 'list')));
+  }
+  return {
+    id: 'P12',
+    title: 'short commands',
+    setting:
+      'Whole processes; asked for are 0.1 s for --version, 0.35 s for volume list, 0.15 s for completing a name.',
+    subject: undefined,
+    series: interleave(contenders, settings.rounds * RUNS_PER_ROUND),
+    bars: {},
+    skipped: [],
+  };
+}
+
+function newSubject(settings: Settings, name: string): Subject {
+  const folder = path.join(settings.folder, name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  return new Subject(folder);
+}
+
+function nothing(): Contender {
+  return quick(NOTHING, { argv: [process.execPath, '-e', '0'] });
+}
+
+function quick(name: string, command: Call): Contender {
+  return { name, run: () => timeOnly(command) };
+}
+
+/** Without the syncs of `time`, which would take longer than the command. */
+function timeOnly(command: Call): Sample {
+  const startedMs = performance.now();
+  call(command);
+  const seconds = (performance.now() - startedMs) / 1000;
+  return { seconds, durableSeconds: seconds, storedBytes: undefined };
+}
