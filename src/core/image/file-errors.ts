@@ -1,4 +1,5 @@
-import { SgwError, toSgwError } from '../kit/index.ts';
+import type { SgwError } from '../kit/index.ts';
+import { toSgwError } from '../kit/index.ts';
 
 /** Node's errors from an open file lack its path: the same error as an SgwError that names `path`. */
 export function fileError(error: unknown, path: string): SgwError {

@@ -102,25 +102,29 @@ async function blockDeviceSize(
   rdev: bigint,
   calls: SystemCalls | undefined,
 ): Promise<number> {
-  const seekable = calls?.seekEnd(handle.fd);
-  if (seekable !== undefined) return seekable;
-  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn);
-  const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn);
-  try {
-    const sectors = Number(await readFile(`/sys/dev/block/${String(major)}:${String(minor)}/size`, 'utf8'));
-    if (Number.isSafeInteger(sectors)) return sectors * 512;
-  } catch {
-    // The error below says what matters to the caller.
-  }
+  const sizeBytes = calls?.seekEnd(handle.fd) ?? (await sizeOfDeviceNumber(rdev));
+  if (sizeBytes !== undefined) return sizeBytes;
   throw new SgwError(
     'unsupported',
     'device-size-unknown',
-    `the size of the block device ${path} can not be found out here`,
+    `the size of the block device ${path} can not be found out`,
     {
       hint: 'Copy the device to a file first, then use the file.',
       details: { path },
     },
   );
+}
+
+/** What Linux tells in /sys about the block device of this number: its size in bytes, undefined when there is none. */
+export async function sizeOfDeviceNumber(rdev: bigint): Promise<number | undefined> {
+  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn);
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn);
+  try {
+    const sectors = Number(await readFile(`/sys/dev/block/${String(major)}:${String(minor)}/size`, 'utf8'));
+    return Number.isSafeInteger(sectors) ? sectors * 512 : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 type ImageFacts = Pick<RawImage, 'path' | 'sizeBytes' | 'kind' | 'device' | 'inode' | 'modifiedAtNs'>;

@@ -15,15 +15,23 @@ const QCOW2 = {
   backingOffset: 8,
   cryptMethod: 32,
   incompatibleFeatures: 72,
-  bytes: 80,
   dataFileFeature: 1n << 2n,
+  /** The header of version 2, the shortest. */
+  headerBytes: 72,
+  bytes: 80,
 };
 /** qemu looks for the parent in the embedded descriptor from byte 512 on, 20 sectors long. */
-const VMDK = { magic: 'KDMV', capacity: 12, bytes: 0x200 + 20 * 512, parentName: 'parentFileNameHint' };
+const VMDK = {
+  magic: 'KDMV',
+  capacity: 12,
+  headerBytes: 512,
+  bytes: 0x200 + 20 * 512,
+  parentName: 'parentFileNameHint',
+};
 
 /**
  * Checks by the header that `path` is an image of `format` that consists of this one file.
- * @throws invalid `image-format-mismatch`, denied `image-names-other-files` with how to flatten it,
+ * @throws invalid `image-format-mismatch` or `image-truncated`, denied `image-names-other-files` with how to flatten it,
  *   unsupported `image-encrypted`, and what `openRawImage` throws.
  */
 export async function refuseLinkedImage(path: string, format: ContainerFormat, signal?: AbortSignal): Promise<void> {
@@ -46,7 +54,16 @@ export function linkedImageError(path: string, format: ContainerFormat, what: st
   });
 }
 
+function requireHeader(image: RawImage, format: ContainerFormat, headerBytes: number): void {
+  if (image.sizeBytes >= headerBytes) return;
+  throw new SgwError('invalid', 'image-truncated', `${image.path} ends within its ${format} header`, {
+    hint: 'Copy the image again: it is not whole.',
+    details: { path: image.path, sizeBytes: image.sizeBytes },
+  });
+}
+
 async function checkQcow2(image: RawImage, signal: AbortSignal | undefined): Promise<void> {
+  requireHeader(image, 'qcow2', QCOW2.headerBytes);
   const header = Buffer.alloc(QCOW2.bytes);
   await image.read(header, 0, signal);
   if (header.readBigUInt64BE(QCOW2.backingOffset) !== 0n)
@@ -68,6 +85,7 @@ async function checkVmdk(image: RawImage, signal: AbortSignal | undefined): Prom
   await image.read(header, 0, signal);
   const text = header.toString('latin1');
   if (!text.startsWith(VMDK.magic)) throw linkedImageError(image.path, 'vmdk', 'it is a list of other files');
+  requireHeader(image, 'vmdk', VMDK.headerBytes);
   if (header.readBigUInt64LE(VMDK.capacity) === 0n)
     throw linkedImageError(image.path, 'vmdk', 'it holds only a list of other files');
   if (text.includes(VMDK.parentName)) throw linkedImageError(image.path, 'vmdk', 'it has a parent image');

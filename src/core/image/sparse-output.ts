@@ -93,11 +93,11 @@ const inodeOf = async (handle: FileHandle): Promise<string> => String((await han
  * and not to be written again. One that is not ours or not a file was put there by somebody else.
  */
 async function openPartial(path: string): Promise<FileHandle> {
-  return await naming(path, async () => {
+  return naming(path, async () => {
     const found = await ifPresent(lstat(path));
     const isOurs = found?.isFile() === true && found.nlink === 1 && found.uid === (process.geteuid?.() ?? found.uid);
     if (found !== undefined && !isOurs) await rm(path, { recursive: true });
-    return await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW);
+    return open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW);
   });
 }
 

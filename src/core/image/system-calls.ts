@@ -38,7 +38,7 @@ let loading: Promise<SystemCalls | undefined> | undefined;
 /** The system calls, loaded once for the process, or undefined where this platform or koffi has none. Never rejects. */
 export async function loadSystemCalls(): Promise<SystemCalls | undefined> {
   loading ??= load();
-  return await loading;
+  return loading;
 }
 
 async function load(): Promise<SystemCalls | undefined> {

@@ -115,7 +115,7 @@ async function checkTarget(path: string, force: boolean): Promise<string> {
   const pointed = facts.isSymbolicLink() ? await naming(requested, () => ifPresent(stat(requested))) : facts;
   if (pointed !== undefined) refuseOtherKinds(requested, pointed);
   if (!force) throw existsError(requested);
-  return pointed === undefined ? requested : await realpath(requested);
+  return pointed === undefined ? requested : realpath(requested);
 }
 
 async function checkDirectory(directory: string): Promise<void> {
@@ -198,7 +198,7 @@ async function openInDirectory(path: string): Promise<FileHandle> {
 
 async function stillNamed(handle: FileHandle, path: string): Promise<boolean> {
   const [held, named] = [await handle.stat({ bigint: true }), await ifPresent(stat(path, { bigint: true }))];
-  return named !== undefined && held.ino === named.ino && held.dev === named.dev;
+  return named?.ino === held.ino && named.dev === held.dev;
 }
 
 async function publish(temporaryPath: string, finalPath: string, force: boolean): Promise<void> {
