@@ -11,7 +11,7 @@ export const KEY_COMPONENT_LENGTH_MAX = 200;
 const COMPONENT = /^[A-Za-z0-9._-]+$/;
 const PREFIX = /^[A-Za-z0-9._/-]*$/;
 
-function isComponent(text: string): boolean {
+export function isComponent(text: string): boolean {
   return COMPONENT.test(text) && text !== '.' && text !== '..' && text.length <= KEY_COMPONENT_LENGTH_MAX;
 }
 

@@ -1,3 +1,4 @@
 /** Room `objectstore` (level 1): the contract, the stores, and the layers that wrap any store. */
 export * from './contract.ts';
 export { memoryStore } from './memory.ts';
+export { directoryStore, type DirectoryStoreOptions } from './directory.ts';
