@@ -1,0 +1,46 @@
+/** The catalog's documents: `volume.json` and `snapshot.json` (docs/formats/documents.md). */
+import type { SnapshotId, VolumeId } from '../kit/index.ts';
+import type { NodePointer } from './node-codec.ts';
+
+export interface VolumeEntry {
+  readonly volumeId: VolumeId;
+  readonly name: string;
+  readonly state: 'available' | 'importing' | 'deleted';
+  /** A hint: the log has the truth (C9). */
+  readonly sizeBytes: number;
+  readonly accountId: string;
+  /** RFC 3339, UTC. */
+  readonly createdAt: string;
+  readonly deletedAt: string | null;
+  readonly parentSnapshotId: SnapshotId | null;
+  /** The volume at the root of the clones; volumes of one lineage can be compared. */
+  readonly lineage: VolumeId;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly clientToken: string | null;
+  /** Set while an import, the first or one into an existing volume, is not finished. */
+  readonly unfinishedImport: { readonly source: string; readonly startedAt: string } | null;
+}
+
+export interface SnapshotEntry {
+  readonly snapshotId: SnapshotId;
+  readonly name: string;
+  readonly state: 'pending' | 'completed' | 'failed' | 'deleted';
+  /** Why it failed. */
+  readonly reason: string | null;
+  readonly volumeId: VolumeId;
+  readonly volumeName: string;
+  readonly lineage: VolumeId;
+  /** The commit that it shows; 0 while pending. */
+  readonly seq: number;
+  readonly sizeBytes: number;
+  readonly mappedPages: number;
+  readonly accountId: string;
+  /** Accounts that wrote at least one of its frames (C17). */
+  readonly creators: readonly string[];
+  readonly createdAt: string;
+  readonly completedAt: string | null;
+  readonly description: string;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly clientToken: string | null;
+  readonly root: NodePointer | null;
+}

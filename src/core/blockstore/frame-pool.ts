@@ -1,0 +1,66 @@
+/**
+ * Worker threads that compress, hash, decompress and check frames: the only place where volume data costs CPU.
+ * Threads start with the first task. Callers bound what is under way (`Semaphore`); the pool queues no more than that.
+ */
+import { availableParallelism } from 'node:os';
+import { SgwError, throwIfAborted } from '../kit/index.ts';
+import type { DecodeTask, EncodeTask, TaskResult } from './frame-tasks.ts';
+import type { Cancellable } from './options.ts';
+import type { EncodedFrames } from './segment-codec.ts';
+
+interface Threads {
+  run(task: object, options: { name: string; transferList?: readonly ArrayBuffer[] }): Promise<unknown>;
+  destroy(): Promise<void>;
+}
+
+export class FramePool implements AsyncDisposable {
+  readonly threads: number;
+  #started: Promise<Threads> | undefined;
+
+  constructor(options: { readonly threads?: number } = {}) {
+    this.threads = options.threads ?? availableParallelism();
+  }
+
+  /**
+   * Reads 64 KiB-aligned extents of a file or block device and encodes their frames; zero pages are left out, and
+   * with `knownHashes` also pages that are in the volume already.
+   * @throws conflict `image-changed`; what reading the file throws
+   */
+  async encodeFile(task: EncodeTask, { signal }: Cancellable = {}): Promise<EncodedFrames> {
+    return this.#run<EncodedFrames>('encode', task, signal);
+  }
+
+  /** Decodes and checks frames, and writes pages to the target if there is one. @throws corrupt `object-damaged` */
+  async decode(task: DecodeTask, { signal }: Cancellable = {}): Promise<{ readonly writtenBytes: number }> {
+    return this.#run<{ writtenBytes: number }>('decode', task, signal);
+  }
+
+  async #run<T extends object>(name: string, task: object, signal: AbortSignal | undefined): Promise<T> {
+    throwIfAborted(signal);
+    this.#started ??= startThreads(this.threads);
+    const result = (await (await this.#started).run(task, { name })) as TaskResult<T>;
+    if ('value' in result) return result.value;
+    const { kind, code, message, hint, details } = result.error;
+    throw new SgwError(kind, code, message, { ...(hint === null ? {} : { hint }), details });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const started = this.#started;
+    this.#started = undefined;
+    if (started !== undefined) await (await started).destroy();
+  }
+}
+
+async function startThreads(count: number): Promise<Threads> {
+  const { Piscina } = await import('piscina');
+  const file = import.meta.url.endsWith('.ts') ? './frame-worker.ts' : './frame-worker.js';
+  return new Piscina({
+    filename: new URL(file, import.meta.url).href,
+    minThreads: count,
+    maxThreads: count,
+    // Each task is long compared with the cost of asking for it; polling would burn a core while idle.
+    atomics: 'disabled',
+    concurrentTasksPerWorker: 1,
+    execArgv: [],
+  });
+}

@@ -1,0 +1,46 @@
+/** What passes between `FramePool` and its worker threads. */
+import type { ErrorDocument } from '../kit/index.ts';
+import type { FrameEntry } from './segment-index.ts';
+
+export interface FileExtent {
+  /** A multiple of 64 KiB. */
+  readonly offset: number;
+  /** A multiple of 64 KiB; what lies past the file's size counts as zeroes. */
+  readonly length: number;
+}
+
+export interface EncodeTask {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly extents: readonly FileExtent[];
+  /** 16 bytes for each page of the extents, in order: its hash where it is mapped now, zeroes where it is not. */
+  readonly knownHashes?: Uint8Array;
+}
+
+/** One frame to decode: where its bytes are, and which of its pages go where. */
+export interface FrameJob {
+  /** Index into the task's spans. */
+  readonly span: number;
+  readonly entry: FrameEntry;
+  readonly segmentKey: string;
+  /** Hashes of this frame's pages, 16 bytes each. */
+  readonly pageHashes: Uint8Array;
+  /** Pages wanted: `count` slots from `slot` are the volume's pages from `page`. */
+  readonly slots: readonly { readonly slot: number; readonly page: number; readonly count: number }[];
+}
+
+/** Bytes of a segment, from `baseOffset` on. */
+export interface StoredSpan {
+  readonly bytes: Uint8Array;
+  readonly baseOffset: number;
+}
+
+export interface DecodeTask {
+  readonly spans: readonly StoredSpan[];
+  readonly frames: readonly FrameJob[];
+  /** Where pages are written, at their offset in the volume, cut at `sizeBytes`; without it they are only checked. */
+  readonly target?: { readonly path: string; readonly sizeBytes: number };
+}
+
+/** Errors cross threads as documents, so that kind, code and hint arrive whole. */
+export type TaskResult<T> = { readonly value: T } | { readonly error: ErrorDocument };

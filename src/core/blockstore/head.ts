@@ -1,0 +1,98 @@
+/**
+ * `head.json` of a volume: who writes, under which epoch, and the newest checkpoint (C1, C3, C6).
+ * Only compare-and-set changes it; the epoch only grows.
+ */
+import { SgwError, assert, type VolumeId } from '../kit/index.ts';
+import { damaged } from './damage.ts';
+import { readDocument, replaceDocument, type Stored } from './documents.ts';
+import { keys } from './keys.ts';
+import type { Checkpoint } from './map-object.ts';
+import type { BlockStoreOptions, Holder } from './options.ts';
+
+export interface Head {
+  /** Of the newest opening for writing; 0 before the first. */
+  readonly epoch: number;
+  /** Who has the volume open for writing; null after a clean close. */
+  readonly holder: (Holder & { readonly since: string }) | null;
+  /** Members of the in-sync set (C26); empty outside a group. */
+  readonly inSync: readonly string[];
+  readonly checkpoint: Checkpoint;
+  /** The newest checkpoint of a consistent state; kept while a run of inconsistent commits goes on (C7). */
+  readonly consistent: Checkpoint | null;
+}
+
+export async function readHead(options: BlockStoreOptions, volumeId: VolumeId, signal?: AbortSignal): Promise<Stored<Head>> {
+  const head = await readDocument<Head>(options.objects, keys.head(volumeId), signal);
+  if (head === undefined) throw damaged(keys.head(volumeId), 'it is missing');
+  return head;
+}
+
+/** The head as its writer keeps it: changes are refused once another epoch is there. */
+export class OwnedHead {
+  readonly #options: BlockStoreOptions;
+  readonly #volumeId: VolumeId;
+  #stored: Stored<Head>;
+
+  private constructor(options: BlockStoreOptions, volumeId: VolumeId, stored: Stored<Head>) {
+    this.#options = options;
+    this.#volumeId = volumeId;
+    this.#stored = stored;
+  }
+
+  /**
+   * Opens the volume for writing under the next epoch. Durable when it resolves.
+   * @throws conflict `volume-held` when another holder has not closed it and `takeOver` is not given
+   */
+  static async acquire(options: BlockStoreOptions, volumeId: VolumeId, holder: Holder, takeOver: boolean, signal?: AbortSignal): Promise<{ head: OwnedHead; unclean: boolean }> {
+    for (;;) {
+      const now = await readHead(options, volumeId, signal);
+      const other = now.value.holder;
+      if (other !== null && other.gatewayId !== holder.gatewayId && !takeOver) throw held(volumeId, other);
+      const next: Head = {
+        ...now.value,
+        epoch: now.value.epoch + 1,
+        holder: { ...holder, since: new Date(options.clock.nowMs()).toISOString() },
+      };
+      const result = await replaceDocument(options, keys.head(volumeId), now.etag, next, signal);
+      if (result.outcome === 'stored') {
+        return { head: new OwnedHead(options, volumeId, { value: next, etag: result.etag }), unclean: other !== null };
+      }
+    }
+  }
+
+  get value(): Head {
+    return this.#stored.value;
+  }
+
+  /** Changes the head. @throws fenced when a newer epoch has taken over */
+  async change(change: (head: Head) => Head, signal?: AbortSignal): Promise<void> {
+    for (;;) {
+      const next = change(this.#stored.value);
+      assert(next.epoch === this.value.epoch, 'an open head keeps its epoch');
+      const result = await replaceDocument(this.#options, keys.head(this.#volumeId), this.#stored.etag, next, signal);
+      if (result.outcome === 'stored') {
+        this.#stored = { value: next, etag: result.etag };
+        return;
+      }
+      const now = await readHead(this.#options, this.#volumeId, signal);
+      if (now.value.epoch !== this.value.epoch) throw fenced(this.#volumeId, this.value.epoch, now.value);
+      this.#stored = now;
+    }
+  }
+}
+
+function held(volumeId: VolumeId, holder: Holder & { since: string }): SgwError {
+  return new SgwError('conflict', 'volume-held', `volume ${volumeId} is held by gateway ${holder.name} (${holder.gatewayId}) since ${holder.since}`, {
+    hint: 'Detach it there, or use --take-over: what that gateway has not uploaded yet stays behind on it.',
+    details: { volumeId, gatewayId: holder.gatewayId, gatewayName: holder.name, since: holder.since },
+  });
+}
+
+/** This writer's epoch is over. */
+export function fenced(volumeId: VolumeId, epoch: number, head?: Head): SgwError {
+  const by = head?.holder == null ? '' : ` by gateway ${head.holder.name} (${head.holder.gatewayId})`;
+  return new SgwError('fenced', 'fenced', `volume ${volumeId} was taken over${by}; epoch ${String(epoch)} is over`, {
+    hint: 'Nothing more is written to it from here. Run the command again to work on its newest state.',
+    details: { volumeId, epoch },
+  });
+}

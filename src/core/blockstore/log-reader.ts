@@ -1,0 +1,45 @@
+/**
+ * Walks a volume's log from a checkpoint to its end (C1): the first absent seq. Objects of an epoch below the
+ * highest seen are void and skipped; the rest must chain by hash.
+ */
+import type { VolumeId } from '../kit/index.ts';
+import { damaged } from './damage.ts';
+import { keys } from './keys.ts';
+import type { BlockStoreOptions } from './options.ts';
+import type { SegmentIndex } from './segment-index.ts';
+import { readSegmentIndex } from './segment-reader.ts';
+
+/** Where a walk is: everything up to `seq` has been read. */
+export interface LogPosition {
+  readonly seq: number;
+  readonly epoch: number;
+  readonly logHash: string;
+  readonly commitTimeMs: number;
+}
+
+/** What stands at one place of the log. */
+export type LogEntry = { readonly void: true } | { readonly void: false; readonly index: SegmentIndex };
+
+/**
+ * Reads the object after `position`; undefined at the end of the log.
+ * @throws corrupt `object-damaged` when it is not what the chain says
+ */
+export async function readLogEntry(options: BlockStoreOptions, volumeId: VolumeId, position: LogPosition, signal?: AbortSignal): Promise<LogEntry | undefined> {
+  const seq = position.seq + 1;
+  const key = keys.log(volumeId, seq);
+  const index = await readSegmentIndex(options.objects, key, signal);
+  if (index === undefined) return undefined;
+  const { footer } = index;
+  if (footer.volumeId !== volumeId || footer.seq !== seq) throw damaged(key, `it is segment ${String(footer.seq)} of ${footer.volumeId}`);
+  if (footer.epoch < position.epoch) return { void: true };
+  if (footer.kind === 'tombstone') throw damaged(key, 'it is a tombstone that the newest checkpoint does not cover');
+  if (footer.prevHash !== position.logHash) throw damaged(key, 'it does not follow the segment before it');
+  return { void: false, index };
+}
+
+/** The position after an entry. */
+export function advance(position: LogPosition, entry: LogEntry): LogPosition {
+  if (entry.void) return { ...position, seq: position.seq + 1 };
+  const { footer, hash } = entry.index;
+  return { seq: footer.seq, epoch: footer.epoch, logHash: hash, commitTimeMs: Math.max(position.commitTimeMs, footer.commitTimeMs) };
+}

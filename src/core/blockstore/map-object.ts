@@ -1,0 +1,212 @@
+/**
+ * Map objects, format 1 (docs/formats/map.md): the nodes that changed since the last one, and a root. A volume's
+ * checkpoint and a snapshot's own map have the same form.
+ */
+import { crc32 } from 'node:zlib';
+import { SgwError } from '../kit/index.ts';
+import type { ObjectStore } from '../objectstore/index.ts';
+import { damaged, missing } from './damage.ts';
+import { blake3, blake3Short } from './hash.ts';
+import { Interior, Leaf } from './map-node.ts';
+import { creatorSet, encodeInterior, encodeLeaf, type Creators, type NodePointer } from './node-codec.ts';
+import { withSignal } from './options.ts';
+import type { NodeLoader, PageMap } from './page-map.ts';
+
+const HEADER_BYTES = 16;
+const TRAILER_BYTES = 48;
+const HEADER_MAGIC = Buffer.from('SGWMAP1\n', 'latin1');
+const TRAILER_MAGIC = Buffer.from('SGWMAPE1', 'latin1');
+
+/** A point of a volume's history whose whole map is stored: where the log is taken up from. */
+export interface Checkpoint {
+  readonly seq: number;
+  readonly root: NodePointer | null;
+  readonly sizeBytes: number;
+  readonly mappedPages: number;
+  /** Highest epoch of the log up to `seq`. */
+  readonly epoch: number;
+  readonly commitTimeMs: number;
+  /** Hash of the last valid segment up to `seq`, hex; zeroes when there is none. */
+  readonly logHash: string;
+  /** True when the state at `seq` is one that the volume really had (C7). */
+  readonly consistent: boolean;
+}
+
+export interface MapFooter extends Checkpoint {
+  readonly format: 1;
+  readonly kind: 'map';
+  /** Volume or snapshot id. */
+  readonly owner: string;
+}
+
+export interface EncodedMap {
+  readonly body: Buffer;
+  readonly checkpoint: Checkpoint;
+  /** To be called once the object is stored: nodes that did not change meanwhile are clean from then on. */
+  readonly confirm: () => void;
+}
+
+interface StoredNode {
+  readonly parent: Interior;
+  readonly slot: number;
+  readonly child: Leaf | Interior;
+  readonly version: number;
+  readonly pointer: NodePointer | null;
+}
+
+/** Encodes the changed nodes of `map` as the map object `key`. The map may be changed before `confirm`. */
+export function encodeMap(map: PageMap, key: string, owner: string, facts: Omit<Checkpoint, 'root' | 'mappedPages'>): EncodedMap {
+  const encoder = new MapEncoder(map, key);
+  const root = map.rootForEncoding;
+  const rootVersion = root?.version;
+  const pointer = map.dirty && root !== undefined ? encoder.interior(root) : map.storedRoot;
+  const checkpoint: Checkpoint = { ...facts, root: pointer, mappedPages: pointer?.mappedPages ?? 0 };
+  const footer: MapFooter = { format: 1, kind: 'map', owner, ...checkpoint };
+  return {
+    body: assemble(encoder.parts, footer),
+    checkpoint,
+    confirm: () => {
+      if (root !== undefined && root.version === rootVersion) root.dirty = false;
+      map.markStored(pointer, encoder.confirm());
+    },
+  };
+}
+
+class MapEncoder {
+  readonly parts: Buffer[] = [Buffer.concat([HEADER_MAGIC, Buffer.alloc(HEADER_BYTES - HEADER_MAGIC.length)])];
+  readonly #map: PageMap;
+  readonly #key: string;
+  readonly #stored: StoredNode[] = [];
+  #offset = HEADER_BYTES;
+
+  constructor(map: PageMap, key: string) {
+    this.#map = map;
+    this.#key = key;
+  }
+
+  /** Encodes what is changed below a node, then the node; null when nothing is left in it. */
+  interior(node: Interior): NodePointer | null {
+    const children: [number, NodePointer][] = [];
+    for (const slot of node.slots()) {
+      const pointer = this.#childPointer(node, slot);
+      if (pointer !== null) children.push([slot, pointer]);
+    }
+    if (children.length === 0) return null;
+    const mappedPages = children.reduce((sum, [, pointer]) => sum + pointer.mappedPages, 0);
+    const creators = creatorSet(...children.map(([, pointer]) => pointer.creators));
+    return this.#append(encodeInterior(node.level, children), mappedPages, creators);
+  }
+
+  #childPointer(parent: Interior, slot: number): NodePointer | null {
+    const child = parent.loaded.get(slot);
+    if (child?.dirty !== true) return parent.pointers.get(slot) ?? null;
+    const version = child.version;
+    const pointer = child instanceof Interior ? this.interior(child) : this.#leaf(child);
+    this.#stored.push({ parent, slot, child, version, pointer });
+    return pointer;
+  }
+
+  #leaf(leaf: Leaf): NodePointer | null {
+    if (leaf.mapped === 0) return null;
+    const runs = leaf.runs(this.#map.sources);
+    return this.#append(encodeLeaf(runs), leaf.mapped, creatorSet(...runs.map((run) => run.source.creators)));
+  }
+
+  #append(stored: Buffer, mappedPages: number, creators: Creators): NodePointer {
+    const hash = blake3Short(stored).toString('hex');
+    const pointer = { key: this.#key, offset: this.#offset, length: stored.length, hash, mappedPages, creators };
+    this.parts.push(stored);
+    this.#offset += stored.length;
+    return pointer;
+  }
+
+  /** Returns how many leaves became clean. */
+  confirm(): number {
+    let cleaned = 0;
+    for (const { parent, slot, child, version, pointer } of this.#stored) {
+      if (parent.loaded.get(slot) !== child) continue;
+      if (pointer !== null) parent.pointers.set(slot, pointer);
+      if (child.version !== version) continue;
+      child.dirty = false;
+      if (child instanceof Leaf) cleaned += 1;
+      if (pointer === null) parent.drop(slot);
+    }
+    return cleaned;
+  }
+}
+
+function assemble(parts: readonly Buffer[], footer: MapFooter): Buffer {
+  const footerBytes = Buffer.from(JSON.stringify(footer), 'utf8');
+  const body = Buffer.concat([...parts, footerBytes, Buffer.alloc(TRAILER_BYTES)]);
+  const at = body.length - TRAILER_BYTES;
+  TRAILER_MAGIC.copy(body, at);
+  body.writeUInt32LE(footerBytes.length, at + 8);
+  body.writeUInt32LE(crc32(footerBytes), at + 12);
+  blake3(body.subarray(0, at + 16)).copy(body, at + 16);
+  return body;
+}
+
+/**
+ * Checks a whole map object against its hash and returns its footer.
+ * @throws corrupt `object-damaged`
+ */
+export function parseMapObject(key: string, body: Buffer): MapFooter {
+  const at = body.length - TRAILER_BYTES;
+  if (at < HEADER_BYTES || !body.subarray(at, at + 8).equals(TRAILER_MAGIC) || !body.subarray(0, 8).equals(HEADER_MAGIC)) {
+    throw damaged(key, 'it is not a map object');
+  }
+  if (!blake3(body.subarray(0, at + 16)).equals(body.subarray(at + 16))) throw damaged(key, 'its bytes do not match its hash');
+  const footerAt = at - body.readUInt32LE(at + 8);
+  if (footerAt < HEADER_BYTES) throw damaged(key, 'the footer length is impossible');
+  const footerBytes = body.subarray(footerAt, at);
+  if (crc32(footerBytes) !== body.readUInt32LE(at + 12)) throw damaged(key, 'the footer does not match its checksum');
+  const footer = JSON.parse(footerBytes.toString('utf8')) as MapFooter;
+  if ((footer as { format: number }).format !== 1) {
+    throw new SgwError('unsupported', 'map-format', `object ${key} has format ${String(footer.format)}`, { hint: 'Use a newer sgw.', details: { key } });
+  }
+  return footer;
+}
+
+/** Reads the whole map object `key` and checks it. */
+export async function readMapFooter(objects: ObjectStore, key: string, signal?: AbortSignal): Promise<MapFooter> {
+  const object = await objects.get(key, withSignal(signal));
+  if (object === undefined) throw missing(key);
+  return parseMapObject(key, object.bytes);
+}
+
+const CACHED_OBJECT_BYTES = 4 << 20;
+const CACHED_OBJECTS = 8;
+
+/**
+ * A loader of nodes from an object store. Nodes of one object are mostly wanted together, so objects of up to 4 MiB
+ * are read whole, and the last few of them are kept.
+ */
+export function nodeLoader(objects: ObjectStore): NodeLoader {
+  const cached = new Map<string, Promise<Buffer | undefined>>();
+  const whole = (key: string, signal?: AbortSignal): Promise<Buffer | undefined> => {
+    const present = cached.get(key);
+    if (present !== undefined) return present;
+    const reading = readSmallObject(objects, key, signal);
+    cached.set(key, reading);
+    reading.catch(() => cached.delete(key));
+    for (const oldest of cached.keys()) {
+      if (cached.size <= CACHED_OBJECTS) break;
+      cached.delete(oldest);
+    }
+    return reading;
+  };
+  return async (pointer, signal) => {
+    const object = await whole(pointer.key, signal);
+    if (object !== undefined) return object.subarray(pointer.offset, pointer.offset + pointer.length);
+    const part = await objects.get(pointer.key, { span: { offset: pointer.offset, length: pointer.length }, ...withSignal(signal) });
+    if (part === undefined) throw missing(pointer.key);
+    return part.bytes;
+  };
+}
+
+/** The object, or undefined when it is too large to be read whole. */
+async function readSmallObject(objects: ObjectStore, key: string, signal?: AbortSignal): Promise<Buffer | undefined> {
+  const tail = await objects.get(key, { span: { suffix: CACHED_OBJECT_BYTES }, ...withSignal(signal) });
+  if (tail === undefined) throw missing(key);
+  return tail.sizeBytes > tail.bytes.length ? undefined : tail.bytes;
+}

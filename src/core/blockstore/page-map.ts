@@ -1,0 +1,380 @@
+/**
+ * The map of a volume: which frame of which segment holds each page (DESIGN section 5). A radix tree whose nodes
+ * are loaded when needed, changed in memory, and written by a checkpoint, changed nodes only. Clean leaves are
+ * evicted beyond a limit.
+ *
+ * One changer at a time: `applySegment` and `unmap` must not overlap. Readers may run beside it.
+ */
+import { assert } from '../kit/index.ts';
+import { BLOCK_PAGES, FANOUT, LEAF_PAGES, ROOT_LEVEL } from './geometry.ts';
+import { Interior, Leaf, SourceNumbers, childPages, touch } from './map-node.ts';
+import { creatorSet, decodeInterior, decodeLeaf, type NodePointer, type SegmentRef } from './node-codec.ts';
+import { forEachPage, type FrameEntry, type SegmentIndex } from './segment-index.ts';
+
+/** Reads the stored bytes of a node. */
+export type NodeLoader = (pointer: NodePointer, signal?: AbortSignal) => Promise<Buffer>;
+
+/** Consecutive pages of the volume that sit in consecutive slots of one frame. */
+export interface PageRun {
+  readonly page: number;
+  readonly count: number;
+  readonly source: SegmentRef;
+  readonly frame: number;
+  readonly slot: number;
+}
+
+export interface LeafView {
+  /** The leaf's first page in the volume. */
+  readonly firstPage: number;
+  readonly runs: PageRun[];
+}
+
+export interface PageMapOptions {
+  readonly root: NodePointer | null;
+  readonly load: NodeLoader;
+  /** Clean leaves kept in memory, 8 KiB each. */
+  readonly leafLimit?: number;
+}
+
+const DEFAULT_LEAF_LIMIT = 16384;
+
+export class PageMap {
+  readonly #load: NodeLoader;
+  readonly #leafLimit: number;
+  readonly #sources = new SourceNumbers();
+  readonly #loading = new Map<string, Promise<Leaf | Interior>>();
+  #root: Interior | undefined;
+  #rootPointer: NodePointer | null;
+  #mappedPages: number;
+  #loadedLeaves = 0;
+  #dirtyLeaves = 0;
+
+  constructor(options: PageMapOptions) {
+    this.#load = options.load;
+    this.#leafLimit = options.leafLimit ?? DEFAULT_LEAF_LIMIT;
+    this.#rootPointer = options.root;
+    this.#mappedPages = options.root?.mappedPages ?? 0;
+  }
+
+  get mappedPages(): number {
+    return this.#mappedPages;
+  }
+
+  /** Leaves that a checkpoint would write. */
+  get dirtyLeaves(): number {
+    return this.#dirtyLeaves;
+  }
+
+  get dirty(): boolean {
+    return this.#root?.dirty === true;
+  }
+
+  /** The stored root; meaningful while the map is not dirty. */
+  get storedRoot(): NodePointer | null {
+    return this.#rootPointer;
+  }
+
+  /** Applies a segment: first its unmapped extents, then its frames. */
+  async applySegment(index: SegmentIndex, signal?: AbortSignal): Promise<void> {
+    for (const extent of index.extents) await this.unmap(extent.firstPage, extent.pageCount, signal);
+    if (index.frameCount === 0) return;
+    const { segmentId, creators } = index.footer;
+    const sources = creators.map((set) => this.#sources.numberOf({ key: index.key, segmentId, creators: creatorSet(set) }));
+    let leaf: Leaf | undefined;
+    let leafIndex = -1;
+    for (let frame = 0; frame < index.frameCount; frame++) {
+      const entry = index.frame(frame);
+      const wanted = Math.floor((entry.block * BLOCK_PAGES) / LEAF_PAGES);
+      if (leaf === undefined || wanted !== leafIndex) {
+        leaf = await this.#leafForChange(wanted, signal);
+        leafIndex = wanted;
+      }
+      this.#setFrame(leaf, sources[entry.creators] ?? 0, frame, entry);
+    }
+  }
+
+  #setFrame(leaf: Leaf, source: number, frame: number, entry: FrameEntry): void {
+    assert(source > 0, 'a frame names one of its segment\'s creator sets');
+    touch(leaf);
+    forEachPage(entry, (page, slot) => {
+      this.#mappedPages += leaf.set(page % LEAF_PAGES, source, frame, slot);
+    });
+  }
+
+  /** Makes pages read as zeroes. Whole subtrees go without being loaded. */
+  async unmap(firstPage: number, pageCount: number, signal?: AbortSignal): Promise<void> {
+    const root = await this.#rootNode(signal);
+    if (root !== undefined && pageCount > 0) await this.#unmapIn(root, 0, firstPage, firstPage + pageCount, signal);
+  }
+
+  async #unmapIn(node: Interior, base: number, from: number, to: number, signal?: AbortSignal): Promise<boolean> {
+    const span = childPages(node.level);
+    let changed = false;
+    for (const slot of node.slots(Math.max(0, Math.floor((from - base) / span)))) {
+      const start = base + slot * span;
+      if (start >= to) break;
+      if (from <= start && start + span <= to) {
+        this.#dropSubtree(node, slot);
+        changed = true;
+        continue;
+      }
+      const child = await this.#child(node, slot, signal);
+      if (child instanceof Interior) changed = (await this.#unmapIn(child, start, from, to, signal)) || changed;
+      else if (child !== undefined) changed = this.#clearLeaf(child, Math.max(from, start) - start, Math.min(to, start + span) - start) || changed;
+    }
+    if (changed) touch(node);
+    return changed;
+  }
+
+  #clearLeaf(leaf: Leaf, from: number, to: number): boolean {
+    const cleared = leaf.clear(from, to);
+    if (cleared === 0) return false;
+    this.#mappedPages -= cleared;
+    this.#markLeaf(leaf);
+    return true;
+  }
+
+  #markLeaf(leaf: Leaf): void {
+    if (!leaf.dirty) this.#dirtyLeaves += 1;
+    touch(leaf);
+  }
+
+  #dropSubtree(node: Interior, slot: number): void {
+    const child = node.loaded.get(slot);
+    this.#mappedPages -= child === undefined ? (node.pointers.get(slot)?.mappedPages ?? 0) : mappedBelow(child);
+    if (child !== undefined) this.#forget(child);
+    node.drop(slot);
+  }
+
+  #forget(child: Leaf | Interior): void {
+    if (child instanceof Leaf) {
+      this.#loadedLeaves -= 1;
+      if (child.dirty) this.#dirtyLeaves -= 1;
+      return;
+    }
+    for (const below of child.loaded.values()) this.#forget(below);
+  }
+
+  /** The runs of the leaf that holds `page`; none where nothing is mapped. */
+  async runsAround(page: number, signal?: AbortSignal): Promise<PageRun[]> {
+    const leafIndex = Math.floor(page / LEAF_PAGES);
+    const leaf = await this.#leafForRead(leafIndex, signal);
+    return leaf === undefined ? [] : this.#pageRuns(leaf, leafIndex * LEAF_PAGES);
+  }
+
+  #pageRuns(leaf: Leaf, firstPage: number): PageRun[] {
+    return leaf.runs(this.#sources).map((run) => ({ ...run, page: run.page + firstPage }));
+  }
+
+  /** Yields every leaf with something mapped, ascending, that touches pages `fromPage` to `toPage` (exclusive). */
+  async *leaves(options: { fromPage?: number; toPage?: number; signal?: AbortSignal } = {}): AsyncGenerator<LeafView> {
+    const root = await this.#rootNode(options.signal);
+    if (root === undefined) return;
+    yield* this.#leavesIn(root, 0, options.fromPage ?? 0, options.toPage ?? Number.MAX_SAFE_INTEGER, options.signal);
+  }
+
+  async *#leavesIn(node: Interior, base: number, from: number, to: number, signal?: AbortSignal): AsyncGenerator<LeafView> {
+    const span = childPages(node.level);
+    for (const slot of node.slots(Math.max(0, Math.floor((from - base) / span)))) {
+      const start = base + slot * span;
+      if (start >= to) return;
+      const child = await this.#child(node, slot, signal);
+      if (child instanceof Interior) yield* this.#leavesIn(child, start, from, to, signal);
+      else if (child !== undefined && child.mapped > 0) yield { firstPage: start, runs: this.#pageRuns(child, start) };
+    }
+  }
+
+  /**
+   * Yields the leaves in which two maps may differ, ascending: where both have the same stored subtree it is
+   * skipped unread, so the cost follows the change.
+   */
+  static async *differingLeaves(a: PageMap, b: PageMap, signal?: AbortSignal): AsyncGenerator<{ firstPage: number; a: PageRun[]; b: PageRun[] }> {
+    if (samePointer(a.#cleanRoot(), b.#cleanRoot())) return;
+    yield* differing({ map: a, node: await a.#rootNode(signal) }, { map: b, node: await b.#rootNode(signal) }, 0, signal);
+  }
+
+  #cleanRoot(): NodePointer | null | undefined {
+    return this.dirty ? undefined : this.#rootPointer;
+  }
+
+  /** For `differing`: a child's stored pointer, or undefined when it is changed or absent. */
+  static pointerOf(node: Interior | undefined, slot: number): NodePointer | undefined {
+    if (node?.loaded.get(slot)?.dirty === true) return undefined;
+    return node?.pointers.get(slot);
+  }
+
+  /** For `differing`: loads a child. */
+  async childOf(node: Interior | undefined, slot: number, signal?: AbortSignal): Promise<Leaf | Interior | undefined> {
+    return node === undefined ? undefined : this.#child(node, slot, signal);
+  }
+
+  /** For `differing`: the runs of a leaf of this map. */
+  runsOf(leaf: Leaf | Interior | undefined, firstPage: number): PageRun[] {
+    return leaf instanceof Leaf ? this.#pageRuns(leaf, firstPage) : [];
+  }
+
+  async #rootNode(signal?: AbortSignal): Promise<Interior | undefined> {
+    if (this.#root === undefined && this.#rootPointer !== null) {
+      const pointer = this.#rootPointer;
+      const node = await this.#loadNode(pointer, ROOT_LEVEL, signal);
+      assert(node instanceof Interior, 'the root is an interior node');
+      this.#root ??= node;
+    }
+    return this.#root;
+  }
+
+  async #child(node: Interior, slot: number, signal?: AbortSignal): Promise<Leaf | Interior | undefined> {
+    const present = node.loaded.get(slot);
+    if (present !== undefined) {
+      if (present instanceof Leaf) present.used = true;
+      return present;
+    }
+    const pointer = node.pointers.get(slot);
+    if (pointer === undefined) return undefined;
+    const child = await this.#loadNode(pointer, node.level - 1, signal);
+    const raced = node.loaded.get(slot);
+    if (raced !== undefined) return raced;
+    // Dropped or replaced while it was being read: what was read belongs to the older state.
+    if (node.pointers.get(slot) !== pointer) return this.#child(node, slot, signal);
+    if (child instanceof Leaf) this.#makeRoom();
+    node.loaded.set(slot, child);
+    if (child instanceof Leaf) this.#loadedLeaves += 1;
+    return child;
+  }
+
+  async #loadNode(pointer: NodePointer, level: number, signal?: AbortSignal): Promise<Leaf | Interior> {
+    const name = `${pointer.key}@${String(pointer.offset)}`;
+    const under = this.#loading.get(name);
+    if (under !== undefined) return under;
+    const promise = this.#readNode(pointer, level, signal).finally(() => this.#loading.delete(name));
+    this.#loading.set(name, promise);
+    return promise;
+  }
+
+  async #readNode(pointer: NodePointer, level: number, signal?: AbortSignal): Promise<Leaf | Interior> {
+    const stored = await this.#load(pointer, signal);
+    if (level > 0) return new Interior(level, decodeInterior(stored, pointer, level));
+    const leaf = new Leaf();
+    leaf.fill(decodeLeaf(stored, pointer), this.#sources);
+    return leaf;
+  }
+
+  async #leafForRead(leafIndex: number, signal?: AbortSignal): Promise<Leaf | undefined> {
+    let node: Leaf | Interior | undefined = await this.#rootNode(signal);
+    while (node instanceof Interior) node = await this.#child(node, slotOf(leafIndex, node.level), signal);
+    return node;
+  }
+
+  /** Loads or makes the leaf and marks it and its path as changed before anyone else runs, so it can't be evicted. */
+  async #leafForChange(leafIndex: number, signal?: AbortSignal): Promise<Leaf> {
+    for (;;) {
+      await this.#leafForRead(leafIndex, signal);
+      const leaf = this.#leafInMemory(leafIndex);
+      if (leaf !== undefined) return leaf;
+    }
+  }
+
+  /** As `#leafForChange`, without waiting; undefined when a sweep took a stored node of the path away meanwhile. */
+  #leafInMemory(leafIndex: number): Leaf | undefined {
+    this.#root ??= new Interior(ROOT_LEVEL);
+    const path = [this.#root];
+    for (let node = this.#root; node.level > 1; ) {
+      const slot = slotOf(leafIndex, node.level);
+      const child = node.loaded.get(slot);
+      if (child === undefined && node.pointers.has(slot)) return undefined;
+      const next = child ?? new Interior(node.level - 1);
+      assert(next instanceof Interior, 'a child above level 1 is an interior node');
+      node.loaded.set(slot, next);
+      path.push(next);
+      node = next;
+    }
+    const parent = path[path.length - 1] ?? this.#root;
+    const slot = slotOf(leafIndex, 1);
+    if (!parent.loaded.has(slot) && parent.pointers.has(slot)) return undefined;
+    const leaf = parent.loaded.get(slot) ?? this.#newLeaf(parent, slot);
+    assert(leaf instanceof Leaf, 'a child of level 1 is a leaf');
+    path.forEach(touch);
+    this.#markLeaf(leaf);
+    return leaf;
+  }
+
+  #newLeaf(node: Interior, slot: number): Leaf {
+    this.#makeRoom();
+    const leaf = new Leaf();
+    node.loaded.set(slot, leaf);
+    this.#loadedLeaves += 1;
+    return leaf;
+  }
+
+  /** Evicts clean leaves that were not used since the last sweep, when there are too many. */
+  #makeRoom(): void {
+    if (this.#root === undefined || this.#loadedLeaves - this.#dirtyLeaves < this.#leafLimit) return;
+    this.#loadedLeaves = sweep(this.#root);
+  }
+
+  /** For a checkpoint: the root to encode, undefined when the map is empty. See `encodeMap`. */
+  get rootForEncoding(): Interior | undefined {
+    return this.#root;
+  }
+
+  get sources(): SourceNumbers {
+    return this.#sources;
+  }
+
+  /** After a checkpoint was stored: takes note that `leaves` leaves are clean again and where the root is. */
+  markStored(root: NodePointer | null, cleanedLeaves: number): void {
+    this.#rootPointer = root;
+    this.#dirtyLeaves -= cleanedLeaves;
+    if (root === null && this.#root?.dirty === false) this.#root = undefined;
+  }
+}
+
+/** Drops clean leaves not used since the last sweep, and emptied clean nodes. Returns the leaves that stay. */
+function sweep(node: Interior): number {
+  let left = 0;
+  for (const [slot, child] of node.loaded) {
+    if (child instanceof Interior) {
+      left += sweep(child);
+      if (!child.dirty && child.loaded.size === 0) node.loaded.delete(slot);
+    } else if (!child.dirty && !child.used) node.loaded.delete(slot);
+    else {
+      child.used = false;
+      left += 1;
+    }
+  }
+  return left;
+}
+
+const slotOf = (leafIndex: number, level: number): number => Math.floor(leafIndex / FANOUT ** (level - 1)) % FANOUT;
+
+const samePointer = (a: NodePointer | null | undefined, b: NodePointer | null | undefined): boolean =>
+  a !== undefined && b !== undefined && (a === b || (a !== null && b !== null && a.key === b.key && a.offset === b.offset && a.hash === b.hash));
+
+function mappedBelow(node: Leaf | Interior): number {
+  if (node instanceof Leaf) return node.mapped;
+  return node.slots().reduce((sum, slot) => {
+    const child = node.loaded.get(slot);
+    return sum + (child === undefined ? (node.pointers.get(slot)?.mappedPages ?? 0) : mappedBelow(child));
+  }, 0);
+}
+
+interface Side {
+  readonly map: PageMap;
+  readonly node: Interior | undefined;
+}
+
+async function* differing(a: Side, b: Side, base: number, signal?: AbortSignal): AsyncGenerator<{ firstPage: number; a: PageRun[]; b: PageRun[] }> {
+  const level = a.node?.level ?? b.node?.level;
+  if (level === undefined) return;
+  const slots = [...new Set([...(a.node?.slots() ?? []), ...(b.node?.slots() ?? [])])].sort((x, y) => x - y);
+  for (const slot of slots) {
+    const pa = PageMap.pointerOf(a.node, slot);
+    if (pa !== undefined && samePointer(pa, PageMap.pointerOf(b.node, slot))) continue;
+    const [ca, cb] = await Promise.all([a.map.childOf(a.node, slot, signal), b.map.childOf(b.node, slot, signal)]);
+    const start = base + slot * childPages(level);
+    if (level === 1) yield { firstPage: start, a: a.map.runsOf(ca, start), b: b.map.runsOf(cb, start) };
+    else yield* differing({ map: a.map, node: asInterior(ca) }, { map: b.map, node: asInterior(cb) }, start, signal);
+  }
+}
+
+const asInterior = (node: Leaf | Interior | undefined): Interior | undefined => (node instanceof Interior ? node : undefined);

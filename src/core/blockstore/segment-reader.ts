@@ -1,0 +1,77 @@
+/**
+ * Reads segments: their indexes and page hashes (kept, within limits) and spans of frames. Everything returned has
+ * been checked against the segment's own hashes, and the segment against the random id by which the map names it.
+ */
+import type { ObjectStore } from '../objectstore/index.ts';
+import { BoundedCache } from './bounded-cache.ts';
+import { damaged, missing } from './damage.ts';
+import { PAGE_HASH_BYTES } from './geometry.ts';
+import { blake3Short } from './hash.ts';
+import type { SegmentRef } from './node-codec.ts';
+import { withSignal } from './options.ts';
+import { parseSegmentTail } from './segment-codec.ts';
+import type { SegmentIndex } from './segment-index.ts';
+
+const TAIL_BYTES = 64 * 1024;
+const INDEX_CACHE_BYTES = 32 << 20;
+const HASH_CACHE_BYTES = 32 << 20;
+
+/**
+ * Reads a segment's index with one request, or two when it is large; undefined when there is no such object.
+ * @throws corrupt `object-damaged`
+ */
+export async function readSegmentIndex(objects: ObjectStore, key: string, signal?: AbortSignal): Promise<SegmentIndex | undefined> {
+  let wanted = TAIL_BYTES;
+  for (;;) {
+    const tail = await objects.get(key, { span: { suffix: wanted }, ...withSignal(signal) });
+    if (tail === undefined) return undefined;
+    const parsed = parseSegmentTail(key, tail.bytes, tail.sizeBytes);
+    if ('index' in parsed) return parsed.index;
+    wanted = parsed.needBytes;
+  }
+}
+
+export class SegmentReader {
+  readonly #objects: ObjectStore;
+  readonly #indexes = new BoundedCache<SegmentIndex>(INDEX_CACHE_BYTES, (index) => index.sizeInMemoryBytes);
+  readonly #hashes = new BoundedCache<Buffer>(HASH_CACHE_BYTES, (hashes) => hashes.length);
+
+  constructor(objects: ObjectStore) {
+    this.#objects = objects;
+  }
+
+  /** @throws corrupt `object-missing`, `object-damaged` */
+  async index(ref: SegmentRef, signal?: AbortSignal): Promise<SegmentIndex> {
+    return this.#indexes.get(ref.segmentId + ref.key, async () => {
+      const index = await readSegmentIndex(this.#objects, ref.key, signal);
+      if (index === undefined) throw missing(ref.key);
+      if (index.footer.segmentId !== ref.segmentId) throw damaged(ref.key, `it is segment ${index.footer.segmentId}, not ${ref.segmentId}`);
+      return index;
+    });
+  }
+
+  /** The hashes of all pages in the segment, 16 bytes each, in the order of frames and slots. */
+  async pageHashes(ref: SegmentRef, signal?: AbortSignal): Promise<Buffer> {
+    return this.#hashes.get(ref.segmentId + ref.key, async () => {
+      const { footer } = await this.index(ref, signal);
+      const { offset, count } = footer.pageHashes;
+      if (count === 0) return Buffer.alloc(0);
+      const hashes = await this.readSpan(ref, offset, count * PAGE_HASH_BYTES, signal);
+      if (blake3Short(hashes).toString('hex') !== footer.pageHashesHash) throw damaged(ref.key, 'its page hashes do not match their hash');
+      return hashes;
+    });
+  }
+
+  /** Bytes of the segment, unchecked: frames carry their own checksums. */
+  async readSpan(ref: SegmentRef, offset: number, length: number, signal?: AbortSignal): Promise<Buffer> {
+    const part = await this.#objects.get(ref.key, { span: { offset, length }, ...withSignal(signal) });
+    if (part === undefined) throw missing(ref.key);
+    if (part.bytes.length !== length) throw damaged(ref.key, `it ends before byte ${String(offset + length)}`);
+    return part.bytes;
+  }
+
+  /** Takes note of an index that is already known, such as that of a segment just committed. */
+  remember(index: SegmentIndex): void {
+    this.#indexes.put(index.footer.segmentId + index.key, index);
+  }
+}

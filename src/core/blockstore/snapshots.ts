@@ -1,0 +1,118 @@
+/**
+ * Creating snapshots (C8). A snapshot shows the volume's last consistent commit; its map goes under its own key, so
+ * that one who does not hold the volume can make it, and it costs what changed since the last checkpoint.
+ *
+ * States: `pending` (the object exists, its map does not yet) -> `completed`, or `failed` with a reason.
+ */
+import { SgwError, assert, newSnapshotId, toSgwError } from '../kit/index.ts';
+import { Catalog } from './catalog.ts';
+import { createDocument } from './documents.ts';
+import type { SnapshotEntry, VolumeEntry } from './entries.ts';
+import { keys } from './keys.ts';
+import { encodeMap, type Checkpoint } from './map-object.ts';
+import { withSignal, type BlockStoreOptions, type Cancellable } from './options.ts';
+import { openConsistentView, type Replayed } from './volume-view.ts';
+
+export interface NewSnapshot extends Cancellable {
+  readonly volume: VolumeEntry;
+  readonly name: string;
+  readonly accountId: string;
+  readonly description?: string;
+  readonly tags?: Readonly<Record<string, string>>;
+  readonly clientToken?: string;
+}
+
+/**
+ * Creates a snapshot of the volume's last consistent commit. Durable and completed when it resolves.
+ * @throws conflict `import-unfinished` when the volume has no consistent state yet
+ */
+export async function createSnapshot(options: BlockStoreOptions, request: NewSnapshot): Promise<SnapshotEntry> {
+  const { volume, signal } = request;
+  // Opened first, so that a volume which has nothing to show leaves no snapshot behind.
+  const view = await openConsistentView(options, volume.volumeId, withSignal(signal));
+  const pending = pendingEntry(options, request);
+  const created = await createDocument(options, keys.snapshot(pending.snapshotId), pending, signal);
+  assert(created, 'a snapshot id is new');
+  try {
+    const checkpoint = await storeMap(options, pending, view, signal);
+    return await complete(options, pending, checkpoint, signal);
+  } catch (error) {
+    await markFailed(options, pending, toSgwError(error));
+    throw error;
+  }
+}
+
+function pendingEntry(options: BlockStoreOptions, request: NewSnapshot): SnapshotEntry {
+  const { volume } = request;
+  return {
+    snapshotId: newSnapshotId(options.random),
+    name: request.name,
+    state: 'pending',
+    reason: null,
+    volumeId: volume.volumeId,
+    volumeName: volume.name,
+    lineage: volume.lineage,
+    seq: 0,
+    sizeBytes: volume.sizeBytes,
+    mappedPages: 0,
+    accountId: request.accountId,
+    creators: [],
+    createdAt: new Date(options.clock.nowMs()).toISOString(),
+    completedAt: null,
+    description: request.description ?? '',
+    tags: request.tags ?? {},
+    clientToken: request.clientToken ?? null,
+    root: null,
+  };
+}
+
+/** Stores the nodes that no checkpoint has; nothing when there are none. */
+async function storeMap(options: BlockStoreOptions, snapshot: SnapshotEntry, view: Replayed, signal?: AbortSignal): Promise<Checkpoint> {
+  const key = keys.snapshotMap(snapshot.snapshotId);
+  const facts = {
+    seq: view.seq,
+    sizeBytes: view.sizeBytes,
+    epoch: view.epoch,
+    commitTimeMs: view.lastCommitTimeMs,
+    logHash: view.position.logHash,
+    consistent: true,
+  };
+  const changed = view.map.dirty;
+  const encoded = encodeMap(view.map, key, snapshot.snapshotId, facts);
+  if (changed) {
+    // Only this call knows the id, so an object under the key already is an earlier try of these same bytes.
+    await options.objects.put(key, encoded.body, { condition: { ifAbsent: true }, ...withSignal(signal) });
+  }
+  return encoded.checkpoint;
+}
+
+async function complete(options: BlockStoreOptions, pending: SnapshotEntry, checkpoint: Checkpoint, signal?: AbortSignal): Promise<SnapshotEntry> {
+  return new Catalog(options).updateSnapshot(
+    pending.snapshotId,
+    (now) => {
+      if (now.state !== 'pending') {
+        throw new SgwError('conflict', 'snapshot-not-pending', `snapshot ${now.name} became ${now.state} while it was made`, { details: { snapshotId: now.snapshotId } });
+      }
+      return {
+        ...now,
+        state: 'completed',
+        seq: checkpoint.seq,
+        sizeBytes: checkpoint.sizeBytes,
+        mappedPages: checkpoint.mappedPages,
+        creators: checkpoint.root?.creators ?? [],
+        completedAt: new Date(options.clock.nowMs()).toISOString(),
+        root: checkpoint.root,
+      };
+    },
+    signal,
+  );
+}
+
+/** Notes why, so that no snapshot stays pending for ever. Best effort: the store may be what failed. */
+async function markFailed(options: BlockStoreOptions, pending: SnapshotEntry, error: SgwError): Promise<void> {
+  try {
+    await new Catalog(options).updateSnapshot(pending.snapshotId, (now) => (now.state === 'pending' ? { ...now, state: 'failed', reason: error.message } : now));
+  } catch {
+    // The caller learns of the first error; a snapshot left pending is listed as such.
+  }
+}

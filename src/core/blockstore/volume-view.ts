@@ -1,0 +1,120 @@
+/** A volume or a snapshot as it is at one point of its history, for reading. */
+import { SgwError, throwIfAborted, type VolumeId } from '../kit/index.ts';
+import type { SnapshotEntry } from './entries.ts';
+import { readHead } from './head.ts';
+import { advance, readLogEntry, type LogPosition } from './log-reader.ts';
+import { nodeLoader, type Checkpoint } from './map-object.ts';
+import type { BlockStoreOptions, Cancellable } from './options.ts';
+import { PageMap } from './page-map.ts';
+import type { SegmentIndex } from './segment-index.ts';
+import { SegmentReader } from './segment-reader.ts';
+
+export interface VolumeView {
+  readonly sizeBytes: number;
+  /** The commit that it shows. */
+  readonly seq: number;
+  readonly epoch: number;
+  /** When that commit was made; 0 before the first. */
+  readonly lastCommitTimeMs: number;
+  readonly map: PageMap;
+  readonly segments: SegmentReader;
+}
+
+/** A checkpoint with the log after it applied. */
+export interface Replayed extends VolumeView {
+  readonly position: LogPosition;
+  /** True when this state is one that the volume really had (C7). */
+  readonly consistent: boolean;
+}
+
+/** Opens a completed snapshot. @throws conflict `snapshot-not-completed` */
+export function openSnapshotView(options: BlockStoreOptions, snapshot: SnapshotEntry): VolumeView {
+  if (snapshot.state !== 'completed') {
+    throw new SgwError('conflict', 'snapshot-not-completed', `snapshot ${snapshot.name} is ${snapshot.state}`, {
+      hint: snapshot.state === 'pending' ? 'Wait until `sgw snapshot show` says completed.' : 'Choose another snapshot: `sgw snapshot list`.',
+      details: { snapshotId: snapshot.snapshotId, state: snapshot.state },
+    });
+  }
+  return {
+    sizeBytes: snapshot.sizeBytes,
+    seq: snapshot.seq,
+    epoch: 0,
+    lastCommitTimeMs: Date.parse(snapshot.createdAt),
+    map: new PageMap({ root: snapshot.root, load: nodeLoader(options.objects) }),
+    segments: new SegmentReader(options.objects),
+  };
+}
+
+/** Opens the newest committed state of a volume: a checkpoint and the log after it. Takes no lock and no epoch. */
+export async function openVolumeView(options: BlockStoreOptions, volumeId: VolumeId, { signal }: Cancellable = {}): Promise<VolumeView> {
+  const head = await readHead(options, volumeId, signal);
+  return replayLog(options, volumeId, head.value.checkpoint, Number.MAX_SAFE_INTEGER, signal);
+}
+
+/**
+ * Opens the newest consistent state of a volume (C7).
+ * @throws conflict `import-unfinished` when there is none yet
+ */
+export async function openConsistentView(options: BlockStoreOptions, volumeId: VolumeId, { signal }: Cancellable = {}): Promise<Replayed> {
+  const head = (await readHead(options, volumeId, signal)).value;
+  const last = await lastConsistentSeq(options, volumeId, head.checkpoint, signal);
+  if (last !== undefined) return replayLog(options, volumeId, head.checkpoint, last, signal);
+  if (head.consistent !== null) return replayLog(options, volumeId, head.consistent, head.consistent.seq, signal);
+  throw new SgwError('conflict', 'import-unfinished', `volume ${volumeId} has no consistent state yet: its import is not finished`, {
+    hint: 'Run the same `sgw volume import` again: it resumes.',
+    details: { volumeId },
+  });
+}
+
+async function lastConsistentSeq(options: BlockStoreOptions, volumeId: VolumeId, from: Checkpoint, signal?: AbortSignal): Promise<number | undefined> {
+  let last = from.consistent ? from.seq : undefined;
+  for await (const { index } of walkLog(options, volumeId, from, Number.MAX_SAFE_INTEGER, signal)) {
+    if (index.footer.consistent) last = index.footer.seq;
+  }
+  return last;
+}
+
+interface Step {
+  readonly index: SegmentIndex;
+  readonly position: LogPosition;
+}
+
+const positionOf = (checkpoint: Checkpoint): LogPosition => ({
+  seq: checkpoint.seq,
+  epoch: checkpoint.epoch,
+  logHash: checkpoint.logHash,
+  commitTimeMs: checkpoint.commitTimeMs,
+});
+
+/** Yields the valid segments after a checkpoint, up to `upToSeq`; returns where the walk ended. */
+async function* walkLog(options: BlockStoreOptions, volumeId: VolumeId, from: Checkpoint, upToSeq: number, signal?: AbortSignal): AsyncGenerator<Step, LogPosition> {
+  let position = positionOf(from);
+  while (position.seq < upToSeq) {
+    throwIfAborted(signal);
+    const entry = await readLogEntry(options, volumeId, position, signal);
+    if (entry === undefined) break;
+    position = advance(position, entry);
+    if (!entry.void) yield { index: entry.index, position };
+  }
+  return position;
+}
+
+/** Applies the log after a checkpoint, up to `upToSeq` or its end. */
+export async function replayLog(options: BlockStoreOptions, volumeId: VolumeId, from: Checkpoint, upToSeq: number, signal?: AbortSignal): Promise<Replayed> {
+  const map = new PageMap({ root: from.root, load: nodeLoader(options.objects) });
+  const segments = new SegmentReader(options.objects);
+  let { sizeBytes, consistent } = from;
+  const steps = walkLog(options, volumeId, from, upToSeq, signal);
+  for (;;) {
+    const step = await steps.next();
+    if (step.done === true) {
+      const position = step.value;
+      return { map, segments, sizeBytes, consistent, position, seq: position.seq, epoch: position.epoch, lastCommitTimeMs: position.commitTimeMs };
+    }
+    const { index } = step.value;
+    await map.applySegment(index, signal);
+    if (index.footer.kind === 'data') ({ sizeBytes, consistent } = index.footer);
+    segments.remember(index);
+  }
+}
+

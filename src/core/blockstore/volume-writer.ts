@@ -1,0 +1,318 @@
+/**
+ * The one writer of a volume under one epoch (C1-C4, docs/adr/0002-fence-window.md).
+ *
+ * States: open -> closed, or open -> failed (fenced, or a store call failed): a failed writer writes nothing more and
+ * leaves the head as it is, so that the next opening replays and fences.
+ * Invariants: at most COMMIT_WINDOW seqs above the last committed one are under way; commits are applied to the map
+ * in order of seq; the map at a checkpoint is exactly the log up to its seq.
+ */
+import { Semaphore, assert, type VolumeId } from '../kit/index.ts';
+import { damaged } from './damage.ts';
+import { COMMIT_WINDOW, checkVolumeSize, pagesOf } from './geometry.ts';
+import { OwnedHead, fenced } from './head.ts';
+import { keys } from './keys.ts';
+import { advance, readLogEntry, type LogPosition } from './log-reader.ts';
+import { encodeMap, readMapFooter } from './map-object.ts';
+import { withSignal, type BlockStoreOptions, type Cancellable, type Holder } from './options.ts';
+import type { PageMap } from './page-map.ts';
+import { cutTailPage } from './tail-page.ts';
+import { sealSegment, type EncodedFrames, type SealedSegment } from './segment-codec.ts';
+import type { PageExtent, SegmentFooter } from './segment-index.ts';
+import { readSegmentIndex, type SegmentReader } from './segment-reader.ts';
+import { replayLog, type Replayed } from './volume-view.ts';
+
+/** Segments after which a checkpoint is made, so that an opening replays few. */
+const CHECKPOINT_SEGMENTS = 64;
+/** Changed leaves after which one is made, so that memory is bounded: 64 MiB. */
+const CHECKPOINT_LEAVES = 8192;
+
+export interface Batch {
+  readonly encoded: readonly EncodedFrames[];
+  /** Pages that become zeroes; they must not overlap the frames. */
+  readonly unmap?: readonly PageExtent[];
+  /** The volume's size from this commit on. */
+  readonly sizeBytes?: number;
+  /** True when the state after this commit is one that the volume really had (C7). */
+  readonly consistent: boolean;
+  /** Creator sets that the frames' `creators` number; the writer's account alone when absent. */
+  readonly creators?: readonly (readonly string[])[];
+}
+
+export interface WriterOptions extends Cancellable {
+  readonly holder: Holder;
+  /** The account whose data is written (C17). */
+  readonly accountId: string;
+  readonly takeOver?: boolean;
+}
+
+/**
+ * Opens a volume for writing: next epoch, replay, and, where the last holder did not close it, fences.
+ * @throws conflict `volume-held`; fenced when another opening is faster; corrupt
+ */
+export async function openVolumeWriter(options: BlockStoreOptions, volumeId: VolumeId, how: WriterOptions): Promise<VolumeWriter> {
+  const { head, unclean } = await OwnedHead.acquire(options, volumeId, how.holder, how.takeOver === true, how.signal);
+  const replayed = await replayLog(options, volumeId, head.value.checkpoint, Number.MAX_SAFE_INTEGER, how.signal);
+  const writer = new VolumeWriter(options, volumeId, how, head, replayed);
+  if (unclean) await writer.fence(how.signal);
+  return writer;
+}
+
+export class VolumeWriter implements AsyncDisposable {
+  readonly volumeId: VolumeId;
+  readonly map: PageMap;
+  readonly segments: SegmentReader;
+  readonly #options: BlockStoreOptions;
+  readonly #accountId: string;
+  readonly #head: OwnedHead;
+  readonly #window = new Semaphore(COMMIT_WINDOW);
+  #committed: LogPosition;
+  #sizeBytes: number;
+  #consistent: boolean;
+  /** The seq, hash, time and size that the next sealed segment follows. */
+  #sealed: { seq: number; hash: string; commitTimeMs: number; sizeBytes: number };
+  /** Resolves when everything sealed so far is committed and applied. */
+  #tail: Promise<void> = Promise.resolve();
+  #failure: unknown;
+  #closed = false;
+
+  constructor(options: BlockStoreOptions, volumeId: VolumeId, how: WriterOptions, head: OwnedHead, state: Replayed) {
+    this.#options = options;
+    this.volumeId = volumeId;
+    this.#accountId = how.accountId;
+    this.#head = head;
+    this.map = state.map;
+    this.segments = state.segments;
+    this.#committed = state.position;
+    this.#sizeBytes = state.sizeBytes;
+    this.#consistent = state.consistent;
+    this.#sealed = sealedAt(state.position, state.sizeBytes);
+  }
+
+  get epoch(): number {
+    return this.#head.value.epoch;
+  }
+
+  /** The last committed seq. */
+  get seq(): number {
+    return this.#committed.seq;
+  }
+
+  /** Size of the volume as of the last committed segment. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** True when the last committed state is one that the volume really had. */
+  get consistent(): boolean {
+    return this.#consistent;
+  }
+
+  /**
+   * Fences the previous holder: at the first absent seq, adopting segments of his that are found there, and then over
+   * the window in which PUTs of his may still arrive. Called once, before the first commit.
+   */
+  async fence(signal?: AbortSignal): Promise<void> {
+    while (!(await this.#putFence(signal))) await this.#stepOver(signal);
+    for (let placed = 1; placed < COMMIT_WINDOW; placed++) {
+      if (!(await this.#putFence(signal))) await this.#stepOver(signal);
+    }
+  }
+
+  async #putFence(signal?: AbortSignal): Promise<boolean> {
+    const sealed = this.#seal({ encoded: [], consistent: false }, 'fence');
+    const stored = await this.#put(sealed, signal);
+    if (stored) this.#committed = advance(this.#committed, { void: false, index: sealed.index });
+    this.#sealed = sealedAt(this.#committed, this.#sizeBytes);
+    return stored;
+  }
+
+  /** Reads what stands where a fence was refused: applies it if it belongs to the log, passes it if it is void. */
+  async #stepOver(signal?: AbortSignal): Promise<void> {
+    const entry = await readLogEntry(this.#options, this.volumeId, this.#committed, signal);
+    if (entry === undefined) throw damaged(keys.log(this.volumeId, this.#committed.seq + 1), 'it was refused as present, and is absent');
+    if (!entry.void) {
+      if (entry.index.footer.epoch > this.epoch) throw fenced(this.volumeId, this.epoch);
+      await this.#apply(entry.index.footer, () => this.map.applySegment(entry.index, signal));
+    }
+    this.#committed = advance(this.#committed, entry);
+    this.#sealed = sealedAt(this.#committed, this.#sizeBytes);
+  }
+
+  /**
+   * Commits a batch as one segment. Resolves when it and all before it are durable in the store and applied to the
+   * map. Waits while COMMIT_WINDOW commits are under way; commits take effect in the order of the calls.
+   * @throws fenced; whatever the store throws; after a failure, the same error for every later call
+   */
+  async commit(batch: Batch, { signal }: Cancellable = {}): Promise<void> {
+    const release = await this.#window.acquire(1, signal);
+    try {
+      this.#checkUsable();
+      const sealed = this.#seal(batch, 'data');
+      const before = this.#tail;
+      const put = this.#put(sealed, signal);
+      this.#tail = this.#finish(sealed, put, before, signal);
+      // Failures reach the caller through the await below; a later commit also sees them in `#failure`.
+      this.#tail.catch(() => undefined);
+      await this.#tail;
+    } finally {
+      release();
+    }
+  }
+
+  async #finish(sealed: SealedSegment, put: Promise<boolean>, before: Promise<void>, signal?: AbortSignal): Promise<void> {
+    try {
+      const [stored] = await Promise.all([put, before]);
+      if (!stored) throw await this.#refused(sealed.index.key, signal);
+      await this.#apply(sealed.index.footer, () => this.map.applySegment(sealed.index, signal));
+      this.segments.remember(sealed.index);
+      this.#committed = advance(this.#committed, { void: false, index: sealed.index });
+      if (this.#checkpointDue()) await this.#checkpoint(signal);
+    } catch (error) {
+      this.#failure ??= error;
+      throw error;
+    }
+  }
+
+  async #apply(footer: SegmentFooter, applyToMap: () => Promise<void>): Promise<void> {
+    await applyToMap();
+    if (footer.kind !== 'data') return;
+    this.#sizeBytes = footer.sizeBytes;
+    this.#consistent = footer.consistent;
+  }
+
+  #seal(batch: Batch, kind: 'data' | 'fence'): SealedSegment {
+    const previous = this.#sealed;
+    const seq = previous.seq + 1;
+    const commitTimeMs = Math.max(this.#options.clock.nowMs(), previous.commitTimeMs);
+    const sizeBytes = batch.sizeBytes ?? previous.sizeBytes;
+    const facts = {
+      kind,
+      volumeId: this.volumeId,
+      seq,
+      epoch: this.epoch,
+      segmentId: this.#options.random.bytes(16).toString('hex'),
+      commitTimeMs,
+      prevHash: previous.hash,
+      sizeBytes,
+      consistent: batch.consistent,
+      records: null,
+      creators: kind === 'fence' ? [] : (batch.creators ?? [[this.#accountId]]),
+    };
+    const sealed = sealSegment(keys.log(this.volumeId, seq), facts, batch.encoded, batch.unmap ?? []);
+    this.#sealed = { seq, hash: sealed.index.hash, commitTimeMs, sizeBytes };
+    return sealed;
+  }
+
+  /** Creates the segment's object. False when another one stands there. */
+  async #put(sealed: SealedSegment, signal?: AbortSignal): Promise<boolean> {
+    const { key, hash } = sealed.index;
+    const result = await this.#options.objects.put(key, sealed.body, { condition: { ifAbsent: true }, ...withSignal(signal) });
+    if (result.outcome === 'stored') return true;
+    // An earlier try of these same bytes may have been applied although its reply was lost.
+    const entry = await readSegmentIndex(this.#options.objects, key, signal);
+    return entry?.hash === hash;
+  }
+
+  async #refused(key: string, signal?: AbortSignal): Promise<Error> {
+    const other = await readSegmentIndex(this.#options.objects, key, signal);
+    if (other === undefined) return damaged(key, 'it was refused as present, and is absent');
+    if (other.footer.epoch > this.epoch) return fenced(this.volumeId, this.epoch);
+    return damaged(key, `an object of epoch ${String(other.footer.epoch)} stands where epoch ${String(this.epoch)} commits`);
+  }
+
+  #checkUsable(): void {
+    if (this.#failure !== undefined) throw this.#failure as Error;
+    assert(!this.#closed, 'the writer is open');
+  }
+
+  #checkpointDue(): boolean {
+    return this.map.dirtyLeaves >= CHECKPOINT_LEAVES || this.#committed.seq - this.#head.value.checkpoint.seq >= CHECKPOINT_SEGMENTS;
+  }
+
+  /** Waits for the commits under way, then stores what changed in the map. Durable when it resolves. */
+  async checkpoint({ signal }: Cancellable = {}): Promise<void> {
+    await this.#tail;
+    this.#checkUsable();
+    await this.#checkpoint(signal);
+  }
+
+  async #checkpoint(signal?: AbortSignal): Promise<void> {
+    const { seq, epoch, logHash, commitTimeMs } = this.#committed;
+    if (seq === this.#head.value.checkpoint.seq) return;
+    const key = keys.checkpoint(this.volumeId, seq);
+    const facts = { seq, epoch, logHash, commitTimeMs, sizeBytes: this.#sizeBytes, consistent: this.#consistent };
+    const encoded = encodeMap(this.map, key, this.volumeId, facts);
+    const result = await this.#options.objects.put(key, encoded.body, { condition: { ifAbsent: true }, ...withSignal(signal) });
+    if (result.outcome !== 'stored') await this.#checkOwnMap(key, logHash, signal);
+    await this.#head.change(
+      (head) => ({ ...head, checkpoint: encoded.checkpoint, consistent: encoded.checkpoint.consistent ? encoded.checkpoint : head.consistent }),
+      signal,
+    );
+    encoded.confirm();
+  }
+
+  /** A map object under our seq can only be an earlier try of ours: fences keep other epochs' seqs apart. */
+  async #checkOwnMap(key: string, logHash: string, signal?: AbortSignal): Promise<void> {
+    const footer = await readMapFooter(this.#options.objects, key, signal);
+    if (footer.logHash !== logHash) throw damaged(key, 'it belongs to another history of the volume');
+  }
+
+  /**
+   * Before a run of commits that are not consistent: makes sure that the head keeps a checkpoint of the last
+   * consistent state (C7).
+   */
+  async beginInconsistent(options: Cancellable = {}): Promise<void> {
+    await this.#tail;
+    this.#checkUsable();
+    if (this.#consistent) await this.#checkpoint(options.signal);
+  }
+
+  /**
+   * Changes the volume's size, as one consistent commit. Shrinking unmaps the tail and zeroes the rest of the last
+   * page, so that growing again reads zeroes (C9).
+   */
+  async resize(sizeBytes: number, { signal }: Cancellable = {}): Promise<void> {
+    checkVolumeSize(sizeBytes);
+    await this.#tail;
+    this.#checkUsable();
+    const oldPages = pagesOf(this.#sizeBytes);
+    const pages = pagesOf(sizeBytes);
+    const unmap = pages < oldPages ? [{ firstPage: pages, pageCount: oldPages - pages }] : [];
+    const cut = sizeBytes < this.#sizeBytes ? await cutTailPage(this, sizeBytes, this.#accountId, signal) : undefined;
+    await this.commit(
+      { encoded: [], ...cut, unmap: [...(cut?.unmap ?? []), ...unmap], sizeBytes, consistent: this.#consistent },
+      withSignal(signal),
+    );
+  }
+
+  /**
+   * Waits for the commits under way, stores a checkpoint and gives the head back. Idempotent. After a failure it
+   * throws that, and the head stays taken by this gateway.
+   */
+  async close({ signal }: Cancellable = {}): Promise<void> {
+    if (this.#closed) return;
+    await this.#tail;
+    this.#checkUsable();
+    await this.#checkpoint(signal);
+    this.#closed = true;
+    await this.#head.change((head) => ({ ...head, holder: null }), signal);
+  }
+
+  /** Waits for what is under way and lets go without writing anything. Idempotent. */
+  async abandon(): Promise<void> {
+    this.#closed = true;
+    await this.#tail.catch(() => undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.abandon();
+  }
+}
+
+const sealedAt = (position: LogPosition, sizeBytes: number): { seq: number; hash: string; commitTimeMs: number; sizeBytes: number } => ({
+  seq: position.seq,
+  hash: position.logHash,
+  commitTimeMs: position.commitTimeMs,
+  sizeBytes,
+});
+
