@@ -4,13 +4,16 @@
  * and the schema writer load this module at run time.
  */
 import Type, { type Static } from 'typebox';
-import { ConfigureDocument } from '../localapi/schemas.ts';
 
 export const Configuration = Type.Object(
   {
     gateway: Type.Union([
       Type.Object(
-        { name: ConfigureDocument.properties.name, mode: ConfigureDocument.properties.mode, version: ConfigureDocument.properties.version },
+        {
+          name: Type.String(),
+          mode: Type.Union([Type.Literal('cached'), Type.Literal('shadowing')]),
+          version: Type.Integer({ minimum: 1 }),
+        },
         { additionalProperties: false },
       ),
       Type.Null(),

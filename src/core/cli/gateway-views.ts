@@ -25,7 +25,10 @@ export function statusText(status: StatusDocument, style: Style): string {
   const { gateway, store } = status;
   const fields = renderFields(
     [
-      ['gateway', gateway === null ? style.yellow('not activated') : `${gateway.name} (${gateway.gatewayId}), ${gateway.mode}`],
+      [
+        'gateway',
+        gateway === null ? style.yellow('not activated') : `${gateway.name} (${gateway.gatewayId}), ${gateway.mode}`,
+      ],
       ['account', gateway?.accountId ?? null],
       ['region', gateway?.region ?? null],
       ['activated', gateway === null ? null : `${formatTime(gateway.activatedAt)} UTC`],
@@ -34,7 +37,10 @@ export function statusText(status: StatusDocument, style: Style): string {
       ['reachable', store === null ? null : yesNo(store.reachable, style)],
       ['free space', store === null || store.freeBytes === null ? null : formatSize(store.freeBytes)],
       ['daemon', status.daemon.running ? style.green('running') : 'not running'],
-      ['volumes', `${String(status.volumes.count)}, ${formatSize(status.volumes.sizeBytes)}, ${formatSize(status.volumes.mappedBytes)} of data`],
+      [
+        'volumes',
+        `${String(status.volumes.count)}, ${formatSize(status.volumes.sizeBytes)}, ${formatSize(status.volumes.mappedBytes)} of data`,
+      ],
       ['snapshots', String(status.snapshots.count)],
       ['version', status.version],
     ],
@@ -73,7 +79,9 @@ export async function storeCheckText(check: StoreCheckDocument, style: Style, co
     style,
     columns,
   );
-  const verdict = check.writable ? style.green('This store can be written to.') : style.red('This store is refused for writing.');
+  const verdict = check.writable
+    ? style.green('This store can be written to.')
+    : style.red('This store is refused for writing.');
   return `${check.store}\n\n${probes}\n\n${verdict}`;
 }
 

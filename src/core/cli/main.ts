@@ -7,6 +7,7 @@
  * that closes standard output ends the run quietly; the process ends with a code of ERROR_KINDS.
  */
 import { fileURLToPath } from 'node:url';
+import type { OpenGateway } from '../client/index.ts';
 import { ERROR_KINDS, SgwError } from '../kit/index.ts';
 import { addNamesToCompletion, answerCompletion, COMPLETE_VERB } from './completion.ts';
 import { describeFailure, exitCodeOf, failureDocument, failureText, isQuietExit } from './failure.ts';
@@ -22,6 +23,8 @@ export interface MainOptions {
   readonly argv: readonly string[];
   /** `import.meta.url` of the program, which lies in a folder of the package. */
   readonly entryUrl: string;
+  /** How the gateway is opened; in this process when absent. */
+  readonly openGateway?: OpenGateway;
 }
 
 type OclifConfig = import('@oclif/core').Config;
@@ -37,7 +40,7 @@ export async function main(options: MainOptions): Promise<void> {
     stdout,
     stderr,
     interrupt: interrupts.signal,
-    openGateway: openInProcess,
+    openGateway: options.openGateway ?? openInProcess,
   };
   leave(await run(options, runtime));
 }

@@ -50,7 +50,7 @@ function fillCells(map: MapDocument, cellBytes: number): Cell[] {
   for (const extent of map.extents) {
     if (extent.state === 'zero') continue;
     const end = Math.min(extent.offset + extent.length, map.sizeBytes);
-    for (let at = extent.offset; at < end; ) {
+    for (let at = extent.offset; at < end;) {
       const cell = Math.floor(at / cellBytes);
       const stop = Math.min(end, (cell + 1) * cellBytes);
       stored[cell] = (stored[cell] ?? 0) + stop - at;

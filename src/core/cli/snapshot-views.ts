@@ -14,7 +14,11 @@ interface ShownExtent {
 }
 
 /** The list of snapshots. */
-export async function snapshotTable(snapshots: readonly SnapshotSummary[], style: Style, columns: number): Promise<string> {
+export async function snapshotTable(
+  snapshots: readonly SnapshotSummary[],
+  style: Style,
+  columns: number,
+): Promise<string> {
   if (snapshots.length === 0) return 'There are no snapshots.';
   const short = shortIds(snapshots.map((snapshot) => snapshot.snapshotId));
   return await renderTable(
@@ -33,7 +37,8 @@ export async function snapshotTable(snapshots: readonly SnapshotSummary[], style
 }
 
 /** One snapshot, as `create`, `import` and `rename` answer. */
-export const snapshotFields = (snapshot: SnapshotSummary, style: Style): string => renderFields(summaryFields(snapshot), style);
+export const snapshotFields = (snapshot: SnapshotSummary, style: Style): string =>
+  renderFields(summaryFields(snapshot), style);
 
 /** One snapshot with everything known about it. */
 export function snapshotDetails(snapshot: SnapshotDocument, style: Style): string {
@@ -49,7 +54,10 @@ export function snapshotDetails(snapshot: SnapshotDocument, style: Style): strin
 
 /** What differs between two snapshots: totals, and the first extents (all of them with `--json`). */
 export async function diffText(diff: DiffDocument, style: Style, columns: number): Promise<string> {
-  const sizes = diff.fromSizeBytes === diff.toSizeBytes ? formatSize(diff.toSizeBytes) : `${formatSize(diff.fromSizeBytes)} -> ${formatSize(diff.toSizeBytes)}`;
+  const sizes =
+    diff.fromSizeBytes === diff.toSizeBytes
+      ? formatSize(diff.toSizeBytes)
+      : `${formatSize(diff.fromSizeBytes)} -> ${formatSize(diff.toSizeBytes)}`;
   const totals = renderFields(
     [
       ['from', diff.from],
@@ -65,7 +73,12 @@ export async function diffText(diff: DiffDocument, style: Style, columns: number
 }
 
 /** Extents as a table; beyond `shownMax` they are only counted. */
-export async function extentTable(extents: readonly ShownExtent[], style: Style, columns: number, shownMax: number): Promise<string> {
+export async function extentTable(
+  extents: readonly ShownExtent[],
+  style: Style,
+  columns: number,
+  shownMax: number,
+): Promise<string> {
   const table = await renderTable(
     extents.slice(0, shownMax),
     [

@@ -20,10 +20,17 @@ const NO_LINES = Object.fromEntries(
 );
 
 /** A table without lines, cut to `columns` at the columns that allow it. */
-export async function renderTable<Row>(rows: readonly Row[], layout: readonly Column<Row>[], style: Style, columns: number): Promise<string> {
+export async function renderTable<Row>(
+  rows: readonly Row[],
+  layout: readonly Column<Row>[],
+  style: Style,
+  columns: number,
+): Promise<string> {
   const { default: Table } = await import('cli-table3');
   const cells = rows.map((row) => layout.map((column) => printable(column.value(row))));
-  const widths = layout.map((column, at) => Math.max(column.head.length, ...cells.map((row) => [...(row[at] ?? '')].length)));
+  const widths = layout.map((column, at) =>
+    Math.max(column.head.length, ...cells.map((row) => [...(row[at] ?? '')].length)),
+  );
   const surplus = widths.reduce((sum, width) => sum + width + GAP, 0) - GAP - columns;
   layout.forEach((column, at) => {
     if (column.isCut === true && surplus > 0) widths[at] = Math.max(CUT_WIDTH_MIN, (widths[at] ?? 0) - surplus);

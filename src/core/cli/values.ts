@@ -133,3 +133,29 @@ export function checkAccountId(text: string): string {
   }
   return text;
 }
+
+type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** The fields that have a value: what was not given stays out of an input. */
+export function given<T extends object>(fields: T): Given<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Given<T>;
+}
+
+/**
+ * Checks that exactly one of these flags was given.
+ * @throws invalid `one-of` naming them.
+ */
+export function requireOne(flags: Readonly<Record<string, unknown>>): void {
+  const names = Object.keys(flags);
+  const count = Object.values(flags).filter((value) => value !== undefined).length;
+  if (count !== 1) {
+    throw new SgwError(
+      'invalid',
+      'one-of',
+      `${count === 0 ? 'neither of' : 'more than one of'} ${names.join(' and ')} was given`,
+      {
+        hint: `Give exactly one of ${names.join(' and ')}.`,
+      },
+    );
+  }
+}

@@ -1,6 +1,12 @@
 /** How volumes look to people. */
 import { formatSize } from '../kit/index.ts';
-import type { DeletedDocument, ImportDocument, VerifyDocument, VolumeDocument, VolumeSummary } from '../localapi/index.ts';
+import type {
+  DeletedDocument,
+  ImportDocument,
+  VerifyDocument,
+  VolumeDocument,
+  VolumeSummary,
+} from '../localapi/index.ts';
 import type { Style } from './style.ts';
 import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds } from './tables.ts';
 
@@ -36,7 +42,12 @@ export function volumeDetails(volume: VolumeDocument, style: Style): string {
       ['last commit', volume.lastCommitAt === null ? null : formatTime(volume.lastCommitAt)],
       ['held by', holder === null ? null : `${holder.name} (${holder.gatewayId}) since ${formatTime(holder.since)}`],
       ['snapshots', volume.snapshots.map((snapshot) => snapshot.name).join(', ') || 'none'],
-      ['unfinished import', unfinishedImport === null ? null : `${unfinishedImport.source}, begun ${formatTime(unfinishedImport.startedAt)}`],
+      [
+        'unfinished import',
+        unfinishedImport === null
+          ? null
+          : `${unfinishedImport.source}, begun ${formatTime(unfinishedImport.startedAt)}`,
+      ],
     ],
     style,
   );
@@ -74,7 +85,9 @@ export function verifyFields(result: VerifyDocument, style: Style): string {
 
 /** What `delete` did. */
 export const deletedText = (kind: string, result: DeletedDocument): string =>
-  result.deleted ? `Deleted ${kind} ${result.name ?? ''} (${result.id ?? ''}).` : `There is no such ${kind}; nothing was deleted.`;
+  result.deleted
+    ? `Deleted ${kind} ${result.name ?? ''} (${result.id ?? ''}).`
+    : `There is no such ${kind}; nothing was deleted.`;
 
 function summaryFields(volume: VolumeSummary): [string, string | null][] {
   return [

@@ -1,0 +1,52 @@
+import { Flags } from '@oclif/core';
+import {
+  checkChoice,
+  COLORS,
+  configurationFields,
+  configure,
+  flagsOf,
+  given,
+  modeFlag,
+  nameFlag,
+  OUTPUTS,
+  SgwCommand,
+} from '../core/cli/index.ts';
+
+export default class Configure extends SgwCommand {
+  static override summary = 'Change settings of the gateway and preferences of the user.';
+  static override description =
+    'Changes what is given and shows everything. --default-home, --output and --color are preferences of the user, ' +
+    'kept in SGW_CONFIG_DIR or the place of the platform; the rest are settings of the gateway.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --name lab-2',
+    '<%= config.bin %> <%= command.id %> --default-home /srv/sgw --output json',
+  ];
+  static override flags = flagsOf('configure', {
+    name: nameFlag({ description: 'Name of the gateway.' }),
+    mode: modeFlag({ description: 'Mode of the gateway; only while no volume is attached.' }),
+    'default-home': Flags.string({
+      description: 'Home to use when neither --home nor SGW_HOME names one.',
+      helpValue: 'DIR',
+    }),
+    output: Flags.custom<(typeof OUTPUTS)[number]>({
+      description: 'How results are printed when --json is not given.',
+      options: [...OUTPUTS],
+      parse: async (text) => checkChoice(text, OUTPUTS, '--output'),
+    })(),
+    color: Flags.custom<(typeof COLORS)[number]>({
+      description: 'Whether terminals get colours.',
+      options: [...COLORS],
+      parse: async (text) => checkChoice(text, COLORS, '--color'),
+    })(),
+  });
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Configure);
+    await using session = this.session(flags);
+    const preferences = given({ defaultHome: flags['default-home'], output: flags.output, color: flags.color });
+    const document = await configure(session, given({ name: flags.name, mode: flags.mode }), preferences);
+    await session.print(document, (style) => configurationFields(document, style));
+    await session.next('sgw status');
+  }
+}

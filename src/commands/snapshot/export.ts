@@ -1,0 +1,45 @@
+import { Args, Flags } from '@oclif/core';
+import {
+  askExport,
+  checkReference,
+  exportFields,
+  flagsOf,
+  formatFlag,
+  given,
+  SgwCommand,
+  timeoutFlag,
+} from '../../core/cli/index.ts';
+
+export default class SnapshotExport extends SgwCommand {
+  static override summary = 'Write a snapshot to an image file.';
+  static override description =
+    'Writes raw natively and sparsely, other formats through qemu-img, under a temporary name until all is written and verified. ' +
+    'An export that was interrupted goes on when the same command is run again. An existing file is kept unless --force is given.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> v1 golden.img',
+    '<%= config.bin %> <%= command.id %> failed-17 failed-17.qcow2 --format qcow2',
+  ];
+  static override args = {
+    snapshot: Args.string({
+      description: 'Snapshot: id, beginning of an id, or name.',
+      ignoreStdin: true,
+      parse: async (text) => checkReference(text, 'snapshot'),
+    }),
+    out: Args.string({ description: 'File to write.', ignoreStdin: true }),
+  };
+  static override flags = flagsOf('snapshot export', {
+    format: formatFlag({ description: 'Format to write. [default: raw]' }),
+    force: Flags.boolean({ description: 'Replace an existing file.' }),
+    timeout: timeoutFlag(),
+  });
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(SnapshotExport);
+    await using session = this.session(flags);
+    const target = await askExport(session, args);
+    const input = { ...target, force: flags.force, ...given({ format: flags.format }) };
+    const result = await session.call('snapshot.export', input, { timeoutMs: flags.timeout });
+    await session.print(result, (style) => exportFields(result, style));
+    await session.next(`sgw snapshot show ${result.name}`);
+  }
+}

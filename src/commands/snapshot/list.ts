@@ -1,0 +1,27 @@
+import { flagsOf, referenceFlag, SgwCommand, snapshotTable } from '../../core/cli/index.ts';
+
+export default class SnapshotList extends SgwCommand {
+  static override summary = 'List snapshots.';
+  static override description = 'Lists all snapshots, or those of one volume.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --volume golden --json',
+  ];
+  static override flags = flagsOf('snapshot list', {
+    volume: referenceFlag({
+      description: 'Only those of this volume: id, beginning of an id, or name.',
+      helpValue: 'VOLUME',
+    }),
+  });
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(SnapshotList);
+    await using session = this.session(flags);
+    const list = await session.call('snapshot.list', flags.volume === undefined ? {} : { volume: flags.volume });
+    await session.print(list, async (style, columns) => snapshotTable(list.snapshots, style, columns));
+    const first = list.snapshots[0];
+    await session.next(
+      first === undefined ? 'sgw snapshot create VOLUME --name NAME' : `sgw snapshot show ${first.name}`,
+    );
+  }
+}

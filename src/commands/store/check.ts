@@ -1,0 +1,26 @@
+import { Flags } from '@oclif/core';
+import { flagsOf, SgwCommand, storeCheckText, storeLocation } from '../../core/cli/index.ts';
+
+export default class StoreCheck extends SgwCommand {
+  static override summary = 'Find out whether a store can do what sgw needs.';
+  static override description =
+    'Probes the store with small objects of its own, removes them, and says which abilities are there. Works before activation with --store.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --store /mnt/backup/sgw --json',
+  ];
+  static override flags = flagsOf('store check', {
+    store: Flags.string({ description: 'Directory of the store. [default: that of the gateway]', helpValue: 'DIR' }),
+  });
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(StoreCheck);
+    await using session = this.session(flags);
+    const check = await session.call(
+      'store.check',
+      flags.store === undefined ? {} : { store: storeLocation(flags.store) },
+    );
+    await session.print(check, async (style, columns) => storeCheckText(check, style, columns));
+    await session.next('sgw store stats');
+  }
+}

@@ -1,0 +1,62 @@
+import { Args } from '@oclif/core';
+import {
+  askNewVolume,
+  checkName,
+  createFlags,
+  flagsOf,
+  given,
+  parseTags,
+  referenceFlag,
+  SgwCommand,
+  sizeFlag,
+  tagFlag,
+  volumeFields,
+} from '../../core/cli/index.ts';
+
+export default class VolumeCreate extends SgwCommand {
+  static override summary = 'Create an empty volume, or a clone of a snapshot.';
+  static override description =
+    'An empty volume takes no space until it is written. A clone is there at once, whatever its size, and shares its data with the snapshot.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> db --size 100GiB --tag env=test',
+    '<%= config.bin %> <%= command.id %> build-17 --from-snapshot v1',
+    '<%= config.bin %> <%= command.id %> build-17 --from-snapshot v1 --if-not-exists --json',
+  ];
+  static override args = {
+    name: Args.string({
+      description: 'Name of the new volume.',
+      ignoreStdin: true,
+      parse: async (text) => checkName(text, 'name'),
+    }),
+  };
+  static override flags = flagsOf('volume create', {
+    size: sizeFlag({
+      description: 'Size, such as 10GiB (2^30) or 10GB (10^9); with --from-snapshot at least that of the snapshot.',
+    }),
+    'from-snapshot': referenceFlag({
+      description: 'Snapshot to clone: id, beginning of an id, or name.',
+      helpValue: 'SNAPSHOT',
+    }),
+    tag: tagFlag(),
+    ...createFlags,
+  });
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(VolumeCreate);
+    await using session = this.session(flags);
+    const tags = parseTags(flags.tag ?? []);
+    const input = await askNewVolume(session, {
+      name: args.name,
+      sizeBytes: flags.size,
+      fromSnapshot: flags['from-snapshot'],
+    });
+    const volume = await session.call('volume.create', {
+      ...input,
+      tags,
+      ifNotExists: flags['if-not-exists'],
+      ...given({ clientToken: flags['client-token'] }),
+    });
+    await session.print(volume, (style) => volumeFields(volume, style));
+    await session.next(`sgw volume show ${volume.name}`);
+  }
+}

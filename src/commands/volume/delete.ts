@@ -1,0 +1,30 @@
+import {
+  confirmDestruction,
+  deletedText,
+  flagsOf,
+  ifExistsFlag,
+  referenceArgument,
+  SgwCommand,
+  yesFlag,
+} from '../../core/cli/index.ts';
+
+export default class VolumeDelete extends SgwCommand {
+  static override summary = 'Delete a volume.';
+  static override description =
+    'Deletes the volume; its snapshots and clones stay. Asks on a terminal, and needs --yes elsewhere.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> build-17',
+    '<%= config.bin %> <%= command.id %> build-17 --yes --if-exists --json',
+  ];
+  static override args = { volume: referenceArgument('volume', 'Volume: id, beginning of an id, or name.') };
+  static override flags = flagsOf('volume delete', { yes: yesFlag, 'if-exists': ifExistsFlag });
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(VolumeDelete);
+    await using session = this.session(flags);
+    await confirmDestruction(session, flags.yes, `delete volume "${args.volume}"`);
+    const result = await session.call('volume.delete', { volume: args.volume, ifExists: flags['if-exists'] });
+    await session.print(result, () => deletedText('volume', result));
+    await session.next('sgw volume list');
+  }
+}

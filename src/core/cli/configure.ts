@@ -1,0 +1,44 @@
+/** `configure`: settings of the gateway, and preferences of the user, which are no matter of the gateway. */
+import path from 'node:path';
+import { SgwError } from '../kit/index.ts';
+import type { Input, Result } from '../localapi/index.ts';
+import type { ConfigurationDocument } from './documents.ts';
+import { writePreferences, type Preferences } from './preferences.ts';
+import type { Session } from './session.ts';
+
+/**
+ * Changes what is given and returns everything. Preferences are stored even if the home holds no
+ * gateway; settings of the gateway then fail as the operation does.
+ */
+export async function configure(
+  session: Session,
+  settings: Input<'configure'>,
+  preferences: Preferences,
+): Promise<ConfigurationDocument> {
+  const hasPreferences = Object.keys(preferences).length > 0;
+  const gateway = await callConfigure(session, settings);
+  const chosen = preferences.defaultHome === undefined ? {} : { defaultHome: path.resolve(preferences.defaultHome) };
+  const before = session.preferences;
+  const after = hasPreferences ? await writePreferences(session.env, { ...preferences, ...chosen }) : before;
+  const changed = (['defaultHome', 'output', 'color'] as const).filter((name) => before[name] !== after[name]);
+  return {
+    gateway: gateway === null ? null : { name: gateway.name, mode: gateway.mode, version: gateway.version },
+    preferences: {
+      defaultHome: after.defaultHome ?? null,
+      output: after.output ?? 'text',
+      color: after.color ?? 'auto',
+    },
+    changed: [...(gateway?.changed ?? []), ...changed],
+  };
+}
+
+/** Null when the home holds no gateway and nothing of it was to be changed. */
+async function callConfigure(session: Session, settings: Input<'configure'>): Promise<Result<'configure'> | null> {
+  try {
+    return await session.call('configure', settings);
+  } catch (error) {
+    const isAbsent = error instanceof SgwError && error.code === 'not-activated';
+    if (isAbsent && Object.keys(settings).length === 0) return null;
+    throw error;
+  }
+}

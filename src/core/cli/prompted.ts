@@ -1,0 +1,149 @@
+/**
+ * Completes what the user left out, by asking: the three verbs that can be started with nothing given.
+ * Without a terminal, what has a sensible default takes it, and the rest is an error naming the flag.
+ */
+import os from 'node:os';
+import path from 'node:path';
+import { parseSize, SgwError } from '../kit/index.ts';
+import type { GatewayMode, Input } from '../localapi/index.ts';
+import type { Session } from './session.ts';
+import { checkName } from './values.ts';
+
+const MODES = [
+  { value: 'cached', name: 'cached: data lives in the object store, hot data is cached here' },
+  { value: 'shadowing', name: 'shadowing: data lives in local images, every write is also uploaded' },
+] as const;
+
+interface Activation {
+  readonly name?: string | undefined;
+  readonly mode?: GatewayMode | undefined;
+  readonly store?: string | undefined;
+}
+
+/** Name (default: this host's), mode (default: cached) and, if nothing was given, where the store is. */
+export async function askActivation(
+  session: Session,
+  given: Activation,
+): Promise<Pick<Input<'activate'>, 'name' | 'mode' | 'store'>> {
+  const { prompts } = session;
+  const isBare = given.name === undefined && given.mode === undefined && given.store === undefined;
+  const hostName = hostAsName();
+  if (!prompts.isInteractive) {
+    return withStore({ name: given.name ?? hostName, mode: given.mode ?? 'cached' }, given.store);
+  }
+  const name =
+    given.name ??
+    (await prompts.text({
+      message: 'Name of this gateway:',
+      flag: '--name NAME',
+      default: hostName,
+      check: (text) => checkName(text, 'name'),
+    }));
+  const mode =
+    given.mode ?? ((await prompts.choice({ message: 'Mode:', flag: '--mode MODE', choices: MODES })) as GatewayMode);
+  const store = isBare
+    ? await prompts.text({ message: 'Directory of the object store (empty: inside the home):', flag: '--store DIR' })
+    : given.store;
+  return withStore({ name, mode }, store);
+}
+
+const withStore = <T extends object>(input: T, store: string | undefined): T & { store?: string } =>
+  store === undefined || store === '' ? input : { ...input, store: isUrl(store) ? store : path.resolve(store) };
+
+const isUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
+
+/** A path as the gateway needs it, absolute; locations that are URLs stay as they are. */
+export const storeLocation = (text: string): string => (isUrl(text) ? text : path.resolve(text));
+
+function hostAsName(): string {
+  const name = os.hostname().split('.')[0] ?? '';
+  try {
+    return checkName(name, 'name');
+  } catch {
+    return 'gateway';
+  }
+}
+
+interface NewVolume {
+  readonly name?: string | undefined;
+  readonly sizeBytes?: number | undefined;
+  readonly fromSnapshot?: string | undefined;
+}
+
+/** Name, and a size unless the volume is a clone. @throws invalid `size-or-snapshot` when both or neither can be had. */
+export async function askNewVolume(
+  session: Session,
+  given: NewVolume,
+): Promise<Pick<Input<'volume.create'>, 'name' | 'sizeBytes' | 'fromSnapshot'>> {
+  const { prompts } = session;
+  const name =
+    given.name ??
+    (await prompts.text({
+      message: 'Name of the volume:',
+      flag: 'the argument NAME',
+      check: (text) => checkName(text, 'name'),
+    }));
+  if (given.fromSnapshot !== undefined) {
+    return {
+      name,
+      fromSnapshot: given.fromSnapshot,
+      ...(given.sizeBytes === undefined ? {} : { sizeBytes: given.sizeBytes }),
+    };
+  }
+  if (given.sizeBytes === undefined && !prompts.isInteractive) {
+    throw new SgwError('invalid', 'size-or-snapshot', `volume "${name}" needs a size or a snapshot to start from`, {
+      hint: 'Give --size SIZE, such as 10GiB, or --from-snapshot SNAPSHOT.',
+    });
+  }
+  const sizeBytes =
+    given.sizeBytes ??
+    parseSize(
+      await prompts.text({ message: 'Size, such as 10GiB:', flag: '--size SIZE', check: (text) => parseSize(text) }),
+    );
+  return { name, sizeBytes };
+}
+
+interface Export {
+  readonly snapshot?: string | undefined;
+  readonly out?: string | undefined;
+}
+
+/** Which snapshot, from a list, and the file to write. */
+export async function askExport(session: Session, given: Export): Promise<{ snapshot: string; path: string }> {
+  const { prompts } = session;
+  const snapshot = given.snapshot ?? (await chooseSnapshot(session));
+  const out =
+    given.out ??
+    (await prompts.text({ message: 'File to write:', flag: 'the argument OUT', default: `${snapshot}.img` }));
+  return { snapshot, path: path.resolve(out) };
+}
+
+async function chooseSnapshot(session: Session): Promise<string> {
+  const question = { message: 'Snapshot:', flag: 'the argument SNAPSHOT' };
+  if (!session.prompts.isInteractive) return await session.prompts.text(question);
+  const { snapshots } = await session.call('snapshot.list', {});
+  if (snapshots.length === 0) {
+    throw new SgwError('notFound', 'no-snapshots', 'there is no snapshot to export', {
+      hint: 'Make one with: sgw snapshot create VOLUME',
+    });
+  }
+  const choices = snapshots.map((snapshot) => ({
+    value: snapshot.name,
+    name: `${snapshot.name} (${snapshot.volumeName})`,
+  }));
+  return await session.prompts.choice({ ...question, choices });
+}
+
+/**
+ * Asks before something is destroyed, unless `isConfirmed`.
+ * @throws invalid `confirmation-needed` without a terminal; aborted `not-confirmed` for a no.
+ */
+export async function confirmDestruction(session: Session, isConfirmed: boolean, what: string): Promise<void> {
+  if (isConfirmed) return;
+  if (!session.prompts.isInteractive) {
+    throw new SgwError('invalid', 'confirmation-needed', `this would ${what}, and can not be asked here`, {
+      hint: 'Add --yes to do it without being asked.',
+    });
+  }
+  await session.prompts.confirm({ message: `Really ${what}?`, flag: '--yes' });
+}
