@@ -14,6 +14,7 @@ import { claimTarget } from './target.ts';
 import { qemuImgVersion, runQemuImg, sourceArgument, type QemuImgOptions } from './qemu-img.ts';
 import { linkedImageError, refuseLinkedImage } from './self-contained.ts';
 import { allocatedBytes } from './raw-image.ts';
+import { refuseDamagedImage } from './soundness.ts';
 
 export interface InspectOptions extends QemuImgOptions {
   /** Images that claim to be larger are refused. Default 64 TiB. */
@@ -81,7 +82,7 @@ export async function inspectImage(
 /**
  * Writes the disk held by `source` as a raw, sparse file to `target`, durable when this returns.
  * Returns its size in bytes. After a failure `target` is what it was before.
- * @throws conflict `file-exists`; unavailable `target-in-use`; invalid `qemu-img-failed` for damaged images;
+ * @throws conflict `file-exists`; unavailable `target-in-use`; corrupt `image-damaged`; invalid `qemu-img-failed`;
  *   what `inspectImage` throws; aborted.
  */
 export async function convertToRaw(
@@ -92,6 +93,7 @@ export async function convertToRaw(
 ): Promise<{ readonly sizeBytes: number }> {
   await qemuImgVersion(options);
   const { virtualSizeBytes } = await inspectImage(source, format, options);
+  await refuseDamagedImage(resolve(source), format, options);
   await convert({ source, sourceFormat: format, target, targetFormat: 'raw', virtualSizeBytes }, options);
   return { sizeBytes: virtualSizeBytes };
 }

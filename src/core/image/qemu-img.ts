@@ -24,15 +24,33 @@ interface RunOptions extends QemuImgOptions {
 const OUTPUT_BYTES_MAX = 1 << 20;
 const STDERR_CHARACTERS_KEPT = 4096;
 
-/** Runs `qemu-img` and resolves with its standard output. The program is gone when this settles. */
+/** How a run of the program ended. */
+export interface Ended {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly output: string;
+  readonly stderr: string;
+}
+
+/**
+ * Runs `qemu-img` and resolves with its standard output. The program is gone when this settles.
+ * @throws unsupported `qemu-img-missing`; exhausted, unavailable, denied or invalid by what it complains of; aborted.
+ */
 export async function runQemuImg(args: readonly string[], options: RunOptions = {}): Promise<string> {
+  const ended = await endOfQemuImg(args, options);
+  if (ended.exitCode === 0) return ended.output;
+  throw failure(args[0] ?? '', ended);
+}
+
+/** Like `runQemuImg`, for a caller who judges the exit code. */
+export async function endOfQemuImg(args: readonly string[], options: RunOptions = {}): Promise<Ended> {
   throwIfAborted(options.signal);
   const ended = await spawnToEnd(options.binary ?? 'qemu-img', args, options);
   throwIfAborted(options.signal);
-  if (ended.exitCode === 0) return ended.output;
-  if (ended.signal === 'SIGINT' || ended.signal === 'SIGTERM')
+  if (ended.signal === 'SIGINT' || ended.signal === 'SIGTERM') {
     throw new SgwError('aborted', 'aborted', 'qemu-img was stopped');
-  throw failure(args[0] ?? '', ended);
+  }
+  return ended;
 }
 
 /**
@@ -51,13 +69,6 @@ export async function sourceArgument(path: string, format: ImageFormat): Promise
   const file = { driver: facts.isBlockDevice() ? 'host_device' : 'file', filename: absolute };
   const canHaveBacking = format === 'qcow2' || format === 'vmdk';
   return `json:${JSON.stringify({ driver: format, file, ...(canHaveBacking ? { backing: null } : {}) })}`;
-}
-
-interface Ended {
-  readonly exitCode: number | null;
-  readonly signal: NodeJS.Signals | null;
-  readonly output: string;
-  readonly stderr: string;
 }
 
 async function spawnToEnd(binary: string, args: readonly string[], options: RunOptions): Promise<Ended> {
@@ -129,7 +140,23 @@ const COMPLAINTS: readonly {
   },
 ];
 
-function failure(verb: string, { exitCode, signal, stderr }: Ended): SgwError {
+/** The error for a complaint that is not about the image itself, undefined for any other. */
+export function complaint(verb: string, ended: Ended): SgwError | undefined {
+  const known = COMPLAINTS.find(({ says }) => says.test(ended.stderr));
+  return known?.make(describeEnd(verb, ended), { stderr: ended.stderr });
+}
+
+function failure(verb: string, ended: Ended): SgwError {
+  return (
+    complaint(verb, ended) ??
+    new SgwError('invalid', 'qemu-img-failed', describeEnd(verb, ended), {
+      hint: 'The image may be damaged or use features that the installed qemu-img lacks: qemu-img check IMAGE says more.',
+      details: { stderr: ended.stderr, exitCode: ended.exitCode },
+    })
+  );
+}
+
+function describeEnd(verb: string, { exitCode, signal, stderr }: Ended): string {
   const lastLine =
     stderr
       .split('\n')
@@ -137,11 +164,5 @@ function failure(verb: string, { exitCode, signal, stderr }: Ended): SgwError {
       ?.replace(/^qemu-img: /, '') ?? '';
   const ending =
     exitCode === null ? `it was ended by ${String(signal)}` : `it ended with exit code ${String(exitCode)}`;
-  const message = `qemu-img ${verb} failed: ${lastLine === '' ? ending : lastLine}`;
-  const known = COMPLAINTS.find((complaint) => complaint.says.test(stderr));
-  if (known !== undefined) return known.make(message, { stderr });
-  return new SgwError('invalid', 'qemu-img-failed', message, {
-    hint: 'The image may be damaged or use features that the installed qemu-img lacks: qemu-img check IMAGE says more.',
-    details: { stderr, exitCode },
-  });
+  return `qemu-img ${verb} failed: ${lastLine === '' ? ending : lastLine}`;
 }
