@@ -49,14 +49,14 @@ async function handOver() {
     fail(
       'node-too-old',
       `sgw needs Node.js ${NODE_MIN.join('.')} or newer, and this is ${process.versions.node}`,
-      'install Node.js 24 from https://nodejs.org, or, in a checkout, run "npm ci", which brings it along',
+      'Install Node.js 24 from https://nodejs.org; in a checkout, run "npm ci", which brings it along.',
     );
     return;
   }
   const { spawn } = await import('node:child_process');
   const child = spawn(node, [...process.execArgv, fileURLToPath(import.meta.url), ...argv], { stdio: 'inherit' });
   child.once('error', (error) => {
-    fail('node-not-started', `${node} does not start: ${error.message}`, 'run "npm ci" to install it again');
+    fail('node-not-started', `${node} does not start: ${error.message}`, 'Run "npm ci" to install it again.');
   });
   // A terminal sends these three to the child as well: to forward them would deliver them twice.
   const isOnTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
@@ -80,7 +80,7 @@ async function start() {
   enableCompileCache();
   const cli = path.join(root, 'dist', 'core', 'cli', 'main.js');
   if (!existsSync(cli)) {
-    fail('not-built', `sgw is not built: ${cli} does not exist`, 'run "npm run build"');
+    fail('not-built', `sgw is not built: ${cli} does not exist`, 'Run "npm run build".');
     return;
   }
   const { main } = await import(new URL('../dist/core/cli/main.js', import.meta.url).href);
@@ -111,8 +111,8 @@ function fail(code, message, hint) {
   process.exitCode = EXIT_INVALID;
   if (argv.includes('--json')) {
     const error = { code, kind: 'invalid', message, hint, details: {}, retryable: false };
-    process.stdout.write(`${JSON.stringify({ error })}\n`);
+    process.stdout.write(`${JSON.stringify({ error }, undefined, 2)}\n`);
     return;
   }
-  process.stderr.write(`sgw: ${message}\n${hint}\n`);
+  process.stderr.write(`error: ${message} [${code}]\nhint:  ${hint}\n`);
 }
