@@ -10,7 +10,7 @@
  * - After a failed sync the output takes no more checkpoints: the kernel reports lost writes only once.
  */
 import { constants } from 'node:fs';
-import { lstat, open, rm, type FileHandle } from 'node:fs/promises';
+import { lstat, open, rm, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, throwIfAborted } from '../kit/index.ts';
 import { fileError, ifPresent, naming } from './file-errors.ts';
@@ -90,13 +90,13 @@ const inodeOf = async (handle: FileHandle): Promise<string> => String((await han
 
 /**
  * Opens or creates the partial file. One with a second name was published just before a crash: it is the final file,
- * and not to be written again. One that is not ours or not a file was put there by somebody else.
+ * and not to be written again. One that is not ours or a link was put there by somebody else.
  */
 async function openPartial(path: string): Promise<FileHandle> {
   return naming(path, async () => {
     const found = await ifPresent(lstat(path));
     const isOurs = found?.isFile() === true && found.nlink === 1 && found.uid === (process.geteuid?.() ?? found.uid);
-    if (found !== undefined && !isOurs) await rm(path, { recursive: true });
+    if (found !== undefined && !isOurs) await unlink(path);
     return open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW);
   });
 }

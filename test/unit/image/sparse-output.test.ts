@@ -254,6 +254,16 @@ describe('an existing file', () => {
     expect((await stat(at('pointed'))).size).toBe(SIZE);
   });
 
+  it('that somebody links the partial name to is not written', async () => {
+    await writeFile(at('victim'), 'precious');
+    await symlink(at('victim'), at('.planted.sgw-partial'));
+    const output = await createSparseOutput(at('planted'), forSnapshot('snap-1'));
+    await output.write(Buffer.from('work'), 0);
+    await output.finish();
+    expect(await readFile(at('victim'), 'utf8')).toBe('precious');
+    expect((await stat(at('planted'))).size).toBe(SIZE);
+  });
+
   it('that is only a dangling link counts as existing', async () => {
     await symlink(at('nowhere'), at('dangling'));
     await expect(createSparseOutput(at('dangling'), forSnapshot('snap-1'))).rejects.toMatchObject({
