@@ -9,7 +9,7 @@
 import { constants } from 'node:os';
 
 /** What a seek finds: a position, `end` when there is none up to the end of the file, or that it can't tell. */
-export type SeekResult = number | 'end' | 'unknown';
+type SeekResult = number | 'end' | 'unknown';
 
 /** System calls on an open file descriptor. Synchronous; each takes microseconds on a local file system. */
 export interface SystemCalls {

@@ -11,7 +11,7 @@ import {
 } from '../../../src/core/image/index.ts';
 import { sizeOfDeviceNumber } from '../../../src/core/image/raw-image.ts';
 import { KIB, MIB, SgwError, TIB } from '../../../src/core/kit/index.ts';
-import { requireThat, requireTool } from '../../requirements.ts';
+import { requireThat, requireTool, toolPath } from '../../requirements.ts';
 import { makeSparseFile, temporaryFolder } from './temporary-folder.ts';
 
 const at = temporaryFolder();
@@ -109,7 +109,7 @@ describe('a raw image', () => {
   });
 
   requireTool('mkfifo').it('is not waited for when it is a named pipe', async () => {
-    execFileSync('mkfifo', [at('pipe')]);
+    execFileSync(toolPath('mkfifo') ?? '', [at('pipe')]);
     await expect(openRawImage(at('pipe'))).rejects.toMatchObject({ code: 'not-an-image' });
   });
 });
