@@ -152,13 +152,13 @@ function wholeObjects(the: () => ObjectStore, read: Read): void {
     'ab/'.repeat(171) + 'c',
   ])('the key %j is refused by every call', async (key) => {
     for (const call of [
-      the().put(key, text('x')),
-      the().put(key, text('x'), IF_ABSENT),
-      the().get(key),
-      the().head(key),
-      the().delete(key),
+      async () => the().put(key, text('x')),
+      async () => the().put(key, text('x'), IF_ABSENT),
+      async () => the().get(key),
+      async () => the().head(key),
+      async () => the().delete(key),
     ]) {
-      expect(await failureOf(call)).toMatchObject({ kind: 'invalid', code: 'bad-key' });
+      expect(await failureOf(call())).toMatchObject({ kind: 'invalid', code: 'bad-key' });
     }
   });
 
@@ -365,13 +365,13 @@ function callers(the: () => ObjectStore, read: Read): void {
     await the().put('k', text('x'));
     const signal = AbortSignal.abort(new SgwError('timeout', 'deadline', 'the deadline passed'));
     for (const call of [
-      the().put('k', text('y'), { signal }),
-      the().get('k', { signal }),
-      the().head('k', { signal }),
-      the().delete('k', { signal }),
-      collect(the().list('', { signal })),
+      async () => the().put('k', text('y'), { signal }),
+      async () => the().get('k', { signal }),
+      async () => the().head('k', { signal }),
+      async () => the().delete('k', { signal }),
+      async () => collect(the().list('', { signal })),
     ]) {
-      expect(await failureOf(call)).toMatchObject({ kind: 'timeout', code: 'deadline' });
+      expect(await failureOf(call())).toMatchObject({ kind: 'timeout', code: 'deadline' });
     }
     expect(await failureOf(the().get('k', { signal: AbortSignal.abort() }))).toMatchObject({ kind: 'aborted' });
     expect(await read('k')).toBe('x');
