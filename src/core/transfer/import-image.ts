@@ -5,7 +5,7 @@
  * An import that stops half-way leaves inconsistent commits behind; running it again compares page
  * hashes, goes on from there, and ends with a consistent commit (C7).
  */
-import { availableParallelism } from 'node:os';
+import { stat } from 'node:fs/promises';
 import { PAGE_BYTES, type EncodedFrames, type FramePool, type VolumeWriter } from '../blockstore/index.ts';
 import type { RawImage } from '../image/index.ts';
 import { SgwError } from '../kit/index.ts';
@@ -59,16 +59,16 @@ export async function importImage(options: ImportOptions): Promise<ImportReport>
     await runInOrder<ImportTask, EncodedFrames | undefined>({
       source: planImport(image, mapped, either),
       weigh: (task) => task.dataBytes,
-      weightMax: Math.max(8, 3 * availableParallelism()) * TASK_BYTES,
+      weightMax: Math.max(8, 3 * pool.threads) * TASK_BYTES,
       work: async (task, workSignal) => await encode(pool, image, task, workSignal),
       consume: async (task, encoded) => {
         await packer.add(encoded, task.unmap, either);
-        count(report, task, encoded);
+        count(report, task, encoded, image.sizeBytes);
         options.onProgress?.(Math.min(task.endBytes, image.sizeBytes), image.sizeBytes);
       },
       signal,
     });
-    if (await image.changedSinceOpen()) throw imageChanged(image);
+    if (await wasChanged(image)) throw imageChanged(image);
     const committed = packer.hasChanges || options.alwaysCommit;
     await packer.finish({ force: options.alwaysCommit, signal: either });
     return { ...report, committed };
@@ -91,9 +91,9 @@ async function encode(
       path: image.path,
       sizeBytes: image.sizeBytes,
       extents: task.extents,
-      ...(task.known === undefined ? {} : { known: { pageHashes: task.known } }),
+      ...(task.known === undefined ? {} : { knownHashes: task.known }),
     },
-    signal,
+    { signal },
   );
 }
 
@@ -101,12 +101,19 @@ function count(
   report: { readBytes: number; changedBytes: number; zeroedBytes: number; storedBytes: number },
   task: ImportTask,
   encoded: EncodedFrames | undefined,
+  imageBytes: number,
 ): void {
   for (const extent of [...task.unmap, ...(encoded?.zeroed ?? [])]) report.zeroedBytes += extent.pageCount * PAGE_BYTES;
   if (encoded === undefined) return;
-  report.readBytes += encoded.readBytes;
+  report.readBytes += encoded.readBytes - beyondEnd(task, imageBytes);
   report.changedBytes += encoded.dataPages * PAGE_BYTES;
   report.storedBytes += encoded.stored.length + encoded.pageHashes.length + encoded.frames.length * FRAME_TABLE_BYTES;
+}
+
+/** The last block reaches over the end of an image whose size is no multiple of 64 KiB. */
+function beyondEnd(task: ImportTask, imageBytes: number): number {
+  const last = task.extents.at(-1);
+  return last === undefined ? 0 : Math.max(0, last.offset + last.length - imageBytes);
 }
 
 function imageSmaller(image: RawImage, volumeBytes: number): SgwError {
@@ -119,6 +126,13 @@ function imageSmaller(image: RawImage, volumeBytes: number): SgwError {
       details: { path: image.path, imageBytes: image.sizeBytes, volumeBytes },
     },
   );
+}
+
+/** Also true when another file took the name meanwhile: the workers read by name. */
+async function wasChanged(image: RawImage): Promise<boolean> {
+  if (await image.changedSinceOpen()) return true;
+  const named = await stat(image.path, { bigint: true }).catch(() => undefined);
+  return named === undefined || String(named.ino) !== image.inode || String(named.dev) !== image.device;
 }
 
 function imageChanged(image: RawImage): SgwError {

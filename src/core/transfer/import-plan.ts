@@ -2,7 +2,8 @@
  * Plans an import: walks the image's data extents and, where the volume may already hold pages, the
  * leaves of its map beside them, and cuts both into tasks of about 4 MiB for the workers.
  *
- * Invariants: tasks ascend; extents start at multiples of 64 KiB and never cross a leaf; every mapped page lies
+ * Invariants: tasks ascend; extents start and end at multiples of 64 KiB (the last reaches over the image's end, where
+ * it reads as zeroes) and never cross a leaf; every mapped page lies
  * in exactly one task, in an extent (compared by hash) or in `unmap` (it lies in a hole of the image).
  */
 import {
@@ -90,8 +91,8 @@ class TaskBuilder {
       this.#extents.push(piece);
       this.#dataBytes += piece.length;
       const firstPage = piece.offset / PAGE_BYTES - work.leaf * LEAF_PAGES;
-      const pageCount = Math.ceil(piece.length / PAGE_BYTES);
-      covered.fill(1, firstPage / BLOCK_PAGES, Math.ceil((firstPage + pageCount) / BLOCK_PAGES));
+      const pageCount = piece.length / PAGE_BYTES;
+      covered.fill(1, firstPage / BLOCK_PAGES, (firstPage + pageCount) / BLOCK_PAGES);
       if (hashes !== undefined)
         this.#known.push(hashes.subarray(firstPage * PAGE_HASH_BYTES, (firstPage + pageCount) * PAGE_HASH_BYTES));
     }
@@ -163,7 +164,7 @@ async function nextLeaf(leaves: AsyncIterator<LeafView> | undefined): Promise<Le
 async function* piecesByLeaf(image: RawImage, signal: AbortSignal): AsyncGenerator<{ leaf: number; pieces: Extent[] }> {
   let current: { leaf: number; pieces: Extent[] } | undefined;
   for await (const extent of image.dataExtents(0, image.sizeBytes, { alignBytes: BLOCK_BYTES, signal })) {
-    const end = extent.offset + extent.length;
+    const end = Math.ceil((extent.offset + extent.length) / BLOCK_BYTES) * BLOCK_BYTES;
     for (let offset = extent.offset; offset < end;) {
       const leaf = Math.floor(offset / TASK_BYTES);
       const length = Math.min(end, (leaf + 1) * TASK_BYTES) - offset;

@@ -9,7 +9,7 @@ import {
   BLOCK_PAGES,
   PAGE_BYTES,
   PAGE_HASH_BYTES,
-  forEachPage,
+  popcount16,
   type FrameEntry,
   type PageRun,
   type SegmentIndex,
@@ -123,7 +123,9 @@ async function planSegment(view: VolumeView, runs: readonly PageRun[], signal: A
       const entry = frameOf(index, run);
       const firstHash = entry.hashIndex * PAGE_HASH_BYTES;
       // A copy of its own: a view would take the whole table along to the worker.
-      const pageHashes = new Uint8Array(hashes.subarray(firstHash, firstHash + pageCountOf(entry) * PAGE_HASH_BYTES));
+      const pageHashes = new Uint8Array(
+        hashes.subarray(firstHash, firstHash + popcount16(entry.mask) * PAGE_HASH_BYTES),
+      );
       frame = { entry, pageHashes, slots: [] };
       frames.set(run.frame, frame);
     }
@@ -160,18 +162,13 @@ function frameOf(index: SegmentIndex, run: PageRun): FrameEntry {
 
 /** The frame must hold just the pages that the map says it holds, in these slots. */
 function checkRun(key: string, entry: FrameEntry, run: PageRun): void {
-  let matching = 0;
-  forEachPage(entry, (page, slot) => {
-    if (slot >= run.slot && slot < run.slot + run.count && page - run.page === slot - run.slot) matching += 1;
-  });
-  if (matching !== run.count)
-    throw frameMismatch(key, run, `holds other pages in frame ${String(run.frame)} than the map says`);
-}
-
-function pageCountOf(entry: FrameEntry): number {
-  let pages = 0;
-  for (let bit = 0; bit < BLOCK_PAGES; bit++) pages += (entry.mask >>> bit) & 1;
-  return pages;
+  const firstBit = run.page % BLOCK_PAGES;
+  const wanted = ((1 << run.count) - 1) << firstBit;
+  const fits =
+    entry.block === Math.floor(run.page / BLOCK_PAGES) &&
+    (entry.mask & wanted) === wanted &&
+    popcount16(entry.mask & ((1 << firstBit) - 1)) === run.slot;
+  if (!fits) throw frameMismatch(key, run, `holds other pages in frame ${String(run.frame)} than the map says`);
 }
 
 function frameMismatch(key: string, run: PageRun, what: string): SgwError {

@@ -2,7 +2,6 @@
  * Reads a view through the worker threads: gets spans, decodes and checks them, and writes them where asked.
  * Bytes in flight are bounded; segments that are read are counted.
  */
-import { availableParallelism } from 'node:os';
 import { PAGE_BYTES, type FrameJob, type FramePool, type VolumeView } from '../blockstore/index.ts';
 import { MIB, assert } from '../kit/index.ts';
 import { runInOrder } from './ordered-pipeline.ts';
@@ -45,7 +44,7 @@ export async function readView(options: ReadOptions): Promise<ReadTotals> {
     await runInOrder<ReadUnit, number>({
       source: planRead(view, { fromPage: options.fromPage, signal }),
       weigh: (unit) => unit.storedBytes + unit.pages * PAGE_BYTES,
-      weightMax: Math.max(4, 3 * availableParallelism()) * UNIT_WEIGHT_BYTES,
+      weightMax: Math.max(4, 3 * options.pool.threads) * UNIT_WEIGHT_BYTES,
       work: async (unit, workSignal) => await readUnit(options.pool, view, unit, target, workSignal),
       consume: async (unit, written) => {
         for (const span of unit.spans) objects.add(span.ref.key);
@@ -80,9 +79,12 @@ async function readUnit(
   const buffers = await Promise.all(
     unit.spans.map(async (span) => await view.segments.readSpan(span.ref, span.offset, span.length, signal)),
   );
-  const spans = unit.spans.map((span, i) => ({ bytes: ownBuffer(buffers[i]), baseOffset: span.offset }));
+  const spans = unit.spans.map((span, i) => ({ bytes: buffers[i] ?? Buffer.alloc(0), baseOffset: span.offset }));
   const frames = unit.spans.flatMap((span, i) => framesOf(span, i));
-  const { writtenBytes } = await pool.decode({ spans, frames, ...(target === undefined ? {} : { target }) }, signal);
+  const { writtenBytes } = await pool.decode(
+    { spans, frames, ...(target === undefined ? {} : { target }) },
+    { signal },
+  );
   return writtenBytes;
 }
 
@@ -94,12 +96,4 @@ function framesOf(span: PlannedSpan, spanNumber: number): FrameJob[] {
     pageHashes: frame.pageHashes,
     slots: [...frame.slots],
   }));
-}
-
-/** The bytes as a buffer that can be handed to a worker whole: itself where it stands alone, else a copy. */
-function ownBuffer(bytes: Buffer | undefined): ArrayBuffer {
-  assert(bytes !== undefined, 'every span was read');
-  const { buffer } = bytes;
-  if (buffer instanceof ArrayBuffer && bytes.byteLength === buffer.byteLength) return buffer;
-  return new Uint8Array(bytes).buffer;
 }

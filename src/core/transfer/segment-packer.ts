@@ -1,19 +1,15 @@
 /**
  * Packs encoded frames, in the order given, into segments of about SEGMENT_TARGET_BYTES, and commits them.
  *
- * States: filling -> finished | failed. Invariants: at most COMMIT_WINDOW commits are under way; every commit but the
+ * States: filling -> finished | failed. Invariants: at most COMMITS_MAX commits are under way; every commit but the
  * last is flagged inconsistent, and the last one is consistent, so a reader never takes a half import for a state
  * that the volume had (C7). A full batch is held back until it is known whether another follows.
  */
-import {
-  COMMIT_WINDOW,
-  SEGMENT_TARGET_BYTES,
-  type EncodedFrames,
-  type PageExtent,
-  type VolumeWriter,
-} from '../blockstore/index.ts';
+import { SEGMENT_TARGET_BYTES, type EncodedFrames, type PageExtent, type VolumeWriter } from '../blockstore/index.ts';
 import { Semaphore, throwIfAborted } from '../kit/index.ts';
 
+/** Commits under way at once: what a writer takes without waiting. */
+const COMMITS_MAX = 4;
 /** Frames of one segment; highly compressible data reaches this before the target in bytes. */
 const BATCH_FRAMES_MAX = 4096;
 const BATCH_UNMAPS_MAX = 16384;
@@ -35,7 +31,7 @@ const isFull = (batch: Batch): boolean =>
 export class SegmentPacker {
   readonly #writer: VolumeWriter;
   readonly #sizeBytes: number;
-  readonly #slots = new Semaphore(COMMIT_WINDOW);
+  readonly #slots = new Semaphore(COMMITS_MAX);
   readonly #underWay = new Set<Promise<void>>();
   #batch = emptyBatch();
   #begun = false;

@@ -1,0 +1,59 @@
+/**
+ * What the work of an activated gateway stands on: its identity, its open store, its locks and its worker threads.
+ */
+import type { BlockStoreOptions, Catalog, FramePool, Holder } from '../blockstore/index.ts';
+import { SgwError } from '../kit/index.ts';
+import type { CallContext, GatewayMode } from '../localapi/index.ts';
+import type { Locks } from './locks.ts';
+
+export interface Identity {
+  readonly gatewayId: string;
+  readonly name: string;
+  readonly mode: GatewayMode;
+  /** The account in whose name this run works: the home's own, or another by `--account`. */
+  readonly accountId: string;
+}
+
+export interface Session {
+  readonly home: string;
+  readonly storeId: string;
+  readonly identity: Identity;
+  readonly blocks: BlockStoreOptions;
+  readonly catalog: Catalog;
+  readonly locks: Locks;
+  /** Starts the worker threads; whoever needs them for one piece of work closes them after it. */
+  readonly openPool: () => FramePool;
+}
+
+export const holderOf = (session: Session): Holder => ({
+  gatewayId: session.identity.gatewayId,
+  name: session.identity.name,
+});
+
+/** @throws unsupported `wrong-mode` when the gateway shadows: its volumes come from local images, attached in place. */
+export function requireCachedMode(session: Session, what: string): void {
+  if (session.identity.mode === 'cached') return;
+  throw new SgwError(
+    'unsupported',
+    'wrong-mode',
+    `${what} needs a gateway in mode cached; ${session.identity.name} is in mode ${session.identity.mode}`,
+    {
+      hint: 'Change the mode while no volume is attached: sgw configure --mode cached',
+      details: { mode: session.identity.mode },
+    },
+  );
+}
+
+/** The time now, RFC 3339 UTC. */
+export const timestamp = (session: Session): string => new Date(session.blocks.clock.nowMs()).toISOString();
+
+/** Whole milliseconds since `startedMs` of the monotonic clock. */
+export const millisecondsSince = (session: Session, startedMs: number): number =>
+  Math.max(0, Math.round(session.blocks.clock.monotonicMs() - startedMs));
+
+/** Passes progress in bytes on to the caller under a label. */
+export const progressOf =
+  (call: CallContext, label: string) =>
+  (doneBytes: number, totalBytes: number): void => {
+    call.onProgress({ label, doneBytes, totalBytes });
+  };

@@ -1,0 +1,167 @@
+/** Snapshots: create, list, show, rename, delete, verify. Diff, export and import have files of their own. */
+import { createSnapshot, openSnapshotView, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
+import type {
+  CallContext,
+  DeletedDocument,
+  Input,
+  SnapshotCreated,
+  SnapshotDocument,
+  SnapshotList,
+  SnapshotSummary,
+  VerifyDocument,
+} from '../localapi/index.ts';
+import { verifyView } from '../transfer/index.ts';
+import { snapshotSummary } from './documents.ts';
+import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
+import { resolveSnapshot, resolveVolume } from './references.ts';
+import { millisecondsSince, progressOf, timestamp, type Session } from './session.ts';
+import { orMissing, requireFinished } from './volumes.ts';
+
+/** Failed and deleted snapshots keep no name. */
+export const hasName = (snapshot: SnapshotEntry): boolean =>
+  snapshot.state === 'pending' || snapshot.state === 'completed';
+
+/**
+ * Creates a snapshot of the volume's last consistent commit. Completed and durable in the store when it resolves.
+ * @throws conflict `snapshot-exists`, `different-parameters`, `import-unfinished`
+ */
+export async function takeSnapshot(
+  session: Session,
+  input: Input<'snapshot.create'>,
+  call: CallContext,
+): Promise<SnapshotCreated> {
+  const volume = await resolveVolume(session.catalog, input.volume, call.signal);
+  if (volume.state === 'importing') requireFinished(volume);
+  return await makeSnapshot(session, volume, input, call);
+}
+
+/** As `takeSnapshot`, of a volume at hand. */
+export async function makeSnapshot(
+  session: Session,
+  volume: VolumeEntry,
+  input: Omit<Input<'snapshot.create'>, 'volume'>,
+  call: CallContext,
+): Promise<SnapshotCreated> {
+  const { catalog, blocks, identity, locks } = session;
+  return await locks.withNames('snapshots', call, async () => {
+    const present = (await catalog.listSnapshots({ signal: call.signal })).filter(hasName);
+    const name = input.name ?? freeName(session, volume, present);
+    const request = { name, ifNotExists: input.ifNotExists ?? false, clientToken: input.clientToken };
+    const existing = findExisting('snapshot', request, present, (entry) => [
+      ['volume', entry.volumeId === volume.volumeId],
+      ['description', input.description === undefined || entry.description === input.description],
+      ['tags', sameTags(input.tags, entry.tags)],
+    ]);
+    const entry =
+      existing ??
+      (await createSnapshot(blocks, {
+        volume,
+        name,
+        accountId: identity.accountId,
+        signal: call.signal,
+        ...(input.description === undefined ? {} : { description: input.description }),
+        ...(input.tags === undefined ? {} : { tags: input.tags }),
+        ...(input.clientToken === undefined ? {} : { clientToken: input.clientToken }),
+      }));
+    return { ...snapshotSummary(entry), created: existing === undefined };
+  });
+}
+
+/** `golden-20261122-101500`, with a number behind it when that is taken. */
+function freeName(session: Session, volume: VolumeEntry, present: readonly SnapshotEntry[]): string {
+  const stamp = timestamp(session).slice(0, 19).replaceAll(/[-:]/g, '').replace('T', '-');
+  const base = `${volume.name}-${stamp}`;
+  const taken = new Set(present.map((snapshot) => snapshot.name));
+  let name = base;
+  for (let number = 2; taken.has(name); number++) name = `${base}-${String(number)}`;
+  return name;
+}
+
+/** The snapshots, by age; those of one volume when asked. Takes no lock. */
+export async function listSnapshots(
+  session: Session,
+  input: Input<'snapshot.list'>,
+  call: CallContext,
+): Promise<SnapshotList> {
+  const { catalog } = session;
+  const entries = await catalog.listSnapshots({ signal: call.signal });
+  if (input.volume === undefined) return { snapshots: entries.map(snapshotSummary) };
+  const { volumeId } = await resolveVolume(catalog, input.volume, call.signal);
+  return { snapshots: entries.filter((entry) => entry.volumeId === volumeId).map(snapshotSummary) };
+}
+
+/** One snapshot with its creators and clones. Takes no lock. */
+export async function showSnapshot(
+  session: Session,
+  input: Input<'snapshot.show'>,
+  call: CallContext,
+): Promise<SnapshotDocument> {
+  const { catalog } = session;
+  const entry = await resolveSnapshot(catalog, input.snapshot, call.signal);
+  const volumes = await catalog.listVolumes({ signal: call.signal });
+  const clones = volumes.filter((volume) => volume.parentSnapshotId === entry.snapshotId);
+  return {
+    ...snapshotSummary(entry),
+    creators: [...entry.creators],
+    clones: clones.map(({ volumeId, name }) => ({ volumeId, name })),
+  };
+}
+
+/** Gives a snapshot another name, which must be free. */
+export async function renameSnapshot(
+  session: Session,
+  input: Input<'snapshot.rename'>,
+  call: CallContext,
+): Promise<SnapshotSummary> {
+  const { catalog, locks } = session;
+  return await locks.withNames('snapshots', call, async () => {
+    const entry = await resolveSnapshot(catalog, input.snapshot, call.signal);
+    const others = (await catalog.listSnapshots({ signal: call.signal })).filter(hasName);
+    requireFreeName(
+      'snapshot',
+      input.name,
+      others.filter((other) => other.snapshotId !== entry.snapshotId),
+    );
+    return snapshotSummary(
+      await catalog.updateSnapshot(entry.snapshotId, (now) => ({ ...now, name: input.name }), call.signal),
+    );
+  });
+}
+
+/** Marks a snapshot as deleted. Its clones stay usable: they have maps of their own. */
+export async function deleteSnapshot(
+  session: Session,
+  input: Input<'snapshot.delete'>,
+  call: CallContext,
+): Promise<DeletedDocument> {
+  const { catalog } = session;
+  const entry = await orMissing(input.ifExists, () => resolveSnapshot(catalog, input.snapshot, call.signal));
+  if (entry === undefined) return { id: null, name: null, deleted: false };
+  await catalog.updateSnapshot(entry.snapshotId, (now) => ({ ...now, state: 'deleted' }), call.signal);
+  return { id: entry.snapshotId, name: entry.name, deleted: true };
+}
+
+/** Reads back and checks every page of a snapshot. @throws corrupt naming object and extent */
+export async function verifySnapshot(
+  session: Session,
+  input: Input<'snapshot.verify'>,
+  call: CallContext,
+): Promise<VerifyDocument> {
+  const startedMs = session.blocks.clock.monotonicMs();
+  const entry = await resolveSnapshot(session.catalog, input.snapshot, call.signal);
+  const view = openSnapshotView(session.blocks, entry);
+  await using pool = session.openPool();
+  const report = await verifyView({
+    pool,
+    view,
+    signal: call.signal,
+    onProgress: progressOf(call, `verifying ${entry.name}`),
+  });
+  return {
+    id: entry.snapshotId,
+    name: entry.name,
+    ok: true,
+    ...report,
+    durationMs: millisecondsSince(session, startedMs),
+  };
+}

@@ -1,0 +1,151 @@
+/**
+ * Tries out what sgw needs of an object store, on the store itself, under keys of its own that are removed again.
+ */
+import type { Etag, ObjectStore } from '../objectstore/index.ts';
+import { assert, SgwError, toSgwError, type Clock, type Random } from '../kit/index.ts';
+import type { StoreCheckDocument } from '../localapi/index.ts';
+
+export interface ProbeOptions {
+  readonly objects: ObjectStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly signal: AbortSignal;
+}
+
+type ProbeResult = StoreCheckDocument['probes'][number];
+
+interface Probe {
+  readonly name: string;
+  /** A store that fails it is refused for writing. */
+  readonly required: boolean;
+  /** What it means when it is passed. */
+  readonly says: string;
+  readonly run: (trial: Trial) => Promise<void>;
+}
+
+/** Keys that probes use begin so; nothing else lies below. */
+const PROBE_PREFIX = 'probe/';
+const BODY_BYTES = 64 * 1024;
+
+/** The object that the probes work on, one after the other. */
+class Trial {
+  readonly objects: ObjectStore;
+  readonly signal: AbortSignal;
+  readonly prefix: string;
+  readonly key: string;
+  readonly body: Buffer;
+  readonly second: Buffer;
+  etag: Etag | undefined;
+
+  constructor(options: ProbeOptions) {
+    this.objects = options.objects;
+    this.signal = options.signal;
+    this.prefix = `${PROBE_PREFIX}${options.random.bytes(8).toString('hex')}/`;
+    this.key = `${this.prefix}object`;
+    this.body = options.random.bytes(BODY_BYTES);
+    this.second = options.random.bytes(BODY_BYTES);
+  }
+
+  async read(): Promise<Buffer> {
+    const object = await this.objects.get(this.key, { signal: this.signal });
+    if (object === undefined) throw failed('an object that was just written is not there');
+    this.etag = object.etag;
+    return object.bytes;
+  }
+}
+
+const PROBES: readonly Probe[] = [
+  { name: 'create-if-absent', required: true, says: 'a new object is created under the condition that it is absent', run: createFirst },
+  { name: 'create-refused', required: true, says: 'a second create of the same key is refused', run: createAgain },
+  { name: 'read-your-writes', required: true, says: 'a read after a write returns what was written', run: readBack },
+  { name: 'range-read', required: true, says: 'a part of an object, and its end, can be read', run: readRange },
+  { name: 'compare-and-set', required: true, says: 'an object is replaced when its version is the expected one', run: replaceExpected },
+  { name: 'compare-and-set-refused', required: true, says: 'a replacement is refused when its version is another', run: replaceStale },
+  { name: 'list-after-write', required: true, says: 'a list right after a write contains the object', run: listAfterWrite },
+  { name: 'delete', required: true, says: 'a deleted object is gone from reads and lists', run: deleteObject },
+];
+
+/** Runs every probe, each timed, and removes what they made. A store that fails a required one is not writable. */
+export async function probeStore(options: ProbeOptions): Promise<StoreCheckDocument> {
+  const trial = new Trial(options);
+  const probes: ProbeResult[] = [];
+  try {
+    for (const probe of PROBES) probes.push(await runProbe(probe, trial, options));
+  } finally {
+    await trial.objects.delete(trial.key).catch(() => false);
+  }
+  return { store: options.objects.description, writable: probes.every((probe) => probe.ok || !probe.required), probes };
+}
+
+async function runProbe(probe: Probe, trial: Trial, options: ProbeOptions): Promise<ProbeResult> {
+  const startedMs = options.clock.monotonicMs();
+  let failure: SgwError | undefined;
+  try {
+    await probe.run(trial);
+  } catch (error) {
+    failure = toSgwError(error);
+    if (failure.kind === 'aborted') throw failure;
+  }
+  const durationMs = Math.round((options.clock.monotonicMs() - startedMs) * 1000) / 1000;
+  return { name: probe.name, ok: failure === undefined, required: probe.required, message: failure?.message ?? probe.says, durationMs };
+}
+
+const failed = (what: string): SgwError => new SgwError('unsupported', 'store-probe', what);
+
+async function createFirst({ objects, key, body, signal }: Trial): Promise<void> {
+  const { outcome } = await objects.put(key, body, { condition: { ifAbsent: true }, signal });
+  if (outcome !== 'stored') throw failed('creating an object that is absent was refused');
+}
+
+async function createAgain({ objects, key, second, signal }: Trial): Promise<void> {
+  const { outcome } = await objects.put(key, second, { condition: { ifAbsent: true }, signal });
+  if (outcome === 'stored') throw failed('a second create of the same key was not refused: two writers could overwrite each other');
+}
+
+async function readBack(trial: Trial): Promise<void> {
+  if (!(await trial.read()).equals(trial.body)) throw failed('a read returned other bytes than were written');
+  const info = await trial.objects.head(trial.key, { signal: trial.signal });
+  if (info?.sizeBytes !== trial.body.length) throw failed('the size of an object is not what was written');
+}
+
+async function readRange({ objects, key, body, signal }: Trial): Promise<void> {
+  const middle = await objects.get(key, { span: { offset: 1000, length: 5000 }, signal });
+  const end = await objects.get(key, { span: { suffix: 512 }, signal });
+  if (middle?.bytes.equals(body.subarray(1000, 6000)) !== true) throw failed('a part of an object was not returned as asked');
+  if (end?.bytes.equals(body.subarray(-512)) !== true) throw failed('the end of an object was not returned as asked');
+}
+
+async function replaceExpected(trial: Trial): Promise<void> {
+  await trial.read();
+  const { objects, key, second, etag, signal } = trial;
+  assert(etag !== undefined, 'a read tells the version');
+  const { outcome } = await objects.put(key, second, { condition: { ifMatch: etag }, signal });
+  if (outcome !== 'stored') throw failed('replacing the expected version was refused');
+  const now = await objects.get(key, { signal });
+  if (now?.bytes.equals(second) !== true) throw failed('a read returned other bytes than were written');
+}
+
+/** The version that was replaced before. */
+async function replaceStale({ objects, key, body, second, etag, signal }: Trial): Promise<void> {
+  if (etag === undefined) throw failed('not tried: the version is not known');
+  const { outcome } = await objects.put(key, body, { condition: { ifMatch: etag }, signal });
+  if (outcome === 'stored') throw failed('replacing an older version was not refused: two writers could overwrite each other');
+  const now = await objects.get(key, { signal });
+  if (now?.bytes.equals(second) !== true) throw failed('a refused replacement changed the object');
+}
+
+async function listAfterWrite(trial: Trial): Promise<void> {
+  if (!(await isListed(trial))) throw failed('a list did not contain an object that was written before');
+}
+
+async function deleteObject(trial: Trial): Promise<void> {
+  const { objects, key, signal } = trial;
+  if (!(await objects.delete(key, { signal }))) throw failed('there was no object to delete');
+  if ((await objects.head(key, { signal })) !== undefined) throw failed('a deleted object can still be read');
+  if (await isListed(trial)) throw failed('a deleted object is still listed');
+}
+
+async function isListed({ objects, prefix, key, signal }: Trial): Promise<boolean> {
+  for await (const info of objects.list(prefix, { signal })) if (info.key === key) return true;
+  return false;
+}

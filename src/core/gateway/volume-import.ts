@@ -1,0 +1,210 @@
+/**
+ * Importing an image into a volume, new or existing.
+ *
+ * A new volume is listed as `importing` from the start and becomes `available` when the import has ended; its
+ * entry names the image, so that the same command, run again after a failure or a kill, goes on with it.
+ * An import into an existing volume notes itself in the entry likewise; the last consistent state stays
+ * what snapshots show until the import has ended (C7). The volume's lock is held throughout.
+ */
+import { resolve } from 'node:path';
+import { openVolumeWriter, type VolumeEntry, type VolumeWriter } from '../blockstore/index.ts';
+import { SgwError, type VolumeId } from '../kit/index.ts';
+import type { CallContext, ImportDocument, Input } from '../localapi/index.ts';
+import { importImage, type ImportReport } from '../transfer/index.ts';
+import { readVolumeSummary } from './documents.ts';
+import { findExisting, sameTags } from './idempotency.ts';
+import { inspectSource, openSource, type ImageSource } from './image-source.ts';
+import { resolveVolume } from './references.ts';
+import { holderOf, millisecondsSince, progressOf, requireCachedMode, timestamp, type Session } from './session.ts';
+import { importAgain } from './volumes.ts';
+
+/** What `importVolume` takes beyond the operation's input. */
+export interface ImportHooks {
+  /** Runs once the contents are committed, before the volume becomes available; a failure leaves it unfinished. */
+  readonly beforeAvailable?: (entry: VolumeEntry) => Promise<void>;
+}
+
+interface Target {
+  readonly volumeId: VolumeId;
+  readonly resumed: boolean;
+  /** The volume is what was asked for already. */
+  readonly done: boolean;
+}
+
+const NOTHING: ImportReport = { readBytes: 0, changedBytes: 0, zeroedBytes: 0, storedBytes: 0, committed: false };
+
+/**
+ * Makes a volume read as the image does. Durable in the store when it resolves.
+ * @throws conflict `volume-exists`, `import-unfinished`, `image-changed`, `volume-held`; invalid `image-smaller`, `not-an-image`;
+ * unsupported `wrong-mode`, `qemu-img-missing`; unavailable when another process works on the volume
+ */
+export async function importVolume(
+  session: Session,
+  input: Input<'volume.import'>,
+  call: CallContext,
+  hooks: ImportHooks = {},
+): Promise<ImportDocument> {
+  requireCachedMode(session, 'volume import');
+  const startedMs = session.blocks.clock.monotonicMs();
+  const source = await inspectSource(resolve(input.file), input.format, call.signal);
+  const target =
+    input.into === undefined
+      ? await claimNew(session, input, source, call)
+      : await claimExisting(session, input.into, source, call);
+  const report = target.done ? NOTHING : await runImport(session, { ...input, target, source, hooks }, call);
+  const entry = await session.catalog.getVolume(target.volumeId, call.signal);
+  return {
+    ...(await readVolumeSummary(session, entry, call.signal)),
+    source: source.path,
+    format: source.format,
+    resumed: target.resumed,
+    readBytes: report.readBytes,
+    changedBytes: report.changedBytes,
+    zeroedBytes: report.zeroedBytes,
+    storedBytes: report.storedBytes,
+    durationMs: millisecondsSince(session, startedMs),
+  };
+}
+
+/** Finds the unfinished import to go on with, or lists a new volume. */
+async function claimNew(
+  session: Session,
+  input: Input<'volume.import'>,
+  source: ImageSource,
+  call: CallContext,
+): Promise<Target> {
+  const { catalog, identity, locks } = session;
+  const { name } = input;
+  if (name === undefined)
+    throw new SgwError(
+      'invalid',
+      'name-missing',
+      'an import needs the name of a new volume or a volume to import into',
+      { hint: 'Add --name NAME, or --into VOLUME.' },
+    );
+  return await locks.withNames('volumes', call, async () => {
+    const volumes = await catalog.listVolumes({ signal: call.signal });
+    const unfinished = volumes.find((entry) => entry.name === name && entry.state === 'importing');
+    if (unfinished !== undefined) {
+      requireSameSource(unfinished, source.path);
+      return { volumeId: unfinished.volumeId, resumed: true, done: false };
+    }
+    const request = { name, ifNotExists: input.ifNotExists ?? false, clientToken: input.clientToken };
+    const existing = findExisting('volume', request, volumes, (entry) => [
+      ['size', entry.sizeBytes === source.sizeBytes],
+      ['tags', sameTags(input.tags, entry.tags)],
+    ]);
+    if (existing !== undefined) return { volumeId: existing.volumeId, resumed: false, done: true };
+    const created = await catalog.createVolume(
+      {
+        name,
+        sizeBytes: source.sizeBytes,
+        accountId: identity.accountId,
+        unfinishedImport: { source: source.path, startedAt: timestamp(session) },
+        ...(input.tags === undefined ? {} : { tags: input.tags }),
+        ...(input.clientToken === undefined ? {} : { clientToken: input.clientToken }),
+      },
+      call.signal,
+    );
+    return { volumeId: created.volumeId, resumed: false, done: false };
+  });
+}
+
+async function claimExisting(session: Session, ref: string, source: ImageSource, call: CallContext): Promise<Target> {
+  const entry = await resolveVolume(session.catalog, ref, call.signal);
+  if (entry.state === 'importing') requireSameSource(entry, source.path);
+  return { volumeId: entry.volumeId, resumed: entry.unfinishedImport?.source === source.path, done: false };
+}
+
+function requireSameSource(entry: VolumeEntry, path: string): void {
+  if (entry.unfinishedImport === null || entry.unfinishedImport.source === path) return;
+  throw new SgwError(
+    'conflict',
+    'import-unfinished',
+    `volume "${entry.name}" is being imported from ${entry.unfinishedImport.source}, not from ${path}`,
+    {
+      hint: `${importAgain(entry)} Or drop it: sgw volume delete ${entry.name}`,
+      details: { volumeId: entry.volumeId, source: entry.unfinishedImport.source },
+    },
+  );
+}
+
+interface ImportWork {
+  readonly target: Target;
+  readonly source: ImageSource;
+  readonly hooks: ImportHooks;
+  readonly takeOver?: boolean;
+}
+
+async function runImport(session: Session, work: ImportWork, call: CallContext): Promise<ImportReport> {
+  const { catalog, blocks, identity, locks } = session;
+  const { volumeId } = work.target;
+  return await locks.withVolume(volumeId, call, async () => {
+    const entry = await resolveVolume(catalog, volumeId, call.signal);
+    requireSameKindOfWork(entry, work);
+    await using image = await openSource(session, work.source, volumeId, call);
+    const writer = await openVolumeWriter(blocks, volumeId, {
+      holder: holderOf(session),
+      accountId: identity.accountId,
+      takeOver: work.takeOver ?? false,
+      signal: call.signal,
+    });
+    const report = await closingAfter(writer, async () => {
+      // Nobody has seen a volume whose first import is unfinished, so it follows the image's size both ways.
+      if (entry.state === 'importing' && image.sizeBytes < writer.sizeBytes) await writer.resize(image.sizeBytes);
+      if (image.sizeBytes >= writer.sizeBytes) await noteImport(session, entry, work.source.path, call.signal);
+      await using pool = session.openPool();
+      return await importImage({
+        pool,
+        writer,
+        image,
+        diff: writer.map.mappedPages > 0,
+        alwaysCommit: entry.unfinishedImport !== null,
+        onProgress: progressOf(call, `importing ${entry.name}`),
+        signal: call.signal,
+      });
+    });
+    await work.hooks.beforeAvailable?.(entry);
+    await catalog.updateVolume(
+      volumeId,
+      (now) => ({ ...now, state: 'available', unfinishedImport: null, sizeBytes: image.sizeBytes }),
+      call.signal,
+    );
+    return report;
+  });
+}
+
+/** While this process waited for the lock, another may have ended the same import. */
+function requireSameKindOfWork(entry: VolumeEntry, work: ImportWork): void {
+  if (!work.target.resumed || entry.unfinishedImport !== null) return;
+  throw new SgwError('conflict', 'volume-exists', `volume "${entry.name}" was imported by another process meanwhile`, {
+    hint: `To commit what has changed since: sgw volume import ${work.source.path} --into ${entry.name}`,
+    details: { volumeId: entry.volumeId },
+  });
+}
+
+/** Durable before the first commit, so that a kill from here on is seen as an unfinished import. */
+async function noteImport(session: Session, entry: VolumeEntry, source: string, signal: AbortSignal): Promise<void> {
+  if (entry.unfinishedImport?.source === source) return;
+  const startedAt = timestamp(session);
+  await session.catalog.updateVolume(
+    entry.volumeId,
+    (now) => ({ ...now, unfinishedImport: { source, startedAt } }),
+    signal,
+  );
+}
+
+/** A stop on request gives the volume back in order, with a checkpoint to resume from; any other failure leaves it to the next opening. */
+async function closingAfter<T>(writer: VolumeWriter, work: () => Promise<T>): Promise<T> {
+  let result: T;
+  try {
+    result = await work();
+  } catch (error) {
+    // The failure of the import is what the caller needs to know, not one of tidying up after it.
+    if (error instanceof SgwError && error.kind === 'aborted') await writer.close().catch(() => undefined);
+    await writer.abandon();
+    throw error;
+  }
+  await writer.close();
+  return result;
+}

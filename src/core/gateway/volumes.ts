@@ -1,0 +1,265 @@
+/** Volumes: create, list, show, resize, rename, delete, verify. Import and map have files of their own. */
+import { openVolumeView, openVolumeWriter, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
+import { formatSize, SgwError } from '../kit/index.ts';
+import type {
+  CallContext,
+  DeletedDocument,
+  Input,
+  VerifyDocument,
+  VolumeCreated,
+  VolumeDocument,
+  VolumeList,
+  VolumeSummary,
+} from '../localapi/index.ts';
+import { verifyView } from '../transfer/index.ts';
+import { readVolumeSummaries, readVolumeSummary, volumeSummary } from './documents.ts';
+import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
+import { resolveSnapshot, resolveVolume } from './references.ts';
+import { holderOf, millisecondsSince, progressOf, requireCachedMode, timestamp, type Session } from './session.ts';
+
+/**
+ * Creates an empty volume, or a clone of a snapshot. Durable in the store when it resolves.
+ * @throws conflict `volume-exists`, `different-parameters`; invalid `size-missing`; unsupported `wrong-mode`
+ */
+export async function createVolume(
+  session: Session,
+  input: Input<'volume.create'>,
+  call: CallContext,
+): Promise<VolumeCreated> {
+  requireCachedMode(session, 'volume create');
+  const { catalog, identity, locks } = session;
+  const from =
+    input.fromSnapshot === undefined ? undefined : await completedSnapshot(session, input.fromSnapshot, call.signal);
+  const sizeBytes = input.sizeBytes ?? from?.sizeBytes;
+  if (sizeBytes === undefined) {
+    throw new SgwError('invalid', 'size-missing', `volume "${input.name}" needs a size or a snapshot to start from`, {
+      hint: 'Add --size 10GiB, or --from-snapshot SNAPSHOT.',
+    });
+  }
+  return await locks.withNames('volumes', call, async () => {
+    const request = { name: input.name, ifNotExists: input.ifNotExists ?? false, clientToken: input.clientToken };
+    const existing = findExisting('volume', request, await catalog.listVolumes({ signal: call.signal }), (entry) => [
+      ['size', input.sizeBytes === undefined || entry.sizeBytes === input.sizeBytes],
+      ['snapshot', entry.parentSnapshotId === (from?.snapshotId ?? null)],
+      ['tags', sameTags(input.tags, entry.tags)],
+    ]);
+    const entry =
+      existing ??
+      (await catalog.createVolume(
+        {
+          name: input.name,
+          sizeBytes,
+          accountId: identity.accountId,
+          ...(input.tags === undefined ? {} : { tags: input.tags }),
+          ...(input.clientToken === undefined ? {} : { clientToken: input.clientToken }),
+          ...(from === undefined ? {} : { from }),
+        },
+        call.signal,
+      ));
+    return { ...(await readVolumeSummary(session, entry, call.signal)), created: existing === undefined };
+  });
+}
+
+async function completedSnapshot(session: Session, ref: string, signal: AbortSignal): Promise<SnapshotEntry> {
+  const snapshot = await resolveSnapshot(session.catalog, ref, signal);
+  if (snapshot.state === 'completed') return snapshot;
+  throw new SgwError('conflict', 'snapshot-not-completed', `snapshot "${snapshot.name}" is ${snapshot.state}`, {
+    hint: `\`sgw snapshot show ${snapshot.name}\` says more.`,
+    details: { snapshotId: snapshot.snapshotId, state: snapshot.state },
+  });
+}
+
+/** The volumes, by age; deleted ones as well when asked. Takes no lock. */
+export async function listVolumes(
+  session: Session,
+  input: Input<'volume.list'>,
+  call: CallContext,
+): Promise<VolumeList> {
+  const entries = await session.catalog.listVolumes({ includeDeleted: input.deleted ?? false, signal: call.signal });
+  return { volumes: await readVolumeSummaries(session, entries, call.signal) };
+}
+
+/** One volume with its holder, its newest commit and its snapshots. Takes no lock. */
+export async function showVolume(
+  session: Session,
+  input: Input<'volume.show'>,
+  call: CallContext,
+): Promise<VolumeDocument> {
+  const { catalog, blocks } = session;
+  const entry = await resolveVolume(catalog, input.volume, call.signal);
+  const [head, view, snapshots] = await Promise.all([
+    catalog.headOf(entry.volumeId, call.signal),
+    openVolumeView(blocks, entry.volumeId, { signal: call.signal }),
+    catalog.listSnapshots({ signal: call.signal }),
+  ]);
+  return {
+    ...volumeSummary(entry, head),
+    seq: view.seq,
+    epoch: head.epoch,
+    holder: head.holder,
+    lastCommitAt: view.seq === 0 ? null : new Date(view.lastCommitTimeMs).toISOString(),
+    snapshots: snapshots
+      .filter((snapshot) => snapshot.volumeId === entry.volumeId)
+      .map(({ snapshotId, name }) => ({ snapshotId, name })),
+    unfinishedImport: entry.unfinishedImport,
+  };
+}
+
+/**
+ * Grows or, with `shrink`, cuts a volume. Durable when it resolves.
+ * @throws invalid `would-shrink`; conflict `import-unfinished`, `volume-held`; unavailable when another process works on it
+ */
+export async function resizeVolume(
+  session: Session,
+  input: Input<'volume.resize'>,
+  call: CallContext,
+): Promise<VolumeSummary> {
+  requireCachedMode(session, 'volume resize');
+  const { catalog, blocks, identity, locks } = session;
+  const { volumeId } = await resolveVolume(catalog, input.volume, call.signal);
+  return await locks.withVolume(volumeId, call, async () => {
+    const entry = await resolveVolume(catalog, volumeId, call.signal);
+    requireFinished(entry);
+    const writer = await openVolumeWriter(blocks, volumeId, {
+      holder: holderOf(session),
+      accountId: identity.accountId,
+      signal: call.signal,
+    });
+    try {
+      if (input.sizeBytes < writer.sizeBytes && input.shrink !== true)
+        throw wouldShrink(entry, writer.sizeBytes, input.sizeBytes);
+      if (input.sizeBytes !== writer.sizeBytes) await writer.resize(input.sizeBytes);
+    } finally {
+      await writer.close();
+    }
+    const resized = await catalog.updateVolume(
+      volumeId,
+      (now) => ({ ...now, sizeBytes: input.sizeBytes }),
+      call.signal,
+    );
+    return await readVolumeSummary(session, resized, call.signal);
+  });
+}
+
+/** @throws conflict `import-unfinished` when the volume's contents are half of an import */
+export function requireFinished(entry: VolumeEntry): void {
+  if (entry.unfinishedImport === null) return;
+  throw new SgwError(
+    'conflict',
+    'import-unfinished',
+    `the import of ${entry.unfinishedImport.source} into volume "${entry.name}" is not finished`,
+    {
+      hint: importAgain(entry),
+      details: { volumeId: entry.volumeId, source: entry.unfinishedImport.source },
+    },
+  );
+}
+
+/** How to go on with an unfinished import. */
+export function importAgain(entry: VolumeEntry): string {
+  const source = entry.unfinishedImport?.source ?? 'FILE';
+  const target = entry.state === 'importing' ? `--name ${entry.name}` : `--into ${entry.name}`;
+  return `Finish it: sgw volume import ${source} ${target}`;
+}
+
+function wouldShrink(entry: VolumeEntry, nowBytes: number, sizeBytes: number): SgwError {
+  return new SgwError(
+    'invalid',
+    'would-shrink',
+    `volume "${entry.name}" has ${formatSize(nowBytes)}; ${formatSize(sizeBytes)} would cut off its end`,
+    {
+      hint: 'Add --shrink if what lies beyond the new size may be lost.',
+      details: { volumeId: entry.volumeId, sizeBytes: nowBytes, wantedBytes: sizeBytes },
+    },
+  );
+}
+
+/** Gives a volume another name, which must be free. */
+export async function renameVolume(
+  session: Session,
+  input: Input<'volume.rename'>,
+  call: CallContext,
+): Promise<VolumeSummary> {
+  const { catalog, locks } = session;
+  return await locks.withNames('volumes', call, async () => {
+    const entry = await resolveVolume(catalog, input.volume, call.signal);
+    const others = await catalog.listVolumes({ signal: call.signal });
+    requireFreeName(
+      'volume',
+      input.name,
+      others.filter((other) => other.volumeId !== entry.volumeId),
+    );
+    const renamed = await catalog.updateVolume(entry.volumeId, (now) => ({ ...now, name: input.name }), call.signal);
+    return await readVolumeSummary(session, renamed, call.signal);
+  });
+}
+
+/**
+ * Marks a volume as deleted; its data stays until gc, and its snapshots stay usable.
+ * @throws conflict `volume-held` when another gateway has it open; unavailable when another process works on it
+ */
+export async function deleteVolume(
+  session: Session,
+  input: Input<'volume.delete'>,
+  call: CallContext,
+): Promise<DeletedDocument> {
+  const { catalog, identity, locks } = session;
+  const entry = await orMissing(input.ifExists, () => resolveVolume(catalog, input.volume, call.signal));
+  if (entry === undefined) return { id: null, name: null, deleted: false };
+  return await locks.withVolume(entry.volumeId, call, async () => {
+    const { holder } = await catalog.headOf(entry.volumeId, call.signal);
+    if (holder !== null && holder.gatewayId !== identity.gatewayId) {
+      throw new SgwError(
+        'conflict',
+        'volume-held',
+        `volume "${entry.name}" is held by gateway ${holder.name} (${holder.gatewayId}) since ${holder.since}`,
+        {
+          hint: 'Detach it there first.',
+          details: { volumeId: entry.volumeId, gatewayId: holder.gatewayId },
+        },
+      );
+    }
+    const deletedAt = timestamp(session);
+    await catalog.updateVolume(
+      entry.volumeId,
+      (now) => ({ ...now, state: 'deleted', deletedAt: now.deletedAt ?? deletedAt }),
+      call.signal,
+    );
+    return { id: entry.volumeId, name: entry.name, deleted: true };
+  });
+}
+
+/** With `--if-exists`, something that is not there is no failure. */
+export async function orMissing<T>(ifExists: boolean | undefined, find: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await find();
+  } catch (error) {
+    if (ifExists === true && error instanceof SgwError && error.kind === 'notFound') return undefined;
+    throw error;
+  }
+}
+
+/** Reads back and checks every page of the newest committed state. @throws corrupt naming object and extent */
+export async function verifyVolume(
+  session: Session,
+  input: Input<'volume.verify'>,
+  call: CallContext,
+): Promise<VerifyDocument> {
+  const startedMs = session.blocks.clock.monotonicMs();
+  const entry = await resolveVolume(session.catalog, input.volume, call.signal);
+  const view = await openVolumeView(session.blocks, entry.volumeId, { signal: call.signal });
+  await using pool = session.openPool();
+  const report = await verifyView({
+    pool,
+    view,
+    signal: call.signal,
+    onProgress: progressOf(call, `verifying ${entry.name}`),
+  });
+  return {
+    id: entry.volumeId,
+    name: entry.name,
+    ok: true,
+    ...report,
+    durationMs: millisecondsSince(session, startedMs),
+  };
+}
