@@ -8,6 +8,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { LocalApi } from '../localapi/index.ts';
+import { GLOBAL_VALUES } from './argv.ts';
 import { COMMAND_TABLE, type NameKind } from './command-table.ts';
 import { readPreferences } from './preferences.ts';
 import type { Runtime } from './runtime.ts';
@@ -16,8 +17,6 @@ import { defaultHome } from './session.ts';
 /** The hidden first argument by which the shell's functions ask. */
 export const COMPLETE_VERB = '__complete';
 const LOCK_TIMEOUT_MS = 0;
-/** Global flags that take a value, which is therefore no positional argument. */
-const GLOBAL_VALUES = new Set(['--home', '--account', '--progress', '--lock-timeout']);
 const MARK = '# names of volumes and snapshots';
 
 /** What the last of `words` names, by the command table: words are all after `sgw`, the last being typed. */

@@ -10,6 +10,7 @@ interface ParserError extends Error {
   readonly args?: readonly ({ readonly name: string } | string)[];
   readonly flags?: readonly string[];
   readonly oclif?: { readonly exit?: number };
+  readonly parse?: { readonly input?: { readonly context?: { readonly id?: string } } };
 }
 
 /** oclif wraps the message of whatever a flag's reader throws. */
@@ -21,6 +22,9 @@ export function describeFailure(error: unknown): SgwError {
   if (!(error instanceof Error)) return toSgwError(error);
   const failure = error as ParserError;
   const name = failure.constructor.name;
+  const command = failure.parse?.input?.context?.id?.replaceAll(':', ' ');
+  const usage = (code: string, message: string, details: SgwError['details']): SgwError =>
+    usageError(code, message, details, command);
   if (name === 'RequiredArgsError') {
     const missing = (failure.args ?? []).map((argument) => (typeof argument === 'string' ? argument : argument.name));
     const plural = missing.length === 1 ? '' : 's';
@@ -70,8 +74,14 @@ export function failureText(failure: SgwError, style: Style, debug: boolean): st
 /** The document that `--json` prints. */
 export const failureDocument = (failure: SgwError): object => ({ error: failure.toDocument() });
 
-function usage(code: string, message: string, details: SgwError['details']): SgwError {
-  return new SgwError('invalid', code, message, { hint: 'Run the command with --help to see what it takes.', details });
+function usageError(
+  code: string,
+  message: string,
+  details: SgwError['details'],
+  command: string | undefined,
+): SgwError {
+  const hint = `Run ${command === undefined ? 'the command with' : `sgw ${command}`} --help to see what it takes.`;
+  return new SgwError('invalid', code, message, { hint, details });
 }
 
 function unwrapFlag(error: SgwError): SgwError {

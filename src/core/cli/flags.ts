@@ -55,7 +55,7 @@ export const globalFlags = {
     parse: async (text) => checkChoice(text, PROGRESS_MODES, '--progress'),
   })(),
   'lock-timeout': Flags.custom<number>({
-    description: 'How long to wait for a lock that another process holds.',
+    description: 'How long to wait for a lock that another process holds. [default: 30s]',
     env: 'SGW_LOCK_TIMEOUT',
     helpValue: 'DURATION',
     default: 30_000,

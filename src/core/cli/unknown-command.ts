@@ -4,23 +4,41 @@ import { SgwError } from '../kit/index.ts';
 /** A suggestion further away than this, in edits, would puzzle. */
 const DISTANCE_MAX = 4;
 
-/** The command, written with blanks, that is nearest to what was typed; undefined when none is near. */
-export function nearestCommand(typed: string, commands: readonly string[]): string | undefined {
-  let nearest: string | undefined;
-  let shortest = Math.min(DISTANCE_MAX, Math.ceil(typed.length / 2)) + 1;
-  for (const command of commands) {
-    const distance = editDistance(typed, command);
-    if (distance < shortest) [nearest, shortest] = [command, distance];
+/** Commands have at most this many words. */
+const WORDS_MAX = 3;
+
+/**
+ * The command, written with blanks, that is nearest to the first words of what was typed, and how many
+ * of the words it stands for; undefined when none is near.
+ */
+export function nearestCommand(
+  words: readonly string[],
+  commands: readonly string[],
+): { command: string; wordCount: number } | undefined {
+  for (let wordCount = Math.min(WORDS_MAX, words.length); wordCount > 0; wordCount--) {
+    const typed = words.slice(0, wordCount).join(' ');
+    const candidates = commands.filter((command) => command.split(' ').length === wordCount);
+    const command = nearest(typed, candidates);
+    if (command !== undefined) return { command, wordCount };
   }
-  return nearest;
+  return undefined;
+}
+
+function nearest(typed: string, candidates: readonly string[]): string | undefined {
+  let found: string | undefined;
+  let shortest = Math.min(DISTANCE_MAX, Math.ceil(typed.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(typed, candidate);
+    if (distance < shortest) [found, shortest] = [candidate, distance];
+  }
+  return found;
 }
 
 /** The failure for `typed`, with the nearest command as a hint. */
-export function unknownCommand(typed: string, commands: readonly string[]): SgwError {
-  const nearest = nearestCommand(typed, commands);
+export function unknownCommand(typed: string, suggestion: string | undefined): SgwError {
   return new SgwError('invalid', 'unknown-command', `"${typed}" is not a command of sgw`, {
-    hint: nearest === undefined ? 'Run sgw --help to see all commands.' : `Did you mean "sgw ${nearest}"?`,
-    details: { command: typed, suggestion: nearest ?? null },
+    hint: suggestion === undefined ? 'Run sgw --help to see all commands.' : `Did you mean "sgw ${suggestion}"?`,
+    details: { command: typed, suggestion: suggestion ?? null },
   });
 }
 

@@ -1,0 +1,394 @@
+/**
+ * A gateway in memory for tests of the command line: enough state to be not activated, not found and
+ * in conflict. It does no I/O; importing a file called `endless` lasts until it is stopped.
+ */
+import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
+import type { CallContext, Handlers, Input, LocalApi, OperationName, Result } from '../../src/core/localapi/index.ts';
+
+const ACCOUNT = '000000000001';
+const TIME = '2026-11-22T23:45:00.000Z';
+const PAGE = 4096;
+
+interface FakeVolume {
+  volumeId: string;
+  name: string;
+  sizeBytes: number;
+  parentSnapshotId: string | null;
+  tags: Record<string, string>;
+}
+
+interface FakeSnapshot {
+  snapshotId: string;
+  name: string;
+  volume: FakeVolume;
+  description: string;
+  tags: Record<string, string>;
+}
+
+export interface FakeGateway {
+  readonly api: LocalApi;
+  /** Every call so far: name and input. */
+  readonly calls: { name: OperationName; input: unknown }[];
+  readonly isClosed: () => boolean;
+}
+
+export interface FakeOptions {
+  readonly activated?: boolean;
+  /** Adds volume `golden` with snapshots `v1` and `v2`, and volume `other` with snapshot `o1`. */
+  readonly filled?: boolean;
+  /** The class of errors to throw: that of the build under test. */
+  readonly SgwError: typeof SgwErrorClass;
+}
+
+export function createFakeGateway({ activated = true, filled = true, SgwError }: FakeOptions): FakeGateway {
+  const state = { activated, name: 'lab', mode: 'cached' as 'cached' | 'shadowing', version: 1 };
+  const volumes: FakeVolume[] = [];
+  const snapshots: FakeSnapshot[] = [];
+  const calls: FakeGateway['calls'] = [];
+  let closed = false;
+  let lastId = 0;
+
+  const newId = (prefix: string): string =>
+    `${prefix}-${(++lastId).toString(16).padStart(17, prefix === 'vol' ? '0' : 'a')}`;
+  const addVolume = (name: string, sizeBytes: number, more: Partial<FakeVolume> = {}): FakeVolume => {
+    const volume = { volumeId: newId('vol'), name, sizeBytes, parentSnapshotId: null, tags: {}, ...more };
+    volumes.push(volume);
+    return volume;
+  };
+  const addSnapshot = (volume: FakeVolume, name: string, more: Partial<FakeSnapshot> = {}): FakeSnapshot => {
+    const snapshot = { snapshotId: newId('snap'), name, volume, description: '', tags: {}, ...more };
+    snapshots.push(snapshot);
+    return snapshot;
+  };
+  if (filled) {
+    const golden = addVolume('golden', 1024 * PAGE);
+    addSnapshot(golden, 'v1');
+    addSnapshot(golden, 'v2');
+    addSnapshot(addVolume('other', 64 * PAGE), 'o1');
+  }
+
+  const notFound = (kind: string, ref: string): SgwErrorClass =>
+    new SgwError('notFound', `${kind}-not-found`, `${kind} "${ref}" does not exist`, {
+      hint: `List them with: sgw ${kind} list`,
+      details: { ref },
+    });
+  const volumeOf = (ref: string): FakeVolume => {
+    const volume = volumes.find((one) => one.name === ref || one.volumeId.startsWith(ref));
+    if (volume === undefined) throw notFound('volume', ref);
+    return volume;
+  };
+  const snapshotOf = (ref: string): FakeSnapshot => {
+    const snapshot = snapshots.find((one) => one.name === ref || one.snapshotId.startsWith(ref));
+    if (snapshot === undefined) throw notFound('snapshot', ref);
+    return snapshot;
+  };
+  const requireFree = (kind: string, taken: readonly { name: string }[], name: string): void => {
+    if (taken.some((one) => one.name === name))
+      throw new SgwError('conflict', `${kind}-exists`, `${kind} "${name}" exists already`);
+  };
+  const requireActivated = (): void => {
+    if (!state.activated) {
+      throw new SgwError('conflict', 'not-activated', 'the home is not activated', { hint: 'Run: sgw activate' });
+    }
+  };
+
+  const volumeDoc = (volume: FakeVolume): Result<'volume.resize'> => ({
+    volumeId: volume.volumeId,
+    name: volume.name,
+    state: 'available',
+    sizeBytes: volume.sizeBytes,
+    mappedBytes: PAGE,
+    accountId: ACCOUNT,
+    createdAt: TIME,
+    parentSnapshotId: volume.parentSnapshotId,
+    tags: volume.tags,
+  });
+  const snapshotDoc = (snapshot: FakeSnapshot): Result<'snapshot.rename'> => ({
+    snapshotId: snapshot.snapshotId,
+    name: snapshot.name,
+    state: 'completed',
+    volumeId: snapshot.volume.volumeId,
+    volumeName: snapshot.volume.name,
+    sizeBytes: snapshot.volume.sizeBytes,
+    mappedBytes: PAGE,
+    seq: 1,
+    accountId: ACCOUNT,
+    createdAt: TIME,
+    completedAt: TIME,
+    description: snapshot.description,
+    tags: snapshot.tags,
+  });
+  const verifyDoc = (id: string, name: string): Result<'volume.verify'> => ({
+    id,
+    name,
+    ok: true,
+    checkedBytes: PAGE,
+    checkedObjects: 2,
+    durationMs: 3,
+  });
+
+  const handlers: Handlers = {
+    activate: async (input) => {
+      if (state.activated && input.ifNotExists !== true) {
+        throw new SgwError('conflict', 'already-activated', 'the home is activated already');
+      }
+      const created = !state.activated;
+      Object.assign(state, { activated: true, name: input.name, mode: input.mode });
+      const store = input.store ?? '/home/fake/store';
+      return {
+        gatewayId: 'sgw-01234567',
+        name: input.name,
+        mode: input.mode,
+        accountId: ACCOUNT,
+        home: '/home/fake',
+        store,
+        storeId: 'store-1',
+        region: input.region ?? 'local',
+        activatedAt: TIME,
+        created,
+      };
+    },
+    status: async () => ({
+      version: '0.1.0',
+      activated: state.activated,
+      home: '/home/fake',
+      gateway: state.activated
+        ? {
+            gatewayId: 'sgw-01234567',
+            name: state.name,
+            mode: state.mode,
+            accountId: ACCOUNT,
+            region: 'local',
+            activatedAt: TIME,
+          }
+        : null,
+      store: {
+        description: '/home/fake/store',
+        storeId: 'store-1',
+        reachable: true,
+        sharesDiskWithHome: true,
+        freeBytes: 1 << 30,
+      },
+      daemon: { running: false },
+      volumes: { count: volumes.length, sizeBytes: 0, mappedBytes: 0 },
+      snapshots: { count: snapshots.length },
+      remarks: ['The store and the home are on one disk: one lost disk takes both.'],
+    }),
+    configure: async (input) => {
+      requireActivated();
+      Object.assign(state, input);
+      return { name: state.name, mode: state.mode, version: ++state.version, changed: Object.keys(input) };
+    },
+    'volume.create': async (input) => {
+      const existing = volumes.find((one) => one.name === input.name);
+      if (existing !== undefined && input.ifNotExists === true) return { ...volumeDoc(existing), created: false };
+      requireFree('volume', volumes, input.name);
+      const parent = input.fromSnapshot === undefined ? undefined : snapshotOf(input.fromSnapshot);
+      const sizeBytes = input.sizeBytes ?? parent?.volume.sizeBytes ?? 0;
+      const volume = addVolume(input.name, sizeBytes, {
+        parentSnapshotId: parent?.snapshotId ?? null,
+        tags: { ...input.tags },
+      });
+      return { ...volumeDoc(volume), created: true };
+    },
+    'volume.import': async (input, context) => {
+      if (input.file.endsWith('endless')) await untilStopped(context);
+      if (input.file.endsWith('missing'))
+        throw new SgwError('notFound', 'system-enoent', `${input.file} does not exist`);
+      if (input.name !== undefined) requireFree('volume', volumes, input.name);
+      const volume = input.into === undefined ? addVolume(input.name ?? '', 16 * PAGE) : volumeOf(input.into);
+      return {
+        ...volumeDoc(volume),
+        source: input.file,
+        format: input.format ?? 'raw',
+        resumed: false,
+        readBytes: PAGE,
+        changedBytes: PAGE,
+        zeroedBytes: 0,
+        storedBytes: 100,
+        durationMs: 5,
+      };
+    },
+    'volume.list': async () => ({ volumes: volumes.map(volumeDoc) }),
+    'volume.show': async (input) => {
+      const volume = volumeOf(input.volume);
+      const own = snapshots.filter((one) => one.volume === volume);
+      return {
+        ...volumeDoc(volume),
+        seq: 2,
+        epoch: 1,
+        holder: null,
+        lastCommitAt: TIME,
+        snapshots: own.map(({ snapshotId, name }) => ({ snapshotId, name })),
+        unfinishedImport: null,
+      };
+    },
+    'volume.resize': async (input) => {
+      const volume = volumeOf(input.volume);
+      if (input.sizeBytes < volume.sizeBytes && input.shrink !== true) {
+        throw new SgwError('conflict', 'would-shrink', `volume "${volume.name}" is larger than that`, {
+          hint: 'Add --shrink.',
+        });
+      }
+      volume.sizeBytes = input.sizeBytes;
+      return volumeDoc(volume);
+    },
+    'volume.rename': async (input) => {
+      const volume = volumeOf(input.volume);
+      requireFree('volume', volumes, input.name);
+      volume.name = input.name;
+      return volumeDoc(volume);
+    },
+    'volume.delete': async (input) => {
+      if (input.ifExists === true && !volumes.some((one) => one.name === input.volume))
+        return { id: null, name: null, deleted: false };
+      const volume = volumeOf(input.volume);
+      volumes.splice(volumes.indexOf(volume), 1);
+      return { id: volume.volumeId, name: volume.name, deleted: true };
+    },
+    'volume.map': async (input) => {
+      const volume = volumeOf(input.volume);
+      return {
+        volumeId: volume.volumeId,
+        name: volume.name,
+        sizeBytes: volume.sizeBytes,
+        storedBytes: 2 * PAGE,
+        sharedBytes: PAGE,
+        zeroBytes: volume.sizeBytes - 2 * PAGE,
+        extents: [
+          { offset: 0, length: PAGE, state: 'stored' },
+          { offset: PAGE, length: PAGE, state: 'shared' },
+          { offset: 2 * PAGE, length: volume.sizeBytes - 2 * PAGE, state: 'zero' },
+        ],
+      };
+    },
+    'volume.verify': async (input) => {
+      const volume = volumeOf(input.volume);
+      return verifyDoc(volume.volumeId, volume.name);
+    },
+    'snapshot.create': async (input) => {
+      const volume = volumeOf(input.volume);
+      const name = input.name ?? `${volume.name}-2026`;
+      requireFree('snapshot', snapshots, name);
+      const snapshot = addSnapshot(volume, name, { description: input.description ?? '', tags: { ...input.tags } });
+      return { ...snapshotDoc(snapshot), created: true };
+    },
+    'snapshot.list': async (input) => {
+      const volume = input.volume === undefined ? undefined : volumeOf(input.volume);
+      return { snapshots: snapshots.filter((one) => volume === undefined || one.volume === volume).map(snapshotDoc) };
+    },
+    'snapshot.show': async (input) => ({ ...snapshotDoc(snapshotOf(input.snapshot)), creators: [ACCOUNT], clones: [] }),
+    'snapshot.rename': async (input) => {
+      const snapshot = snapshotOf(input.snapshot);
+      requireFree('snapshot', snapshots, input.name);
+      snapshot.name = input.name;
+      return snapshotDoc(snapshot);
+    },
+    'snapshot.diff': async (input) => {
+      const [from, to] = [snapshotOf(input.from), snapshotOf(input.to)];
+      if (from.volume !== to.volume) {
+        throw new SgwError(
+          'invalid',
+          'unrelated-snapshots',
+          `snapshots "${from.name}" and "${to.name}" have no common ancestor`,
+        );
+      }
+      return {
+        from: from.snapshotId,
+        to: to.snapshotId,
+        fromSizeBytes: from.volume.sizeBytes,
+        toSizeBytes: to.volume.sizeBytes,
+        changedBytes: PAGE,
+        zeroedBytes: 0,
+        extents: [{ offset: 0, length: PAGE, state: 'changed' }],
+      };
+    },
+    'snapshot.export': async (input) => {
+      const snapshot = snapshotOf(input.snapshot);
+      if (input.path.endsWith('existing.img') && input.force !== true) {
+        throw new SgwError('conflict', 'file-exists', `${input.path} exists`, { hint: 'Add --force to replace it.' });
+      }
+      return {
+        snapshotId: snapshot.snapshotId,
+        name: snapshot.name,
+        path: input.path,
+        format: input.format ?? 'raw',
+        sizeBytes: snapshot.volume.sizeBytes,
+        dataBytes: PAGE,
+        resumed: false,
+        verified: true,
+        durationMs: 4,
+      };
+    },
+    'snapshot.import': async (input) => {
+      if (input.file.endsWith('missing'))
+        throw new SgwError('notFound', 'system-enoent', `${input.file} does not exist`);
+      requireFree('snapshot', snapshots, input.name);
+      const snapshot = addSnapshot(addVolume(input.volumeName ?? input.name, 16 * PAGE), input.name);
+      return { ...snapshotDoc(snapshot), created: true };
+    },
+    'snapshot.delete': async (input) => {
+      if (input.ifExists === true && !snapshots.some((one) => one.name === input.snapshot))
+        return { id: null, name: null, deleted: false };
+      const snapshot = snapshotOf(input.snapshot);
+      snapshots.splice(snapshots.indexOf(snapshot), 1);
+      return { id: snapshot.snapshotId, name: snapshot.name, deleted: true };
+    },
+    'snapshot.verify': async (input) => {
+      const snapshot = snapshotOf(input.snapshot);
+      return verifyDoc(snapshot.snapshotId, snapshot.name);
+    },
+    'store.check': async (input) => ({
+      store: input.store ?? '/home/fake/store',
+      writable: true,
+      probes: [
+        {
+          name: 'create-if-absent',
+          ok: true,
+          required: true,
+          message: 'refused the second creation',
+          durationMs: 1.25,
+        },
+      ],
+    }),
+    'store.stats': async () => ({
+      store: '/home/fake/store',
+      storeId: 'store-1',
+      objects: 3,
+      totalBytes: 12_345,
+      kinds: [{ kind: 'segment', objects: 3, bytes: 12_345 }],
+      volumes: volumes.length,
+      snapshots: snapshots.length,
+    }),
+  };
+
+  const withoutActivation = new Set<OperationName>(['activate', 'status', 'store.check']);
+  const api: LocalApi = {
+    call: async <N extends OperationName>(name: N, input: Input<N>, context: CallContext): Promise<Result<N>> => {
+      calls.push({ name, input });
+      if (!withoutActivation.has(name) || (name === 'store.check' && (input as { store?: string }).store === undefined))
+        requireActivated();
+      return await handlers[name](input, context);
+    },
+    [Symbol.asyncDispose]: async () => {
+      closed = true;
+    },
+  };
+  return { api, calls, isClosed: () => closed };
+
+  async function untilStopped({ signal, onProgress }: CallContext): Promise<void> {
+    onProgress({ label: 'importing endless', doneBytes: PAGE, totalBytes: 1 << 30 });
+    process.stderr.write('WORKING\n');
+    await new Promise<void>((_resolve, reject) => {
+      const timer = setInterval(() => undefined, 1000);
+      signal.addEventListener(
+        'abort',
+        () => {
+          clearInterval(timer);
+          reject(signal.reason as Error);
+        },
+        { once: true },
+      );
+    });
+  }
+}
