@@ -243,7 +243,7 @@ interface Change<T> {
   readonly changed: (generation: number) => T;
 }
 
-const etagOf = (generation: number): Etag => String(generation) as Etag;
+const etagOf = (generation: number): Etag => String(generation);
 
 function exists(current: Current | undefined): current is Current {
   return current !== undefined && !current.deleted;

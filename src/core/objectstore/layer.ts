@@ -1,0 +1,51 @@
+/** The shape of every layer over a store: passes all calls on; a layer overrides what it changes. */
+import type {
+  CallOptions,
+  Etag,
+  GetOptions,
+  ListOptions,
+  ObjectBody,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  PutResult,
+} from './contract.ts';
+
+export type DeleteOptions = CallOptions & { readonly ifMatch?: Etag };
+
+/** Owns the store below: closing the layer closes it. */
+export class StoreLayer implements ObjectStore {
+  protected readonly below: ObjectStore;
+
+  constructor(below: ObjectStore) {
+    this.below = below;
+  }
+
+  get description(): string {
+    return this.below.description;
+  }
+
+  async put(key: string, body: Uint8Array, options?: PutOptions): Promise<PutResult> {
+    return this.below.put(key, body, options);
+  }
+
+  async get(key: string, options?: GetOptions): Promise<ObjectBody | undefined> {
+    return this.below.get(key, options);
+  }
+
+  async head(key: string, options?: CallOptions): Promise<ObjectInfo | undefined> {
+    return this.below.head(key, options);
+  }
+
+  list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
+    return this.below.list(prefix, options);
+  }
+
+  async delete(key: string, options?: DeleteOptions): Promise<boolean> {
+    return this.below.delete(key, options);
+  }
+
+  async close(): Promise<void> {
+    await this.below.close();
+  }
+}
