@@ -1,6 +1,6 @@
 /** The worker thread of `FramePool`: reads, hashes and compresses blocks of a file, or decodes frames into one. */
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
-import { transferableSymbol, valueSymbol } from 'piscina';
+import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { SgwError, toSgwError } from '../kit/index.ts';
 import { decodeFrame, FrameEncoder } from './frame-codec.ts';
 import { BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from './geometry.ts';
@@ -91,7 +91,7 @@ function answer<T extends object>(work: () => { value: T; transfer: ArrayBufferL
   try {
     const { value, transfer } = work();
     // Piscina moves the buffers and hands out what is under `valueSymbol`.
-    return { [transferableSymbol]: transfer, [valueSymbol]: { value } } as unknown as TaskResult<T>;
+    return move({ [transferableSymbol]: transfer, [valueSymbol]: { value } }) as unknown as TaskResult<T>;
   } catch (error) {
     closeFile();
     return { error: toSgwError(error).toDocument() };
