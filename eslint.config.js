@@ -48,6 +48,7 @@ export default defineConfig(
       'max-lines': ['error', { max: 90, skipBlankLines: true, skipComments: true }],
       'no-restricted-syntax': [
         'error',
+        { selector: 'Program:not(:has(> ExportDefaultDeclaration))', message: 'a file here is a command: export one' },
         { selector: 'ExportNamedDeclaration', message: 'a command file exports its command and nothing else' },
         { selector: 'ExportAllDeclaration', message: 'a command file exports its command and nothing else' },
         { selector: 'Program > FunctionDeclaration', message: 'helpers belong in src/core/cli' },
