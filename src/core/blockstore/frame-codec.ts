@@ -2,17 +2,15 @@
  * Frames to bytes and back: compression, checksums, page hashes. Synchronous and pure; the worker threads of
  * `FramePool` run it, and small single cases call it directly.
  */
-import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { crc32 } from 'node:zlib';
 import { SgwError } from '../kit/index.ts';
 import { damaged } from './damage.ts';
 import { BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from './geometry.ts';
 import { blake3 } from './hash.ts';
 import { CODECS, popcount16, type FrameEntry, type PageExtent } from './segment-index.ts';
 import type { EncodedFrames } from './segment-codec.ts';
+import { blockCompressor } from './zstd.ts';
 
-const LEVEL = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
-/** Above zstd's bound for a block, so that its output never grows in steps. */
-const CHUNK_BYTES = BLOCK_BYTES + 1024;
 const ZERO_PAGE = Buffer.alloc(PAGE_BYTES);
 
 /** Builds the frames of many blocks into one buffer. */
@@ -50,10 +48,11 @@ export class FrameEncoder {
 
   #append(block: number, bytes: Buffer, mask: number, hashes: readonly Buffer[], creators: number): void {
     const raw = mask === 0xffff ? bytes : gather(bytes, mask);
-    const compressed = zstdCompressSync(raw, { ...LEVEL, chunkSize: CHUNK_BYTES, pledgedSrcSize: raw.length });
+    const compressed = blockCompressor().compress(raw);
     // A frame that hardly shrinks is stored as it is, so that reading it costs no decompression.
     const worthIt = compressed.length < raw.length - raw.length / 16;
-    const stored = worthIt ? compressed : Buffer.from(raw);
+    // Copied: the block is part of a larger buffer, and the compressor reuses its own.
+    const stored = Buffer.from(worthIt ? compressed : raw);
     this.#frames.push({
       block,
       offset: this.#storedBytes,
@@ -134,7 +133,7 @@ function decompress(key: string, entry: FrameEntry, stored: Buffer, what: string
     throw new SgwError('unsupported', 'frame-codec', `${what} of object ${key} has codec ${String(entry.codec)}`, { hint: 'Use a newer sgw.', details: { key } });
   }
   try {
-    return zstdDecompressSync(stored, { maxOutputLength: BLOCK_BYTES, chunkSize: BLOCK_BYTES });
+    return blockCompressor().decompress(stored, BLOCK_BYTES);
   } catch (error) {
     throw damaged(key, `${what} can not be decompressed`, error);
   }
