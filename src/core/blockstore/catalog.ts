@@ -2,7 +2,16 @@
  * Volumes and snapshots as the store lists them. Each is one JSON document changed by compare-and-set; nothing here
  * makes names unique: who creates holds the home's lock while looking.
  */
-import { Semaphore, SgwError, assert, isSnapshotId, isVolumeId, newVolumeId, type SnapshotId, type VolumeId } from '../kit/index.ts';
+import {
+  Semaphore,
+  SgwError,
+  assert,
+  isSnapshotId,
+  isVolumeId,
+  newVolumeId,
+  type SnapshotId,
+  type VolumeId,
+} from '../kit/index.ts';
 import { changeDocument, createDocument, readDocument } from './documents.ts';
 import type { SnapshotEntry, VolumeEntry } from './entries.ts';
 import { checkVolumeSize } from './geometry.ts';
@@ -36,27 +45,35 @@ export class Catalog {
   async listVolumes(options: Cancellable & { readonly includeDeleted?: boolean } = {}): Promise<VolumeEntry[]> {
     const ids = await this.#idsUnder(keys.volumes, isVolumeId, options.signal);
     const entries = await this.#readAll<VolumeEntry>(ids.map(keys.volume), options.signal);
-    return entries.filter((entry) => options.includeDeleted === true || entry.state !== 'deleted').sort(byAge((e) => e.volumeId));
+    return entries
+      .filter((entry) => options.includeDeleted === true || entry.state !== 'deleted')
+      .sort(byAge((e) => e.volumeId));
   }
 
   /** Snapshots that are not deleted (or all), oldest first. */
   async listSnapshots(options: Cancellable & { readonly includeDeleted?: boolean } = {}): Promise<SnapshotEntry[]> {
     const ids = await this.#idsUnder(keys.snapshots, isSnapshotId, options.signal);
     const entries = await this.#readAll<SnapshotEntry>(ids.map(keys.snapshot), options.signal);
-    return entries.filter((entry) => options.includeDeleted === true || entry.state !== 'deleted').sort(byAge((e) => e.snapshotId));
+    return entries
+      .filter((entry) => options.includeDeleted === true || entry.state !== 'deleted')
+      .sort(byAge((e) => e.snapshotId));
   }
 
   /** @throws notFound `volume-not-found` */
   async getVolume(id: VolumeId, signal?: AbortSignal): Promise<VolumeEntry> {
     const stored = await readDocument<VolumeEntry>(this.#options.objects, keys.volume(id), signal);
-    if (stored === undefined) throw new SgwError('notFound', 'volume-not-found', `there is no volume ${id}`, { details: { volumeId: id } });
+    if (stored === undefined)
+      throw new SgwError('notFound', 'volume-not-found', `there is no volume ${id}`, { details: { volumeId: id } });
     return stored.value;
   }
 
   /** @throws notFound `snapshot-not-found` */
   async getSnapshot(id: SnapshotId, signal?: AbortSignal): Promise<SnapshotEntry> {
     const stored = await readDocument<SnapshotEntry>(this.#options.objects, keys.snapshot(id), signal);
-    if (stored === undefined) throw new SgwError('notFound', 'snapshot-not-found', `there is no snapshot ${id}`, { details: { snapshotId: id } });
+    if (stored === undefined)
+      throw new SgwError('notFound', 'snapshot-not-found', `there is no snapshot ${id}`, {
+        details: { snapshotId: id },
+      });
     return stored.value;
   }
 
@@ -95,12 +112,20 @@ export class Catalog {
   }
 
   /** Changes a volume's entry by compare-and-set; returns the new one. @throws notFound, and what `change` throws */
-  async updateVolume(id: VolumeId, change: (entry: VolumeEntry) => VolumeEntry, signal?: AbortSignal): Promise<VolumeEntry> {
+  async updateVolume(
+    id: VolumeId,
+    change: (entry: VolumeEntry) => VolumeEntry,
+    signal?: AbortSignal,
+  ): Promise<VolumeEntry> {
     return changeDocument<VolumeEntry>(this.#options, keys.volume(id), change, signal);
   }
 
   /** Changes a snapshot's entry by compare-and-set; returns the new one. @throws notFound, and what `change` throws */
-  async updateSnapshot(id: SnapshotId, change: (entry: SnapshotEntry) => SnapshotEntry, signal?: AbortSignal): Promise<SnapshotEntry> {
+  async updateSnapshot(
+    id: SnapshotId,
+    change: (entry: SnapshotEntry) => SnapshotEntry,
+    signal?: AbortSignal,
+  ): Promise<SnapshotEntry> {
     return changeDocument<SnapshotEntry>(this.#options, keys.snapshot(id), change, signal);
   }
 
@@ -110,12 +135,17 @@ export class Catalog {
   }
 
   /** Lists ids by jumping from one to the next, without reading the keys below them. */
-  async #idsUnder<I extends string>(prefix: string, isId: (text: string) => text is I, signal?: AbortSignal): Promise<I[]> {
+  async #idsUnder<I extends string>(
+    prefix: string,
+    isId: (text: string) => text is I,
+    signal?: AbortSignal,
+  ): Promise<I[]> {
     const ids: I[] = [];
     let startAfter: string | undefined = prefix;
     while (startAfter !== undefined) {
       let next: string | undefined;
-      for await (const { key } of this.#options.objects.list(prefix, { startAfter, limit: 1, ...withSignal(signal) })) next = key;
+      for await (const { key } of this.#options.objects.list(prefix, { startAfter, limit: 1, ...withSignal(signal) }))
+        next = key;
       const id: string | undefined = next?.slice(prefix.length).split('/')[0];
       if (id !== undefined && isId(id)) ids.push(id);
       // '0' is the character after '/': this skips everything below the id.
@@ -156,14 +186,18 @@ function firstHead(volume: NewVolume): Head {
 }
 
 function tooSmall(sizeBytes: number, from: SnapshotEntry): SgwError {
-  return new SgwError('invalid', 'smaller-than-snapshot', `a clone of ${String(sizeBytes)} bytes is smaller than snapshot ${from.name} with ${String(from.sizeBytes)}`, {
-    hint: 'Leave the size out, or give a larger one.',
-    details: { sizeBytes, snapshotBytes: from.sizeBytes },
-  });
+  return new SgwError(
+    'invalid',
+    'smaller-than-snapshot',
+    `a clone of ${String(sizeBytes)} bytes is smaller than snapshot ${from.name} with ${String(from.sizeBytes)}`,
+    {
+      hint: 'Leave the size out, or give a larger one.',
+      details: { sizeBytes, snapshotBytes: from.sizeBytes },
+    },
+  );
 }
 
 const byAge =
   <T extends { readonly createdAt: string }>(idOf: (entry: T) => string) =>
   (a: T, b: T): number =>
     a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : idOf(a) < idOf(b) ? -1 : 1;
-

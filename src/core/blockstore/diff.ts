@@ -15,7 +15,11 @@ export interface DiffExtent {
 }
 
 /** Yields the extents of `b` that differ from `a`, ascending and merged. */
-export async function* diffViews(a: VolumeView, b: VolumeView, { signal }: Cancellable = {}): AsyncGenerator<DiffExtent> {
+export async function* diffViews(
+  a: VolumeView,
+  b: VolumeView,
+  { signal }: Cancellable = {},
+): AsyncGenerator<DiffExtent> {
   let open: DiffExtent | undefined;
   for await (const pair of PageMap.differingLeaves(a.map, b.map, signal)) {
     const states = await compareLeaf(a, pair.a, b, pair.b, pair.firstPage, signal);
@@ -70,7 +74,10 @@ async function compareLeaf(
 }
 
 const samePlace = (a: Place, b: Place): boolean =>
-  a.slot === b.slot && a.run.frame === b.run.frame && a.run.source.segmentId === b.run.source.segmentId && a.run.source.key === b.run.source.key;
+  a.slot === b.slot &&
+  a.run.frame === b.run.frame &&
+  a.run.source.segmentId === b.run.source.segmentId &&
+  a.run.source.key === b.run.source.key;
 
 async function hashAt(view: VolumeView, place: Place, signal?: AbortSignal): Promise<Buffer> {
   const { source, frame } = place.run;

@@ -23,7 +23,11 @@ const TRIES = 64;
  * Reads a document; undefined when there is none.
  * @throws corrupt `object-damaged`; unsupported `document-format`
  */
-export async function readDocument<T extends object>(objects: ObjectStore, key: string, signal?: AbortSignal): Promise<(Stored<T> & { readonly changeId: string }) | undefined> {
+export async function readDocument<T extends object>(
+  objects: ObjectStore,
+  key: string,
+  signal?: AbortSignal,
+): Promise<(Stored<T> & { readonly changeId: string }) | undefined> {
   const object = await objects.get(key, withSignal(signal));
   if (object === undefined) return undefined;
   let parsed: Envelope & T;
@@ -34,10 +38,15 @@ export async function readDocument<T extends object>(objects: ObjectStore, key: 
   }
   if (typeof parsed !== 'object' || typeof parsed.format !== 'number') throw damaged(key, 'it names no format');
   if (parsed.format !== 1) {
-    throw new SgwError('unsupported', 'document-format', `object ${key} has format ${String(parsed.format)}, this sgw knows 1`, {
-      hint: 'Use a newer sgw.',
-      details: { key },
-    });
+    throw new SgwError(
+      'unsupported',
+      'document-format',
+      `object ${key} has format ${String(parsed.format)}, this sgw knows 1`,
+      {
+        hint: 'Use a newer sgw.',
+        details: { key },
+      },
+    );
   }
   const { format: _format, changeId, ...value } = parsed;
   return { value: value as unknown as T, etag: object.etag, changeId };
@@ -46,11 +55,19 @@ export async function readDocument<T extends object>(objects: ObjectStore, key: 
 /** Encodes a document with a fresh change id. */
 function encode(options: BlockStoreOptions, value: object): { body: Buffer; changeId: string } {
   const changeId = options.random.bytes(12).toString('hex');
-  return { body: Buffer.from(`${JSON.stringify({ format: 1, changeId, ...value }, undefined, 1)}\n`, 'utf8'), changeId };
+  return {
+    body: Buffer.from(`${JSON.stringify({ format: 1, changeId, ...value }, undefined, 1)}\n`, 'utf8'),
+    changeId,
+  };
 }
 
 /** Creates a document; false when one is there already that is not ours. Durable when it resolves with true. */
-export async function createDocument(options: BlockStoreOptions, key: string, value: object, signal?: AbortSignal): Promise<boolean> {
+export async function createDocument(
+  options: BlockStoreOptions,
+  key: string,
+  value: object,
+  signal?: AbortSignal,
+): Promise<boolean> {
   const { body, changeId } = encode(options, value);
   const result = await options.objects.put(key, body, { condition: { ifAbsent: true }, ...withSignal(signal) });
   if (result.outcome === 'stored') return true;
@@ -61,7 +78,13 @@ export async function createDocument(options: BlockStoreOptions, key: string, va
  * Replaces a document that is at `etag`. Durable when it resolves with `stored`; `lost` says that somebody else
  * changed it first.
  */
-export async function replaceDocument(options: BlockStoreOptions, key: string, etag: Etag, value: object, signal?: AbortSignal): Promise<{ outcome: 'stored'; etag: Etag } | { outcome: 'lost' }> {
+export async function replaceDocument(
+  options: BlockStoreOptions,
+  key: string,
+  etag: Etag,
+  value: object,
+  signal?: AbortSignal,
+): Promise<{ outcome: 'stored'; etag: Etag } | { outcome: 'lost' }> {
   const { body, changeId } = encode(options, value);
   const result = await options.objects.put(key, body, { condition: { ifMatch: etag }, ...withSignal(signal) });
   if (result.outcome === 'stored') return result;
@@ -73,15 +96,24 @@ export async function replaceDocument(options: BlockStoreOptions, key: string, e
  * Changes a document by compare-and-set, again and again until nobody interferes. `change` may throw to stop.
  * @throws notFound when there is none, whatever `change` throws, unavailable `document-contended`
  */
-export async function changeDocument<T extends object>(options: BlockStoreOptions, key: string, change: (value: T) => T, signal?: AbortSignal): Promise<T> {
+export async function changeDocument<T extends object>(
+  options: BlockStoreOptions,
+  key: string,
+  change: (value: T) => T,
+  signal?: AbortSignal,
+): Promise<T> {
   for (let attempt = 0; attempt < TRIES; attempt++) {
     const now = await readDocument<T>(options.objects, key, signal);
-    if (now === undefined) throw new SgwError('notFound', 'document-not-found', `there is no object ${key}`, { details: { key } });
+    if (now === undefined)
+      throw new SgwError('notFound', 'document-not-found', `there is no object ${key}`, { details: { key } });
     const next = change(now.value);
     if (next === now.value) return next;
     const result = await replaceDocument(options, key, now.etag, next, signal);
     if (result.outcome === 'stored') return next;
     await options.clock.sleep(options.random.float() * Math.min(100, 2 ** attempt), signal);
   }
-  throw new SgwError('unavailable', 'document-contended', `object ${key} is changed by others all the time`, { hint: 'Try again.', details: { key } });
+  throw new SgwError('unavailable', 'document-contended', `object ${key} is changed by others all the time`, {
+    hint: 'Try again.',
+    details: { key },
+  });
 }

@@ -114,7 +114,8 @@ function gather(bytes: Buffer, mask: number): Buffer {
  */
 export function decodeFrame(key: string, entry: FrameEntry, stored: Buffer, pageHashes: Uint8Array): Buffer {
   const what = `the frame at byte ${String(entry.offset)} (volume offset ${String(entry.block * BLOCK_BYTES)})`;
-  if (stored.length !== entry.storedLength || crc32(stored) !== entry.crc32) throw damaged(key, `${what} does not match its checksum`);
+  if (stored.length !== entry.storedLength || crc32(stored) !== entry.crc32)
+    throw damaged(key, `${what} does not match its checksum`);
   const pages = popcount16(entry.mask);
   const raw = decompress(key, entry, stored, what);
   if (raw.length !== pages * PAGE_BYTES) throw damaged(key, `${what} has ${String(raw.length)} bytes`);
@@ -130,7 +131,10 @@ export function decodeFrame(key: string, entry: FrameEntry, stored: Buffer, page
 function decompress(key: string, entry: FrameEntry, stored: Buffer, what: string): Buffer {
   if (entry.codec === CODECS.none) return stored;
   if (entry.codec !== CODECS.zstd) {
-    throw new SgwError('unsupported', 'frame-codec', `${what} of object ${key} has codec ${String(entry.codec)}`, { hint: 'Use a newer sgw.', details: { key } });
+    throw new SgwError('unsupported', 'frame-codec', `${what} of object ${key} has codec ${String(entry.codec)}`, {
+      hint: 'Use a newer sgw.',
+      details: { key },
+    });
   }
   try {
     return blockCompressor().decompress(stored, BLOCK_BYTES);

@@ -43,8 +43,12 @@ export function encode(task: EncodeTask): TaskResult<EncodedFrames> {
   });
 }
 
+/** Extents are read into one buffer, again and again: fresh memory for each would cost page faults. */
+let scratch = Buffer.alloc(0);
+
 function readExtent(fd: number, offset: number, length: number, sizeBytes: number, path: string): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(length);
+  if (scratch.length < length) scratch = Buffer.allocUnsafeSlow(length);
+  const bytes = scratch.subarray(0, length);
   const wanted = Math.min(length, Math.max(0, sizeBytes - offset));
   let done = 0;
   while (done < wanted) {
@@ -84,7 +88,7 @@ export function decode(task: DecodeTask): TaskResult<{ writtenBytes: number }> {
 }
 
 function writeFully(fd: number, bytes: Buffer, from: number, length: number, position: number): void {
-  for (let done = 0; done < length; ) done += writeSync(fd, bytes, from + done, length - done, position + done);
+  for (let done = 0; done < length;) done += writeSync(fd, bytes, from + done, length - done, position + done);
 }
 
 function answer<T extends object>(work: () => { value: T; transfer: ArrayBufferLike[] }): TaskResult<T> {

@@ -21,7 +21,11 @@ export interface Head {
   readonly consistent: Checkpoint | null;
 }
 
-export async function readHead(options: BlockStoreOptions, volumeId: VolumeId, signal?: AbortSignal): Promise<Stored<Head>> {
+export async function readHead(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  signal?: AbortSignal,
+): Promise<Stored<Head>> {
   const head = await readDocument<Head>(options.objects, keys.head(volumeId), signal);
   if (head === undefined) throw damaged(keys.head(volumeId), 'it is missing');
   return head;
@@ -43,7 +47,13 @@ export class OwnedHead {
    * Opens the volume for writing under the next epoch. Durable when it resolves.
    * @throws conflict `volume-held` when another holder has not closed it and `takeOver` is not given
    */
-  static async acquire(options: BlockStoreOptions, volumeId: VolumeId, holder: Holder, takeOver: boolean, signal?: AbortSignal): Promise<{ head: OwnedHead; unclean: boolean }> {
+  static async acquire(
+    options: BlockStoreOptions,
+    volumeId: VolumeId,
+    holder: Holder,
+    takeOver: boolean,
+    signal?: AbortSignal,
+  ): Promise<{ head: OwnedHead; unclean: boolean }> {
     for (;;) {
       const now = await readHead(options, volumeId, signal);
       const other = now.value.holder;
@@ -82,10 +92,15 @@ export class OwnedHead {
 }
 
 function held(volumeId: VolumeId, holder: Holder & { since: string }): SgwError {
-  return new SgwError('conflict', 'volume-held', `volume ${volumeId} is held by gateway ${holder.name} (${holder.gatewayId}) since ${holder.since}`, {
-    hint: 'Detach it there, or use --take-over: what that gateway has not uploaded yet stays behind on it.',
-    details: { volumeId, gatewayId: holder.gatewayId, gatewayName: holder.name, since: holder.since },
-  });
+  return new SgwError(
+    'conflict',
+    'volume-held',
+    `volume ${volumeId} is held by gateway ${holder.name} (${holder.gatewayId}) since ${holder.since}`,
+    {
+      hint: 'Detach it there, or use --take-over: what that gateway has not uploaded yet stays behind on it.',
+      details: { volumeId, gatewayId: holder.gatewayId, gatewayName: holder.name, since: holder.since },
+    },
+  );
 }
 
 /** This writer's epoch is over. */

@@ -24,13 +24,19 @@ export type LogEntry = { readonly void: true } | { readonly void: false; readonl
  * Reads the object after `position`; undefined at the end of the log.
  * @throws corrupt `object-damaged` when it is not what the chain says
  */
-export async function readLogEntry(options: BlockStoreOptions, volumeId: VolumeId, position: LogPosition, signal?: AbortSignal): Promise<LogEntry | undefined> {
+export async function readLogEntry(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  position: LogPosition,
+  signal?: AbortSignal,
+): Promise<LogEntry | undefined> {
   const seq = position.seq + 1;
   const key = keys.log(volumeId, seq);
   const index = await readSegmentIndex(options.objects, key, signal);
   if (index === undefined) return undefined;
   const { footer } = index;
-  if (footer.volumeId !== volumeId || footer.seq !== seq) throw damaged(key, `it is segment ${String(footer.seq)} of ${footer.volumeId}`);
+  if (footer.volumeId !== volumeId || footer.seq !== seq)
+    throw damaged(key, `it is segment ${String(footer.seq)} of ${footer.volumeId}`);
   if (footer.epoch < position.epoch) return { void: true };
   if (footer.kind === 'tombstone') throw damaged(key, 'it is a tombstone that the newest checkpoint does not cover');
   if (footer.prevHash !== position.logHash) throw damaged(key, 'it does not follow the segment before it');
@@ -41,5 +47,10 @@ export async function readLogEntry(options: BlockStoreOptions, volumeId: VolumeI
 export function advance(position: LogPosition, entry: LogEntry): LogPosition {
   if (entry.void) return { ...position, seq: position.seq + 1 };
   const { footer, hash } = entry.index;
-  return { seq: footer.seq, epoch: footer.epoch, logHash: hash, commitTimeMs: Math.max(position.commitTimeMs, footer.commitTimeMs) };
+  return {
+    seq: footer.seq,
+    epoch: footer.epoch,
+    logHash: hash,
+    commitTimeMs: Math.max(position.commitTimeMs, footer.commitTimeMs),
+  };
 }

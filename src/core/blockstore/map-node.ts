@@ -68,7 +68,7 @@ export class Leaf {
   runs(sources: SourceNumbers): LeafRun[] {
     const runs: LeafRun[] = [];
     const { refs } = this;
-    for (let page = 0; page < LEAF_PAGES; ) {
+    for (let page = 0; page < LEAF_PAGES;) {
       const source = refs[page * 2] ?? 0;
       const place = refs[page * 2 + 1] ?? 0;
       if (source === 0) {
@@ -78,9 +78,12 @@ export class Leaf {
       let count = 1;
       // Slots of one frame are consecutive numbers; the next frame's begin at a multiple of 16.
       while (
-        page + count < LEAF_PAGES && (place + count) % 16 !== 0 &&
-        refs[(page + count) * 2] === source && refs[(page + count) * 2 + 1] === place + count
-      ) count += 1;
+        page + count < LEAF_PAGES &&
+        (place + count) % 16 !== 0 &&
+        refs[(page + count) * 2] === source &&
+        refs[(page + count) * 2 + 1] === place + count
+      )
+        count += 1;
       runs.push({ page, count, source: sources.refOf(source), frame: place >>> 4, slot: place & 15 });
       page += count;
     }

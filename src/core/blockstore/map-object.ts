@@ -55,7 +55,12 @@ interface StoredNode {
 }
 
 /** Encodes the changed nodes of `map` as the map object `key`. The map may be changed before `confirm`. */
-export function encodeMap(map: PageMap, key: string, owner: string, facts: Omit<Checkpoint, 'root' | 'mappedPages'>): EncodedMap {
+export function encodeMap(
+  map: PageMap,
+  key: string,
+  owner: string,
+  facts: Omit<Checkpoint, 'root' | 'mappedPages'>,
+): EncodedMap {
   const encoder = new MapEncoder(map, key);
   const root = map.rootForEncoding;
   const rootVersion = root?.version;
@@ -152,17 +157,25 @@ function assemble(parts: readonly Buffer[], footer: MapFooter): Buffer {
  */
 export function parseMapObject(key: string, body: Buffer): MapFooter {
   const at = body.length - TRAILER_BYTES;
-  if (at < HEADER_BYTES || !body.subarray(at, at + 8).equals(TRAILER_MAGIC) || !body.subarray(0, 8).equals(HEADER_MAGIC)) {
+  if (
+    at < HEADER_BYTES ||
+    !body.subarray(at, at + 8).equals(TRAILER_MAGIC) ||
+    !body.subarray(0, 8).equals(HEADER_MAGIC)
+  ) {
     throw damaged(key, 'it is not a map object');
   }
-  if (!blake3(body.subarray(0, at + 16)).equals(body.subarray(at + 16))) throw damaged(key, 'its bytes do not match its hash');
+  if (!blake3(body.subarray(0, at + 16)).equals(body.subarray(at + 16)))
+    throw damaged(key, 'its bytes do not match its hash');
   const footerAt = at - body.readUInt32LE(at + 8);
   if (footerAt < HEADER_BYTES) throw damaged(key, 'the footer length is impossible');
   const footerBytes = body.subarray(footerAt, at);
   if (crc32(footerBytes) !== body.readUInt32LE(at + 12)) throw damaged(key, 'the footer does not match its checksum');
   const footer = JSON.parse(footerBytes.toString('utf8')) as MapFooter;
   if ((footer as { format: number }).format !== 1) {
-    throw new SgwError('unsupported', 'map-format', `object ${key} has format ${String(footer.format)}`, { hint: 'Use a newer sgw.', details: { key } });
+    throw new SgwError('unsupported', 'map-format', `object ${key} has format ${String(footer.format)}`, {
+      hint: 'Use a newer sgw.',
+      details: { key },
+    });
   }
   return footer;
 }
@@ -198,7 +211,10 @@ export function nodeLoader(objects: ObjectStore): NodeLoader {
   return async (pointer, signal) => {
     const object = await whole(pointer.key, signal);
     if (object !== undefined) return object.subarray(pointer.offset, pointer.offset + pointer.length);
-    const part = await objects.get(pointer.key, { span: { offset: pointer.offset, length: pointer.length }, ...withSignal(signal) });
+    const part = await objects.get(pointer.key, {
+      span: { offset: pointer.offset, length: pointer.length },
+      ...withSignal(signal),
+    });
     if (part === undefined) throw missing(pointer.key);
     return part.bytes;
   };

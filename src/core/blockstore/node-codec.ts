@@ -83,7 +83,9 @@ class SourceTable {
     part.write(id, 0, 16, 'hex');
     part.writeUInt16LE(keyBytes.length, 16);
     part.writeUInt16LE(creators.length, 18);
-    creators.forEach((account, i) => part.writeUIntLE(Number(account), SOURCE_BYTES + i * CREATOR_BYTES, CREATOR_BYTES));
+    creators.forEach((account, i) =>
+      part.writeUIntLE(Number(account), SOURCE_BYTES + i * CREATOR_BYTES, CREATOR_BYTES),
+    );
     keyBytes.copy(part, SOURCE_BYTES + creators.length * CREATOR_BYTES);
     this.#parts.push(part);
     return index;
@@ -116,7 +118,10 @@ export function encodeLeaf(runs: readonly LeafRun[]): Buffer {
 }
 
 /** Encodes an interior node from its children, ascending by slot. */
-export function encodeInterior(level: number, children: readonly (readonly [slot: number, pointer: NodePointer])[]): Buffer {
+export function encodeInterior(
+  level: number,
+  children: readonly (readonly [slot: number, pointer: NodePointer])[],
+): Buffer {
   const sources = new SourceTable();
   const entries = Buffer.alloc(children.length * CHILD_BYTES);
   children.forEach(([slot, pointer], i) => {
@@ -144,7 +149,10 @@ function unpackNode(stored: Buffer, pointer: NodePointer): Buffer {
     throw damaged(pointer.key, `the map node at ${String(pointer.offset)} does not match its hash`);
   }
   try {
-    const node = stored[0] === 1 ? zstdDecompressSync(stored.subarray(1), { maxOutputLength: NODE_MAX_BYTES }) : stored.subarray(1);
+    const node =
+      stored[0] === 1
+        ? zstdDecompressSync(stored.subarray(1), { maxOutputLength: NODE_MAX_BYTES })
+        : stored.subarray(1);
     if (node.length < HEADER_BYTES || node[1] !== 1) throw new Error('unknown node version');
     return node;
   } catch (error) {
@@ -165,7 +173,8 @@ function readNode(stored: Buffer, pointer: NodePointer, entryBytes: number): Nod
   const level = node.readUInt8(0);
   const count = node.readUInt32LE(4);
   const { sources, end: at } = readSources(node);
-  if (at + count * entryBytes !== node.length) throw damaged(pointer.key, `the map node at ${String(pointer.offset)} has a wrong length`);
+  if (at + count * entryBytes !== node.length)
+    throw damaged(pointer.key, `the map node at ${String(pointer.offset)} has a wrong length`);
   return { node, level, count, sources, entriesAt: at };
 }
 
@@ -177,8 +186,13 @@ function readSources(node: Buffer): { sources: SegmentRef[]; end: number } {
     const keyLength = node.readUInt16LE(at + 16);
     const keyAt = at + SOURCE_BYTES + node.readUInt16LE(at + 18) * CREATOR_BYTES;
     if (keyAt + keyLength > node.length) break;
-    for (let c = at + SOURCE_BYTES; c < keyAt; c += CREATOR_BYTES) creators.push(String(node.readUIntLE(c, CREATOR_BYTES)).padStart(12, '0'));
-    sources.push({ segmentId: node.toString('hex', at, at + 16), key: node.toString('latin1', keyAt, keyAt + keyLength), creators: creatorSet(creators) });
+    for (let c = at + SOURCE_BYTES; c < keyAt; c += CREATOR_BYTES)
+      creators.push(String(node.readUIntLE(c, CREATOR_BYTES)).padStart(12, '0'));
+    sources.push({
+      segmentId: node.toString('hex', at, at + 16),
+      key: node.toString('latin1', keyAt, keyAt + keyLength),
+      creators: creatorSet(creators),
+    });
     at = keyAt + keyLength;
   }
   return { sources, end: at };
@@ -192,8 +206,19 @@ export function decodeLeaf(stored: Buffer, pointer: NodePointer): LeafRun[] {
   let next = 0;
   for (let at = entriesAt; runs.length < count; at += RUN_BYTES) {
     const source = sources[node.readUInt16LE(at + 4)];
-    const run = { page: node.readUInt16LE(at), count: node.readUInt16LE(at + 2), frame: node.readUInt16LE(at + 6), slot: node.readUInt8(at + 8) };
-    if (source === undefined || run.page < next || run.count === 0 || run.page + run.count > LEAF_PAGES || run.slot + run.count > 16) {
+    const run = {
+      page: node.readUInt16LE(at),
+      count: node.readUInt16LE(at + 2),
+      frame: node.readUInt16LE(at + 6),
+      slot: node.readUInt8(at + 8),
+    };
+    if (
+      source === undefined ||
+      run.page < next ||
+      run.count === 0 ||
+      run.page + run.count > LEAF_PAGES ||
+      run.slot + run.count > 16
+    ) {
       throw damaged(pointer.key, `the leaf at ${String(pointer.offset)} has an impossible run`);
     }
     next = run.page + run.count;
@@ -205,13 +230,15 @@ export function decodeLeaf(stored: Buffer, pointer: NodePointer): LeafRun[] {
 /** @throws corrupt `object-damaged` */
 export function decodeInterior(stored: Buffer, pointer: NodePointer, level: number): Map<number, NodePointer> {
   const reader = readNode(stored, pointer, CHILD_BYTES);
-  if (reader.level !== level) throw damaged(pointer.key, `the map node at ${String(pointer.offset)} is not of level ${String(level)}`);
+  if (reader.level !== level)
+    throw damaged(pointer.key, `the map node at ${String(pointer.offset)} is not of level ${String(level)}`);
   const { node } = reader;
   const children = new Map<number, NodePointer>();
   for (let i = 0, at = reader.entriesAt; i < reader.count; i++, at += CHILD_BYTES) {
     const slot = node.readUInt16LE(at);
     const source = reader.sources[node.readUInt16LE(at + 2)];
-    if (source === undefined || slot >= FANOUT) throw damaged(pointer.key, `the map node at ${String(pointer.offset)} has an impossible child`);
+    if (source === undefined || slot >= FANOUT)
+      throw damaged(pointer.key, `the map node at ${String(pointer.offset)} has an impossible child`);
     children.set(slot, {
       key: source.key,
       offset: node.readUInt32LE(at + 4),

@@ -20,4 +20,3 @@ export interface Cancellable {
 
 /** Passes `signal` on only when there is one (exactOptionalPropertyTypes). */
 export const withSignal = (signal: AbortSignal | undefined): Cancellable => (signal === undefined ? {} : { signal });
-

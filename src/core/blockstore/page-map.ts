@@ -79,7 +79,9 @@ export class PageMap {
     for (const extent of index.extents) await this.unmap(extent.firstPage, extent.pageCount, signal);
     if (index.frameCount === 0) return;
     const { segmentId, creators } = index.footer;
-    const sources = creators.map((set) => this.#sources.numberOf({ key: index.key, segmentId, creators: creatorSet(set) }));
+    const sources = creators.map((set) =>
+      this.#sources.numberOf({ key: index.key, segmentId, creators: creatorSet(set) }),
+    );
     let leaf: Leaf | undefined;
     let leafIndex = -1;
     for (let frame = 0; frame < index.frameCount; frame++) {
@@ -94,7 +96,7 @@ export class PageMap {
   }
 
   #setFrame(leaf: Leaf, source: number, frame: number, entry: FrameEntry): void {
-    assert(source > 0, 'a frame names one of its segment\'s creator sets');
+    assert(source > 0, "a frame names one of its segment's creator sets");
     touch(leaf);
     forEachPage(entry, (page, slot) => {
       this.#mappedPages += leaf.set(page % LEAF_PAGES, source, frame, slot);
@@ -120,7 +122,8 @@ export class PageMap {
       }
       const child = await this.#child(node, slot, signal);
       if (child instanceof Interior) changed = (await this.#unmapIn(child, start, from, to, signal)) || changed;
-      else if (child !== undefined) changed = this.#clearLeaf(child, Math.max(from, start) - start, Math.min(to, start + span) - start) || changed;
+      else if (child !== undefined)
+        changed = this.#clearLeaf(child, Math.max(from, start) - start, Math.min(to, start + span) - start) || changed;
     }
     if (changed) touch(node);
     return changed;
@@ -173,7 +176,13 @@ export class PageMap {
     yield* this.#leavesIn(root, 0, options.fromPage ?? 0, options.toPage ?? Number.MAX_SAFE_INTEGER, options.signal);
   }
 
-  async *#leavesIn(node: Interior, base: number, from: number, to: number, signal?: AbortSignal): AsyncGenerator<LeafView> {
+  async *#leavesIn(
+    node: Interior,
+    base: number,
+    from: number,
+    to: number,
+    signal?: AbortSignal,
+  ): AsyncGenerator<LeafView> {
     const span = childPages(node.level);
     for (const slot of node.slots(Math.max(0, Math.floor((from - base) / span)))) {
       const start = base + slot * span;
@@ -188,9 +197,18 @@ export class PageMap {
    * Yields the leaves in which two maps may differ, ascending: where both have the same stored subtree it is
    * skipped unread, so the cost follows the change.
    */
-  static async *differingLeaves(a: PageMap, b: PageMap, signal?: AbortSignal): AsyncGenerator<{ firstPage: number; a: PageRun[]; b: PageRun[] }> {
+  static async *differingLeaves(
+    a: PageMap,
+    b: PageMap,
+    signal?: AbortSignal,
+  ): AsyncGenerator<{ firstPage: number; a: PageRun[]; b: PageRun[] }> {
     if (samePointer(a.#cleanRoot(), b.#cleanRoot())) return;
-    yield* differing({ map: a, node: await a.#rootNode(signal) }, { map: b, node: await b.#rootNode(signal) }, 0, signal);
+    yield* differing(
+      { map: a, node: await a.#rootNode(signal) },
+      { map: b, node: await b.#rootNode(signal) },
+      0,
+      signal,
+    );
   }
 
   #cleanRoot(): NodePointer | null | undefined {
@@ -278,7 +296,7 @@ export class PageMap {
   #leafInMemory(leafIndex: number): Leaf | undefined {
     this.#root ??= new Interior(ROOT_LEVEL);
     const path = [this.#root];
-    for (let node = this.#root; node.level > 1; ) {
+    for (let node = this.#root; node.level > 1;) {
       const slot = slotOf(leafIndex, node.level);
       const child = node.loaded.get(slot);
       if (child === undefined && node.pointers.has(slot)) return undefined;
@@ -348,7 +366,9 @@ function sweep(node: Interior): number {
 const slotOf = (leafIndex: number, level: number): number => Math.floor(leafIndex / FANOUT ** (level - 1)) % FANOUT;
 
 const samePointer = (a: NodePointer | null | undefined, b: NodePointer | null | undefined): boolean =>
-  a !== undefined && b !== undefined && (a === b || (a !== null && b !== null && a.key === b.key && a.offset === b.offset && a.hash === b.hash));
+  a !== undefined &&
+  b !== undefined &&
+  (a === b || (a !== null && b !== null && a.key === b.key && a.offset === b.offset && a.hash === b.hash));
 
 function mappedBelow(node: Leaf | Interior): number {
   if (node instanceof Leaf) return node.mapped;
@@ -363,7 +383,12 @@ interface Side {
   readonly node: Interior | undefined;
 }
 
-async function* differing(a: Side, b: Side, base: number, signal?: AbortSignal): AsyncGenerator<{ firstPage: number; a: PageRun[]; b: PageRun[] }> {
+async function* differing(
+  a: Side,
+  b: Side,
+  base: number,
+  signal?: AbortSignal,
+): AsyncGenerator<{ firstPage: number; a: PageRun[]; b: PageRun[] }> {
   const level = a.node?.level ?? b.node?.level;
   if (level === undefined) return;
   const slots = [...new Set([...(a.node?.slots() ?? []), ...(b.node?.slots() ?? [])])].sort((x, y) => x - y);
@@ -377,4 +402,5 @@ async function* differing(a: Side, b: Side, base: number, signal?: AbortSignal):
   }
 }
 
-const asInterior = (node: Leaf | Interior | undefined): Interior | undefined => (node instanceof Interior ? node : undefined);
+const asInterior = (node: Leaf | Interior | undefined): Interior | undefined =>
+  node instanceof Interior ? node : undefined;

@@ -43,7 +43,17 @@ export interface EncodedFrames {
 /** The facts of a footer that the writer decides; tables and hashes follow from the contents. */
 export type SegmentFacts = Pick<
   SegmentFooter,
-  'kind' | 'volumeId' | 'seq' | 'epoch' | 'segmentId' | 'commitTimeMs' | 'prevHash' | 'sizeBytes' | 'consistent' | 'records' | 'creators'
+  | 'kind'
+  | 'volumeId'
+  | 'seq'
+  | 'epoch'
+  | 'segmentId'
+  | 'commitTimeMs'
+  | 'prevHash'
+  | 'sizeBytes'
+  | 'consistent'
+  | 'records'
+  | 'creators'
 >;
 
 export interface SealedSegment {
@@ -52,9 +62,12 @@ export interface SealedSegment {
 }
 
 /** Seals a segment: the returned body is what the object will be, byte for byte. */
-export function sealSegment(key: string, facts: SegmentFacts, pieces: readonly EncodedFrames[], extents: readonly PageExtent[]): SealedSegment {
-  const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
-  HEADER_MAGIC.copy(header);
+export function sealSegment(
+  key: string,
+  facts: SegmentFacts,
+  pieces: readonly EncodedFrames[],
+  extents: readonly PageExtent[],
+): SealedSegment {
   const frames = frameTable(pieces);
   const extentBytes = extentTable(extents);
   const hashes = Buffer.concat(pieces.map((piece) => piece.pageHashes));
@@ -74,20 +87,27 @@ export function sealSegment(key: string, facts: SegmentFacts, pieces: readonly E
   };
   const footerBytes = Buffer.from(JSON.stringify(footer), 'utf8');
   const body = Buffer.concat([
-    header,
+    header(),
     ...pieces.map((piece) => piece.stored),
     hashes,
     tables,
     footerBytes,
     Buffer.alloc(SEGMENT_TRAILER_BYTES),
   ]);
-  const hash = writeTrailer(body, footerBytes, facts.segmentId);
+  const hash = writeTrailer(body, hashesAt, footerBytes, facts.segmentId);
   return { body, index: new SegmentIndex({ key, footer, hash, frames, extents }) };
+}
+
+function header(): Buffer {
+  const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  HEADER_MAGIC.copy(bytes);
+  return bytes;
 }
 
 function frameTable(pieces: readonly EncodedFrames[]): Buffer {
   const count = pieces.reduce((sum, piece) => sum + piece.frames.length, 0);
-  if (count > SEGMENT_MAX_FRAMES) throw new SgwError('internal', 'segment-too-many-frames', `a segment of ${String(count)} frames`);
+  if (count > SEGMENT_MAX_FRAMES)
+    throw new SgwError('internal', 'segment-too-many-frames', `a segment of ${String(count)} frames`);
   const table = Buffer.alloc(count * FRAME_ENTRY_BYTES);
   let at = 0;
   let offset = SEGMENT_HEADER_BYTES;
@@ -112,13 +132,14 @@ function extentTable(extents: readonly PageExtent[]): Buffer {
   return table;
 }
 
-function writeTrailer(body: Buffer, footer: Buffer, segmentId: string): string {
+/** The hash leaves the frames out: the page hashes in it stand for their contents, the frame table for their checksums. */
+function writeTrailer(body: Buffer, hashesAt: number, footer: Buffer, segmentId: string): string {
   const at = body.length - SEGMENT_TRAILER_BYTES;
   TRAILER_MAGIC.copy(body, at);
   body.writeUInt32LE(footer.length, at + 8);
   body.writeUInt32LE(crc32(footer), at + 12);
   body.write(segmentId, at + 16, 16, 'hex');
-  const hash = blake3(body.subarray(0, at + 32));
+  const hash = blake3(body.subarray(hashesAt, at + 32));
   hash.copy(body, at + 32);
   return hash.toString('hex');
 }
@@ -139,16 +160,19 @@ export function parseSegmentTail(key: string, tail: Buffer, sizeBytes: number): 
   if (!trailer.subarray(0, 8).equals(TRAILER_MAGIC)) throw damaged(key, 'the trailer is missing');
   const footerLength = trailer.readUInt32LE(8);
   const footerAt = sizeBytes - SEGMENT_TRAILER_BYTES - footerLength;
-  if (footerLength > FOOTER_MAX_BYTES || footerAt < SEGMENT_HEADER_BYTES) throw damaged(key, 'the footer length is impossible');
+  if (footerLength > FOOTER_MAX_BYTES || footerAt < SEGMENT_HEADER_BYTES)
+    throw damaged(key, 'the footer length is impossible');
   const tailAt = sizeBytes - tail.length;
   if (footerAt < tailAt) return { needBytes: sizeBytes - footerAt };
   const footerBytes = tail.subarray(footerAt - tailAt, footerAt - tailAt + footerLength);
   if (crc32(footerBytes) !== trailer.readUInt32LE(12)) throw damaged(key, 'the footer does not match its checksum');
   const footer = parseFooter(key, footerBytes, footerAt);
-  if (footer.segmentId !== trailer.toString('hex', 16, 32)) throw damaged(key, 'footer and trailer name different segments');
+  if (footer.segmentId !== trailer.toString('hex', 16, 32))
+    throw damaged(key, 'footer and trailer name different segments');
   if (footer.frames.offset < tailAt) return { needBytes: sizeBytes - footer.frames.offset };
   const tables = tail.subarray(footer.frames.offset - tailAt, footerAt - tailAt);
-  if (blake3Short(tables).toString('hex') !== footer.tablesHash) throw damaged(key, 'its tables do not match their hash');
+  if (blake3Short(tables).toString('hex') !== footer.tablesHash)
+    throw damaged(key, 'its tables do not match their hash');
   return { index: indexFrom(key, footer, trailer.toString('hex', 32, 64), tables) };
 }
 
@@ -160,16 +184,23 @@ function parseFooter(key: string, bytes: Buffer, footerAt: number): SegmentFoote
     throw damaged(key, 'the footer is not JSON', error);
   }
   if ((footer as { format: number }).format !== 1 || (footer as { cipher: string }).cipher !== 'none') {
-    throw new SgwError('unsupported', 'segment-format', `object ${key} has format ${String(footer.format)}, cipher ${String(footer.cipher)}`, {
-      hint: 'Use a newer sgw.',
-      details: { key },
-    });
+    throw new SgwError(
+      'unsupported',
+      'segment-format',
+      `object ${key} has format ${String(footer.format)}, cipher ${String(footer.cipher)}`,
+      {
+        hint: 'Use a newer sgw.',
+        details: { key },
+      },
+    );
   }
   const { pageHashes, frames, extents } = footer;
   const framesAt = pageHashes.offset + pageHashes.count * PAGE_HASH_BYTES;
   const extentsAt = framesAt + frames.count * FRAME_ENTRY_BYTES;
   const inOrder =
-    pageHashes.offset >= SEGMENT_HEADER_BYTES && frames.offset === framesAt && extents.offset === extentsAt &&
+    pageHashes.offset >= SEGMENT_HEADER_BYTES &&
+    frames.offset === framesAt &&
+    extents.offset === extentsAt &&
     extentsAt + extents.count * EXTENT_ENTRY_BYTES === footerAt;
   if (!inOrder) throw damaged(key, 'the tables do not fit together');
   return footer;
@@ -192,22 +223,34 @@ function checkFrames(key: string, footer: SegmentFooter, table: Buffer): void {
   for (let i = 0; i < footer.frames.count; i++) {
     const entry = readFrameEntry(table, i * FRAME_ENTRY_BYTES);
     const fits =
-      entry.mask !== 0 && entry.storedLength > 0 && entry.offset >= SEGMENT_HEADER_BYTES &&
+      entry.mask !== 0 &&
+      entry.storedLength > 0 &&
+      entry.offset >= SEGMENT_HEADER_BYTES &&
       entry.offset + entry.storedLength <= footer.pageHashes.offset &&
-      entry.hashIndex + popcount16(entry.mask) <= footer.pageHashes.count && entry.creators < footer.creators.length;
+      entry.hashIndex + popcount16(entry.mask) <= footer.pageHashes.count &&
+      entry.creators < footer.creators.length;
     if (!fits) throw damaged(key, `frame ${String(i)} is out of bounds`);
   }
 }
 
 /**
- * Checks a whole segment against its own hash and parses it.
+ * Checks a whole segment, every stored byte of it, against its hash and checksums, and parses it.
  * @throws corrupt `object-damaged`
  */
 export function parseWholeSegment(key: string, body: Buffer): SegmentIndex {
   const parsed = parseSegmentTail(key, body, body.length);
   if (!('index' in parsed)) throw damaged(key, 'it is cut short');
-  if (!body.subarray(0, 8).equals(HEADER_MAGIC)) throw damaged(key, 'the header is missing');
-  const hash = blake3(body.subarray(0, body.length - 32)).toString('hex');
-  if (hash !== parsed.index.hash) throw damaged(key, 'its bytes do not match its hash');
-  return parsed.index;
+  const { index } = parsed;
+  if (!body.subarray(0, SEGMENT_HEADER_BYTES).equals(header())) throw damaged(key, 'the header is wrong');
+  const hash = blake3(body.subarray(index.footer.pageHashes.offset, body.length - 32)).toString('hex');
+  if (hash !== index.hash) throw damaged(key, 'its tables do not match its hash');
+  let framesEnd = SEGMENT_HEADER_BYTES;
+  for (let i = 0; i < index.frameCount; i++) {
+    const { offset, storedLength, crc32: expected } = index.frame(i);
+    if (offset !== framesEnd || crc32(body.subarray(offset, offset + storedLength)) !== expected)
+      throw damaged(key, `frame ${String(i)} does not match its checksum`);
+    framesEnd += storedLength;
+  }
+  if (framesEnd !== index.footer.pageHashes.offset) throw damaged(key, 'there are bytes that belong to no frame');
+  return index;
 }

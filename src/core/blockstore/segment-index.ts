@@ -53,7 +53,7 @@ export interface SegmentFooter {
   /** 16 random bytes, hex. */
   readonly segmentId: string;
   readonly commitTimeMs: number;
-  /** BLAKE3-256 of the previous valid segment of the log, hex; zeroes for the first. */
+  /** Hash of the previous valid segment of the log, hex; zeroes for the first. */
   readonly prevHash: string;
   /** Size of the volume once this segment is applied. */
   readonly sizeBytes: number;
@@ -111,12 +111,18 @@ export function readFrameEntry(table: Buffer, at: number): FrameEntry {
 export class SegmentIndex {
   readonly key: string;
   readonly footer: SegmentFooter;
-  /** BLAKE3-256 of the segment, hex: what the next segment's `prevHash` names. */
+  /** The hash of the segment, hex: what the next segment's `prevHash` names. */
   readonly hash: string;
   readonly extents: readonly PageExtent[];
   readonly #frames: Buffer;
 
-  constructor(parts: { key: string; footer: SegmentFooter; hash: string; frames: Buffer; extents: readonly PageExtent[] }) {
+  constructor(parts: {
+    key: string;
+    footer: SegmentFooter;
+    hash: string;
+    frames: Buffer;
+    extents: readonly PageExtent[];
+  }) {
     this.key = parts.key;
     this.footer = parts.footer;
     this.hash = parts.hash;

@@ -20,7 +20,11 @@ const HASH_CACHE_BYTES = 32 << 20;
  * Reads a segment's index with one request, or two when it is large; undefined when there is no such object.
  * @throws corrupt `object-damaged`
  */
-export async function readSegmentIndex(objects: ObjectStore, key: string, signal?: AbortSignal): Promise<SegmentIndex | undefined> {
+export async function readSegmentIndex(
+  objects: ObjectStore,
+  key: string,
+  signal?: AbortSignal,
+): Promise<SegmentIndex | undefined> {
   let wanted = TAIL_BYTES;
   for (;;) {
     const tail = await objects.get(key, { span: { suffix: wanted }, ...withSignal(signal) });
@@ -45,7 +49,8 @@ export class SegmentReader {
     return this.#indexes.get(ref.segmentId + ref.key, async () => {
       const index = await readSegmentIndex(this.#objects, ref.key, signal);
       if (index === undefined) throw missing(ref.key);
-      if (index.footer.segmentId !== ref.segmentId) throw damaged(ref.key, `it is segment ${index.footer.segmentId}, not ${ref.segmentId}`);
+      if (index.footer.segmentId !== ref.segmentId)
+        throw damaged(ref.key, `it is segment ${index.footer.segmentId}, not ${ref.segmentId}`);
       return index;
     });
   }
@@ -57,7 +62,8 @@ export class SegmentReader {
       const { offset, count } = footer.pageHashes;
       if (count === 0) return Buffer.alloc(0);
       const hashes = await this.readSpan(ref, offset, count * PAGE_HASH_BYTES, signal);
-      if (blake3Short(hashes).toString('hex') !== footer.pageHashesHash) throw damaged(ref.key, 'its page hashes do not match their hash');
+      if (blake3Short(hashes).toString('hex') !== footer.pageHashesHash)
+        throw damaged(ref.key, 'its page hashes do not match their hash');
       return hashes;
     });
   }

@@ -67,7 +67,12 @@ function pendingEntry(options: BlockStoreOptions, request: NewSnapshot): Snapsho
 }
 
 /** Stores the nodes that no checkpoint has; nothing when there are none. */
-async function storeMap(options: BlockStoreOptions, snapshot: SnapshotEntry, view: Replayed, signal?: AbortSignal): Promise<Checkpoint> {
+async function storeMap(
+  options: BlockStoreOptions,
+  snapshot: SnapshotEntry,
+  view: Replayed,
+  signal?: AbortSignal,
+): Promise<Checkpoint> {
   const key = keys.snapshotMap(snapshot.snapshotId);
   const facts = {
     seq: view.seq,
@@ -86,12 +91,22 @@ async function storeMap(options: BlockStoreOptions, snapshot: SnapshotEntry, vie
   return encoded.checkpoint;
 }
 
-async function complete(options: BlockStoreOptions, pending: SnapshotEntry, checkpoint: Checkpoint, signal?: AbortSignal): Promise<SnapshotEntry> {
+async function complete(
+  options: BlockStoreOptions,
+  pending: SnapshotEntry,
+  checkpoint: Checkpoint,
+  signal?: AbortSignal,
+): Promise<SnapshotEntry> {
   return new Catalog(options).updateSnapshot(
     pending.snapshotId,
     (now) => {
       if (now.state !== 'pending') {
-        throw new SgwError('conflict', 'snapshot-not-pending', `snapshot ${now.name} became ${now.state} while it was made`, { details: { snapshotId: now.snapshotId } });
+        throw new SgwError(
+          'conflict',
+          'snapshot-not-pending',
+          `snapshot ${now.name} became ${now.state} while it was made`,
+          { details: { snapshotId: now.snapshotId } },
+        );
       }
       return {
         ...now,
@@ -111,7 +126,9 @@ async function complete(options: BlockStoreOptions, pending: SnapshotEntry, chec
 /** Notes why, so that no snapshot stays pending for ever. Best effort: the store may be what failed. */
 async function markFailed(options: BlockStoreOptions, pending: SnapshotEntry, error: SgwError): Promise<void> {
   try {
-    await new Catalog(options).updateSnapshot(pending.snapshotId, (now) => (now.state === 'pending' ? { ...now, state: 'failed', reason: error.message } : now));
+    await new Catalog(options).updateSnapshot(pending.snapshotId, (now) =>
+      now.state === 'pending' ? { ...now, state: 'failed', reason: error.message } : now,
+    );
   } catch {
     // The caller learns of the first error; a snapshot left pending is listed as such.
   }

@@ -31,7 +31,10 @@ export interface Replayed extends VolumeView {
 export function openSnapshotView(options: BlockStoreOptions, snapshot: SnapshotEntry): VolumeView {
   if (snapshot.state !== 'completed') {
     throw new SgwError('conflict', 'snapshot-not-completed', `snapshot ${snapshot.name} is ${snapshot.state}`, {
-      hint: snapshot.state === 'pending' ? 'Wait until `sgw snapshot show` says completed.' : 'Choose another snapshot: `sgw snapshot list`.',
+      hint:
+        snapshot.state === 'pending'
+          ? 'Wait until `sgw snapshot show` says completed.'
+          : 'Choose another snapshot: `sgw snapshot list`.',
       details: { snapshotId: snapshot.snapshotId, state: snapshot.state },
     });
   }
@@ -46,7 +49,11 @@ export function openSnapshotView(options: BlockStoreOptions, snapshot: SnapshotE
 }
 
 /** Opens the newest committed state of a volume: a checkpoint and the log after it. Takes no lock and no epoch. */
-export async function openVolumeView(options: BlockStoreOptions, volumeId: VolumeId, { signal }: Cancellable = {}): Promise<VolumeView> {
+export async function openVolumeView(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  { signal }: Cancellable = {},
+): Promise<VolumeView> {
   const head = await readHead(options, volumeId, signal);
   return replayLog(options, volumeId, head.value.checkpoint, Number.MAX_SAFE_INTEGER, signal);
 }
@@ -55,18 +62,32 @@ export async function openVolumeView(options: BlockStoreOptions, volumeId: Volum
  * Opens the newest consistent state of a volume (C7).
  * @throws conflict `import-unfinished` when there is none yet
  */
-export async function openConsistentView(options: BlockStoreOptions, volumeId: VolumeId, { signal }: Cancellable = {}): Promise<Replayed> {
+export async function openConsistentView(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  { signal }: Cancellable = {},
+): Promise<Replayed> {
   const head = (await readHead(options, volumeId, signal)).value;
   const last = await lastConsistentSeq(options, volumeId, head.checkpoint, signal);
   if (last !== undefined) return replayLog(options, volumeId, head.checkpoint, last, signal);
   if (head.consistent !== null) return replayLog(options, volumeId, head.consistent, head.consistent.seq, signal);
-  throw new SgwError('conflict', 'import-unfinished', `volume ${volumeId} has no consistent state yet: its import is not finished`, {
-    hint: 'Run the same `sgw volume import` again: it resumes.',
-    details: { volumeId },
-  });
+  throw new SgwError(
+    'conflict',
+    'import-unfinished',
+    `volume ${volumeId} has no consistent state yet: its import is not finished`,
+    {
+      hint: 'Run the same `sgw volume import` again: it resumes.',
+      details: { volumeId },
+    },
+  );
 }
 
-async function lastConsistentSeq(options: BlockStoreOptions, volumeId: VolumeId, from: Checkpoint, signal?: AbortSignal): Promise<number | undefined> {
+async function lastConsistentSeq(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  from: Checkpoint,
+  signal?: AbortSignal,
+): Promise<number | undefined> {
   let last = from.consistent ? from.seq : undefined;
   for await (const { index } of walkLog(options, volumeId, from, Number.MAX_SAFE_INTEGER, signal)) {
     if (index.footer.consistent) last = index.footer.seq;
@@ -87,7 +108,13 @@ const positionOf = (checkpoint: Checkpoint): LogPosition => ({
 });
 
 /** Yields the valid segments after a checkpoint, up to `upToSeq`; returns where the walk ended. */
-async function* walkLog(options: BlockStoreOptions, volumeId: VolumeId, from: Checkpoint, upToSeq: number, signal?: AbortSignal): AsyncGenerator<Step, LogPosition> {
+async function* walkLog(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  from: Checkpoint,
+  upToSeq: number,
+  signal?: AbortSignal,
+): AsyncGenerator<Step, LogPosition> {
   let position = positionOf(from);
   while (position.seq < upToSeq) {
     throwIfAborted(signal);
@@ -100,7 +127,13 @@ async function* walkLog(options: BlockStoreOptions, volumeId: VolumeId, from: Ch
 }
 
 /** Applies the log after a checkpoint, up to `upToSeq` or its end. */
-export async function replayLog(options: BlockStoreOptions, volumeId: VolumeId, from: Checkpoint, upToSeq: number, signal?: AbortSignal): Promise<Replayed> {
+export async function replayLog(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  from: Checkpoint,
+  upToSeq: number,
+  signal?: AbortSignal,
+): Promise<Replayed> {
   const map = new PageMap({ root: from.root, load: nodeLoader(options.objects) });
   const segments = new SegmentReader(options.objects);
   let { sizeBytes, consistent } = from;
@@ -109,7 +142,16 @@ export async function replayLog(options: BlockStoreOptions, volumeId: VolumeId, 
     const step = await steps.next();
     if (step.done === true) {
       const position = step.value;
-      return { map, segments, sizeBytes, consistent, position, seq: position.seq, epoch: position.epoch, lastCommitTimeMs: position.commitTimeMs };
+      return {
+        map,
+        segments,
+        sizeBytes,
+        consistent,
+        position,
+        seq: position.seq,
+        epoch: position.epoch,
+        lastCommitTimeMs: position.commitTimeMs,
+      };
     }
     const { index } = step.value;
     await map.applySegment(index, signal);
@@ -117,4 +159,3 @@ export async function replayLog(options: BlockStoreOptions, volumeId: VolumeId, 
     segments.remember(index);
   }
 }
-

@@ -49,7 +49,11 @@ export interface WriterOptions extends Cancellable {
  * Opens a volume for writing: next epoch, replay, and, where the last holder did not close it, fences.
  * @throws conflict `volume-held`; fenced when another opening is faster; corrupt
  */
-export async function openVolumeWriter(options: BlockStoreOptions, volumeId: VolumeId, how: WriterOptions): Promise<VolumeWriter> {
+export async function openVolumeWriter(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  how: WriterOptions,
+): Promise<VolumeWriter> {
   const { head, unclean } = await OwnedHead.acquire(options, volumeId, how.holder, how.takeOver === true, how.signal);
   const replayed = await replayLog(options, volumeId, head.value.checkpoint, Number.MAX_SAFE_INTEGER, how.signal);
   const writer = new VolumeWriter(options, volumeId, how, head, replayed);
@@ -129,7 +133,8 @@ export class VolumeWriter implements AsyncDisposable {
   /** Reads what stands where a fence was refused: applies it if it belongs to the log, passes it if it is void. */
   async #stepOver(signal?: AbortSignal): Promise<void> {
     const entry = await readLogEntry(this.#options, this.volumeId, this.#committed, signal);
-    if (entry === undefined) throw damaged(keys.log(this.volumeId, this.#committed.seq + 1), 'it was refused as present, and is absent');
+    if (entry === undefined)
+      throw damaged(keys.log(this.volumeId, this.#committed.seq + 1), 'it was refused as present, and is absent');
     if (!entry.void) {
       if (entry.index.footer.epoch > this.epoch) throw fenced(this.volumeId, this.epoch);
       await this.#apply(entry.index.footer, () => this.map.applySegment(entry.index, signal));
@@ -159,7 +164,12 @@ export class VolumeWriter implements AsyncDisposable {
     }
   }
 
-  async #finish(sealed: SealedSegment, put: Promise<boolean>, before: Promise<void>, signal?: AbortSignal): Promise<void> {
+  async #finish(
+    sealed: SealedSegment,
+    put: Promise<boolean>,
+    before: Promise<void>,
+    signal?: AbortSignal,
+  ): Promise<void> {
     try {
       const [stored] = await Promise.all([put, before]);
       if (!stored) throw await this.#refused(sealed.index.key, signal);
@@ -206,7 +216,10 @@ export class VolumeWriter implements AsyncDisposable {
   /** Creates the segment's object. False when another one stands there. */
   async #put(sealed: SealedSegment, signal?: AbortSignal): Promise<boolean> {
     const { key, hash } = sealed.index;
-    const result = await this.#options.objects.put(key, sealed.body, { condition: { ifAbsent: true }, ...withSignal(signal) });
+    const result = await this.#options.objects.put(key, sealed.body, {
+      condition: { ifAbsent: true },
+      ...withSignal(signal),
+    });
     if (result.outcome === 'stored') return true;
     // An earlier try of these same bytes may have been applied although its reply was lost.
     const entry = await readSegmentIndex(this.#options.objects, key, signal);
@@ -217,7 +230,10 @@ export class VolumeWriter implements AsyncDisposable {
     const other = await readSegmentIndex(this.#options.objects, key, signal);
     if (other === undefined) return damaged(key, 'it was refused as present, and is absent');
     if (other.footer.epoch > this.epoch) return fenced(this.volumeId, this.epoch);
-    return damaged(key, `an object of epoch ${String(other.footer.epoch)} stands where epoch ${String(this.epoch)} commits`);
+    return damaged(
+      key,
+      `an object of epoch ${String(other.footer.epoch)} stands where epoch ${String(this.epoch)} commits`,
+    );
   }
 
   #checkUsable(): void {
@@ -226,7 +242,10 @@ export class VolumeWriter implements AsyncDisposable {
   }
 
   #checkpointDue(): boolean {
-    return this.map.dirtyLeaves >= CHECKPOINT_LEAVES || this.#committed.seq - this.#head.value.checkpoint.seq >= CHECKPOINT_SEGMENTS;
+    return (
+      this.map.dirtyLeaves >= CHECKPOINT_LEAVES ||
+      this.#committed.seq - this.#head.value.checkpoint.seq >= CHECKPOINT_SEGMENTS
+    );
   }
 
   /** Waits for the commits under way, then stores what changed in the map. Durable when it resolves. */
@@ -242,10 +261,17 @@ export class VolumeWriter implements AsyncDisposable {
     const key = keys.checkpoint(this.volumeId, seq);
     const facts = { seq, epoch, logHash, commitTimeMs, sizeBytes: this.#sizeBytes, consistent: this.#consistent };
     const encoded = encodeMap(this.map, key, this.volumeId, facts);
-    const result = await this.#options.objects.put(key, encoded.body, { condition: { ifAbsent: true }, ...withSignal(signal) });
+    const result = await this.#options.objects.put(key, encoded.body, {
+      condition: { ifAbsent: true },
+      ...withSignal(signal),
+    });
     if (result.outcome !== 'stored') await this.#checkOwnMap(key, logHash, signal);
     await this.#head.change(
-      (head) => ({ ...head, checkpoint: encoded.checkpoint, consistent: encoded.checkpoint.consistent ? encoded.checkpoint : head.consistent }),
+      (head) => ({
+        ...head,
+        checkpoint: encoded.checkpoint,
+        consistent: encoded.checkpoint.consistent ? encoded.checkpoint : head.consistent,
+      }),
       signal,
     );
     encoded.confirm();
@@ -309,10 +335,12 @@ export class VolumeWriter implements AsyncDisposable {
   }
 }
 
-const sealedAt = (position: LogPosition, sizeBytes: number): { seq: number; hash: string; commitTimeMs: number; sizeBytes: number } => ({
+const sealedAt = (
+  position: LogPosition,
+  sizeBytes: number,
+): { seq: number; hash: string; commitTimeMs: number; sizeBytes: number } => ({
   seq: position.seq,
   hash: position.logHash,
   commitTimeMs: position.commitTimeMs,
   sizeBytes,
 });
-

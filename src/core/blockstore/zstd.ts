@@ -30,7 +30,8 @@ export const zlibCompressor: BlockCompressor = {
       pledgedSrcSize: block.length,
       params: { [constants.ZSTD_c_compressionLevel]: LEVEL },
     }),
-  decompress: (frame, sizeMaxBytes) => zstdDecompressSync(frame, { maxOutputLength: sizeMaxBytes, chunkSize: sizeMaxBytes }),
+  decompress: (frame, sizeMaxBytes) =>
+    zstdDecompressSync(frame, { maxOutputLength: sizeMaxBytes, chunkSize: sizeMaxBytes }),
 };
 
 /** The block compressor over the system's libzstd; undefined when that, or koffi, can not be loaded. */
@@ -60,8 +61,12 @@ function bind(library: ReturnType<Koffi['load']>): BlockCompressor {
   const bound = library.func('size_t ZSTD_compressBound(size_t size)');
   const compressContext = library.func('void* ZSTD_createCCtx()')();
   const decompressContext = library.func('void* ZSTD_createDCtx()')();
-  const compress = library.func('size_t ZSTD_compressCCtx(void* ctx, void* dst, size_t dstBytes, void* src, size_t srcBytes, int level)');
-  const decompress = library.func('size_t ZSTD_decompressDCtx(void* ctx, void* dst, size_t dstBytes, void* src, size_t srcBytes)');
+  const compress = library.func(
+    'size_t ZSTD_compressCCtx(void* ctx, void* dst, size_t dstBytes, void* src, size_t srcBytes, int level)',
+  );
+  const decompress = library.func(
+    'size_t ZSTD_decompressDCtx(void* ctx, void* dst, size_t dstBytes, void* src, size_t srcBytes)',
+  );
   let scratch = Buffer.alloc(0);
   const checked = (code: unknown): number => {
     if (isError(code) !== 0) throw new Error('zstd can not process the block');
@@ -72,7 +77,10 @@ function bind(library: ReturnType<Koffi['load']>): BlockCompressor {
     compress: (block) => {
       const needed = Number(bound(block.length));
       if (scratch.length < needed) scratch = Buffer.allocUnsafeSlow(needed);
-      return scratch.subarray(0, checked(compress(compressContext, scratch, scratch.length, block, block.length, LEVEL)));
+      return scratch.subarray(
+        0,
+        checked(compress(compressContext, scratch, scratch.length, block, block.length, LEVEL)),
+      );
     },
     decompress: (frame, sizeMaxBytes) => {
       const out = Buffer.allocUnsafe(sizeMaxBytes);

@@ -99,7 +99,9 @@ export function toSgwError(error: unknown): SgwError {
   if (error instanceof SgwError) return error;
   if (!(error instanceof Error)) return new SgwError('internal', 'internal', String(error));
   if (error.name === 'AbortError') {
-    return error.cause instanceof SgwError ? error.cause : new SgwError('aborted', 'aborted', 'stopped on request', { cause: error });
+    return error.cause instanceof SgwError
+      ? error.cause
+      : new SgwError('aborted', 'aborted', 'stopped on request', { cause: error });
   }
   const system = fromSystemError(error as NodeJS.ErrnoException);
   return system ?? new SgwError('internal', 'internal', error.message, { cause: error });
@@ -112,11 +114,27 @@ const SYSTEM_ERRORS: Readonly<Record<string, { kind: ErrorKind; says: string; hi
   EACCES: { kind: 'denied', says: 'may not be used by this user', hint: 'Check the owner and the permissions.' },
   EPERM: { kind: 'denied', says: 'may not be used by this user', hint: 'Check the owner and the permissions.' },
   EROFS: { kind: 'denied', says: 'is on a read-only file system' },
-  ENOSPC: { kind: 'exhausted', says: 'is on a file system with no space left', hint: 'Free some space, then run the same command again.' },
-  EDQUOT: { kind: 'exhausted', says: 'is over the disk quota', hint: 'Free some space, then run the same command again.' },
+  ENOSPC: {
+    kind: 'exhausted',
+    says: 'is on a file system with no space left',
+    hint: 'Free some space, then run the same command again.',
+  },
+  EDQUOT: {
+    kind: 'exhausted',
+    says: 'is over the disk quota',
+    hint: 'Free some space, then run the same command again.',
+  },
   EFBIG: { kind: 'exhausted', says: 'would be larger than the file system allows' },
-  EMFILE: { kind: 'unavailable', says: 'can not be opened: too many open files', hint: 'Raise the limit with ulimit -n.' },
-  EIO: { kind: 'unavailable', says: 'could not be read or written (input/output error)', hint: 'Check the disk: dmesg says more.' },
+  EMFILE: {
+    kind: 'unavailable',
+    says: 'can not be opened: too many open files',
+    hint: 'Raise the limit with ulimit -n.',
+  },
+  EIO: {
+    kind: 'unavailable',
+    says: 'could not be read or written (input/output error)',
+    hint: 'Check the disk: dmesg says more.',
+  },
 };
 
 function fromSystemError(error: NodeJS.ErrnoException): SgwError | undefined {
@@ -125,7 +143,10 @@ function fromSystemError(error: NodeJS.ErrnoException): SgwError | undefined {
   const path = error.path ?? 'a file';
   return new SgwError(row.kind, `system-${error.code.toLowerCase()}`, `${path} ${row.says}`, {
     ...(row.hint === undefined ? {} : { hint: row.hint }),
-    details: { ...(error.path === undefined ? {} : { path: error.path }), ...(error.syscall === undefined ? {} : { syscall: error.syscall }) },
+    details: {
+      ...(error.path === undefined ? {} : { path: error.path }),
+      ...(error.syscall === undefined ? {} : { syscall: error.syscall }),
+    },
     cause: error,
   });
 }
@@ -139,5 +160,7 @@ export function assert(condition: boolean, message: string): asserts condition {
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted !== true) return;
   const reason: unknown = signal.reason;
-  throw reason instanceof SgwError ? reason : new SgwError('aborted', 'aborted', 'stopped on request', { cause: reason });
+  throw reason instanceof SgwError
+    ? reason
+    : new SgwError('aborted', 'aborted', 'stopped on request', { cause: reason });
 }

@@ -8,7 +8,10 @@ export type SnapshotId = `snap-${string}`;
 export type GatewayId = `sgw-${string}`;
 
 function hexDigits(random: Random, count: number): string {
-  return random.bytes((count + 1) >> 1).toString('hex').slice(0, count);
+  return random
+    .bytes((count + 1) >> 1)
+    .toString('hex')
+    .slice(0, count);
 }
 
 export const newVolumeId = (random: Random): VolumeId => `vol-${hexDigits(random, 17)}`;

@@ -6,9 +6,23 @@ export const GIB = 1024 * MIB;
 export const TIB = 1024 * GIB;
 
 const UNITS: Readonly<Record<string, number>> = {
-  '': 1, b: 1,
-  k: KIB, kib: KIB, m: MIB, mib: MIB, g: GIB, gib: GIB, t: TIB, tib: TIB, p: 1024 * TIB, pib: 1024 * TIB,
-  kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12, pb: 1e15,
+  '': 1,
+  b: 1,
+  k: KIB,
+  kib: KIB,
+  m: MIB,
+  mib: MIB,
+  g: GIB,
+  gib: GIB,
+  t: TIB,
+  tib: TIB,
+  p: 1024 * TIB,
+  pib: 1024 * TIB,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  pb: 1e15,
 };
 
 /**
@@ -28,7 +42,13 @@ export function parseSize(text: string, what = 'size'): number {
   return bytes;
 }
 
-const STEPS: readonly (readonly [number, string])[] = [[1024 * TIB, 'PiB'], [TIB, 'TiB'], [GIB, 'GiB'], [MIB, 'MiB'], [KIB, 'KiB']];
+const STEPS: readonly (readonly [number, string])[] = [
+  [1024 * TIB, 'PiB'],
+  [TIB, 'TiB'],
+  [GIB, 'GiB'],
+  [MIB, 'MiB'],
+  [KIB, 'KiB'],
+];
 
 /** A size for people, in binary units with at most one decimal: `4 GiB`, `1.5 MiB`, `17 B`. */
 export function formatSize(bytes: number): string {

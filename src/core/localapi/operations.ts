@@ -47,7 +47,14 @@ export interface Operations {
   };
   /** Exactly one of `name` (a new volume) and `into` (commit what changed). */
   'volume.import': {
-    input: CreateOptions & { file: string; name?: string; into?: Ref; format?: ImageFormat; takeOver?: boolean; tags?: Tags };
+    input: CreateOptions & {
+      file: string;
+      name?: string;
+      into?: Ref;
+      format?: ImageFormat;
+      takeOver?: boolean;
+      tags?: Tags;
+    };
     result: Doc.ImportDocument;
   };
   'volume.list': { input: { deleted?: boolean }; result: Doc.VolumeList };
@@ -73,7 +80,14 @@ export interface Operations {
   };
   /** A new volume and a completed snapshot of it. The volume is named like the snapshot unless `volumeName` is given. */
   'snapshot.import': {
-    input: CreateOptions & { file: string; name: string; volumeName?: string; format?: ImageFormat; description?: string; tags?: Tags };
+    input: CreateOptions & {
+      file: string;
+      name: string;
+      volumeName?: string;
+      format?: ImageFormat;
+      description?: string;
+      tags?: Tags;
+    };
     result: Doc.SnapshotCreated;
   };
   'snapshot.delete': { input: { snapshot: Ref; ifExists?: boolean }; result: Doc.DeletedDocument };

@@ -50,9 +50,13 @@ export const VolumeDocument = object('volume-detail', {
   seq: Type.Integer({ minimum: 0 }),
   epoch: Type.Integer({ minimum: 0 }),
   /** Who holds the volume open for writing. */
-  holder: Nullable(Type.Object({ gatewayId: Type.String(), name: Type.String(), since: Time }, { additionalProperties: false })),
+  holder: Nullable(
+    Type.Object({ gatewayId: Type.String(), name: Type.String(), since: Time }, { additionalProperties: false }),
+  ),
   lastCommitAt: Nullable(Time),
-  snapshots: Type.Array(Type.Object({ snapshotId: Type.String(), name: Type.String() }, { additionalProperties: false })),
+  snapshots: Type.Array(
+    Type.Object({ snapshotId: Type.String(), name: Type.String() }, { additionalProperties: false }),
+  ),
   /** The unfinished import to resume, or null. */
   unfinishedImport: Nullable(Type.Object({ source: Type.String(), startedAt: Time }, { additionalProperties: false })),
 });
@@ -85,7 +89,12 @@ export const DeletedDocument = object('deleted', {
 export const SnapshotSummary = object('snapshot', {
   snapshotId: Type.String(),
   name: Type.String(),
-  state: Type.Union([Type.Literal('pending'), Type.Literal('completed'), Type.Literal('failed'), Type.Literal('deleted')]),
+  state: Type.Union([
+    Type.Literal('pending'),
+    Type.Literal('completed'),
+    Type.Literal('failed'),
+    Type.Literal('deleted'),
+  ]),
   volumeId: Type.String(),
   volumeName: Type.String(),
   sizeBytes: Bytes,
@@ -187,12 +196,14 @@ export const StoreStatsDocument = object('store-stats', {
   objects: Type.Integer({ minimum: 0 }),
   totalBytes: Bytes,
   kinds: Type.Array(
-    Type.Object({ kind: Type.String(), objects: Type.Integer({ minimum: 0 }), bytes: Bytes }, { additionalProperties: false }),
+    Type.Object(
+      { kind: Type.String(), objects: Type.Integer({ minimum: 0 }), bytes: Bytes },
+      { additionalProperties: false },
+    ),
   ),
   volumes: Type.Integer({ minimum: 0 }),
   snapshots: Type.Integer({ minimum: 0 }),
 });
-
 
 export const ConfigureDocument = object('configuration', {
   name: Type.String(),
@@ -207,7 +218,14 @@ export const StatusDocument = object('status', {
   home: Type.String(),
   gateway: Nullable(
     Type.Object(
-      { gatewayId: Type.String(), name: Type.String(), mode: GatewayMode, accountId: Type.String(), region: Type.String(), activatedAt: Time },
+      {
+        gatewayId: Type.String(),
+        name: Type.String(),
+        mode: GatewayMode,
+        accountId: Type.String(),
+        region: Type.String(),
+        activatedAt: Time,
+      },
       { additionalProperties: false },
     ),
   ),
@@ -225,7 +243,10 @@ export const StatusDocument = object('status', {
     ),
   ),
   daemon: Type.Object({ running: Type.Boolean() }, { additionalProperties: false }),
-  volumes: Type.Object({ count: Type.Integer(), sizeBytes: Bytes, mappedBytes: Bytes }, { additionalProperties: false }),
+  volumes: Type.Object(
+    { count: Type.Integer(), sizeBytes: Bytes, mappedBytes: Bytes },
+    { additionalProperties: false },
+  ),
   snapshots: Type.Object({ count: Type.Integer() }, { additionalProperties: false }),
   /** Sentences that a person should read: unfinished imports, a shared disk. */
   remarks: Type.Array(Type.String()),

@@ -56,7 +56,10 @@ export async function readAll(view: Pick<VolumeView, 'sizeBytes' | 'map' | 'segm
       const entry = index.frame(run.frame);
       const stored = await view.segments.readSpan(run.source, entry.offset, entry.storedLength);
       const hashes = await view.segments.pageHashes(run.source);
-      const own = hashes.subarray(entry.hashIndex * PAGE_HASH_BYTES, (entry.hashIndex + popcount16(entry.mask)) * PAGE_HASH_BYTES);
+      const own = hashes.subarray(
+        entry.hashIndex * PAGE_HASH_BYTES,
+        (entry.hashIndex + popcount16(entry.mask)) * PAGE_HASH_BYTES,
+      );
       const raw = decodeFrame(run.source.key, entry, stored, own);
       raw.copy(out, run.page * PAGE_BYTES, run.slot * PAGE_BYTES, (run.slot + run.count) * PAGE_BYTES);
     }

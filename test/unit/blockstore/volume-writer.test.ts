@@ -27,7 +27,12 @@ async function newVolume(sizeBytes: number, name = 'golden'): Promise<VolumeEntr
 }
 
 /** Writes pages (page -> stamp) into the image and commits the blocks they are in. */
-async function commitPages(writer: VolumeWriter, image: Buffer, pages: Record<number, number>, consistent = true): Promise<void> {
+async function commitPages(
+  writer: VolumeWriter,
+  image: Buffer,
+  pages: Record<number, number>,
+  consistent = true,
+): Promise<void> {
   for (const [page, value] of Object.entries(pages)) stamp(value).copy(image, Number(page) * PAGE_BYTES);
   const blocks = [...new Set(Object.keys(pages).map((page) => Math.floor(Number(page) / 16)))];
   await writer.commit({ encoded: [encodeBlocks(image, blocks)], consistent });
@@ -98,13 +103,17 @@ describe('a volume writer', () => {
   it('opens an empty 16 TiB volume and finds its only pages', async () => {
     const volume = await newVolume(16 * TIB);
     const writer = await openAs(volume);
-    const last = 16 * TIB / BLOCK_BYTES - 1;
+    const last = (16 * TIB) / BLOCK_BYTES - 1;
     const block = Buffer.concat([stamp(9), Buffer.alloc(BLOCK_BYTES - PAGE_BYTES)]);
     const encoded = encodeBlocks(block, [0]);
-    await writer.commit({ encoded: [{ ...encoded, frames: encoded.frames.map((frame) => ({ ...frame, block: last })) }], consistent: true });
+    await writer.commit({
+      encoded: [{ ...encoded, frames: encoded.frames.map((frame) => ({ ...frame, block: last })) }],
+      consistent: true,
+    });
     await writer.close();
     const pages: number[] = [];
-    for await (const leaf of (await openVolumeView(options, volume.volumeId)).map.leaves()) pages.push(...leaf.runs.map((run) => run.page));
+    for await (const leaf of (await openVolumeView(options, volume.volumeId)).map.leaves())
+      pages.push(...leaf.runs.map((run) => run.page));
     expect(pages).toEqual([last * 16]);
   });
 });
@@ -113,7 +122,11 @@ describe('fencing', () => {
   it('C1 a second gateway is told who holds the volume', async () => {
     const volume = await newVolume(MIB);
     await openAs(volume);
-    await expect(openAs(volume, otherHolder)).rejects.toMatchObject({ kind: 'conflict', code: 'volume-held', details: { gatewayName: 'lab' } });
+    await expect(openAs(volume, otherHolder)).rejects.toMatchObject({
+      kind: 'conflict',
+      code: 'volume-held',
+      details: { gatewayName: 'lab' },
+    });
   });
 
   it('C1 a fenced writer commits nothing more, and what it committed before stays', async () => {
@@ -146,7 +159,11 @@ describe('fencing', () => {
         return objects.put(key, body, how);
       },
     };
-    const successor = await openVolumeWriter({ ...options, objects: racing }, volume.volumeId, { holder: otherHolder, accountId: ACCOUNT, takeOver: true });
+    const successor = await openVolumeWriter({ ...options, objects: racing }, volume.volumeId, {
+      holder: otherHolder,
+      accountId: ACCOUNT,
+      takeOver: true,
+    });
     await successor.close();
     expect(raced).toBe(true);
     expect((await readAll(await openVolumeView(options, volume.volumeId))).equals(image)).toBe(true);
@@ -171,8 +188,12 @@ describe('fencing', () => {
       },
     };
     const old = await openVolumeWriter({ ...options, objects: slow }, volume.volumeId, { holder, accountId: ACCOUNT });
-    const lost = [commitPages(old, Buffer.alloc(MIB), { 1: 11 }), commitPages(old, Buffer.alloc(MIB), { 2: 22 })].map((commit) =>
-      commit.then(() => 'committed', (error: unknown) => (error as { kind: string }).kind),
+    const lost = [commitPages(old, Buffer.alloc(MIB), { 1: 11 }), commitPages(old, Buffer.alloc(MIB), { 2: 22 })].map(
+      (commit) =>
+        commit.then(
+          () => 'committed',
+          (error: unknown) => (error as { kind: string }).kind,
+        ),
     );
     await expect.poll(() => objects.head(`volumes/${volume.volumeId}/log/0000000000000002`)).toBeDefined();
     const successor = await openAs(volume, otherHolder, true);
@@ -194,7 +215,10 @@ describe('fencing', () => {
         return objects.put(key, body, how);
       },
     };
-    const writer = await openVolumeWriter({ ...options, objects: forgetful }, volume.volumeId, { holder, accountId: ACCOUNT });
+    const writer = await openVolumeWriter({ ...options, objects: forgetful }, volume.volumeId, {
+      holder,
+      accountId: ACCOUNT,
+    });
     await commitPages(writer, image, { 1: 1 });
     await writer.close();
     expect((await readAll(await openVolumeView(options, volume.volumeId))).equals(image)).toBe(true);
@@ -229,10 +253,17 @@ describe('snapshots', () => {
   });
 
   it('C8 refuse a volume whose first import is not finished', async () => {
-    const volume = await catalog.createVolume({ name: 'half', sizeBytes: MIB, accountId: ACCOUNT, unfinishedImport: { source: 'x', startedAt: '2026-01-01T00:00:00Z' } });
+    const volume = await catalog.createVolume({
+      name: 'half',
+      sizeBytes: MIB,
+      accountId: ACCOUNT,
+      unfinishedImport: { source: 'x', startedAt: '2026-01-01T00:00:00Z' },
+    });
     const writer = await openAs(volume);
     await commitPages(writer, Buffer.alloc(MIB), { 1: 1 }, false);
-    await expect(createSnapshot(options, { volume, name: 'v1', accountId: ACCOUNT })).rejects.toMatchObject({ code: 'import-unfinished' });
+    await expect(createSnapshot(options, { volume, name: 'v1', accountId: ACCOUNT })).rejects.toMatchObject({
+      code: 'import-unfinished',
+    });
     expect(await catalog.listSnapshots({ includeDeleted: true })).toEqual([]);
   });
 
@@ -266,7 +297,8 @@ describe('snapshots', () => {
     await writer.commit({ encoded: [], unmap: [{ firstPage: 2000, pageCount: 1 }], consistent: true });
     const v2 = await createSnapshot(options, { volume, name: 'v2', accountId: ACCOUNT });
     const extents = [];
-    for await (const extent of diffViews(openSnapshotView(options, v1), openSnapshotView(options, v2))) extents.push(extent);
+    for await (const extent of diffViews(openSnapshotView(options, v1), openSnapshotView(options, v2)))
+      extents.push(extent);
     expect(extents).toEqual([
       { firstPage: 2, pageCount: 1, state: 'changed' },
       { firstPage: 41, pageCount: 1, state: 'changed' },
@@ -286,4 +318,3 @@ function proxy(objects: ObjectStore): ObjectStore {
     close: () => objects.close(),
   };
 }
-
