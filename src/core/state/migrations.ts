@@ -1,0 +1,47 @@
+/**
+ * From every older schema version to the next. A row is kept for ever, so that a home of any released version opens.
+ * A migration is a pure function of the document; the result is written at the next change, not by reading.
+ */
+import { SgwError } from '../kit/index.ts';
+import { SCHEMA_VERSION } from './document.ts';
+
+export type AnyDocument = Readonly<Record<string, unknown>>;
+export type Migration = (document: AnyDocument) => AnyDocument;
+
+/** `MIGRATIONS[n]` makes version n + 1 of version n. */
+export const MIGRATIONS: Readonly<Record<number, Migration>> = {
+  // Version 0 was used before the first release: it had no configuration version and no region.
+  0: (document) => {
+    const gateway = document['gateway'];
+    if (typeof gateway !== 'object' || gateway === null) return { ...document, schemaVersion: 1, gateway: null };
+    return { ...document, schemaVersion: 1, gateway: { region: 'local', configurationVersion: 1, ...gateway } };
+  },
+};
+
+/**
+ * Brings `document` to this version's schema.
+ * @throws unsupported `state-newer` when a newer version wrote it.
+ */
+export function migrate(document: AnyDocument, path: string): AnyDocument {
+  const version = document['schemaVersion'];
+  // Whatever is no version is left to the check of fields that follows.
+  if (typeof version !== 'number' || !Number.isSafeInteger(version)) return document;
+  if (version > SCHEMA_VERSION) {
+    throw new SgwError(
+      'unsupported',
+      'state-newer',
+      `${path} was written by a newer version of sgw (schema ${String(version)})`,
+      {
+        hint: 'Use that version, or a newer one.',
+        details: { path, schemaVersion: version, schemaVersionMax: SCHEMA_VERSION },
+      },
+    );
+  }
+  let current = document;
+  for (let from = version; from < SCHEMA_VERSION; from++) {
+    const step = MIGRATIONS[from];
+    if (step === undefined) break;
+    current = step(current);
+  }
+  return current;
+}
