@@ -9,6 +9,7 @@ import { hasFlag, isTrue, leadingWords, wantsJson } from './argv.ts';
 import { addNamesToCompletion } from './completion.ts';
 import { Prompts } from './prompts.ts';
 import type { Runtime } from './runtime.ts';
+import { DEFAULT_COLUMNS } from './session.ts';
 import { nearestCommand, unknownCommand } from './unknown-command.ts';
 
 type Oclif = typeof import('@oclif/core');
@@ -23,7 +24,11 @@ export async function dispatch(argv: readonly string[], entryUrl: string, runtim
   oclif.settings.enableAutoTranspile = false;
   const config = await oclif.Config.load(fileURLToPath(entryUrl));
   // Usage lines that name every global flag would hide what matters.
-  config.pjson.oclif.helpOptions = { docopts: false, ...config.pjson.oclif.helpOptions };
+  config.pjson.oclif.helpOptions = {
+    docopts: false,
+    hideCommandSummaryInDescription: true,
+    maxWidth: runtime.stdout.columns ?? DEFAULT_COLUMNS,
+  };
   const words = leadingWords(argv);
   const known = longestKnown(words, config);
   const wantsHelp = hasFlag(argv, '--help') || hasFlag(argv, '-h');

@@ -2,6 +2,7 @@
  * Turns whatever a run ends with into one SgwError, and shows it: as the error document with `--json`,
  * else as a message, a hint and, for a bug that is being debugged, where it came from.
  */
+import { stripVTControlCharacters } from 'node:util';
 import { ERROR_KINDS, SgwError, toSgwError } from '../kit/index.ts';
 import type { Style } from './style.ts';
 
@@ -44,7 +45,7 @@ export function describeFailure(error: unknown): SgwError {
       surplus,
     });
   }
-  if (failure.oclif !== undefined) return usage('usage', sentence(failure.message), {});
+  if (failure.oclif !== undefined) return usage(codeOfMessage(failure.message), sentence(failure.message), {});
   return toSgwError(error);
 }
 
@@ -74,6 +75,17 @@ export function failureText(failure: SgwError, style: Style, debug: boolean): st
 /** The document that `--json` prints. */
 export const failureDocument = (failure: SgwError): object => ({ error: failure.toDocument() });
 
+/** The cases that oclif tells apart by words alone. */
+const MESSAGE_CODES: readonly (readonly [RegExp, string])[] = [
+  [/Missing required flag/, 'missing-flag'],
+  [/^Expected .* to be one of/, 'bad-choice'],
+  [/^Flag .* expects /, 'missing-value'],
+  [/can only be specified once/, 'repeated-flag'],
+];
+
+const codeOfMessage = (message: string): string =>
+  MESSAGE_CODES.find(([pattern]) => pattern.test(message))?.[1] ?? 'usage';
+
 function usageError(
   code: string,
   message: string,
@@ -97,7 +109,8 @@ function unwrapFlag(error: SgwError): SgwError {
 
 /** oclif's messages as ours: one sentence in lower case, without its advice. */
 function sentence(message: string): string {
-  const inner = FLAG_WRAPPING.exec(message)?.[2] ?? message.replace(/\nSee more help with --help$/, '');
+  const plain = stripVTControlCharacters(message).replace(/^The following errors? occurred:\s*/, '');
+  const inner = FLAG_WRAPPING.exec(plain)?.[2] ?? plain.replace(/\nSee more help with --help$/, '');
   const line = inner.replaceAll(/\s*\n\s*/g, ' ').trim();
   return line.charAt(0).toLowerCase() + line.slice(1);
 }

@@ -73,12 +73,14 @@ export const globalFlags = {
 
 export type GlobalFlags = Interfaces.InferredFlags<typeof globalFlags>;
 
-/** Gives each flag of a verb its variable: `size` of `volume create` becomes `SGW_VOLUME_CREATE_SIZE`. */
-export function flagsOf<F extends Record<string, object>>(verb: string, flags: F): F {
-  const prefix = `SGW_${verb}`;
+/**
+ * Gives each flag of a verb its variable (`size` of `volume create` becomes `SGW_VOLUME_CREATE_SIZE`),
+ * and makes switches that are not given false.
+ */
+export function flagsOf<F extends Record<string, { type: 'boolean' | 'option' }>>(verb: string, flags: F): F {
   const entries = Object.entries(flags).map(([name, flag]) => {
-    const variable = `${prefix}_${name}`.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
-    return [name, { ...flag, env: variable }];
+    const variable = `SGW_${verb}_${name}`.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
+    return [name, { ...flag, env: variable, ...(flag.type === 'boolean' ? { default: false } : {}) }];
   });
   return Object.fromEntries(entries) as F;
 }

@@ -1,0 +1,451 @@
+/** Every verb, with every argument missing, of the wrong type, out of range, not found and in the wrong state. */
+import { readFileSync } from 'node:fs';
+import type { TSchema } from 'typebox';
+import { Value } from 'typebox/value';
+import { describe, expect, it } from 'vitest';
+import * as documents from '../../src/core/cli/documents.ts';
+import * as schemas from '../../src/core/localapi/schemas.ts';
+import { presentVerbs } from '../../src/core/cli/command-table.ts';
+import { runVerb } from './run-verb.ts';
+
+interface Good {
+  readonly words: readonly string[];
+  /** The schema of the document. */
+  readonly schema: TSchema;
+  /** What the gateway must have been asked. */
+  readonly input?: object;
+  /** What people must see. */
+  readonly shows: string;
+  readonly activated?: boolean;
+}
+
+interface Bad {
+  readonly why: string;
+  readonly words: readonly string[];
+  readonly code: string;
+  readonly exitCode: number;
+  readonly activated?: boolean;
+}
+
+const bad = (why: string, words: readonly string[], code: string, exitCode = 2, activated = true): Bad => ({
+  why,
+  words,
+  code,
+  exitCode,
+  activated,
+});
+const LONG = 'x'.repeat(129);
+const notActivated = (...words: string[]): Bad => bad('before activation', words, 'not-activated', 4, false);
+const unknownVolume = (...words: string[]): Bad => bad('no such volume', words, 'volume-not-found', 3);
+const unknownSnapshot = (...words: string[]): Bad => bad('no such snapshot', words, 'snapshot-not-found', 3);
+
+const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
+  activate: {
+    good: [
+      {
+        words: ['--name', 'lab', '--mode', 'shadowing', '--store', '/srv/store', '--region', 'home'],
+        schema: schemas.ActivationDocument,
+        input: { name: 'lab', mode: 'shadowing', store: '/srv/store', region: 'home', ifNotExists: false },
+        shows: 'sgw-01234567',
+        activated: false,
+      },
+    ],
+    bad: [
+      bad('a name that is empty', ['--name', ''], 'bad-name', 2, false),
+      bad('a name that is too long', ['--name', LONG], 'bad-name', 2, false),
+      bad('an unknown mode', ['--mode', 'mirrored'], 'bad-choice', 2, false),
+      bad('a flag without a value', ['--store'], 'missing-value', 2, false),
+      bad('a surplus argument', ['lab'], 'unexpected-argument', 2, false),
+      bad('activated already', ['--name', 'lab'], 'already-activated', 4),
+    ],
+  },
+  status: {
+    good: [{ words: [], schema: schemas.StatusDocument, input: {}, shows: 'lab (sgw-01234567), cached' }],
+    bad: [
+      bad('a surplus argument', ['golden'], 'unexpected-argument'),
+      bad('an unknown flag', ['--watch'], 'unknown-flag'),
+    ],
+  },
+  configure: {
+    good: [{ words: ['--name', 'lab-2'], schema: documents.Configuration, input: { name: 'lab-2' }, shows: 'lab-2' }],
+    bad: [
+      bad('a name with a control character', ['--name', 'a\tb'], 'bad-name'),
+      bad('an unknown mode', ['--mode', 'x'], 'bad-choice'),
+      bad('an unknown output', ['--output', 'xml'], 'bad-choice'),
+      bad('an unknown colour setting', ['--color', 'always'], 'bad-choice'),
+      notActivated('--name', 'lab'),
+    ],
+  },
+  demo: {
+    good: [],
+    bad: [
+      bad('a file that does not exist', ['/nonexistent/disk.img'], 'system-enoent', 3),
+      bad('two files', ['a', 'b'], 'unexpected-argument'),
+    ],
+  },
+  'volume create': {
+    good: [
+      {
+        words: ['db', '--size', '10GiB', '--tag', 'env=test', '--tag', 'team=', '--client-token', 't1'],
+        schema: schemas.VolumeCreated,
+        input: {
+          name: 'db',
+          sizeBytes: 10 * 2 ** 30,
+          tags: { env: 'test', team: '' },
+          ifNotExists: false,
+          clientToken: 't1',
+        },
+        shows: '10 GiB',
+      },
+      {
+        words: ['build', '--from-snapshot', 'v1', '--if-not-exists'],
+        schema: schemas.VolumeCreated,
+        input: { name: 'build', fromSnapshot: 'v1', tags: {}, ifNotExists: true },
+        shows: 'cloned from',
+      },
+    ],
+    bad: [
+      bad('no name', [], 'input-needed'),
+      bad('no size', ['db'], 'size-or-snapshot'),
+      bad('a size that is none', ['db', '--size', 'big'], 'bad-size'),
+      bad('a negative size', ['db', '--size', '-5'], 'bad-size'),
+      bad('a size beyond all integers', ['db', '--size', '99999999PiB'], 'bad-size'),
+      bad('a name like an id', ['vol-0123', '--size', '1GiB'], 'bad-name'),
+      bad('a name that is too long', [LONG, '--size', '1GiB'], 'bad-name'),
+      bad('a tag without a value', ['db', '--size', '1GiB', '--tag', 'env'], 'bad-tag'),
+      bad('a tag twice', ['db', '--size', '1GiB', '--tag', 'a=1', '--tag', 'a=2'], 'bad-tag'),
+      bad('a token with blanks', ['db', '--size', '1GiB', '--client-token', 'a b'], 'bad-client-token'),
+      bad('a name that is taken', ['golden', '--size', '1GiB'], 'volume-exists', 4),
+      unknownSnapshot('db', '--from-snapshot', 'nope'),
+      notActivated('db', '--size', '1GiB'),
+    ],
+  },
+  'volume import': {
+    good: [
+      {
+        words: ['/srv/golden.img', '--name', 'new', '--format', 'raw', '--take-over'],
+        schema: schemas.ImportDocument,
+        input: { file: '/srv/golden.img', name: 'new', format: 'raw', takeOver: true, ifNotExists: false },
+        shows: '4 KiB',
+      },
+      {
+        words: ['/srv/golden.img', '--into', 'golden', '--timeout', '5m'],
+        schema: schemas.ImportDocument,
+        input: { file: '/srv/golden.img', into: 'golden', takeOver: false, ifNotExists: false },
+        shows: 'golden (vol-',
+      },
+    ],
+    bad: [
+      bad('no file', ['--name', 'new'], 'missing-argument'),
+      bad('neither name nor volume', ['a.img'], 'one-of'),
+      bad('both name and volume', ['a.img', '--name', 'a', '--into', 'golden'], 'one-of'),
+      bad('an unknown format', ['a.img', '--name', 'a', '--format', 'zip'], 'bad-choice'),
+      bad('a timeout that is none', ['a.img', '--name', 'a', '--timeout', 'soon'], 'bad-duration'),
+      bad('a timeout beyond all timers', ['a.img', '--name', 'a', '--timeout', '99d'], 'bad-duration'),
+      bad('a file that does not exist', ['missing', '--name', 'a'], 'system-enoent', 3),
+      bad('a name that is taken', ['a.img', '--name', 'golden'], 'volume-exists', 4),
+      bad('longer than the timeout', ['endless', '--name', 'a', '--timeout', '20ms'], 'deadline-passed', 9),
+      unknownVolume('a.img', '--into', 'nope'),
+      notActivated('a.img', '--name', 'a'),
+    ],
+  },
+  'volume list': {
+    good: [{ words: [], schema: schemas.VolumeList, input: { deleted: false }, shows: 'golden' }],
+    bad: [bad('a surplus argument', ['golden'], 'unexpected-argument'), notActivated()],
+  },
+  'volume show': {
+    good: [{ words: ['golden'], schema: schemas.VolumeDocument, input: { volume: 'golden' }, shows: 'v1, v2' }],
+    bad: [
+      bad('no volume', [], 'missing-argument'),
+      bad('an empty reference', [''], 'bad-reference'),
+      bad('a reference that is too long', [LONG], 'bad-reference'),
+      unknownVolume('nope'),
+      notActivated('golden'),
+    ],
+  },
+  'volume resize': {
+    good: [
+      {
+        words: ['golden', '--size', '1TB'],
+        schema: schemas.VolumeSummary,
+        input: { volume: 'golden', sizeBytes: 1e12, shrink: false },
+        shows: '931 GiB',
+      },
+    ],
+    bad: [
+      bad('no volume', ['--size', '1GiB'], 'missing-argument'),
+      bad('no size', ['golden'], 'missing-flag'),
+      bad('a size that is none', ['golden', '--size', '1 parsec'], 'bad-size'),
+      bad('smaller without --shrink', ['golden', '--size', '4KiB'], 'would-shrink', 4),
+      bad('smaller without confirmation', ['golden', '--size', '4KiB', '--shrink'], 'confirmation-needed'),
+      unknownVolume('nope', '--size', '1GiB'),
+      notActivated('golden', '--size', '1GiB'),
+    ],
+  },
+  'volume rename': {
+    good: [
+      {
+        words: ['golden', 'silver'],
+        schema: schemas.VolumeSummary,
+        input: { volume: 'golden', name: 'silver' },
+        shows: 'silver',
+      },
+    ],
+    bad: [
+      bad('no volume and no name', [], 'missing-argument'),
+      bad('no name', ['golden'], 'missing-argument'),
+      bad('a name like an id', ['golden', 'snap-00'], 'bad-name'),
+      bad('a name that is taken', ['golden', 'other'], 'volume-exists', 4),
+      unknownVolume('nope', 'silver'),
+      notActivated('golden', 'silver'),
+    ],
+  },
+  'volume delete': {
+    good: [
+      {
+        words: ['golden', '--yes'],
+        schema: schemas.DeletedDocument,
+        input: { volume: 'golden', ifExists: false },
+        shows: 'Deleted volume golden',
+      },
+      {
+        words: ['nope', '-y', '--if-exists'],
+        schema: schemas.DeletedDocument,
+        input: { volume: 'nope', ifExists: true },
+        shows: 'no such volume',
+      },
+    ],
+    bad: [
+      bad('no volume', ['--yes'], 'missing-argument'),
+      bad('no confirmation', ['golden'], 'confirmation-needed'),
+      unknownVolume('nope', '--yes'),
+      notActivated('golden', '--yes'),
+    ],
+  },
+  'volume map': {
+    good: [
+      { words: ['golden'], schema: schemas.MapDocument, input: { volume: 'golden' }, shows: '█#·' },
+      { words: ['golden', '--extents'], schema: schemas.MapDocument, input: { volume: 'golden' }, shows: 'shared' },
+    ],
+    bad: [bad('no volume', [], 'missing-argument'), unknownVolume('nope'), notActivated('golden')],
+  },
+  'volume verify': {
+    good: [
+      {
+        words: ['golden', '--timeout', '1h'],
+        schema: schemas.VerifyDocument,
+        input: { volume: 'golden' },
+        shows: 'ok',
+      },
+    ],
+    bad: [
+      bad('no volume', [], 'missing-argument'),
+      bad('a timeout that is none', ['golden', '--timeout', '-1s'], 'bad-duration'),
+      unknownVolume('nope'),
+      notActivated('golden'),
+    ],
+  },
+  'snapshot create': {
+    good: [
+      {
+        words: [
+          'golden',
+          '--name',
+          'v3',
+          '--description',
+          'before the upgrade',
+          '--wait',
+          '--timeout',
+          '5s',
+          '--tag',
+          'a=b',
+        ],
+        schema: schemas.SnapshotCreated,
+        input: {
+          volume: 'golden',
+          name: 'v3',
+          description: 'before the upgrade',
+          tags: { a: 'b' },
+          ifNotExists: false,
+        },
+        shows: 'before the upgrade',
+      },
+      {
+        words: ['golden'],
+        schema: schemas.SnapshotCreated,
+        input: { volume: 'golden', tags: {}, ifNotExists: false },
+        shows: 'golden-2026',
+      },
+    ],
+    bad: [
+      bad('no volume', [], 'missing-argument'),
+      bad('a name that begins with a blank', ['golden', '--name', ' x'], 'bad-name'),
+      bad('a tag without a key', ['golden', '--tag', '=x'], 'bad-tag'),
+      bad('a timeout that is none', ['golden', '--timeout', 'x'], 'bad-duration'),
+      bad('a name that is taken', ['golden', '--name', 'v1'], 'snapshot-exists', 4),
+      unknownVolume('nope'),
+      notActivated('golden'),
+    ],
+  },
+  'snapshot list': {
+    good: [
+      { words: [], schema: schemas.SnapshotList, input: {}, shows: 'v1' },
+      { words: ['--volume', 'other'], schema: schemas.SnapshotList, input: { volume: 'other' }, shows: 'o1' },
+    ],
+    bad: [
+      bad('an empty volume', ['--volume', ''], 'bad-reference'),
+      bad('a surplus argument', ['golden'], 'unexpected-argument'),
+      unknownVolume('--volume', 'nope'),
+      notActivated(),
+    ],
+  },
+  'snapshot show': {
+    good: [{ words: ['v1'], schema: schemas.SnapshotDocument, input: { snapshot: 'v1' }, shows: 'written by' }],
+    bad: [bad('no snapshot', [], 'missing-argument'), unknownSnapshot('nope'), notActivated('v1')],
+  },
+  'snapshot rename': {
+    good: [
+      {
+        words: ['v1', 'release'],
+        schema: schemas.SnapshotSummary,
+        input: { snapshot: 'v1', name: 'release' },
+        shows: 'release',
+      },
+    ],
+    bad: [
+      bad('no name', ['v1'], 'missing-argument'),
+      bad('a name that is empty', ['v1', ''], 'bad-name'),
+      bad('a name that is taken', ['v1', 'v2'], 'snapshot-exists', 4),
+      unknownSnapshot('nope', 'x'),
+      notActivated('v1', 'x'),
+    ],
+  },
+  'snapshot diff': {
+    good: [{ words: ['v1', 'v2'], schema: schemas.DiffDocument, input: { from: 'v1', to: 'v2' }, shows: 'changed' }],
+    bad: [
+      bad('no snapshots', [], 'missing-argument'),
+      bad('one snapshot', ['v1'], 'missing-argument'),
+      bad('three snapshots', ['v1', 'v2', 'o1'], 'unexpected-argument'),
+      bad('snapshots of unrelated volumes', ['v1', 'o1'], 'unrelated-snapshots'),
+      unknownSnapshot('v1', 'nope'),
+      notActivated('v1', 'v2'),
+    ],
+  },
+  'snapshot export': {
+    good: [
+      {
+        words: ['v1', '/tmp/out.img', '--format', 'qcow2', '--force', '--timeout', '1h'],
+        schema: schemas.ExportDocument,
+        input: { snapshot: 'v1', path: '/tmp/out.img', force: true, format: 'qcow2' },
+        shows: '/tmp/out.img (qcow2)',
+      },
+    ],
+    bad: [
+      bad('nothing', [], 'input-needed'),
+      bad('no file', ['v1'], 'input-needed'),
+      bad('an unknown format', ['v1', 'out.img', '--format', 'iso'], 'bad-choice'),
+      bad('a file that exists', ['v1', 'existing.img'], 'file-exists', 4),
+      bad('a timeout that is none', ['v1', 'out.img', '--timeout', ''], 'bad-duration'),
+      unknownSnapshot('nope', 'out.img'),
+      notActivated('v1', 'out.img'),
+    ],
+  },
+  'snapshot import': {
+    good: [
+      {
+        words: ['/srv/a.img', '--name', 'v9', '--volume-name', 'nine', '--description', 'd'],
+        schema: schemas.SnapshotCreated,
+        input: { file: '/srv/a.img', name: 'v9', volumeName: 'nine', description: 'd', tags: {}, ifNotExists: false },
+        shows: 'nine (vol-',
+      },
+    ],
+    bad: [
+      bad('no file', ['--name', 'v9'], 'missing-argument'),
+      bad('no name', ['a.img'], 'missing-flag'),
+      bad('a volume name like an id', ['a.img', '--name', 'v9', '--volume-name', 'vol-1'], 'bad-name'),
+      bad('a file that does not exist', ['missing', '--name', 'v9'], 'system-enoent', 3),
+      bad('a name that is taken', ['a.img', '--name', 'v1'], 'snapshot-exists', 4),
+      notActivated('a.img', '--name', 'v9'),
+    ],
+  },
+  'snapshot delete': {
+    good: [
+      {
+        words: ['v1', '--yes'],
+        schema: schemas.DeletedDocument,
+        input: { snapshot: 'v1', ifExists: false },
+        shows: 'Deleted snapshot v1',
+      },
+      { words: ['nope', '--yes', '--if-exists'], schema: schemas.DeletedDocument, shows: 'no such snapshot' },
+    ],
+    bad: [
+      bad('no snapshot', ['--yes'], 'missing-argument'),
+      bad('no confirmation', ['v1'], 'confirmation-needed'),
+      unknownSnapshot('nope', '--yes'),
+      notActivated('v1', '--yes'),
+    ],
+  },
+  'snapshot verify': {
+    good: [{ words: ['v1'], schema: schemas.VerifyDocument, input: { snapshot: 'v1' }, shows: 'ok' }],
+    bad: [bad('no snapshot', [], 'missing-argument'), unknownSnapshot('nope'), notActivated('v1')],
+  },
+  'store check': {
+    good: [
+      { words: [], schema: schemas.StoreCheckDocument, input: {}, shows: 'can be written to' },
+      {
+        words: ['--store', '/srv/s'],
+        schema: schemas.StoreCheckDocument,
+        input: { store: '/srv/s' },
+        shows: '/srv/s',
+        activated: false,
+      },
+    ],
+    bad: [bad('a flag without a value', ['--store'], 'missing-value'), notActivated()],
+  },
+  'store stats': {
+    good: [{ words: [], schema: schemas.StoreStatsDocument, input: {}, shows: 'segment' }],
+    bad: [bad('a surplus argument', ['x'], 'unexpected-argument'), notActivated()],
+  },
+};
+
+it('covers every verb of the command table', () => {
+  expect(Object.keys(VERBS).sort()).toEqual(presentVerbs().sort());
+});
+
+describe.each(Object.entries(VERBS))('%s', (verb, { good, bad: failures }) => {
+  it.each(good.map((one) => [one.words.join(' '), one] as const))(
+    'works: %s',
+    async (_title, { words, schema, input, shows, activated = true }) => {
+      const asJson = await runVerb(verb, [...words, '--json'], { activated });
+      expect(asJson.stderr).toBe('');
+      expect(asJson.exitCode).toBe(0);
+      expect([...Value.Errors(schema, asJson.document())]).toEqual([]);
+      expect(asJson.wasClosed).toBe(true);
+      if (input !== undefined) expect(asJson.calls[0]?.input).toEqual(input);
+      const asText = await runVerb(verb, words, { activated });
+      expect(asText.stdout).toContain(shows);
+      expect(asText.stdout.endsWith('\n')).toBe(true);
+    },
+  );
+
+  it.each(failures.map((one) => [one.why, one] as const))(
+    'refuses %s',
+    async (_title, { words, code, exitCode, activated = true }) => {
+      const outcome = await runVerb(verb, [...words, '--json'], { activated });
+      const { error } = outcome.document() as { error: Record<string, unknown> };
+      expect([...Value.Errors(schemas.ErrorEnvelope, outcome.document())]).toEqual([]);
+      expect({ code: error['code'], exitCode: outcome.exitCode }).toEqual({ code, exitCode });
+      const asText = await runVerb(verb, words, { activated });
+      expect(asText.stdout).toBe('');
+      expect(asText.stderr).toMatch(/^error: [^\n]+\n/);
+      expect(asText.stderr).not.toContain('    at ');
+    },
+  );
+});
+
+it('answers the documented failures with the documented exit codes', () => {
+  const text = readFileSync(new URL('../../docs/ERRORS.md', import.meta.url), 'utf8');
+  for (const { code } of Object.values(VERBS).flatMap((verb) => verb.bad)) {
+    if (!code.startsWith('system-')) expect(text).toContain(`\`${code}\``);
+  }
+});
