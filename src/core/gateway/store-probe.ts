@@ -55,13 +55,33 @@ class Trial {
 }
 
 const PROBES: readonly Probe[] = [
-  { name: 'create-if-absent', required: true, says: 'a new object is created under the condition that it is absent', run: createFirst },
+  {
+    name: 'create-if-absent',
+    required: true,
+    says: 'a new object is created under the condition that it is absent',
+    run: createFirst,
+  },
   { name: 'create-refused', required: true, says: 'a second create of the same key is refused', run: createAgain },
   { name: 'read-your-writes', required: true, says: 'a read after a write returns what was written', run: readBack },
   { name: 'range-read', required: true, says: 'a part of an object, and its end, can be read', run: readRange },
-  { name: 'compare-and-set', required: true, says: 'an object is replaced when its version is the expected one', run: replaceExpected },
-  { name: 'compare-and-set-refused', required: true, says: 'a replacement is refused when its version is another', run: replaceStale },
-  { name: 'list-after-write', required: true, says: 'a list right after a write contains the object', run: listAfterWrite },
+  {
+    name: 'compare-and-set',
+    required: true,
+    says: 'an object is replaced when its version is the expected one',
+    run: replaceExpected,
+  },
+  {
+    name: 'compare-and-set-refused',
+    required: true,
+    says: 'a replacement is refused when its version is another',
+    run: replaceStale,
+  },
+  {
+    name: 'list-after-write',
+    required: true,
+    says: 'a list right after a write contains the object',
+    run: listAfterWrite,
+  },
   { name: 'delete', required: true, says: 'a deleted object is gone from reads and lists', run: deleteObject },
 ];
 
@@ -87,7 +107,13 @@ async function runProbe(probe: Probe, trial: Trial, options: ProbeOptions): Prom
     if (failure.kind === 'aborted') throw failure;
   }
   const durationMs = Math.round((options.clock.monotonicMs() - startedMs) * 1000) / 1000;
-  return { name: probe.name, ok: failure === undefined, required: probe.required, message: failure?.message ?? probe.says, durationMs };
+  return {
+    name: probe.name,
+    ok: failure === undefined,
+    required: probe.required,
+    message: failure?.message ?? probe.says,
+    durationMs,
+  };
 }
 
 const failed = (what: string): SgwError => new SgwError('unsupported', 'store-probe', what);
@@ -99,7 +125,8 @@ async function createFirst({ objects, key, body, signal }: Trial): Promise<void>
 
 async function createAgain({ objects, key, second, signal }: Trial): Promise<void> {
   const { outcome } = await objects.put(key, second, { condition: { ifAbsent: true }, signal });
-  if (outcome === 'stored') throw failed('a second create of the same key was not refused: two writers could overwrite each other');
+  if (outcome === 'stored')
+    throw failed('a second create of the same key was not refused: two writers could overwrite each other');
 }
 
 async function readBack(trial: Trial): Promise<void> {
@@ -111,7 +138,8 @@ async function readBack(trial: Trial): Promise<void> {
 async function readRange({ objects, key, body, signal }: Trial): Promise<void> {
   const middle = await objects.get(key, { span: { offset: 1000, length: 5000 }, signal });
   const end = await objects.get(key, { span: { suffix: 512 }, signal });
-  if (middle?.bytes.equals(body.subarray(1000, 6000)) !== true) throw failed('a part of an object was not returned as asked');
+  if (middle?.bytes.equals(body.subarray(1000, 6000)) !== true)
+    throw failed('a part of an object was not returned as asked');
   if (end?.bytes.equals(body.subarray(-512)) !== true) throw failed('the end of an object was not returned as asked');
 }
 
@@ -129,7 +157,8 @@ async function replaceExpected(trial: Trial): Promise<void> {
 async function replaceStale({ objects, key, body, second, etag, signal }: Trial): Promise<void> {
   if (etag === undefined) throw failed('not tried: the version is not known');
   const { outcome } = await objects.put(key, body, { condition: { ifMatch: etag }, signal });
-  if (outcome === 'stored') throw failed('replacing an older version was not refused: two writers could overwrite each other');
+  if (outcome === 'stored')
+    throw failed('replacing an older version was not refused: two writers could overwrite each other');
   const now = await objects.get(key, { signal });
   if (now?.bytes.equals(second) !== true) throw failed('a refused replacement changed the object');
 }

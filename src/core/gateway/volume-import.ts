@@ -139,7 +139,7 @@ interface ImportWork {
 async function runImport(session: Session, work: ImportWork, call: CallContext): Promise<ImportReport> {
   const { catalog, blocks, identity, locks } = session;
   const { volumeId } = work.target;
-  return await locks.withVolume(volumeId, call, async () => {
+  return await locks.withVolume(volumeId, `importing ${work.source.path}`, call, async () => {
     const entry = await resolveVolume(catalog, volumeId, call.signal);
     requireSameKindOfWork(entry, work);
     await using image = await openSource(session, work.source, volumeId, call);

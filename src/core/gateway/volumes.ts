@@ -117,7 +117,7 @@ export async function resizeVolume(
   requireCachedMode(session, 'volume resize');
   const { catalog, blocks, identity, locks } = session;
   const { volumeId } = await resolveVolume(catalog, input.volume, call.signal);
-  return await locks.withVolume(volumeId, call, async () => {
+  return await locks.withVolume(volumeId, `resizing ${input.volume}`, call, async () => {
     const entry = await resolveVolume(catalog, volumeId, call.signal);
     requireFinished(entry);
     const writer = await openVolumeWriter(blocks, volumeId, {
@@ -206,7 +206,7 @@ export async function deleteVolume(
   const { catalog, identity, locks } = session;
   const entry = await orMissing(input.ifExists, () => resolveVolume(catalog, input.volume, call.signal));
   if (entry === undefined) return { id: null, name: null, deleted: false };
-  return await locks.withVolume(entry.volumeId, call, async () => {
+  return await locks.withVolume(entry.volumeId, `deleting ${entry.name}`, call, async () => {
     const { holder } = await catalog.headOf(entry.volumeId, call.signal);
     if (holder !== null && holder.gatewayId !== identity.gatewayId) {
       throw new SgwError(

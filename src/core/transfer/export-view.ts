@@ -7,7 +7,6 @@ import type { SparseOutput } from '../image/index.ts';
 import { assert, MIB, SgwError } from '../kit/index.ts';
 import { readView } from './read-view.ts';
 
-/** Bytes of the image between two durable watermarks: what a killed export does again at most. */
 const CHECKPOINT_BYTES = 256 * MIB;
 
 interface TransferOptions {
@@ -20,6 +19,8 @@ interface TransferOptions {
 export interface ExportOptions extends TransferOptions {
   /** Made with the view's size. Goes on from where it was resumed. Not finished here. */
   readonly output: SparseOutput;
+  /** Bytes of the image between two durable watermarks: what a killed export does again at most. Default 256 MiB. */
+  readonly checkpointBytes?: number;
 }
 
 export interface ExportReport {
@@ -42,7 +43,7 @@ export interface VerifyReport {
  * @throws corrupt naming object and extent; conflict `output-changed` when the file has another size at the end; aborted
  */
 export async function exportView(options: ExportOptions): Promise<ExportReport> {
-  const { pool, view, output, signal } = options;
+  const { pool, view, output, signal, checkpointBytes = CHECKPOINT_BYTES } = options;
   assert(output.sizeBytes === view.sizeBytes, 'the output has the size of the view');
   const fromPage = Math.ceil(output.resumedFrom / PAGE_BYTES);
   const totalPages = view.map.mappedPages;
@@ -57,7 +58,7 @@ export async function exportView(options: ExportOptions): Promise<ExportReport> 
     onDone: async (pages, donePage) => {
       donePages += pages;
       options.onProgress?.(donePages * PAGE_BYTES, totalPages * PAGE_BYTES);
-      if (donePage === undefined || donePage * PAGE_BYTES - watermark < CHECKPOINT_BYTES) return;
+      if (donePage === undefined || donePage * PAGE_BYTES - watermark < checkpointBytes) return;
       watermark = Math.min(donePage * PAGE_BYTES, view.sizeBytes);
       await output.checkpoint(watermark);
     },
@@ -66,7 +67,7 @@ export async function exportView(options: ExportOptions): Promise<ExportReport> 
   await output.checkpoint(view.sizeBytes);
   const { size } = await stat(output.partialPath);
   if (size !== view.sizeBytes) throw outputChanged(output.partialPath, size, view.sizeBytes);
-  return { dataBytes: Math.min(totalPages * PAGE_BYTES, view.sizeBytes), writtenBytes };
+  return { dataBytes: await dataBytesOf(view, signal), writtenBytes };
 }
 
 /**
@@ -91,6 +92,17 @@ export async function verifyView(options: TransferOptions): Promise<VerifyReport
   });
   if (totals.pages !== view.map.mappedPages) throw countMismatch(totals.pages, view.map.mappedPages);
   return { checkedBytes: totals.pages * PAGE_BYTES, checkedObjects: totals.objects };
+}
+
+/** Mapped bytes; of a last page that reaches over the end of the volume, only what lies within. */
+async function dataBytesOf(view: VolumeView, signal: AbortSignal | undefined): Promise<number> {
+  const mappedBytes = view.map.mappedPages * PAGE_BYTES;
+  const tailBytes = view.sizeBytes % PAGE_BYTES;
+  if (tailBytes === 0) return mappedBytes;
+  const lastPage = Math.floor(view.sizeBytes / PAGE_BYTES);
+  const runs = await view.map.runsAround(lastPage, signal);
+  const isMapped = runs.some((run) => run.page <= lastPage && lastPage < run.page + run.count);
+  return isMapped ? mappedBytes - PAGE_BYTES + tailBytes : mappedBytes;
 }
 
 async function pagesBelow(view: VolumeView, toPage: number, signal: AbortSignal | undefined): Promise<number> {

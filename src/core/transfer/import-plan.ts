@@ -131,7 +131,7 @@ async function* leafWork(
   mapped: MappedState | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<LeafWork> {
-  const leaves = mapped?.map.leaves({ signal })[Symbol.asyncIterator]();
+  const leaves = mapped?.map.leaves({ signal });
   try {
     let next = await nextLeaf(leaves);
     for await (const { leaf, pieces } of piecesByLeaf(image, signal)) {
@@ -148,13 +148,13 @@ async function* leafWork(
     for (; next !== undefined; next = await nextLeaf(leaves))
       yield { leaf: leafNumber(next), pieces: [], mapped: next };
   } finally {
-    await leaves?.return?.(undefined);
+    await leaves?.return(undefined);
   }
 }
 
 const leafNumber = (leaf: LeafView): number => Math.floor(leaf.firstPage / LEAF_PAGES);
 
-async function nextLeaf(leaves: AsyncIterator<LeafView> | undefined): Promise<LeafView | undefined> {
+async function nextLeaf(leaves: AsyncGenerator<LeafView> | undefined): Promise<LeafView | undefined> {
   if (leaves === undefined) return undefined;
   const step = await leaves.next();
   return step.done === true ? undefined : step.value;

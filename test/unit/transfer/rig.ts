@@ -44,11 +44,16 @@ export class Rig implements AsyncDisposable {
 
   async newVolume(sizeBytes: number): Promise<VolumeId> {
     const unfinishedImport = { source: 'test', startedAt: new Date().toISOString() };
-    return (await this.catalog.createVolume({ name: 'v', sizeBytes, accountId: '000000000001', unfinishedImport })).volumeId;
+    return (await this.catalog.createVolume({ name: 'v', sizeBytes, accountId: '000000000001', unfinishedImport }))
+      .volumeId;
   }
 
   /** Imports the image at `path`; `signal` stops it half-way, which closes the volume. */
-  async import(volumeId: VolumeId, path: string, options: { diff?: boolean; resume?: boolean; signal?: AbortSignal; onProgress?: () => void } = {}): Promise<ImportReport> {
+  async import(
+    volumeId: VolumeId,
+    path: string,
+    options: { diff?: boolean; resume?: boolean; signal?: AbortSignal; onProgress?: () => void } = {},
+  ): Promise<ImportReport> {
     await using image = await openRawImage(path);
     const writer = await openVolumeWriter(this.blocks, volumeId, { holder: HOLDER, accountId: '000000000001' });
     try {
@@ -74,13 +79,21 @@ export class Rig implements AsyncDisposable {
 
   async snapshotView(volumeId: VolumeId): Promise<VolumeView> {
     const volume = await this.catalog.getVolume(volumeId);
-    return openSnapshotView(this.blocks, await createSnapshot(this.blocks, { volume, name: 's', accountId: '000000000001' }));
+    return openSnapshotView(
+      this.blocks,
+      await createSnapshot(this.blocks, { volume, name: 's', accountId: '000000000001' }),
+    );
   }
 
-  /** Exports a view to `path` and finishes the file. */
-  async export(view: VolumeView, path: string, options: { signal?: AbortSignal; onProgress?: () => void } = {}): Promise<ExportReport & { resumedFrom: number }> {
+  /** Exports a view to `path` and finishes the file, with workers of its own: they keep the file open by its path. */
+  async export(
+    view: VolumeView,
+    path: string,
+    options: { signal?: AbortSignal; onProgress?: () => void } = {},
+  ): Promise<ExportReport & { resumedFrom: number }> {
     await using output = await createSparseOutput(path, { sizeBytes: view.sizeBytes, resumeKey: 'test', force: true });
-    const report = await exportView({ pool: this.pool, view, output, ...options });
+    await using pool = new FramePool({ threads: 2 });
+    const report = await exportView({ pool, view, output, checkpointBytes: 4 * 1024 * 1024, ...options });
     await output.finish();
     return { ...report, resumedFrom: output.resumedFrom };
   }
@@ -99,7 +112,12 @@ export class Rig implements AsyncDisposable {
 }
 
 /** Writes a sparse image: `data` bytes of the generator at each offset. */
-export async function writeSparse(path: string, sizeBytes: number, pieces: readonly { offset: number; length: number }[], seed = 1): Promise<void> {
+export async function writeSparse(
+  path: string,
+  sizeBytes: number,
+  pieces: readonly { offset: number; length: number }[],
+  seed = 1,
+): Promise<void> {
   const random = seededRandom(seed);
   await writeFile(path, '');
   const handle = await open(path, 'r+');

@@ -1,0 +1,164 @@
+/** One handler for each operation of the local API: checks the input, then asks the gateway. */
+import type { Gateway } from '../gateway/index.ts';
+import { SgwError } from '../kit/index.ts';
+import type { Handlers, Tags } from '../localapi/index.ts';
+import {
+  checkDescription,
+  checkFormat,
+  checkMode,
+  checkName,
+  checkPath,
+  checkRef,
+  checkRegion,
+  checkSize,
+  checkTags,
+  checkToken,
+} from './validation.ts';
+
+/** The handlers over `gateway`. Total: a new operation of the contract does not compile without one. */
+export function createHandlers(gateway: Gateway): Handlers {
+  return { ...gatewayHandlers(gateway), ...volumeHandlers(gateway), ...snapshotHandlers(gateway) };
+}
+
+type Group<Prefix extends string> = Pick<Handlers, Extract<keyof Handlers, `${Prefix}.${string}`>>;
+
+function gatewayHandlers(gateway: Gateway): Pick<Handlers, 'activate' | 'status' | 'configure'> & Group<'store'> {
+  return {
+    activate: async (input, call) => {
+      checkName(input.name, 'gateway');
+      checkMode(input.mode);
+      checkRegion(input.region);
+      if (input.store !== undefined) checkPath(input.store, 'a store');
+      return await gateway.activate(input, call);
+    },
+    status: async (_input, call) => await gateway.status(call),
+    configure: async (input, call) => {
+      if (input.name !== undefined) checkName(input.name, 'gateway');
+      if (input.mode !== undefined) checkMode(input.mode);
+      return await gateway.configure(input, call);
+    },
+    'store.check': async (input, call) => {
+      if (input.store !== undefined) checkPath(input.store, 'a store');
+      return await gateway.checkStore(input, call);
+    },
+    'store.stats': async (_input, call) => await gateway.storeStats(call),
+  };
+}
+
+function volumeHandlers(gateway: Gateway): Group<'volume'> {
+  return {
+    'volume.create': async (input, call) => {
+      checkCreation(input.name, 'volume', input);
+      if (input.sizeBytes !== undefined) checkSize(input.sizeBytes);
+      if (input.fromSnapshot !== undefined) checkRef(input.fromSnapshot, 'snapshot');
+      return await gateway.createVolume(input, call);
+    },
+    'volume.import': async (input, call) => {
+      checkPath(input.file, 'an image');
+      checkFormat(input.format);
+      if ((input.name === undefined) === (input.into === undefined)) throw oneTarget();
+      if (input.into !== undefined) checkRef(input.into, 'volume');
+      checkCreation(input.name, 'volume', input);
+      return await gateway.importVolume(input, call);
+    },
+    'volume.list': async (input, call) => await gateway.listVolumes(input, call),
+    'volume.show': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      return await gateway.showVolume(input, call);
+    },
+    'volume.resize': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      checkSize(input.sizeBytes);
+      return await gateway.resizeVolume(input, call);
+    },
+    'volume.rename': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      checkName(input.name, 'volume');
+      return await gateway.renameVolume(input, call);
+    },
+    'volume.delete': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      return await gateway.deleteVolume(input, call);
+    },
+    'volume.map': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      return await gateway.mapVolume(input, call);
+    },
+    'volume.verify': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      return await gateway.verifyVolume(input, call);
+    },
+  };
+}
+
+function snapshotHandlers(gateway: Gateway): Group<'snapshot'> {
+  return {
+    'snapshot.create': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      checkCreation(input.name, 'snapshot', input);
+      checkDescription(input.description);
+      return await gateway.createSnapshot(input, call);
+    },
+    'snapshot.list': async (input, call) => {
+      if (input.volume !== undefined) checkRef(input.volume, 'volume');
+      return await gateway.listSnapshots(input, call);
+    },
+    'snapshot.show': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      return await gateway.showSnapshot(input, call);
+    },
+    'snapshot.rename': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      checkName(input.name, 'snapshot');
+      return await gateway.renameSnapshot(input, call);
+    },
+    'snapshot.diff': async (input, call) => {
+      checkRef(input.from, 'snapshot');
+      checkRef(input.to, 'snapshot');
+      return await gateway.diffSnapshots(input, call);
+    },
+    'snapshot.export': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      checkPath(input.path, 'the image to write');
+      checkFormat(input.format);
+      return await gateway.exportSnapshot(input, call);
+    },
+    'snapshot.import': async (input, call) => {
+      checkPath(input.file, 'an image');
+      checkFormat(input.format);
+      checkCreation(input.name, 'snapshot', input);
+      checkName(input.volumeName ?? input.name, 'volume');
+      checkDescription(input.description);
+      return await gateway.importSnapshot(input, call);
+    },
+    'snapshot.delete': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      return await gateway.deleteSnapshot(input, call);
+    },
+    'snapshot.verify': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      return await gateway.verifySnapshot(input, call);
+    },
+  };
+}
+
+function checkCreation(
+  name: string | undefined,
+  what: string,
+  input: { readonly tags?: Tags; readonly clientToken?: string },
+): void {
+  if (name !== undefined) checkName(name, what);
+  checkTags(input.tags);
+  checkToken(input.clientToken);
+}
+
+function oneTarget(): SgwError {
+  return new SgwError(
+    'invalid',
+    'import-target',
+    'an import goes into a new volume or an existing one: give just one of name and into',
+    {
+      hint: 'Add --name NAME for a new volume, or --into VOLUME to commit what changed.',
+    },
+  );
+}

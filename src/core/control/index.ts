@@ -1,0 +1,2 @@
+/** Room `control` (level 7): the handlers of the local API over a gateway, callable without any transport. */
+export { createHandlers } from './handlers.ts';

@@ -1,0 +1,141 @@
+/**
+ * Checks what callers hand in, once, before any work: names, sizes, tags, tokens, paths. Whatever the transport, the
+ * gateway behind it may rely on these.
+ */
+import { isSnapshotId, isVolumeId, SgwError, type ErrorDetails } from '../kit/index.ts';
+import { VOLUME_MAX_BYTES } from '../blockstore/index.ts';
+import type { GatewayMode, ImageFormat, Tags } from '../localapi/index.ts';
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+const TOKEN = /^[\x21-\x7e]{1,64}$/;
+const REGION = /^[a-z0-9][a-z0-9-]{0,62}$/;
+const DESCRIPTION_CHARACTERS_MAX = 1024;
+const TAGS_MAX = 50;
+const TAG_KEY_CHARACTERS_MAX = 128;
+const TAG_VALUE_CHARACTERS_MAX = 256;
+const FORMATS: readonly ImageFormat[] = ['raw', 'qcow2', 'vmdk', 'vhdx', 'vdi'];
+const MODES: readonly GatewayMode[] = ['cached', 'shadowing'];
+
+function invalid(code: string, message: string, hint: string, details: ErrorDetails = {}): SgwError {
+  return new SgwError('invalid', code, message, { hint, details });
+}
+
+/** A name for `what`. @throws invalid `bad-name` */
+export function checkName(name: unknown, what: string): void {
+  if (typeof name !== 'string' || !NAME.test(name)) {
+    throw invalid(
+      'bad-name',
+      `"${String(name)}" can not be the name of a ${what}`,
+      'Use up to 128 letters, digits, dots, underscores and hyphens, a letter or digit first.',
+      { name: String(name) },
+    );
+  }
+  if (isVolumeId(name) || isSnapshotId(name) || /^(vol|snap)-[0-9a-f]{4,}$/.test(name)) {
+    throw invalid(
+      'bad-name',
+      `"${name}" looks like an id and can not be the name of a ${what}`,
+      'Choose a name that does not begin like an id.',
+      { name },
+    );
+  }
+}
+
+/** A reference to a volume or snapshot; whether it exists is found later. @throws invalid `bad-reference` */
+export function checkRef(ref: unknown, what: string): void {
+  if (typeof ref === 'string' && (NAME.test(ref) || isVolumeId(ref) || isSnapshotId(ref))) return;
+  throw invalid(
+    'bad-reference',
+    `"${String(ref)}" is neither the name nor the id of a ${what}`,
+    `\`sgw ${what} list\` shows names and ids.`,
+    { ref: String(ref) },
+  );
+}
+
+/** @throws invalid `bad-volume-size` */
+export function checkSize(sizeBytes: unknown): void {
+  if (
+    typeof sizeBytes === 'number' &&
+    Number.isSafeInteger(sizeBytes) &&
+    sizeBytes >= 0 &&
+    sizeBytes <= VOLUME_MAX_BYTES
+  )
+    return;
+  throw invalid(
+    'bad-volume-size',
+    `a volume of ${String(sizeBytes)} bytes is not possible`,
+    'Give a size from 0 to 64TiB.',
+    { sizeBytes: Number(sizeBytes) },
+  );
+}
+
+/** @throws invalid `bad-tags` */
+export function checkTags(tags: Tags | undefined): void {
+  const entries = Object.entries(tags ?? {});
+  const fits = ([key, value]: readonly [string, unknown]): boolean =>
+    key.length > 0 &&
+    key.length <= TAG_KEY_CHARACTERS_MAX &&
+    typeof value === 'string' &&
+    value.length <= TAG_VALUE_CHARACTERS_MAX;
+  if (entries.length > TAGS_MAX)
+    throw invalid('bad-tags', `${String(entries.length)} tags are too many`, `Give at most ${String(TAGS_MAX)}.`);
+  const bad = entries.find((entry) => !fits(entry));
+  if (bad === undefined) return;
+  throw invalid(
+    'bad-tags',
+    `tag "${bad[0]}" is not possible`,
+    `A key has 1 to ${String(TAG_KEY_CHARACTERS_MAX)} characters, a value at most ${String(TAG_VALUE_CHARACTERS_MAX)}.`,
+    { key: bad[0] },
+  );
+}
+
+/** @throws invalid `bad-client-token` */
+export function checkToken(token: unknown): void {
+  if (token === undefined || (typeof token === 'string' && TOKEN.test(token))) return;
+  throw invalid(
+    'bad-client-token',
+    'the client token is not usable',
+    'Use 1 to 64 printable characters without spaces.',
+  );
+}
+
+/** @throws invalid `bad-description` */
+export function checkDescription(description: unknown): void {
+  if (
+    description === undefined ||
+    (typeof description === 'string' && description.length <= DESCRIPTION_CHARACTERS_MAX)
+  )
+    return;
+  throw invalid(
+    'bad-description',
+    'the description is too long',
+    `Use at most ${String(DESCRIPTION_CHARACTERS_MAX)} characters.`,
+  );
+}
+
+/** A path on this machine. @throws invalid `bad-path` */
+export function checkPath(path: unknown, what: string): void {
+  if (typeof path === 'string' && path.length > 0 && !path.includes('\0')) return;
+  throw invalid('bad-path', `"${String(path)}" is not the path of ${what}`, 'Give the path of a file.');
+}
+
+/** @throws invalid `bad-format` */
+export function checkFormat(format: string | undefined): void {
+  if (format === undefined || FORMATS.some((known) => known === format)) return;
+  throw invalid('bad-format', `"${format}" is not an image format`, `Use one of ${FORMATS.join(', ')}.`);
+}
+
+/** @throws invalid `bad-mode` */
+export function checkMode(mode: string): void {
+  if (MODES.some((known) => known === mode)) return;
+  throw invalid('bad-mode', `"${mode}" is not a mode of a gateway`, `Use one of ${MODES.join(', ')}.`);
+}
+
+/** @throws invalid `bad-region` */
+export function checkRegion(region: string | undefined): void {
+  if (region === undefined || REGION.test(region)) return;
+  throw invalid(
+    'bad-region',
+    `"${region}" can not be a region`,
+    'Use lower-case letters, digits and hyphens, such as local or eu-west-1.',
+  );
+}

@@ -1,0 +1,74 @@
+/** The settings of an activated gateway: its name and its mode. */
+import { SgwError } from '../kit/index.ts';
+import type { CallContext, ConfigureDocument, Input } from '../localapi/index.ts';
+import { updateState, type GatewayState, type StateDocument } from '../state/index.ts';
+import type { GatewayParts } from './parts.ts';
+import type { Session } from './session.ts';
+
+/**
+ * Reads the settings, or changes those that are given. Durable when it resolves.
+ * @throws conflict `volumes-attached` for another mode while this gateway holds a volume
+ */
+export async function configure(
+  parts: GatewayParts,
+  record: GatewayState,
+  openSession: () => Promise<Session>,
+  input: Input<'configure'>,
+  call: CallContext,
+): Promise<ConfigureDocument> {
+  if (input.mode !== undefined && input.mode !== record.mode) await requireNothingHeld(await openSession(), call);
+  if (input.name === undefined && input.mode === undefined) return configurationDocument(record, []);
+  return await updateState(parts.home, (state) => changeSettings(parts.home, state, input), {
+    lockTimeoutMs: call.lockTimeoutMs,
+    signal: call.signal,
+  });
+}
+
+function changeSettings(home: string, { gateway }: StateDocument, input: Input<'configure'>): ConfigureDocument {
+  if (gateway === null) throw notActivated(home);
+  const changed: string[] = [];
+  if (input.name !== undefined && input.name !== gateway.name) {
+    gateway.name = input.name;
+    changed.push('name');
+  }
+  if (input.mode !== undefined && input.mode !== gateway.mode) {
+    gateway.mode = input.mode;
+    changed.push('mode');
+  }
+  if (changed.length > 0) gateway.configurationVersion += 1;
+  return configurationDocument(gateway, changed);
+}
+
+const configurationDocument = (
+  { name, mode, configurationVersion }: GatewayState,
+  changed: string[],
+): ConfigureDocument => ({
+  name,
+  mode,
+  version: configurationVersion,
+  changed,
+});
+
+async function requireNothingHeld({ catalog, identity }: Session, call: CallContext): Promise<void> {
+  for (const volume of await catalog.listVolumes({ signal: call.signal })) {
+    const { holder } = await catalog.headOf(volume.volumeId, call.signal);
+    if (holder?.gatewayId !== identity.gatewayId) continue;
+    throw new SgwError(
+      'conflict',
+      'volumes-attached',
+      `the mode can not change while volume "${volume.name}" is open`,
+      {
+        hint: 'Detach it, or finish its import, first.',
+        details: { volumeId: volume.volumeId },
+      },
+    );
+  }
+}
+
+/** Every verb but activate, status and store check needs an activated home. */
+export function notActivated(home: string): SgwError {
+  return new SgwError('conflict', 'not-activated', `the home ${home} is not activated`, {
+    hint: 'sgw activate',
+    details: { home },
+  });
+}

@@ -1,0 +1,214 @@
+/**
+ * A gateway over one home: the registry of its volumes and snapshots, and everything the local API asks of it.
+ *
+ * States: open -> closed. Nothing is opened before it is needed: a home that is not activated can still be activated and
+ * asked for its status, and reading a list starts no worker thread. Invariants: the store is opened at most once and
+ * closed by `close`; no call is under way then.
+ */
+import { Catalog, readStoreInfo } from '../blockstore/index.ts';
+import { SgwError } from '../kit/index.ts';
+import type * as Api from '../localapi/index.ts';
+import { openState, type GatewayState } from '../state/index.ts';
+import { activate } from './activation.ts';
+import { configure, notActivated } from './configuration.ts';
+import { Locks } from './locks.ts';
+import type { GatewayParts } from './parts.ts';
+import type { Session } from './session.ts';
+import { diffSnapshots } from './snapshot-diff.ts';
+import { exportSnapshot, importSnapshot } from './snapshot-transfer.ts';
+import {
+  deleteSnapshot,
+  listSnapshots,
+  renameSnapshot,
+  showSnapshot,
+  takeSnapshot,
+  verifySnapshot,
+} from './snapshots.ts';
+import { readStatus } from './status.ts';
+import { probeStore } from './store-probe.ts';
+import { storeStats } from './store-stats.ts';
+import { importVolume } from './volume-import.ts';
+import { mapVolume } from './volume-map.ts';
+import {
+  createVolume,
+  deleteVolume,
+  listVolumes,
+  renameVolume,
+  resizeVolume,
+  showVolume,
+  verifyVolume,
+} from './volumes.ts';
+
+type In<N extends Api.OperationName> = Api.Input<N>;
+type Out<N extends Api.OperationName> = Promise<Api.Result<N>>;
+type Call = Api.CallContext;
+
+export class Gateway implements AsyncDisposable {
+  readonly #parts: GatewayParts;
+  #session: Promise<Session> | undefined;
+
+  constructor(parts: GatewayParts) {
+    this.#parts = parts;
+  }
+
+  async activate(input: In<'activate'>, call: Call): Out<'activate'> {
+    return await activate(this.#parts, await this.#record(), input, call);
+  }
+
+  async status(call: Call): Out<'status'> {
+    return await readStatus(this.#parts, await this.#record(), () => this.#open(call), call);
+  }
+
+  async configure(input: In<'configure'>, call: Call): Out<'configure'> {
+    return await configure(this.#parts, await this.#requireRecord(), () => this.#open(call), input, call);
+  }
+
+  /** Tries out the given store, or the gateway's own. Works without activation when a store is given. */
+  async checkStore(input: In<'store.check'>, call: Call): Out<'store.check'> {
+    const { clock, random, openStore } = this.#parts;
+    const description = input.store ?? (await this.#requireRecord()).store;
+    const objects = await openStore(description, { create: false });
+    try {
+      return await probeStore({ objects, clock, random, signal: call.signal });
+    } finally {
+      await objects.close();
+    }
+  }
+
+  async storeStats(call: Call): Out<'store.stats'> {
+    return await storeStats(await this.#open(call), call);
+  }
+
+  async createVolume(input: In<'volume.create'>, call: Call): Out<'volume.create'> {
+    return await createVolume(await this.#open(call), input, call);
+  }
+
+  async importVolume(input: In<'volume.import'>, call: Call): Out<'volume.import'> {
+    return await importVolume(await this.#open(call), input, call);
+  }
+
+  async listVolumes(input: In<'volume.list'>, call: Call): Out<'volume.list'> {
+    return await listVolumes(await this.#open(call), input, call);
+  }
+
+  async showVolume(input: In<'volume.show'>, call: Call): Out<'volume.show'> {
+    return await showVolume(await this.#open(call), input, call);
+  }
+
+  async resizeVolume(input: In<'volume.resize'>, call: Call): Out<'volume.resize'> {
+    return await resizeVolume(await this.#open(call), input, call);
+  }
+
+  async renameVolume(input: In<'volume.rename'>, call: Call): Out<'volume.rename'> {
+    return await renameVolume(await this.#open(call), input, call);
+  }
+
+  async deleteVolume(input: In<'volume.delete'>, call: Call): Out<'volume.delete'> {
+    return await deleteVolume(await this.#open(call), input, call);
+  }
+
+  async mapVolume(input: In<'volume.map'>, call: Call): Out<'volume.map'> {
+    return await mapVolume(await this.#open(call), input, call);
+  }
+
+  async verifyVolume(input: In<'volume.verify'>, call: Call): Out<'volume.verify'> {
+    return await verifyVolume(await this.#open(call), input, call);
+  }
+
+  async createSnapshot(input: In<'snapshot.create'>, call: Call): Out<'snapshot.create'> {
+    return await takeSnapshot(await this.#open(call), input, call);
+  }
+
+  async listSnapshots(input: In<'snapshot.list'>, call: Call): Out<'snapshot.list'> {
+    return await listSnapshots(await this.#open(call), input, call);
+  }
+
+  async showSnapshot(input: In<'snapshot.show'>, call: Call): Out<'snapshot.show'> {
+    return await showSnapshot(await this.#open(call), input, call);
+  }
+
+  async renameSnapshot(input: In<'snapshot.rename'>, call: Call): Out<'snapshot.rename'> {
+    return await renameSnapshot(await this.#open(call), input, call);
+  }
+
+  async diffSnapshots(input: In<'snapshot.diff'>, call: Call): Out<'snapshot.diff'> {
+    return await diffSnapshots(await this.#open(call), input, call);
+  }
+
+  async exportSnapshot(input: In<'snapshot.export'>, call: Call): Out<'snapshot.export'> {
+    return await exportSnapshot(await this.#open(call), input, call);
+  }
+
+  async importSnapshot(input: In<'snapshot.import'>, call: Call): Out<'snapshot.import'> {
+    return await importSnapshot(await this.#open(call), input, call);
+  }
+
+  async deleteSnapshot(input: In<'snapshot.delete'>, call: Call): Out<'snapshot.delete'> {
+    return await deleteSnapshot(await this.#open(call), input, call);
+  }
+
+  async verifySnapshot(input: In<'snapshot.verify'>, call: Call): Out<'snapshot.verify'> {
+    return await verifySnapshot(await this.#open(call), input, call);
+  }
+
+  /** Closes the store if it was opened. Idempotent. */
+  async close(): Promise<void> {
+    const opened = this.#session;
+    this.#session = undefined;
+    const session = await opened?.catch(() => undefined);
+    await session?.blocks.objects.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #record(): Promise<GatewayState | null> {
+    return (await openState(this.#parts.home)).gateway;
+  }
+
+  async #requireRecord(): Promise<GatewayState> {
+    const record = await this.#record();
+    if (record === null) throw notActivated(this.#parts.home);
+    return record;
+  }
+
+  /** The session, opened at the first call; a failure is tried again by the next. */
+  async #open(call: Call): Promise<Session> {
+    this.#session ??= this.#openSession(call).catch((error: unknown) => {
+      this.#session = undefined;
+      throw error;
+    });
+    return await this.#session;
+  }
+
+  async #openSession(call: Call): Promise<Session> {
+    const { home, clock, random, openStore, openPool, accountId } = this.#parts;
+    const record = await this.#requireRecord();
+    const objects = await openStore(record.store, { create: false });
+    try {
+      const info = await readStoreInfo(objects, { signal: call.signal });
+      if (info?.storeId !== record.storeId) throw anotherStore(record, info?.storeId);
+    } catch (error) {
+      await objects.close();
+      throw error;
+    }
+    const blocks = { objects, clock, random };
+    const { gatewayId, name, mode, storeId } = record;
+    const identity = { gatewayId, name, mode, accountId: accountId ?? record.accountId };
+    return { home, storeId, identity, blocks, catalog: new Catalog(blocks), locks: new Locks(home), openPool };
+  }
+}
+
+function anotherStore(record: GatewayState, found: string | undefined): SgwError {
+  const what = found === undefined ? 'holds no sgw store' : `holds another store, ${found}`;
+  return new SgwError(
+    'conflict',
+    'another-store',
+    `${record.store} ${what}; the gateway was activated over ${record.storeId}`,
+    {
+      hint: 'Put the store back in its place, or activate another home over this one.',
+      details: { store: record.store, storeId: record.storeId },
+    },
+  );
+}

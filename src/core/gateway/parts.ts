@@ -1,0 +1,19 @@
+/** What a gateway is made of; put together in room `daemon`, by tests with parts of their own. */
+import type { FramePool } from '../blockstore/index.ts';
+import type { Clock, Random } from '../kit/index.ts';
+import type { ObjectStore } from '../objectstore/index.ts';
+
+export interface GatewayParts {
+  /** Absolute path of the home directory. */
+  readonly home: string;
+  /** Of sgw, for `status`. */
+  readonly version: string;
+  /** In whose name this run works, 12 digits; the home's own account when absent. */
+  readonly accountId?: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Opens the store by its description, with all the layers that belong over it. The gateway closes it. */
+  readonly openStore: (description: string, options: { readonly create: boolean }) => Promise<ObjectStore>;
+  /** Starts worker threads for one piece of work. */
+  readonly openPool: () => FramePool;
+}

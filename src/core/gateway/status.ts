@@ -1,0 +1,104 @@
+/** What `status` tells, also of a home that is not activated and of a store that is out of reach. */
+import type { VolumeEntry } from '../blockstore/index.ts';
+import { toSgwError } from '../kit/index.ts';
+import type { CallContext, StatusDocument } from '../localapi/index.ts';
+import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
+import type { GatewayState } from '../state/index.ts';
+import { readVolumeSummaries } from './documents.ts';
+import type { GatewayParts } from './parts.ts';
+import type { Session } from './session.ts';
+import { importAgain } from './volumes.ts';
+
+/** `openSession` may fail: then the store is told to be out of reach, and why. Takes no lock. */
+export async function readStatus(
+  parts: GatewayParts,
+  record: GatewayState | null,
+  openSession: () => Promise<Session>,
+  call: CallContext,
+): Promise<StatusDocument> {
+  const common = { version: parts.version, home: parts.home, daemon: { running: false } };
+  const nothing = { volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 }, snapshots: { count: 0 } };
+  if (record === null) {
+    return {
+      ...common,
+      ...nothing,
+      activated: false,
+      gateway: null,
+      store: null,
+      remarks: ['This home is not activated: sgw activate'],
+    };
+  }
+  const { gatewayId, name, mode, region, activatedAt } = record;
+  const gateway = { gatewayId, name, mode, accountId: parts.accountId ?? record.accountId, region, activatedAt };
+  try {
+    const session = await openSession();
+    const contents = await countContents(session, call);
+    const store = await describeStore(parts.home, record);
+    const remarks = [...contents.unfinished.map(unfinishedRemark), ...sharedDiskRemark(store.sharesDiskWithHome)];
+    return {
+      ...common,
+      volumes: contents.volumes,
+      snapshots: contents.snapshots,
+      activated: true,
+      gateway,
+      store,
+      remarks,
+    };
+  } catch (error) {
+    const failure = toSgwError(error);
+    if (failure.kind === 'aborted') throw failure;
+    const store = {
+      description: record.store,
+      storeId: record.storeId,
+      reachable: false,
+      sharesDiskWithHome: false,
+      freeBytes: null,
+    };
+    return {
+      ...common,
+      ...nothing,
+      activated: true,
+      gateway,
+      store,
+      remarks: [`The store can not be used: ${failure.message}.`],
+    };
+  }
+}
+
+interface Contents {
+  readonly volumes: StatusDocument['volumes'];
+  readonly snapshots: StatusDocument['snapshots'];
+  readonly unfinished: readonly VolumeEntry[];
+}
+
+async function countContents(session: Session, call: CallContext): Promise<Contents> {
+  const { catalog } = session;
+  const entries = await catalog.listVolumes({ signal: call.signal });
+  const summaries = await readVolumeSummaries(session, entries, call.signal);
+  const snapshots = await catalog.listSnapshots({ signal: call.signal });
+  return {
+    volumes: {
+      count: summaries.length,
+      sizeBytes: summaries.reduce((sum, volume) => sum + volume.sizeBytes, 0),
+      mappedBytes: summaries.reduce((sum, volume) => sum + volume.mappedBytes, 0),
+    },
+    snapshots: { count: snapshots.length },
+    unfinished: entries.filter((entry) => entry.unfinishedImport !== null),
+  };
+}
+
+async function describeStore(home: string, record: GatewayState): Promise<NonNullable<StatusDocument['store']>> {
+  return {
+    description: record.store,
+    storeId: record.storeId,
+    reachable: true,
+    sharesDiskWithHome: await sharesFileSystem(home, record.store),
+    freeBytes: await freeBytes(record.store),
+  };
+}
+
+const unfinishedRemark = (entry: VolumeEntry): string =>
+  `Volume ${entry.name} has an import that is not finished, and perhaps running. ${importAgain(entry)}`;
+
+const sharedDiskRemark = (isShared: boolean): string[] =>
+  isShared ? ['The store and the home are on one file system: losing that disk loses both.'] : [];
