@@ -78,6 +78,31 @@ describe('racing processes', () => {
   }, 60_000);
 });
 
+describe('killed processes', () => {
+  it('writers killed at any moment stop nobody, lose nothing that was acknowledged and leave no litter', async () => {
+    const ends = Array.from({ length: 5 }, async (_, i) => {
+      const child = spawn(process.execPath, [RACER, 'counter', root, 'c', i === 0 ? '60' : '1000000'], {
+        stdio: 'ignore',
+      });
+      const end = new Promise((done) => child.on('close', done));
+      if (i > 0) {
+        // Killed once the counter has got so far: a moment of the store's own time, not of the clock.
+        while (Number((await read('c')) ?? 0) < i * 20) await new Promise((resume) => setImmediate(resume));
+        child.kill('SIGKILL');
+      }
+      return end;
+    });
+    const codes = await Promise.all(ends);
+    expect(codes[0]).toBe(0);
+    const counted = Number(await read('c'));
+    expect(counted).toBeGreaterThanOrEqual(80);
+    expect(await store.head('c')).toMatchObject({ etag: String(counted) });
+    await directoryStore({ path: root }).put('c', text('end'));
+    expect(await readdir(join(root, '@tmp'))).toEqual([]);
+    expect(await readdir(join(root, 'c@'))).toEqual([String(counted + 1)]);
+  }, 60_000);
+});
+
 /** The parts of a store, to stop a writer between its steps. */
 function parts(): { writer: GenerationWriter; temporaries: TemporaryFiles } {
   const temporaries = new TemporaryFiles(join(root, '@tmp'), systemClock, systemRandom);

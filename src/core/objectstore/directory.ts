@@ -228,7 +228,8 @@ class DirectoryStore implements ObjectStore {
     if (!this.#isOpen) {
       await makeDurableDirectory(this.#root);
       const foreign = (await readdir(this.#root)).filter((name) => !name.startsWith('@') && name !== 'lost+found');
-      if (foreign.length > 0) throw notEmpty(this.#root, foreign);
+      // Another process may have made the store, and begun to fill it, since this one looked.
+      if (foreign.length > 0 && !(await readLayout(this.#root))) throw notEmpty(this.#root, foreign);
     }
     await mkdir(join(this.#root, TEMPORARY_DIRECTORY), { mode: DIRECTORY_MODE, recursive: true });
     await linkNewFile(this.#root, LAYOUT_FILE, LAYOUT_TEXT);
