@@ -1,0 +1,220 @@
+/**
+ * An independent builder of small objects of format 1, written from docs/formats alone: expected bytes for tests come
+ * from here, never from the code that they test. Nodes and frames are stored uncompressed unless asked otherwise.
+ */
+import { crc32, zstdCompressSync } from 'node:zlib';
+import { ZERO_HASH, hash128, hash256, type Checkpoint, type Extent, type NodePointer } from './independent-formats.ts';
+
+export interface BuiltFrame {
+  readonly block: number;
+  /** Page of the block (0 to 15) -> its 4096 bytes. */
+  readonly pages: Readonly<Record<number, Buffer>>;
+  readonly creators?: number;
+  readonly compressed?: boolean;
+}
+
+export interface SegmentPlan {
+  readonly volumeId: string;
+  readonly seq: number;
+  readonly frames?: readonly BuiltFrame[];
+  readonly extents?: readonly Extent[];
+  readonly kind?: string;
+  readonly epoch?: number;
+  readonly prevHash?: string;
+  readonly sizeBytes?: number;
+  readonly consistent?: boolean;
+  readonly commitTimeMs?: number;
+  readonly creators?: readonly (readonly string[])[];
+}
+
+export interface BuiltSegment {
+  readonly key: string;
+  readonly segmentId: string;
+  readonly body: Buffer;
+  readonly hash: string;
+}
+
+const u16 = (value: number): Buffer => Buffer.of(value & 0xff, value >> 8);
+const u32 = (value: number): Buffer => Buffer.concat([u16(value % 0x1_0000), u16(Math.floor(value / 0x1_0000))]);
+const u64 = (value: number): Buffer =>
+  Buffer.concat([u32(value % 0x1_0000_0000), u32(Math.floor(value / 0x1_0000_0000))]);
+const hex = (digits: string): Buffer => Buffer.from(digits, 'hex');
+const json = (value: object): Buffer => Buffer.from(JSON.stringify(value), 'utf8');
+
+export function buildSegment(plan: SegmentPlan): BuiltSegment {
+  const key = `volumes/${plan.volumeId}/log/${plan.seq.toString(16).padStart(16, '0')}`;
+  const segmentId = hash128(Buffer.from(`segment ${key} ${String(plan.epoch ?? 1)}`));
+  const stored: Buffer[] = [];
+  const hashes: Buffer[] = [];
+  const table: Buffer[] = [];
+  let offset = 64;
+  for (const frame of plan.frames ?? []) {
+    const present = Object.entries(frame.pages).sort(([a], [b]) => Number(a) - Number(b));
+    const raw = Buffer.concat(present.map(([, page]) => page));
+    const bytes = frame.compressed === true ? zstdCompressSync(raw) : raw;
+    const mask = present.reduce((sum, [page]) => sum | (1 << Number(page)), 0);
+    const codec = Buffer.of(frame.compressed === true ? 1 : 0, 0);
+    const place = [u64(frame.block), u32(offset), u32(bytes.length), u16(mask), codec];
+    table.push(...place, u16(frame.creators ?? 0), u16(0), u32(crc32(bytes)), u32(hashes.length));
+    hashes.push(...present.map(([, page]) => hex(hash128(page))));
+    stored.push(bytes);
+    offset += bytes.length;
+  }
+  const frames = Buffer.concat(table);
+  const pageHashes = Buffer.concat(hashes);
+  const extents = Buffer.concat(
+    (plan.extents ?? []).flatMap((extent) => [u64(extent.firstPage), u64(extent.pageCount)]),
+  );
+  const framesAt = offset + pageHashes.length;
+  const footer = json({
+    format: 1,
+    kind: plan.kind ?? 'data',
+    volumeId: plan.volumeId,
+    seq: plan.seq,
+    epoch: plan.epoch ?? 1,
+    segmentId,
+    commitTimeMs: plan.commitTimeMs ?? 1000 + plan.seq,
+    prevHash: plan.prevHash ?? ZERO_HASH,
+    sizeBytes: plan.sizeBytes ?? 1 << 20,
+    consistent: plan.consistent ?? true,
+    records: null,
+    hash: 'blake3',
+    cipher: 'none',
+    creators: plan.creators ?? [['000000000001']],
+    pageHashes: { offset, count: hashes.length },
+    frames: { offset: framesAt, count: plan.frames?.length ?? 0 },
+    extents: { offset: framesAt + frames.length, count: plan.extents?.length ?? 0 },
+    pageHashesHash: hash128(pageHashes),
+    tablesHash: hash128(Buffer.concat([frames, extents])),
+    fieldOfALaterVersion: true,
+  });
+  const head = Buffer.concat([
+    Buffer.from('SGWSEG1\n'),
+    Buffer.alloc(56),
+    ...stored,
+    pageHashes,
+    frames,
+    extents,
+    footer,
+  ]);
+  const unhashed = Buffer.concat([
+    head,
+    Buffer.from('SGWSEGE1'),
+    u32(footer.length),
+    u32(crc32(footer)),
+    hex(segmentId),
+  ]);
+  const hash = hash256(unhashed.subarray(offset));
+  return { key, segmentId, body: Buffer.concat([unhashed, hex(hash)]), hash };
+}
+
+export interface BuiltSource {
+  /** 32 hex digits; absent in an interior node. */
+  readonly segmentId?: string;
+  readonly key: string;
+  readonly creators: readonly string[];
+}
+
+export interface BuiltRun {
+  readonly page: number;
+  readonly count: number;
+  readonly source: number;
+  readonly frame: number;
+  readonly slot: number;
+}
+
+export interface BuiltChild {
+  readonly slot: number;
+  readonly source: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly mappedPages: number;
+  readonly hash: string;
+}
+
+function node(level: number, sources: readonly BuiltSource[], entries: readonly Buffer[], compressed: boolean): Buffer {
+  const header = [Buffer.of(level, 1), u16(0), u32(entries.length), u16(sources.length), u16(0)];
+  const table = sources.flatMap(({ segmentId, key, creators }) => [
+    segmentId === undefined ? Buffer.alloc(16) : hex(segmentId),
+    u16(key.length),
+    u16(creators.length),
+    ...creators.map((account) => u64(Number(account)).subarray(0, 6)),
+    Buffer.from(key, 'latin1'),
+  ]);
+  const bytes = Buffer.concat([...header, ...table, ...entries]);
+  return compressed ? Buffer.concat([Buffer.of(1), zstdCompressSync(bytes)]) : Buffer.concat([Buffer.of(0), bytes]);
+}
+
+/** A stored leaf. */
+export function buildLeaf(sources: readonly BuiltSource[], runs: readonly BuiltRun[], compressed = false): Buffer {
+  const entry = (run: BuiltRun): Buffer =>
+    Buffer.concat([u16(run.page), u16(run.count), u16(run.source), u16(run.frame), Buffer.of(run.slot, 0, 0, 0)]);
+  return node(0, sources, runs.map(entry), compressed);
+}
+
+/** A stored interior node. */
+export function buildInterior(
+  level: number,
+  sources: readonly BuiltSource[],
+  children: readonly BuiltChild[],
+  compressed = false,
+): Buffer {
+  const entry = (child: BuiltChild): Buffer =>
+    Buffer.concat([
+      u16(child.slot),
+      u16(child.source),
+      u32(child.offset),
+      u32(child.length),
+      u64(child.mappedPages),
+      hex(child.hash),
+    ]);
+  return node(level, sources, children.map(entry), compressed);
+}
+
+/** A map object of nodes that were placed one after the other from offset 16. */
+export function buildMapObject(owner: string, nodes: readonly Buffer[], checkpoint: Checkpoint): Buffer {
+  const footer = json({ format: 1, kind: 'map', owner, ...checkpoint, fieldOfALaterVersion: 1 });
+  const unhashed = Buffer.concat([
+    Buffer.from('SGWMAP1\n'),
+    Buffer.alloc(8),
+    ...nodes,
+    footer,
+    Buffer.from('SGWMAPE1'),
+    u32(footer.length),
+    u32(crc32(footer)),
+  ]);
+  return Buffer.concat([unhashed, hex(hash256(unhashed))]);
+}
+
+export interface TreePlan {
+  readonly key: string;
+  readonly owner: string;
+  readonly facts: Omit<Checkpoint, 'root' | 'mappedPages'>;
+  /** Index of the one leaf of the tree. */
+  readonly leafIndex: number;
+  readonly leaf: Buffer;
+  readonly mappedPages: number;
+  readonly creators: readonly string[];
+}
+
+/** A map object whose tree has one leaf, and the checkpoint that its footer holds. */
+export function buildTree(plan: TreePlan): {
+  readonly body: Buffer;
+  readonly checkpoint: Checkpoint;
+  readonly nodes: readonly Buffer[];
+} {
+  const { key, mappedPages, creators, leafIndex } = plan;
+  const nodes = [plan.leaf];
+  let offset = 16;
+  let stored = plan.leaf;
+  for (const level of [1, 2, 3]) {
+    const slot = Math.floor(leafIndex / 1024 ** (level - 1)) % 1024;
+    const child = { slot, source: 0, offset, length: stored.length, mappedPages, hash: hash128(stored) };
+    offset += stored.length;
+    stored = buildInterior(level, [{ key, creators }], [child], level === 2);
+    nodes.push(stored);
+  }
+  const root: NodePointer = { key, offset, length: stored.length, hash: hash128(stored), mappedPages, creators };
+  const checkpoint = { ...plan.facts, root, mappedPages };
+  return { body: buildMapObject(plan.owner, nodes, checkpoint), checkpoint, nodes };
+}
