@@ -3,8 +3,9 @@
  * are compared, then page hashes, so that a moved page is not a changed one (C12).
  */
 import { LEAF_PAGES, PAGE_HASH_BYTES } from './geometry.ts';
+import { differingLeaves } from './map-compare.ts';
 import type { Cancellable } from './options.ts';
-import { PageMap, type PageRun } from './page-map.ts';
+import type { PageRun } from './page-map.ts';
 import type { VolumeView } from './volume-view.ts';
 
 /** `changed`: its data differs or is new. `zeroed`: it held data and reads as zeroes now. */
@@ -21,7 +22,7 @@ export async function* diffViews(
   { signal }: Cancellable = {},
 ): AsyncGenerator<DiffExtent> {
   let open: DiffExtent | undefined;
-  for await (const pair of PageMap.differingLeaves(a.map, b.map, signal)) {
+  for await (const pair of differingLeaves(a.map, b.map, signal)) {
     const states = await compareLeaf(a, pair.a, b, pair.b, pair.firstPage, signal);
     for (let i = 0; i < LEAF_PAGES; i++) {
       const state = states[i];

@@ -105,7 +105,8 @@ function held(volumeId: VolumeId, holder: Holder & { since: string }): SgwError 
 
 /** This writer's epoch is over. */
 export function fenced(volumeId: VolumeId, epoch: number, head?: Head): SgwError {
-  const by = head?.holder == null ? '' : ` by gateway ${head.holder.name} (${head.holder.gatewayId})`;
+  const holder = head?.holder ?? null;
+  const by = holder === null ? '' : ` by gateway ${holder.name} (${holder.gatewayId})`;
   return new SgwError('fenced', 'fenced', `volume ${volumeId} was taken over${by}; epoch ${String(epoch)} is over`, {
     hint: 'Nothing more is written to it from here. Run the command again to work on its newest state.',
     details: { volumeId, epoch },

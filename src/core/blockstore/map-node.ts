@@ -5,7 +5,7 @@
  * - An interior child is in `pointers`, in `loaded`, or in both (clean, or changed since it was stored).
  */
 import { assert } from '../kit/index.ts';
-import { LEAF_PAGES } from './geometry.ts';
+import { FANOUT, LEAF_PAGES } from './geometry.ts';
 import type { LeafRun, NodePointer, SegmentRef } from './node-codec.ts';
 
 /** The sources that a map's leaves name, numbered from 1; 0 stands for "not mapped". */
@@ -95,6 +95,8 @@ export class Interior {
   readonly level: number;
   readonly pointers: Map<number, NodePointer>;
   readonly loaded = new Map<number, Leaf | Interior>();
+  /** Above zero while a changer is working below it: it is not evicted. */
+  pins = 0;
   dirty = false;
   version = 0;
 
@@ -122,4 +124,33 @@ export const childPages = (level: number): number => LEAF_PAGES ** level;
 export function touch(node: Leaf | Interior): void {
   node.dirty = true;
   node.version += 1;
+}
+
+/** The slot, in a node of `level`, of the child on the way to a leaf. */
+export const slotOf = (leafIndex: number, level: number): number =>
+  Math.floor(leafIndex / FANOUT ** (level - 1)) % FANOUT;
+
+/** Drops clean leaves not used since the last sweep, and emptied clean nodes. Returns the leaves that stay. */
+export function sweep(node: Interior): number {
+  let left = 0;
+  for (const [slot, child] of node.loaded) {
+    if (child instanceof Interior) {
+      left += sweep(child);
+      if (!child.dirty && child.pins === 0 && child.loaded.size === 0) node.loaded.delete(slot);
+    } else if (!child.dirty && !child.used) node.loaded.delete(slot);
+    else {
+      child.used = false;
+      left += 1;
+    }
+  }
+  return left;
+}
+
+/** Pages mapped in and below a node. */
+export function mappedBelow(node: Leaf | Interior): number {
+  if (node instanceof Leaf) return node.mapped;
+  return node.slots().reduce((sum, slot) => {
+    const child = node.loaded.get(slot);
+    return sum + (child === undefined ? (node.pointers.get(slot)?.mappedPages ?? 0) : mappedBelow(child));
+  }, 0);
 }

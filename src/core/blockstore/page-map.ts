@@ -6,8 +6,8 @@
  * One changer at a time: `applySegment` and `unmap` must not overlap. Readers may run beside it.
  */
 import { assert } from '../kit/index.ts';
-import { BLOCK_PAGES, FANOUT, LEAF_PAGES, ROOT_LEVEL } from './geometry.ts';
-import { Interior, Leaf, SourceNumbers, childPages, touch } from './map-node.ts';
+import { BLOCK_PAGES, LEAF_PAGES, ROOT_LEVEL } from './geometry.ts';
+import { Interior, Leaf, SourceNumbers, childPages, mappedBelow, slotOf, sweep, touch } from './map-node.ts';
 import { creatorSet, decodeInterior, decodeLeaf, type NodePointer, type SegmentRef } from './node-codec.ts';
 import { forEachPage, type FrameEntry, type SegmentIndex } from './segment-index.ts';
 
@@ -106,35 +106,48 @@ export class PageMap {
   /** Makes pages read as zeroes. Whole subtrees go without being loaded. */
   async unmap(firstPage: number, pageCount: number, signal?: AbortSignal): Promise<void> {
     const root = await this.#rootNode(signal);
-    if (root !== undefined && pageCount > 0) await this.#unmapIn(root, 0, firstPage, firstPage + pageCount, signal);
+    if (root !== undefined && pageCount > 0) await this.#unmapIn([root], 0, firstPage, firstPage + pageCount, signal);
   }
 
-  async #unmapIn(node: Interior, base: number, from: number, to: number, signal?: AbortSignal): Promise<boolean> {
+  /** `path` leads from the root to the node whose pages begin at `base`; it stays in memory meanwhile. */
+  async #unmapIn(
+    path: readonly Interior[],
+    base: number,
+    from: number,
+    to: number,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const node = path[path.length - 1];
+    assert(node !== undefined, 'a path has nodes');
     const span = childPages(node.level);
-    let changed = false;
-    for (const slot of node.slots(Math.max(0, Math.floor((from - base) / span)))) {
-      const start = base + slot * span;
-      if (start >= to) break;
-      if (from <= start && start + span <= to) {
-        this.#dropSubtree(node, slot);
-        changed = true;
-        continue;
+    node.pins += 1;
+    try {
+      for (const slot of node.slots(Math.max(0, Math.floor((from - base) / span)))) {
+        const start = base + slot * span;
+        if (start >= to) break;
+        if (from <= start && start + span <= to) {
+          this.#dropSubtree(node, slot);
+          path.forEach(touch);
+          continue;
+        }
+        let child = await this.#child(node, slot, signal);
+        // A sweep may have taken it away before this went on.
+        while (child !== undefined && node.loaded.get(slot) !== child) child = await this.#child(node, slot, signal);
+        if (child instanceof Interior) await this.#unmapIn([...path, child], start, from, to, signal);
+        else if (child !== undefined)
+          this.#clearLeaf(path, child, Math.max(from, start) - start, Math.min(to, start + span) - start);
       }
-      const child = await this.#child(node, slot, signal);
-      if (child instanceof Interior) changed = (await this.#unmapIn(child, start, from, to, signal)) || changed;
-      else if (child !== undefined)
-        changed = this.#clearLeaf(child, Math.max(from, start) - start, Math.min(to, start + span) - start) || changed;
+    } finally {
+      node.pins -= 1;
     }
-    if (changed) touch(node);
-    return changed;
   }
 
-  #clearLeaf(leaf: Leaf, from: number, to: number): boolean {
+  #clearLeaf(path: readonly Interior[], leaf: Leaf, from: number, to: number): void {
     const cleared = leaf.clear(from, to);
-    if (cleared === 0) return false;
+    if (cleared === 0) return;
     this.#mappedPages -= cleared;
     this.#markLeaf(leaf);
-    return true;
+    path.forEach(touch);
   }
 
   #markLeaf(leaf: Leaf): void {
@@ -193,40 +206,22 @@ export class PageMap {
     }
   }
 
-  /**
-   * Yields the leaves in which two maps may differ, ascending: where both have the same stored subtree it is
-   * skipped unread, so the cost follows the change.
-   */
-  static async *differingLeaves(
-    a: PageMap,
-    b: PageMap,
-    signal?: AbortSignal,
-  ): AsyncGenerator<{ firstPage: number; a: PageRun[]; b: PageRun[] }> {
-    if (samePointer(a.#cleanRoot(), b.#cleanRoot())) return;
-    yield* differing(
-      { map: a, node: await a.#rootNode(signal) },
-      { map: b, node: await b.#rootNode(signal) },
-      0,
-      signal,
-    );
-  }
-
-  #cleanRoot(): NodePointer | null | undefined {
+  /** For comparing maps: the stored root; undefined while changes are not stored. */
+  get cleanRoot(): NodePointer | null | undefined {
     return this.dirty ? undefined : this.#rootPointer;
   }
 
-  /** For `differing`: a child's stored pointer, or undefined when it is changed or absent. */
-  static pointerOf(node: Interior | undefined, slot: number): NodePointer | undefined {
-    if (node?.loaded.get(slot)?.dirty === true) return undefined;
-    return node?.pointers.get(slot);
-  }
-
-  /** For `differing`: loads a child. */
+  /** For comparing maps: a child, loaded when needed. */
   async childOf(node: Interior | undefined, slot: number, signal?: AbortSignal): Promise<Leaf | Interior | undefined> {
     return node === undefined ? undefined : this.#child(node, slot, signal);
   }
 
-  /** For `differing`: the runs of a leaf of this map. */
+  /** For comparing maps: the root, loaded when needed. */
+  async rootOf(signal?: AbortSignal): Promise<Interior | undefined> {
+    return this.#rootNode(signal);
+  }
+
+  /** For comparing maps: the runs of a leaf of this map. */
   runsOf(leaf: Leaf | Interior | undefined, firstPage: number): PageRun[] {
     return leaf instanceof Leaf ? this.#pageRuns(leaf, firstPage) : [];
   }
@@ -346,61 +341,3 @@ export class PageMap {
     if (root === null && this.#root?.dirty === false) this.#root = undefined;
   }
 }
-
-/** Drops clean leaves not used since the last sweep, and emptied clean nodes. Returns the leaves that stay. */
-function sweep(node: Interior): number {
-  let left = 0;
-  for (const [slot, child] of node.loaded) {
-    if (child instanceof Interior) {
-      left += sweep(child);
-      if (!child.dirty && child.loaded.size === 0) node.loaded.delete(slot);
-    } else if (!child.dirty && !child.used) node.loaded.delete(slot);
-    else {
-      child.used = false;
-      left += 1;
-    }
-  }
-  return left;
-}
-
-const slotOf = (leafIndex: number, level: number): number => Math.floor(leafIndex / FANOUT ** (level - 1)) % FANOUT;
-
-const samePointer = (a: NodePointer | null | undefined, b: NodePointer | null | undefined): boolean =>
-  a !== undefined &&
-  b !== undefined &&
-  (a === b || (a !== null && b !== null && a.key === b.key && a.offset === b.offset && a.hash === b.hash));
-
-function mappedBelow(node: Leaf | Interior): number {
-  if (node instanceof Leaf) return node.mapped;
-  return node.slots().reduce((sum, slot) => {
-    const child = node.loaded.get(slot);
-    return sum + (child === undefined ? (node.pointers.get(slot)?.mappedPages ?? 0) : mappedBelow(child));
-  }, 0);
-}
-
-interface Side {
-  readonly map: PageMap;
-  readonly node: Interior | undefined;
-}
-
-async function* differing(
-  a: Side,
-  b: Side,
-  base: number,
-  signal?: AbortSignal,
-): AsyncGenerator<{ firstPage: number; a: PageRun[]; b: PageRun[] }> {
-  const level = a.node?.level ?? b.node?.level;
-  if (level === undefined) return;
-  const slots = [...new Set([...(a.node?.slots() ?? []), ...(b.node?.slots() ?? [])])].sort((x, y) => x - y);
-  for (const slot of slots) {
-    const pa = PageMap.pointerOf(a.node, slot);
-    if (pa !== undefined && samePointer(pa, PageMap.pointerOf(b.node, slot))) continue;
-    const [ca, cb] = await Promise.all([a.map.childOf(a.node, slot, signal), b.map.childOf(b.node, slot, signal)]);
-    const start = base + slot * childPages(level);
-    if (level === 1) yield { firstPage: start, a: a.map.runsOf(ca, start), b: b.map.runsOf(cb, start) };
-    else yield* differing({ map: a.map, node: asInterior(ca) }, { map: b.map, node: asInterior(cb) }, start, signal);
-  }
-}
-
-const asInterior = (node: Leaf | Interior | undefined): Interior | undefined =>
-  node instanceof Interior ? node : undefined;

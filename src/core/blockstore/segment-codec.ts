@@ -187,7 +187,7 @@ function parseFooter(key: string, bytes: Buffer, footerAt: number): SegmentFoote
     throw new SgwError(
       'unsupported',
       'segment-format',
-      `object ${key} has format ${String(footer.format)}, cipher ${String(footer.cipher)}`,
+      `object ${key} has format ${String(footer.format)}, cipher ${footer.cipher}`,
       {
         hint: 'Use a newer sgw.',
         details: { key },

@@ -103,7 +103,7 @@ export function toSgwError(error: unknown): SgwError {
       ? error.cause
       : new SgwError('aborted', 'aborted', 'stopped on request', { cause: error });
   }
-  const system = fromSystemError(error as NodeJS.ErrnoException);
+  const system = fromSystemError(error);
   return system ?? new SgwError('internal', 'internal', error.message, { cause: error });
 }
 

@@ -44,7 +44,7 @@ export class Semaphore {
         try {
           throwIfAborted(signal);
         } catch (error) {
-          reject(error as Error);
+          reject(error);
         }
       };
       const waiter: Waiter = {
