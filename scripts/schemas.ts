@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { format, resolveConfig } from 'prettier';
 import * as cliDocuments from '../src/core/cli/documents.ts';
 import * as gatewayDocuments from '../src/core/localapi/schemas.ts';
 import { COMMANDS_OF, MEANINGS } from './document-meanings.ts';
@@ -33,21 +34,21 @@ export function documentSchemas(): Map<string, Schema> {
 }
 
 /** File name and contents of every published schema. */
-export function schemaFiles(): Map<string, string> {
-  const files = [...documentSchemas()].map(([id, schema]) => {
+export async function schemaFiles(): Promise<Map<string, string>> {
+  const files = [...documentSchemas()].map(async ([id, schema]) => {
     const published = {
       $schema: 'https://json-schema.org/draft/2020-12/schema',
       ...schema,
       $id: `${id}.schema.json`,
       title: id,
     };
-    return [`${id}.schema.json`, `${JSON.stringify(published, undefined, 2)}\n`] as const;
+    return [`${id}.schema.json`, await pretty(JSON.stringify(published), 'json')] as const;
   });
-  return new Map(files);
+  return new Map(await Promise.all(files));
 }
 
 /** `docs/CLI_JSON.md` as it should be: what was written by hand, then the field tables. */
-export function fieldsDocument(): string {
+export async function fieldsDocument(): Promise<string> {
   const byHand = readFileSync(FIELDS_FILE, 'utf8').split(FIELDS_MARK)[0] ?? '';
   const sections = [...documentSchemas()].map(([id, schema]) => {
     const commands = COMMANDS_OF[id] ?? [];
@@ -63,7 +64,7 @@ export function fieldsDocument(): string {
       ...rows,
     ].join('\n');
   });
-  return `${byHand}${FIELDS_MARK}\n\n${sections.join('\n\n')}\n`;
+  return await pretty(`${byHand}${FIELDS_MARK}\n\n${sections.join('\n\n')}\n`, 'markdown');
 }
 
 /** The fields, nested ones by their path, with type and meaning. */
@@ -98,12 +99,15 @@ function objectIn(schema: Schema): Schema | undefined {
   return schema.anyOf?.map(objectIn).find((inner) => inner !== undefined);
 }
 
-function writeAll(): void {
+const pretty = async (text: string, parser: string): Promise<string> =>
+  format(text, { ...(await resolveConfig(FIELDS_FILE)), parser });
+
+async function writeAll(): Promise<void> {
   mkdirSync(SCHEMA_FOLDER, { recursive: true });
-  const files = schemaFiles();
+  const files = await schemaFiles();
   for (const name of readdirSync(SCHEMA_FOLDER)) if (!files.has(name)) rmSync(path.join(SCHEMA_FOLDER, name));
   for (const [name, text] of files) writeFileSync(path.join(SCHEMA_FOLDER, name), text);
-  writeFileSync(FIELDS_FILE, fieldsDocument());
+  writeFileSync(FIELDS_FILE, await fieldsDocument());
 }
 
-if (process.argv[1] === import.meta.filename) writeAll();
+if (process.argv[1] === import.meta.filename) await writeAll();

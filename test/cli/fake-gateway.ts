@@ -226,7 +226,7 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
     'volume.resize': async (input) => {
       const volume = volumeOf(input.volume);
       if (input.sizeBytes < volume.sizeBytes && input.shrink !== true) {
-        throw new SgwError('conflict', 'would-shrink', `volume "${volume.name}" is larger than that`, {
+        throw new SgwError('invalid', 'would-shrink', `volume "${volume.name}" is larger than that`, {
           hint: 'Add --shrink.',
         });
       }
