@@ -156,11 +156,15 @@ export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new SgwError('internal', 'assertion', `assertion failed: ${message}`);
 }
 
-/** Throws the signal's reason as an SgwError when it has fired. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted !== true) return;
+/** The reason of a signal that has fired, as an SgwError. */
+export function abortReason(signal: AbortSignal): SgwError {
   const reason: unknown = signal.reason;
-  throw reason instanceof SgwError
+  return reason instanceof SgwError
     ? reason
     : new SgwError('aborted', 'aborted', 'stopped on request', { cause: reason });
+}
+
+/** Throws the signal's reason as an SgwError when it has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw abortReason(signal);
 }

@@ -1,4 +1,4 @@
-import { assert, throwIfAborted } from './errors.ts';
+import { abortReason, assert, throwIfAborted } from './errors.ts';
 
 interface Waiter {
   readonly amount: number;
@@ -41,11 +41,7 @@ export class Semaphore {
       const onAbort = (): void => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
         this.#grantWaiters();
-        try {
-          throwIfAborted(signal);
-        } catch (error) {
-          reject(error);
-        }
+        if (signal !== undefined) reject(abortReason(signal));
       };
       const waiter: Waiter = {
         amount,
