@@ -128,6 +128,23 @@ describe('the owner of a lock', () => {
     await lock.release();
   });
 
+  it('that is dead is removed once: of many that find it, one at a time holds the lock', async () => {
+    for (let round = 0; round < 40; round++) {
+      plant({ pid: 2 ** 22 + 1, token: round.toString(16).padStart(16, '0') });
+      let holders = 0;
+      const contend = async (): Promise<void> => {
+        const lock = await take();
+        holders += 1;
+        expect(holders).toBe(1);
+        await new Promise((resume) => setImmediate(resume));
+        holders -= 1;
+        await lock.release();
+      };
+      await Promise.all(Array.from({ length: 6 }, contend));
+      expect(await files()).toEqual([]);
+    }
+  });
+
   it('a guard that a living process holds is respected', async () => {
     plant({ pid: 2 ** 22 + 1 });
     plant({ token: '1111111111111111' }, 'volume+vol-1.lock.0123456789abcdef');
