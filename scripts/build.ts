@@ -4,7 +4,18 @@
  * The compiler writes into a folder of its own, which takes the place of `dist/` when it is complete: a failed
  * build leaves the old one, and a command that runs meanwhile finds either the old files or the new ones.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { ROOT, run } from './root.ts';
 
@@ -26,6 +37,7 @@ function build(): boolean {
   try {
     mkdirSync(next, { recursive: true });
     if (!run('tsc', ['-p', 'tsconfig.build.json', '--outDir', next]).ok) return false;
+    rewriteImports(next);
     if (existsSync(DIST)) renameSync(DIST, path.join(scratch, 'old'));
     renameSync(next, DIST);
   } finally {
@@ -39,6 +51,19 @@ function build(): boolean {
   writeFileSync(STAMP, '');
   utimesSync(STAMP, startedAt, startedAt);
   return true;
+}
+
+/**
+ * Does what the compiler's rewriteRelativeImportExtensions leaves out: `import('./x.ts')` in a function that has
+ * a `using` declaration, which it emits as it stands.
+ */
+function rewriteImports(folder: string): void {
+  for (const name of globSync('**/*.js', { cwd: folder })) {
+    const file = path.join(folder, name);
+    const code = readFileSync(file, 'utf8');
+    const rewritten = code.replaceAll(/\bimport\((['"])(\.{1,2}\/[^'"]+)\.ts\1\)/g, 'import($1$2.js$1)');
+    if (rewritten !== code) writeFileSync(file, rewritten);
+  }
 }
 
 function isFresh(): boolean {

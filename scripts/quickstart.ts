@@ -61,7 +61,8 @@ async function tellStory(): Promise<void> {
   const changes = await changed(inFolder('golden.img'));
   await sgw('volume', 'import', 'golden.img', '--into', 'golden');
   await sgw('snapshot', 'create', 'golden', '--name', 'v2');
-  const diff = JSON.parse(await sgw('snapshot', 'diff', 'v1', 'v2', '--json')) as Diff;
+  await sgw('snapshot', 'diff', 'v1', 'v2');
+  const diff = JSON.parse(await run('snapshot', 'diff', 'v1', 'v2', '--json')) as Diff;
   await step('compare the diff with what was changed', () => checkDiff(diff, changes));
 
   await sgw('volume', 'create', 'build-17', '--from-snapshot', 'v1');
@@ -79,11 +80,20 @@ async function tellStory(): Promise<void> {
   await sgw('status');
 }
 
-/** Runs a command as a user in the folder would, shows it, and answers what it printed. */
-async function sgw(...args: readonly string[]): Promise<string> {
-  interrupt.signal.throwIfAborted();
+/** Runs a command, and shows it, what it printed and how long it took. */
+async function sgw(...args: readonly string[]): Promise<void> {
   console.log(`\n$ sgw ${args.join(' ')}`);
   const beganMs = performance.now();
+  show(await run(...args));
+  console.log(`  (${since(beganMs)})`);
+}
+
+/**
+ * Runs a command as a user in the folder would, and answers what it printed.
+ * @throws Error with what it said, when it fails or is interrupted.
+ */
+async function run(...args: readonly string[]): Promise<string> {
+  interrupt.signal.throwIfAborted();
   const child = spawn(process.execPath, [path.join(ROOT, 'bin', 'run.js'), ...args], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -97,9 +107,7 @@ async function sgw(...args: readonly string[]): Promise<string> {
   });
   const [stdout, stderr, status] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
   interrupt.signal.throwIfAborted();
-  show(stdout + stderr);
-  console.log(`  (${since(beganMs)})`);
-  if (status[0] !== 0) throw new Error(`sgw ${args.join(' ')} ended with exit code ${String(status[0])}`);
+  if (status[0] !== 0) throw new Error(`exit code ${String(status[0])} of sgw ${args.join(' ')}\n${stdout}${stderr}`);
   return stdout;
 }
 
