@@ -41,6 +41,8 @@ export function benchStart(settings: Settings): Finding {
     }
     contenders.push(quick('sgw --version', subject.does('--version')));
     contenders.push(quick('volume list', subject.does('volume', 'list')));
+    // What the shell asks when the tab key is pressed after `sgw volume show b`.
+    contenders.push(quick('completing a name', subject.does('__complete', 'volume', 'show', 'b')));
   }
   return {
     id: 'P12',
