@@ -1,26 +1,25 @@
 /** P9: a snapshot written out as a raw image, against qemu-img from a compressed qcow2 of the same image. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { baseImage } from './image.ts';
 import { qemuImg } from './peers.ts';
 import { call, time } from './programs.ts';
 import type { Finding } from './report.ts';
 import { interleave, type Contender } from './rounds.ts';
-import type { Settings } from './settings.ts';
+import { workFolder, type Settings } from './settings.ts';
 import { Subject } from './subject.ts';
 
-export function benchExport({ folder, rounds, withSubject }: Settings): Finding {
-  const image = baseImage(folder);
-  const work = path.join(folder, 'p9');
-  rmSync(work, { recursive: true, force: true });
-  mkdirSync(work, { recursive: true });
+export function benchExport(settings: Settings): Finding {
+  const { rounds, withSubject } = settings;
+  const image = baseImage(settings.folder);
+  using work = workFolder(settings, 'p9');
   const contenders: Contender[] = [];
   const skipped: string[] = [];
   if (withSubject) {
-    const subject = new Subject(path.join(work, 'sgw'));
+    const subject = new Subject(path.join(work.path, 'sgw'));
     call(subject.does('volume', 'import', image.path, '--name', 'base'));
     call(subject.does('snapshot', 'create', 'base', '--name', 'v1'));
-    const output = path.join(work, 'sgw.img');
+    const output = path.join(work.path, 'sgw.img');
     contenders.push({
       name: 'sgw',
       prepare: () => {
@@ -31,9 +30,9 @@ export function benchExport({ folder, rounds, withSubject }: Settings): Finding 
   }
   if (qemuImg.version === undefined) skipped.push('qemu-img is not installed');
   else {
-    const qcow2 = path.join(work, 'base.qcow2');
+    const qcow2 = path.join(work.path, 'base.qcow2');
     call(qemuImg.compress(image.path, qcow2, true));
-    const output = path.join(work, 'qemu.img');
+    const output = path.join(work.path, 'qemu.img');
     contenders.push({
       name: 'qemu-img',
       prepare: () => {
@@ -43,7 +42,6 @@ export function benchExport({ folder, rounds, withSubject }: Settings): Finding 
     });
   }
   const series = interleave(contenders, rounds);
-  rmSync(work, { recursive: true, force: true });
   return {
     id: 'P9',
     title: 'export to raw',

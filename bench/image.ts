@@ -33,12 +33,10 @@ interface Candidate {
 export function baseImage(folder: string): Image {
   const file = path.join(folder, 'base.img');
   if (!existsSync(file)) {
-    const staging = path.join(folder, 'files');
-    rmSync(staging, { recursive: true, force: true });
+    const staging = path.join(folder, `files-${String(process.pid)}`);
     mkdirSync(staging, { recursive: true });
     copySome(staging);
-    const making = `${file}.making`;
-    rmSync(making, { force: true });
+    const making = `${file}.making-${String(process.pid)}`;
     call({ argv: ['mke2fs', '-q', '-F', '-t', 'ext4', '-d', staging, making, String(IMAGE_BYTES / 1024) + 'k'] });
     rmSync(staging, { recursive: true });
     renameSync(making, file);

@@ -6,14 +6,15 @@ import { ARCHIVERS, qemuImg } from './peers.ts';
 import { call, time } from './programs.ts';
 import type { Finding } from './report.ts';
 import { interleave, type Contender } from './rounds.ts';
-import type { Settings } from './settings.ts';
+import { workFolder, type Settings } from './settings.ts';
 import { Subject } from './subject.ts';
 
-export function benchImport({ folder, rounds, withSubject }: Settings): Finding {
-  const image = baseImage(folder);
-  const work = path.join(folder, 'p6');
+export function benchImport(settings: Settings): Finding {
+  const { rounds, withSubject } = settings;
+  const image = baseImage(settings.folder);
+  using work = workFolder(settings, 'p6');
   const fresh = (name: string): string => {
-    const place = path.join(work, name);
+    const place = path.join(work.path, name);
     rmSync(place, { recursive: true, force: true });
     mkdirSync(place, { recursive: true });
     return place;
@@ -57,7 +58,6 @@ export function benchImport({ folder, rounds, withSubject }: Settings): Finding 
     });
   }
   const series = interleave(contenders, rounds);
-  rmSync(work, { recursive: true, force: true });
   return {
     id: 'P6',
     title: 'first import of a 4 GiB image',

@@ -1,6 +1,6 @@
 /** Runs programs, timed, and finds out which are installed. Everything here is synchronous: a benchmark does one thing. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import { lstatSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 
 /** A program with its arguments, and what it needs in its environment besides ours. */
@@ -62,10 +62,10 @@ export function versionOf(program: string, ...args: readonly string[]): string |
   return ran.stdout.split('\n')[0]?.trim();
 }
 
-/** The lengths of all files at or below a path. */
+/** What all files at or below a path hold, holes left out. */
 export function treeBytes(file: string): number {
-  const stat = statSync(file);
-  if (!stat.isDirectory()) return stat.blocks * 512 < stat.size ? stat.blocks * 512 : stat.size;
+  const stat = lstatSync(file);
+  if (!stat.isDirectory()) return Math.min(stat.size, stat.blocks * 512);
   return readdirSync(file).reduce((sum, name) => sum + treeBytes(path.join(file, name)), 0);
 }
 

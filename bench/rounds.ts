@@ -21,7 +21,7 @@ export interface Spread {
 }
 
 /** Shorter samples are not told one by one. */
-const TOLD_SECONDS_MIN = 0.5;
+const TOLD_SECONDS_MIN = 1;
 
 /** Each round runs every contender once, beginning with another one each time. Tells on standard error how it goes. */
 export function interleave(contenders: readonly Contender[], rounds: number): Series[] {

@@ -2,23 +2,22 @@
  * P7: a snapshot after 1 % of the image was changed. The peers, and `volume import --into`, read the whole image to
  * find what changed; a snapshot of what is already in the store does not.
  */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { baseImage, change, copyImage } from './image.ts';
 import { ARCHIVERS } from './peers.ts';
 import { call, time } from './programs.ts';
 import type { Finding } from './report.ts';
 import { interleave, type Contender } from './rounds.ts';
-import type { Settings } from './settings.ts';
+import { workFolder, type Settings } from './settings.ts';
 import { Subject } from './subject.ts';
 
 const SHARE = 0.01;
 
-export function benchSnapshot({ folder, rounds, withSubject }: Settings): Finding {
-  const work = path.join(folder, 'p7');
-  rmSync(work, { recursive: true, force: true });
-  mkdirSync(work, { recursive: true });
-  const image = copyImage(baseImage(folder), path.join(work, 'changing.img'));
+export function benchSnapshot(settings: Settings): Finding {
+  const { rounds, withSubject } = settings;
+  using work = workFolder(settings, 'p7');
+  const image = copyImage(baseImage(settings.folder), path.join(work.path, 'changing.img'));
   let changedRound = -1;
   const changeOnce = (round: number): void => {
     if (changedRound === round) return;
@@ -27,13 +26,14 @@ export function benchSnapshot({ folder, rounds, withSubject }: Settings): Findin
   };
   const contenders: Contender[] = [];
   const skipped: string[] = [];
-  if (withSubject) contenders.push(...subjectContenders(new Subject(path.join(work, 'sgw')), image.path, changeOnce));
+  if (withSubject)
+    contenders.push(...subjectContenders(new Subject(path.join(work.path, 'sgw')), image.path, changeOnce));
   for (const archiver of ARCHIVERS) {
     if (archiver.version === undefined) {
       skipped.push(`${archiver.name} is not installed`);
       continue;
     }
-    const repository = path.join(work, archiver.name, 'repository');
+    const repository = path.join(work.path, archiver.name, 'repository');
     mkdirSync(path.dirname(repository));
     call(archiver.init(repository));
     call(archiver.store(repository, image.path, 'base'));
@@ -44,7 +44,6 @@ export function benchSnapshot({ folder, rounds, withSubject }: Settings): Findin
     });
   }
   const series = interleave(contenders, rounds);
-  rmSync(work, { recursive: true, force: true });
   return {
     id: 'P7',
     title: 'snapshot after changing 1 %',

@@ -1,10 +1,8 @@
 /** P11 (opening) and P12: how long short commands take, whole processes, against a Node.js that does nothing. */
-import { mkdirSync, rmSync } from 'node:fs';
-import path from 'node:path';
 import { call, type Call, type Sample } from './programs.ts';
 import type { Finding } from './report.ts';
 import { interleave, type Contender } from './rounds.ts';
-import type { Settings } from './settings.ts';
+import { workFolder, type Settings } from './settings.ts';
 import { Subject } from './subject.ts';
 
 /** Short commands are run this many times a round. */
@@ -12,9 +10,10 @@ const RUNS_PER_ROUND = 10;
 const NOTHING = 'node -e 0';
 
 export function benchOpen(settings: Settings): Finding {
+  using work = workFolder(settings, 'p11');
   const contenders: Contender[] = [nothing()];
   if (settings.withSubject) {
-    const subject = newSubject(settings, 'p11');
+    const subject = new Subject(work.path);
     call(subject.does('volume', 'create', 'small', '--size', '1GiB'));
     call(subject.does('volume', 'create', 'large', '--size', '16TiB'));
     contenders.push(quick('volume show, 1 GiB', subject.does('volume', 'show', 'small')));
@@ -33,9 +32,10 @@ export function benchOpen(settings: Settings): Finding {
 }
 
 export function benchStart(settings: Settings): Finding {
+  using work = workFolder(settings, 'p12');
   const contenders: Contender[] = [nothing()];
   if (settings.withSubject) {
-    const subject = newSubject(settings, 'p12');
+    const subject = new Subject(work.path);
     for (const name of ['golden', 'build-17', 'build-18']) {
       call(subject.does('volume', 'create', name, '--size', '1GiB'));
     }
@@ -54,13 +54,6 @@ export function benchStart(settings: Settings): Finding {
     bars: {},
     skipped: [],
   };
-}
-
-function newSubject(settings: Settings, name: string): Subject {
-  const folder = path.join(settings.folder, name);
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  return new Subject(folder);
 }
 
 function nothing(): Contender {
