@@ -152,13 +152,28 @@ export class VolumeWriter implements AsyncDisposable {
     const release = await this.#window.acquire(1, signal);
     try {
       this.#checkUsable();
-      const sealed = this.#seal(batch, 'data');
-      const before = this.#tail;
-      const put = this.#put(sealed, signal);
-      this.#tail = this.#finish(sealed, put, before, signal);
-      // Failures reach the caller through the await below; a later commit also sees them in `#failure`.
-      this.#tail.catch(() => undefined);
-      await this.#tail;
+      await this.#commitNow(batch, signal);
+    } finally {
+      release();
+    }
+  }
+
+  /** To be called with a place in the window. */
+  async #commitNow(batch: Batch, signal?: AbortSignal): Promise<void> {
+    const sealed = this.#seal(batch, 'data');
+    const before = this.#tail;
+    const put = this.#put(sealed, signal);
+    this.#tail = this.#finish(sealed, put, before, signal);
+    // Failures reach the caller through the await below; a later commit also sees them in `#failure`.
+    this.#tail.catch(() => undefined);
+    await this.#tail;
+  }
+
+  /** Holds the whole window while `work` runs: every commit asked for before is settled, later ones wait. */
+  async #alone(work: () => Promise<void>, signal?: AbortSignal): Promise<void> {
+    const release = await this.#window.acquire(COMMIT_WINDOW, signal);
+    try {
+      await work();
     } finally {
       release();
     }
@@ -248,11 +263,12 @@ export class VolumeWriter implements AsyncDisposable {
     );
   }
 
-  /** Waits for the commits under way, then stores what changed in the map. Durable when it resolves. */
+  /** Waits for the commits asked for before, then stores what changed in the map. Durable when it resolves. */
   async checkpoint({ signal }: Cancellable = {}): Promise<void> {
-    await this.#tail;
-    this.#checkUsable();
-    await this.#checkpoint(signal);
+    await this.#alone(async () => {
+      this.#checkUsable();
+      await this.#checkpoint(signal);
+    }, signal);
   }
 
   async #checkpoint(signal?: AbortSignal): Promise<void> {
@@ -287,10 +303,11 @@ export class VolumeWriter implements AsyncDisposable {
    * Before a run of commits that are not consistent: makes sure that the head keeps a checkpoint of the last
    * consistent state (C7).
    */
-  async beginInconsistent(options: Cancellable = {}): Promise<void> {
-    await this.#tail;
-    this.#checkUsable();
-    if (this.#consistent) await this.#checkpoint(options.signal);
+  async beginInconsistent({ signal }: Cancellable = {}): Promise<void> {
+    await this.#alone(async () => {
+      this.#checkUsable();
+      if (this.#consistent) await this.#checkpoint(signal);
+    }, signal);
   }
 
   /**
@@ -299,29 +316,32 @@ export class VolumeWriter implements AsyncDisposable {
    */
   async resize(sizeBytes: number, { signal }: Cancellable = {}): Promise<void> {
     checkVolumeSize(sizeBytes);
-    await this.#tail;
-    this.#checkUsable();
+    await this.#alone(async () => {
+      this.#checkUsable();
+      await this.#resizeNow(sizeBytes, signal);
+    }, signal);
+  }
+
+  async #resizeNow(sizeBytes: number, signal?: AbortSignal): Promise<void> {
     const oldPages = pagesOf(this.#sizeBytes);
     const pages = pagesOf(sizeBytes);
     const unmap = pages < oldPages ? [{ firstPage: pages, pageCount: oldPages - pages }] : [];
     const cut = sizeBytes < this.#sizeBytes ? await cutTailPage(this, sizeBytes, this.#accountId, signal) : undefined;
-    await this.commit(
-      { encoded: [], ...cut, unmap: [...(cut?.unmap ?? []), ...unmap], sizeBytes, consistent: this.#consistent },
-      withSignal(signal),
-    );
+    await this.#commitNow({ encoded: [], ...cut, unmap: [...(cut?.unmap ?? []), ...unmap], sizeBytes, consistent: this.#consistent }, signal);
   }
 
   /**
-   * Waits for the commits under way, stores a checkpoint and gives the head back. Idempotent. After a failure it
+   * Waits for the commits asked for before, stores a checkpoint and gives the head back. Idempotent. After a failure it
    * throws that, and the head stays taken by this gateway.
    */
   async close({ signal }: Cancellable = {}): Promise<void> {
-    if (this.#closed) return;
-    await this.#tail;
-    this.#checkUsable();
-    await this.#checkpoint(signal);
-    this.#closed = true;
-    await this.#head.change((head) => ({ ...head, holder: null }), signal);
+    await this.#alone(async () => {
+      if (this.#closed) return;
+      this.#checkUsable();
+      await this.#checkpoint(signal);
+      this.#closed = true;
+      await this.#head.change((head) => ({ ...head, holder: null }), signal);
+    }, signal);
   }
 
   /** Waits for what is under way and lets go without writing anything. Idempotent. */
