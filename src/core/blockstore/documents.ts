@@ -5,6 +5,7 @@
 import { SgwError } from '../kit/index.ts';
 import type { Etag, ObjectStore } from '../objectstore/index.ts';
 import { damaged } from './damage.ts';
+import { blake3Short } from './hash.ts';
 import { withSignal, type BlockStoreOptions } from './options.ts';
 
 export interface Stored<T> {
@@ -13,6 +14,7 @@ export interface Stored<T> {
 }
 
 interface Envelope {
+  readonly check: string;
   readonly format: number;
   readonly changeId: string;
 }
@@ -30,6 +32,7 @@ export async function readDocument<T extends object>(
 ): Promise<(Stored<T> & { readonly changeId: string }) | undefined> {
   const object = await objects.get(key, withSignal(signal));
   if (object === undefined) return undefined;
+  checkDocument(key, object.bytes);
   let parsed: Envelope & T;
   try {
     parsed = JSON.parse(object.bytes.toString('utf8')) as Envelope & T;
@@ -48,17 +51,39 @@ export async function readDocument<T extends object>(
       },
     );
   }
-  const { format: _format, changeId, ...value } = parsed;
+  const { check: _check, format: _format, changeId, ...value } = parsed;
   return { value: value as unknown as T, etag: object.etag, changeId };
 }
 
-/** Encodes a document with a fresh change id. */
+/** The document's beginning, up to the digits of its checksum; and the digits while that is computed. */
+const CHECK_START = Buffer.from('{\n "check": "', 'latin1');
+const CHECK_DIGITS = 32;
+const NO_CHECK = '0'.repeat(CHECK_DIGITS);
+
+/** BLAKE3-128 of the document with zeroes for the digits of its checksum. */
+function checksumOf(bytes: Buffer): string {
+  const plain = Buffer.from(bytes);
+  plain.write(NO_CHECK, CHECK_START.length, 'latin1');
+  return blake3Short(plain).toString('hex');
+}
+
+/** @throws corrupt `object-damaged` unless every byte of the document is as it was written */
+function checkDocument(key: string, bytes: Buffer): void {
+  const found = bytes.toString('latin1', CHECK_START.length, CHECK_START.length + CHECK_DIGITS);
+  if (!bytes.subarray(0, CHECK_START.length).equals(CHECK_START))
+    throw damaged(key, 'it does not begin with a checksum');
+  if (bytes.length < CHECK_START.length + CHECK_DIGITS || checksumOf(bytes) !== found) {
+    throw damaged(key, 'it does not match its checksum');
+  }
+}
+
+/** Encodes a document with a fresh change id and its checksum. */
 function encode(options: BlockStoreOptions, value: object): { body: Buffer; changeId: string } {
   const changeId = options.random.bytes(12).toString('hex');
-  return {
-    body: Buffer.from(`${JSON.stringify({ format: 1, changeId, ...value }, undefined, 1)}\n`, 'utf8'),
-    changeId,
-  };
+  const text = JSON.stringify({ check: NO_CHECK, format: 1, changeId, ...value }, undefined, 1);
+  const body = Buffer.from(`${text}\n`, 'utf8');
+  body.write(checksumOf(body), CHECK_START.length, 'latin1');
+  return { body, changeId };
 }
 
 /** Creates a document; false when one is there already that is not ours. Durable when it resolves with true. */

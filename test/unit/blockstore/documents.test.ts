@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { changeDocument, createDocument, readDocument } from '../../../src/core/blockstore/documents.ts';
+import { memoryStore } from '../../../src/core/objectstore/index.ts';
+import { optionsOver } from './volume-model.ts';
+
+interface Counter {
+  readonly name: string;
+  readonly count: number;
+}
+
+const increment = (options: ReturnType<typeof optionsOver>): Promise<Counter> =>
+  changeDocument<Counter>(options, 'doc', (doc) => ({ ...doc, count: doc.count + 1 }));
+
+describe('a document', () => {
+  it('is refused when any byte of it is changed, or its end is missing', async () => {
+    const options = optionsOver();
+    await createDocument(options, 'doc', { name: 'golden', count: 12 });
+    const intact = (await options.objects.get('doc'))?.bytes ?? Buffer.alloc(0);
+    expect(intact.length).toBeGreaterThan(100);
+    for (let i = 0; i < intact.length; i++) {
+      const flipped = Buffer.from(intact);
+      flipped[i] = (flipped[i] ?? 0) ^ 1;
+      await options.objects.put('doc', flipped);
+      await expect(readDocument(options.objects, 'doc'), `byte ${String(i)}`).rejects.toMatchObject({
+        kind: 'corrupt',
+      });
+      await options.objects.put('doc', intact.subarray(0, i));
+      await expect(readDocument(options.objects, 'doc'), `cut at ${String(i)}`).rejects.toMatchObject({
+        kind: 'corrupt',
+      });
+    }
+  });
+
+  it('changed by many at once loses no change', async () => {
+    const options = optionsOver();
+    await createDocument(options, 'doc', { name: 'n', count: 0 });
+    await Promise.all(Array.from({ length: 20 }, () => increment(options)));
+    expect((await readDocument<Counter>(options.objects, 'doc'))?.value).toEqual({ name: 'n', count: 20 });
+  });
+
+  it('C3 written by a put whose reply was lost is recognised as written', async () => {
+    const objects = memoryStore();
+    const put = objects.put.bind(objects);
+    // Each write is sent again, as after a lost reply.
+    objects.put = async (...args) => {
+      await put(...args);
+      return put(...args);
+    };
+    const options = optionsOver(objects);
+    expect(await createDocument(options, 'doc', { name: 'n', count: 0 })).toBe(true);
+    for (let i = 0; i < 5; i++) await increment(options);
+    expect((await readDocument<Counter>(objects, 'doc'))?.value).toEqual({ name: 'n', count: 5 });
+  });
+
+  it('of a newer format is unsupported, not damaged', async () => {
+    const options = optionsOver();
+    await createDocument(options, 'doc', { format: 2, count: 1 });
+    await expect(readDocument(options.objects, 'doc')).rejects.toMatchObject({
+      kind: 'unsupported',
+      code: 'document-format',
+    });
+  });
+});
