@@ -3,7 +3,15 @@
  * from here, never from the code that they test. Nodes and frames are stored uncompressed unless asked otherwise.
  */
 import { crc32, zstdCompressSync } from 'node:zlib';
-import { ZERO_HASH, hash128, hash256, type Checkpoint, type Extent, type NodePointer } from './independent-formats.ts';
+import {
+  DOCUMENT_START,
+  ZERO_HASH,
+  hash128,
+  hash256,
+  type Checkpoint,
+  type Extent,
+  type NodePointer,
+} from './independent-formats.ts';
 
 export interface BuiltFrame {
   readonly block: number;
@@ -41,6 +49,15 @@ const u64 = (value: number): Buffer =>
 const hex = (digits: string): Buffer => Buffer.from(digits, 'hex');
 const json = (value: object): Buffer => Buffer.from(JSON.stringify(value), 'utf8');
 
+const DEFAULT_FACTS = {
+  kind: 'data',
+  epoch: 1,
+  prevHash: ZERO_HASH,
+  sizeBytes: 1 << 20,
+  consistent: true,
+  creators: [['000000000001']],
+};
+
 export function buildSegment(plan: SegmentPlan): BuiltSegment {
   const key = `volumes/${plan.volumeId}/log/${plan.seq.toString(16).padStart(16, '0')}`;
   const segmentId = hash128(Buffer.from(`segment ${key} ${String(plan.epoch ?? 1)}`));
@@ -66,21 +83,16 @@ export function buildSegment(plan: SegmentPlan): BuiltSegment {
     (plan.extents ?? []).flatMap((extent) => [u64(extent.firstPage), u64(extent.pageCount)]),
   );
   const framesAt = offset + pageHashes.length;
+  const { frames: _frames, extents: _extents, ...facts } = plan;
   const footer = json({
+    ...DEFAULT_FACTS,
+    commitTimeMs: 1000 + plan.seq,
+    ...facts,
     format: 1,
-    kind: plan.kind ?? 'data',
-    volumeId: plan.volumeId,
-    seq: plan.seq,
-    epoch: plan.epoch ?? 1,
     segmentId,
-    commitTimeMs: plan.commitTimeMs ?? 1000 + plan.seq,
-    prevHash: plan.prevHash ?? ZERO_HASH,
-    sizeBytes: plan.sizeBytes ?? 1 << 20,
-    consistent: plan.consistent ?? true,
     records: null,
     hash: 'blake3',
     cipher: 'none',
-    creators: plan.creators ?? [['000000000001']],
     pageHashes: { offset, count: hashes.length },
     frames: { offset: framesAt, count: plan.frames?.length ?? 0 },
     extents: { offset: framesAt + frames.length, count: plan.extents?.length ?? 0 },
@@ -217,4 +229,10 @@ export function buildTree(plan: TreePlan): {
   const root: NodePointer = { key, offset, length: stored.length, hash: hash128(stored), mappedPages, creators };
   const checkpoint = { ...plan.facts, root, mappedPages };
   return { body: buildMapObject(plan.owner, nodes, checkpoint), checkpoint, nodes };
+}
+
+/** A JSON document of the store, with its checksum. */
+export function buildDocument(fields: object): Buffer {
+  const text = `${DOCUMENT_START}${'0'.repeat(32)}", ${JSON.stringify({ format: 1, changeId: '0'.repeat(24), ...fields }).slice(1)}`;
+  return Buffer.from(text.replace('0'.repeat(32), hash128(Buffer.from(text))));
 }

@@ -366,3 +366,15 @@ function interiorEntry(bytes: Buffer, at: number, sources: readonly Source[]): I
     hash: bytes.toString('hex', at + 20, at + 36),
   };
 }
+
+/** The text with which every JSON document begins; 32 hex digits follow. */
+export const DOCUMENT_START = '{\n "check": "';
+
+/** Parses a JSON document and checks it. */
+export function parseDocument(key: string, bytes: Buffer): unknown {
+  const digitsAt = DOCUMENT_START.length;
+  must(bytes.toString('latin1', 0, digitsAt) === DOCUMENT_START, `${key}: does not begin with a checksum`);
+  const zeroed = Buffer.from(bytes).fill('0', digitsAt, digitsAt + 32);
+  must(hash128(zeroed) === bytes.toString('latin1', digitsAt, digitsAt + 32), `${key}: wrong checksum`);
+  return JSON.parse(bytes.toString('utf8'));
+}

@@ -8,6 +8,7 @@ import {
   PAGE,
   decodeFrame,
   must,
+  parseDocument,
   parseMapObject,
   parseNode,
   parseSegment,
@@ -69,7 +70,7 @@ class Objects {
   }
 
   async document<T extends { format: number }>(key: string): Promise<T> {
-    const value = JSON.parse((await this.#whole(key)).toString('utf8')) as T;
+    const value = parseDocument(key, await this.#whole(key)) as T;
     must(value.format === 1, `${key}: unknown format`);
     return value;
   }

@@ -16,7 +16,7 @@ import { parseMapObject } from '../../../src/core/blockstore/map-object.ts';
 import { decodeInterior, decodeLeaf } from '../../../src/core/blockstore/node-codec.ts';
 import { parseSegmentTail, parseWholeSegment } from '../../../src/core/blockstore/segment-codec.ts';
 import { MIB, type VolumeId } from '../../../src/core/kit/index.ts';
-import { buildInterior, buildLeaf, buildSegment, buildTree } from '../../reader/independent-builder.ts';
+import { buildDocument, buildInterior, buildLeaf, buildSegment, buildTree } from '../../reader/independent-builder.ts';
 import { decodeFrame as decodeByTheBook, hash128, parseSegment } from '../../reader/independent-formats.ts';
 import { readSnapshot, readVolume, toBuffer, type GetObject } from '../../reader/independent-reader.ts';
 import { ACCOUNT, encodeBlocks, holder, optionsOver, otherHolder, readAll, stamp } from './volume-model.ts';
@@ -142,7 +142,7 @@ describe('the map parsers', () => {
 describe('a volume made by the independent builder', () => {
   it('reads the same through the product: checkpoint, log, a void segment and a fence', async () => {
     const options = optionsOver();
-    const put = (key: string, body: Buffer | string): Promise<unknown> => options.objects.put(key, Buffer.from(body));
+    const put = (key: string, body: Buffer): Promise<unknown> => options.objects.put(key, body);
     const sizeBytes = 8 * MIB;
     const facts = { volumeId, sizeBytes };
     const first = buildSegment({ ...facts, seq: 1, frames: [{ block: 64, pages: { 0: stamp(1), 2: stamp(2) } }] });
@@ -191,16 +191,9 @@ describe('a volume made by the independent builder', () => {
     });
     for (const segment of [first, fence, late, last]) await put(segment.key, segment.body);
     await put(key, tree.body);
-    const head = {
-      format: 1,
-      changeId: '0'.repeat(24),
-      epoch: 2,
-      holder: null,
-      inSync: [],
-      checkpoint: tree.checkpoint,
-      consistent: tree.checkpoint,
-    };
-    await put(`volumes/${volumeId}/head.json`, JSON.stringify(head));
+    const { checkpoint } = tree;
+    const head = buildDocument({ epoch: 2, holder: null, inSync: [], checkpoint, consistent: checkpoint });
+    await put(`volumes/${volumeId}/head.json`, head);
     const expected = Buffer.alloc(sizeBytes);
     stamp(2).copy(expected, 1026 * PAGE_BYTES);
     stamp(9).copy(expected, 95 * PAGE_BYTES);

@@ -1,0 +1,406 @@
+/**
+ * Volumes and snapshots as plain byte arrays beside real ones: every step is done to both, and both must read the same.
+ * Zeroes and unmapped pages are one thing in the model; pages past the end do not exist in it.
+ */
+import { expect } from 'vitest';
+import { FrameEncoder } from '../../src/core/blockstore/frame-codec.ts';
+import {
+  BLOCK_BYTES,
+  BLOCK_PAGES,
+  Catalog,
+  PAGE_BYTES,
+  createSnapshot,
+  createStore,
+  diffViews,
+  openConsistentView,
+  openSnapshotView,
+  openVolumeView,
+  openVolumeWriter,
+  pagesOf,
+  type Batch,
+  type BlockStoreOptions,
+  type DiffExtent,
+  type SnapshotEntry,
+  type VolumeEntry,
+  type VolumeWriter,
+} from '../../src/core/blockstore/index.ts';
+import { SgwError, seededRandom } from '../../src/core/kit/index.ts';
+import { readSnapshot, readVolume, toBuffer, type Contents, type GetObject } from '../reader/independent-reader.ts';
+import { ACCOUNT, holder, optionsOver, otherHolder, readAll, stamp } from '../unit/blockstore/volume-model.ts';
+
+const OTHER_ACCOUNT = '000000000077';
+const CREATORS = [[ACCOUNT], [OTHER_ACCOUNT], [ACCOUNT, OTHER_ACCOUNT]];
+const ZERO_PAGE = Buffer.alloc(PAGE_BYTES);
+/** What a page may be filled with, by number: zeroes, text that compresses, noise that does not. */
+const FILLINGS = [
+  ZERO_PAGE,
+  stamp(1),
+  stamp(2),
+  stamp(3),
+  seededRandom(7).bytes(PAGE_BYTES),
+  seededRandom(8).bytes(PAGE_BYTES),
+];
+export const FILLING_COUNT = FILLINGS.length;
+const MAX_SNAPSHOTS = 8;
+const MAX_VOLUMES = 4;
+
+/** Changes of one commit; pages past the end of the volume are left out. */
+export interface Change {
+  readonly writes: readonly { readonly page: number; readonly filling: number }[];
+  readonly unmap: readonly { readonly firstPage: number; readonly pageCount: number }[];
+  readonly creators: number;
+}
+
+export type Step =
+  | { readonly do: 'commit'; readonly volume: number; readonly change: Change; readonly consistent: boolean }
+  | {
+      readonly do: 'pipeline';
+      readonly volume: number;
+      readonly changes: readonly Change[];
+      readonly then: 'wait' | 'close' | 'checkpoint';
+    }
+  | {
+      readonly do: 'pipelineThenResize';
+      readonly volume: number;
+      readonly changes: readonly Change[];
+      readonly sizeBytes: number;
+    }
+  | { readonly do: 'resize'; readonly volume: number; readonly sizeBytes: number }
+  | { readonly do: 'checkpoint' | 'close' | 'reopen' | 'crash' | 'takeOver' | 'snapshot'; readonly volume: number }
+  | {
+      readonly do: 'crashInFlight';
+      readonly volume: number;
+      readonly changes: readonly Change[];
+      readonly turns: number;
+      readonly takeOver: boolean;
+    }
+  | { readonly do: 'clone'; readonly snapshot: number; readonly growBytes: number };
+
+/** What a disk reads as. `bytes` is whole pages, zero past `sizeBytes`. Never changed once made. */
+interface State {
+  readonly bytes: Buffer;
+  readonly sizeBytes: number;
+  readonly consistent: boolean;
+}
+
+interface ModelVolume {
+  readonly entry: VolumeEntry;
+  state: State;
+  /** The last consistent state. */
+  kept: State;
+  writer: VolumeWriter | undefined;
+  /** Which gateway has it, or had it last. */
+  who: typeof holder;
+}
+
+interface ModelSnapshot {
+  readonly entry: SnapshotEntry;
+  readonly state: State;
+}
+
+export class VolumeMachine {
+  readonly #options: BlockStoreOptions = optionsOver();
+  readonly #catalog = new Catalog(this.#options);
+  readonly #volumes: ModelVolume[] = [];
+  readonly #snapshots: ModelSnapshot[] = [];
+  readonly #get: GetObject = async (key) => (await this.#options.objects.get(key))?.bytes;
+
+  /** Starts with one empty volume. */
+  static async start(sizeBytes: number): Promise<VolumeMachine> {
+    const machine = new VolumeMachine();
+    await createStore(machine.#options);
+    const entry = await machine.#catalog.createVolume({ name: 'v0', sizeBytes, accountId: ACCOUNT });
+    machine.#add(entry, { bytes: Buffer.alloc(pagesOf(sizeBytes) * PAGE_BYTES), sizeBytes, consistent: true });
+    return machine;
+  }
+
+  #add(entry: VolumeEntry, state: State): void {
+    this.#volumes.push({ entry, state, kept: state, writer: undefined, who: holder });
+  }
+
+  async run(step: Step): Promise<void> {
+    if (step.do === 'clone') {
+      await this.#clone(step.snapshot, step.growBytes);
+      return;
+    }
+    const volume = this.#volumes[step.volume % this.#volumes.length];
+    if (volume === undefined) throw new Error('a machine has at least one volume');
+    await this.#runOn(volume, step);
+    if (volume.writer !== undefined) await expectSame(volume.writer, volume.state);
+  }
+
+  async #runOn(volume: ModelVolume, step: Exclude<Step, { do: 'clone' }>): Promise<void> {
+    switch (step.do) {
+      case 'commit':
+        return this.#commit(volume, step.change, step.consistent);
+      case 'pipeline':
+        return this.#pipeline(volume, step.changes, step.then);
+      case 'pipelineThenResize':
+        return this.#pipelineThenResize(volume, step.changes, step.sizeBytes);
+      case 'resize':
+        await (await this.#open(volume)).resize(step.sizeBytes);
+        become(volume, resized(volume.state, step.sizeBytes));
+        return;
+      case 'checkpoint':
+        return (await this.#open(volume)).checkpoint();
+      case 'close':
+        await volume.writer?.close();
+        volume.writer = undefined;
+        return;
+      case 'reopen':
+        await volume.writer?.close();
+        volume.writer = undefined;
+        await this.#open(volume);
+        return;
+      case 'crash':
+        return this.#replaceWriter(volume, false);
+      case 'takeOver':
+        return this.#replaceWriter(volume, true);
+      case 'crashInFlight':
+        return this.#crashInFlight(volume, step);
+      case 'snapshot':
+        return this.#snapshot(volume);
+    }
+  }
+
+  async #open(volume: ModelVolume): Promise<VolumeWriter> {
+    volume.writer ??= await openVolumeWriter(this.#options, volume.entry.volumeId, {
+      holder: volume.who,
+      accountId: ACCOUNT,
+    });
+    return volume.writer;
+  }
+
+  async #commit(volume: ModelVolume, change: Change, consistent: boolean): Promise<void> {
+    const writer = await this.#open(volume);
+    if (!consistent) await writer.beginInconsistent();
+    const { batch, after } = prepare(volume.state, change, consistent);
+    await writer.commit(batch);
+    become(volume, after);
+  }
+
+  async #pipeline(
+    volume: ModelVolume,
+    changes: readonly Change[],
+    then: 'wait' | 'close' | 'checkpoint',
+  ): Promise<void> {
+    const writer = await this.#open(volume);
+    const pending: Promise<void>[] = [];
+    for (const change of changes) {
+      const { batch, after } = prepare(volume.state, change, true);
+      pending.push(writer.commit(batch));
+      become(volume, after);
+    }
+    if (then === 'close') pending.push(writer.close());
+    if (then === 'checkpoint') pending.push(writer.checkpoint());
+    await Promise.all(pending);
+    if (then === 'close') volume.writer = undefined;
+  }
+
+  async #pipelineThenResize(volume: ModelVolume, changes: readonly Change[], sizeBytes: number): Promise<void> {
+    const writer = await this.#open(volume);
+    const pending: Promise<void>[] = [];
+    for (const change of changes) {
+      const { batch, after } = prepare(volume.state, change, true);
+      pending.push(writer.commit(batch));
+      become(volume, after);
+    }
+    pending.push(writer.resize(sizeBytes));
+    become(volume, resized(volume.state, sizeBytes));
+    await Promise.all(pending);
+  }
+
+  /** Opens again without closing; the writer before it must then be fenced, and change nothing. */
+  async #replaceWriter(volume: ModelVolume, takeOver: boolean): Promise<void> {
+    const before = await this.#open(volume);
+    if (takeOver) volume.who = volume.who === holder ? otherHolder : holder;
+    const { entry, who } = volume;
+    volume.writer = await openVolumeWriter(this.#options, entry.volumeId, {
+      holder: who,
+      accountId: ACCOUNT,
+      takeOver,
+    });
+    const { batch } = prepare(volume.state, { writes: [{ page: 0, filling: 3 }], unmap: [], creators: 0 }, true);
+    await expect(before.commit(batch)).rejects.toMatchObject({ kind: 'fenced' });
+  }
+
+  /** Opens while commits of the writer before are under way: some prefix of them happened, with all that were told done. */
+  async #crashInFlight(volume: ModelVolume, step: Extract<Step, { do: 'crashInFlight' }>): Promise<void> {
+    const before = await this.#open(volume);
+    const states = [volume.state];
+    const commits: Promise<void>[] = [];
+    for (const change of step.changes) {
+      const { batch, after } = prepare(states.at(-1) ?? volume.state, change, true);
+      commits.push(before.commit(batch));
+      states.push(after);
+    }
+    const settled = Promise.allSettled(commits);
+    for (let turn = 0; turn < step.turns; turn++) await Promise.resolve();
+    if (step.takeOver) volume.who = volume.who === holder ? otherHolder : holder;
+    const { who, entry } = volume;
+    const writer = await openVolumeWriter(this.#options, entry.volumeId, {
+      holder: who,
+      accountId: ACCOUNT,
+      takeOver: step.takeOver,
+    });
+    const results = await settled;
+    const done = results.findIndex((result) => result.status === 'rejected');
+    for (const result of done < 0 ? [] : results.slice(done)) {
+      expect(result.status === 'rejected' && result.reason instanceof SgwError && result.reason.kind).toBe('fenced');
+    }
+    const now = await readAll(writer);
+    const isNow = (state: State): boolean =>
+      state.consistent === writer.consistent && now.equals(state.bytes.subarray(0, state.sizeBytes));
+    const found = states.findIndex((state, i) => i >= (done < 0 ? commits.length : done) && isNow(state));
+    expect(found, 'the volume is a prefix of the commits, with every one that was done').toBeGreaterThanOrEqual(0);
+    become(volume, states[found] ?? volume.state);
+    volume.writer = writer;
+  }
+
+  async #snapshot(volume: ModelVolume): Promise<void> {
+    if (this.#snapshots.length >= MAX_SNAPSHOTS) return;
+    const name = `s${String(this.#snapshots.length)}`;
+    const entry = await createSnapshot(this.#options, { volume: volume.entry, name, accountId: ACCOUNT });
+    this.#snapshots.push({ entry, state: volume.kept });
+  }
+
+  async #clone(number: number, growBytes: number): Promise<void> {
+    const from = this.#snapshots[number % Math.max(1, this.#snapshots.length)];
+    if (from === undefined || this.#volumes.length >= MAX_VOLUMES) return;
+    const sizeBytes = from.state.sizeBytes + growBytes;
+    const name = `v${String(this.#volumes.length)}`;
+    const entry = await this.#catalog.createVolume({ name, sizeBytes, accountId: ACCOUNT, from: from.entry });
+    this.#add(entry, resized({ ...from.state, consistent: true }, sizeBytes));
+  }
+
+  /** Reads everything back, by the product and by the independent reader, and compares snapshots with each other. */
+  async finish(): Promise<void> {
+    for (const { entry, state, kept } of this.#volumes) {
+      await expectSame(await openVolumeView(this.#options, entry.volumeId), state);
+      await expectSame(await openConsistentView(this.#options, entry.volumeId), kept);
+      await expectSameContents(await readVolume(this.#get, entry.volumeId), state);
+      await expectSameContents(await readVolume(this.#get, entry.volumeId, 'consistent'), kept);
+    }
+    for (const { entry, state } of this.#snapshots) {
+      expect(entry.mappedPages).toBe(dataPages(state));
+      await expectSame(openSnapshotView(this.#options, entry), state);
+      await expectSameContents(await readSnapshot(this.#get, entry.snapshotId), state);
+    }
+    for (const [i, a] of this.#snapshots.entries()) {
+      for (const b of this.#snapshots.slice(i)) {
+        await this.#expectDiff(a, b);
+        await this.#expectDiff(b, a);
+      }
+    }
+  }
+
+  async #expectDiff(a: ModelSnapshot, b: ModelSnapshot): Promise<void> {
+    const diff = diffViews(openSnapshotView(this.#options, a.entry), openSnapshotView(this.#options, b.entry));
+    expect(await collect(diff)).toEqual(diffOf(a.state.bytes, b.state.bytes));
+  }
+}
+
+function become(volume: ModelVolume, state: State): void {
+  volume.state = state;
+  if (state.consistent) volume.kept = state;
+}
+
+function resized(state: State, sizeBytes: number): State {
+  const bytes = Buffer.alloc(pagesOf(sizeBytes) * PAGE_BYTES);
+  state.bytes.copy(bytes, 0, 0, Math.min(state.sizeBytes, sizeBytes));
+  return { ...state, bytes, sizeBytes };
+}
+
+const pageOf = (bytes: Buffer, page: number): Buffer => bytes.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+
+/** The batch that makes a change, and what the volume is after it. */
+function prepare(before: State, change: Change, consistent: boolean): { batch: Batch; after: State } {
+  const bytes = Buffer.from(before.bytes);
+  const pages = pagesOf(before.sizeBytes);
+  const touched = new Set<number>();
+  for (const { firstPage, pageCount } of change.unmap) {
+    for (let page = firstPage; page < Math.min(firstPage + pageCount, pages); page++) {
+      pageOf(bytes, page).fill(0);
+      touched.add(page);
+    }
+  }
+  for (const { page, filling } of change.writes) {
+    if (page >= pages) continue;
+    FILLINGS[filling]?.copy(bytes, page * PAGE_BYTES);
+    touched.add(page);
+  }
+  bytes.fill(0, before.sizeBytes);
+  const sorted = [...touched].sort((a, b) => a - b);
+  const unmap = sorted
+    .filter((page) => pageOf(bytes, page).equals(ZERO_PAGE))
+    .map((page) => ({ firstPage: page, pageCount: 1 }));
+  const encoded = [encode(bytes, sorted, 0, change.creators), encode(bytes, sorted, 1, change.creators)];
+  return {
+    batch: { encoded, unmap: merged(unmap), consistent, creators: CREATORS },
+    after: { ...before, bytes, consistent },
+  };
+}
+
+/** Frames of the touched pages in every second block, so that a segment is made of two pieces. */
+function encode(bytes: Buffer, pages: readonly number[], parity: number, creators: number): Batch['encoded'][number] {
+  const encoder = new FrameEncoder();
+  for (const block of new Set(pages.map((page) => Math.floor(page / BLOCK_PAGES)))) {
+    if (block % 2 !== parity) continue;
+    const own = Buffer.alloc(BLOCK_BYTES);
+    for (const page of pages) {
+      if (Math.floor(page / BLOCK_PAGES) === block) pageOf(bytes, page).copy(own, (page % BLOCK_PAGES) * PAGE_BYTES);
+    }
+    encoder.add(block, own, undefined, (creators + block) % CREATORS.length);
+  }
+  return encoder.finish();
+}
+
+function merged<T extends { readonly firstPage: number; readonly pageCount: number }>(
+  extents: readonly T[],
+  alike: (a: T, b: T) => boolean = () => true,
+): T[] {
+  const out: T[] = [];
+  for (const extent of extents) {
+    const last = out.at(-1);
+    if (last !== undefined && last.firstPage + last.pageCount === extent.firstPage && alike(last, extent)) {
+      out[out.length - 1] = { ...last, pageCount: last.pageCount + extent.pageCount };
+    } else out.push(extent);
+  }
+  return out;
+}
+
+function diffOf(a: Buffer, b: Buffer): DiffExtent[] {
+  const extents: DiffExtent[] = [];
+  for (let page = 0; page < Math.max(a.length, b.length) / PAGE_BYTES; page++) {
+    const old = page * PAGE_BYTES < a.length ? pageOf(a, page) : ZERO_PAGE;
+    const now = page * PAGE_BYTES < b.length ? pageOf(b, page) : ZERO_PAGE;
+    if (!old.equals(now))
+      extents.push({ firstPage: page, pageCount: 1, state: now.equals(ZERO_PAGE) ? 'zeroed' : 'changed' });
+  }
+  return merged(extents, (x, y) => x.state === y.state);
+}
+
+function dataPages(state: State): number {
+  let count = 0;
+  for (let page = 0; page < state.bytes.length / PAGE_BYTES; page++)
+    if (!pageOf(state.bytes, page).equals(ZERO_PAGE)) count += 1;
+  return count;
+}
+
+async function expectSame(view: Parameters<typeof readAll>[0], state: State): Promise<void> {
+  expect(view.sizeBytes).toBe(state.sizeBytes);
+  expect(view.map.mappedPages).toBe(dataPages(state));
+  expect((await readAll(view)).equals(state.bytes.subarray(0, state.sizeBytes))).toBe(true);
+}
+
+async function expectSameContents(contents: Contents, state: State): Promise<void> {
+  expect(contents.sizeBytes).toBe(state.sizeBytes);
+  expect(contents.mappedPages).toBe(dataPages(state));
+  expect((await toBuffer(contents)).equals(state.bytes.subarray(0, state.sizeBytes))).toBe(true);
+}
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const out: T[] = [];
+  for await (const item of items) out.push(item);
+  return out;
+}
