@@ -103,6 +103,13 @@ function wholeObjects(the: () => ObjectStore, read: Read): void {
     }
   });
 
+  it('a body in pieces is stored as one', async () => {
+    await stored(the().put('a', [text('one'), new Uint8Array(0), text('two')]));
+    expect(await read('a')).toBe('onetwo');
+    await stored(the().put('b', []));
+    expect(await read('b')).toBe('');
+  });
+
   it('bodies are copied: changing a buffer afterwards changes nothing stored', async () => {
     const body = text('before');
     await the().put('k', body);
@@ -309,6 +316,14 @@ function lists(the: () => ObjectStore): void {
     await the().delete('a0');
     expect(await collect(the().list(''))).toEqual(keys.filter((key) => key !== 'a0'));
     for await (const info of the().list('a/x')) expect(info.sizeBytes).toBe(3);
+  });
+
+  it('folders are listed once each, without what is deeper or beside them', async () => {
+    for (const key of ['v/b/log/1', 'v/b/log/2', 'v/a/x', 'v/top', 'w/c/x']) await the().put(key, text('x'));
+    expect(await Array.fromAsync(the().listFolders('v/'))).toEqual(['a', 'b']);
+    expect(await Array.fromAsync(the().listFolders(''))).toEqual(['v', 'w']);
+    expect(await Array.fromAsync(the().listFolders('none/'))).toEqual([]);
+    expect((await failureOf(Array.fromAsync(the().listFolders('v')))).code).toBe('bad-prefix');
   });
 
   it('several hundred objects are listed, and a list may be left early', async () => {

@@ -134,24 +134,13 @@ export class Catalog {
     return (await readHead(this.#options, id, signal)).value;
   }
 
-  /** Lists ids by jumping from one to the next, without reading the keys below them. */
   async #idsUnder<I extends string>(
     prefix: string,
     isId: (text: string) => text is I,
     signal?: AbortSignal,
   ): Promise<I[]> {
-    const ids: I[] = [];
-    let startAfter: string | undefined = prefix;
-    while (startAfter !== undefined) {
-      let next: string | undefined;
-      for await (const { key } of this.#options.objects.list(prefix, { startAfter, limit: 1, ...withSignal(signal) }))
-        next = key;
-      const id: string | undefined = next?.slice(prefix.length).split('/')[0];
-      if (id !== undefined && isId(id)) ids.push(id);
-      // '0' is the character after '/': this skips everything below the id.
-      startAfter = id === undefined ? undefined : `${prefix}${id}0`;
-    }
-    return ids;
+    const folders = await Array.fromAsync(this.#options.objects.listFolders(prefix, withSignal(signal)));
+    return folders.filter(isId);
   }
 
   async #readAll<T extends object>(documentKeys: readonly string[], signal?: AbortSignal): Promise<T[]> {

@@ -57,7 +57,8 @@ export type SegmentFacts = Pick<
 >;
 
 export interface SealedSegment {
-  readonly body: Buffer;
+  /** The object's bytes, in pieces: the frames are not copied. */
+  readonly body: readonly Uint8Array[];
   readonly index: SegmentIndex;
 }
 
@@ -86,15 +87,9 @@ export function sealSegment(
     tablesHash: blake3Short(tables).toString('hex'),
   };
   const footerBytes = Buffer.from(JSON.stringify(footer), 'utf8');
-  const body = Buffer.concat([
-    header(),
-    ...pieces.map((piece) => piece.stored),
-    hashes,
-    tables,
-    footerBytes,
-    Buffer.alloc(SEGMENT_TRAILER_BYTES),
-  ]);
-  const hash = writeTrailer(body, hashesAt, footerBytes, facts.segmentId);
+  const tail = Buffer.concat([hashes, tables, footerBytes, Buffer.alloc(SEGMENT_TRAILER_BYTES)]);
+  const hash = writeTrailer(tail, footerBytes, facts.segmentId);
+  const body = [header(), ...pieces.map((piece) => piece.stored), tail];
   return { body, index: new SegmentIndex({ key, footer, hash, frames, extents }) };
 }
 
@@ -132,15 +127,18 @@ function extentTable(extents: readonly PageExtent[]): Buffer {
   return table;
 }
 
-/** The hash leaves the frames out: the page hashes in it stand for their contents, the frame table for their checksums. */
-function writeTrailer(body: Buffer, hashesAt: number, footer: Buffer, segmentId: string): string {
-  const at = body.length - SEGMENT_TRAILER_BYTES;
-  TRAILER_MAGIC.copy(body, at);
-  body.writeUInt32LE(footer.length, at + 8);
-  body.writeUInt32LE(crc32(footer), at + 12);
-  body.write(segmentId, at + 16, 16, 'hex');
-  const hash = blake3(body.subarray(hashesAt, at + 32));
-  hash.copy(body, at + 32);
+/**
+ * Fills the last 64 bytes of `tail`, which begins with the page hash table. The hash leaves the frames out: the page
+ * hashes in it stand for their contents, the frame table for their checksums.
+ */
+function writeTrailer(tail: Buffer, footer: Buffer, segmentId: string): string {
+  const at = tail.length - SEGMENT_TRAILER_BYTES;
+  TRAILER_MAGIC.copy(tail, at);
+  tail.writeUInt32LE(footer.length, at + 8);
+  tail.writeUInt32LE(crc32(footer), at + 12);
+  tail.write(segmentId, at + 16, 16, 'hex');
+  const hash = blake3(tail.subarray(0, at + 32));
+  hash.copy(tail, at + 32);
   return hash.toString('hex');
 }
 
@@ -183,6 +181,7 @@ function parseFooter(key: string, bytes: Buffer, footerAt: number): SegmentFoote
   } catch (error) {
     throw damaged(key, 'the footer is not JSON', error);
   }
+  if (typeof footer !== 'object' || (footer as object | null) === null) throw damaged(key, 'the footer is no object');
   if ((footer as { format: number }).format !== 1 || (footer as { cipher: string }).cipher !== 'none') {
     throw new SgwError(
       'unsupported',
@@ -193,6 +192,9 @@ function parseFooter(key: string, bytes: Buffer, footerAt: number): SegmentFoote
         details: { key },
       },
     );
+  }
+  if (![footer.pageHashes, footer.frames, footer.extents].every(isTable) || !Array.isArray(footer.creators)) {
+    throw damaged(key, 'the footer names no tables');
   }
   const { pageHashes, frames, extents } = footer;
   const framesAt = pageHashes.offset + pageHashes.count * PAGE_HASH_BYTES;
@@ -205,6 +207,11 @@ function parseFooter(key: string, bytes: Buffer, footerAt: number): SegmentFoote
   if (!inOrder) throw damaged(key, 'the tables do not fit together');
   return footer;
 }
+
+const isTable = (table: unknown): boolean => {
+  const { offset, count } = (table ?? {}) as { offset?: unknown; count?: unknown };
+  return [offset, count].every((value) => Number.isSafeInteger(value) && (value as number) >= 0);
+};
 
 function indexFrom(key: string, footer: SegmentFooter, hash: string, tables: Buffer): SegmentIndex {
   const extentsAt = footer.frames.count * FRAME_ENTRY_BYTES;

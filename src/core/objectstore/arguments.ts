@@ -34,6 +34,13 @@ export function checkPrefix(prefix: string): void {
   );
 }
 
+/** @throws invalid `bad-prefix` unless `prefix` is empty or names a folder, with `/` at its end. */
+export function checkFolder(prefix: string): void {
+  checkPrefix(prefix);
+  if (prefix === '' || prefix.endsWith('/')) return;
+  throw new SgwError('invalid', 'bad-prefix', `"${prefix}" is not a folder of objects: it does not end in /`);
+}
+
 /** @throws invalid `bad-limit` unless `limit` is absent or a whole number of zero or more. */
 export function checkLimit(limit: number | undefined): void {
   if (limit === undefined || (Number.isSafeInteger(limit) && limit >= 0)) return;

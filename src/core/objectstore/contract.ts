@@ -26,6 +26,9 @@ export interface ObjectBody extends ObjectInfo {
  */
 export type ByteSpan = { readonly offset: number; readonly length: number } | { readonly suffix: number };
 
+/** The bytes of an object to store: one buffer, or pieces in order, so that a large body need not be copied together. */
+export type PutBody = Uint8Array | readonly Uint8Array[];
+
 /** When a put may take place: always (default), only if the key is absent, or only if the current version is `ifMatch`. */
 export type PutCondition = { readonly ifAbsent: true } | { readonly ifMatch: Etag };
 
@@ -68,13 +71,19 @@ export interface ObjectStore {
   /** A name for people: a directory, or a URL without secrets. */
   readonly description: string;
   /** Stores the whole object. Durable when it resolves with `stored`: it survives loss of power of the store's machine. */
-  put(key: string, body: Uint8Array, options?: PutOptions): Promise<PutResult>;
+  put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult>;
   /** Reads an object or a part of it; undefined when there is none. */
   get(key: string, options?: GetOptions): Promise<ObjectBody | undefined>;
   /** Size and version; undefined when there is none. */
   head(key: string, options?: CallOptions): Promise<ObjectInfo | undefined>;
   /** Yields the objects whose keys start with `prefix`, in byte order of their keys. Objects created meanwhile may be missing. */
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
+  /**
+   * Yields the folders right under `prefix`, which is empty or ends in `/`: what stands before the next `/` of the keys
+   * that have one, each once, in byte order. Costs the folders, not the objects below them. May also yield a folder
+   * whose objects were all deleted.
+   */
+  listFolders(prefix: string, options?: CallOptions): AsyncIterable<string>;
   /**
    * Removes an object; true if there was one. With `ifMatch`, only that version: another one is `conflict`
    * (`etag-mismatch`), none is false. Durable when it resolves.
@@ -83,3 +92,10 @@ export interface ObjectStore {
   /** Releases handles. Idempotent. No call may be under way or follow. */
   close(): Promise<void>;
 }
+
+/** Bytes in a body to put. */
+export const bodyLength = (body: PutBody): number =>
+  body instanceof Uint8Array ? body.length : body.reduce((sum, piece) => sum + piece.length, 0);
+
+/** The pieces of a body to put. */
+export const bodyPieces = (body: PutBody): readonly Uint8Array[] => (body instanceof Uint8Array ? [body] : body);

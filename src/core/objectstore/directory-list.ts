@@ -36,6 +36,16 @@ async function* walkLevel(root: string, level: string, options: WalkOptions): As
   }
 }
 
+/** The folders right under `level`, which is empty or ends in `/`, in byte order. */
+export async function foldersIn(root: string, level: string): Promise<string[]> {
+  const folders: string[] = [];
+  for (const name of await namesIn(join(root, level))) {
+    const entry = parseEntry(name);
+    if (entry !== undefined && !entry.isObject && isComponent(entry.component)) folders.push(entry.component);
+  }
+  return folders.sort();
+}
+
 /** Whether an object at `path`, or one below it when it ends in `/`, can be in the list. */
 function mayYield(path: string, { prefix, startAfter }: WalkOptions): boolean {
   if (!path.endsWith('/')) return path.startsWith(prefix) && path > startAfter;

@@ -9,6 +9,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { throwIfAborted, type Clock, type Random } from '../kit/index.ts';
 import { FILE_MODE } from './directory-layout.ts';
+import { bodyPieces, type PutBody } from './contract.ts';
 
 const WRITE_BYTES_MAX = 4 * 1024 * 1024;
 /** After this, a file is abandoned whoever made it: nothing takes so long to write. */
@@ -33,18 +34,15 @@ export class TemporaryFiles {
   }
 
   /** Writes `body` and the byte `end` after it. Durable but nameless when it resolves. */
-  async write(body: Uint8Array, end: number, signal: AbortSignal | undefined): Promise<TemporaryFile> {
+  async write(body: PutBody, end: number, signal: AbortSignal | undefined): Promise<TemporaryFile> {
     await this.#sweepOnce();
     const path = this.#newPath();
     const handle = await open(path, 'wx', FILE_MODE);
     const file = { path, handle };
     try {
-      for (let offset = 0; offset < body.length;) {
-        throwIfAborted(signal);
-        offset += (await handle.write(body, offset, Math.min(WRITE_BYTES_MAX, body.length - offset), offset))
-          .bytesWritten;
-      }
-      await handle.write(Buffer.of(end), 0, 1, body.length);
+      let position = 0;
+      for (const piece of bodyPieces(body)) position = await writePiece(handle, piece, position, signal);
+      await handle.write(Buffer.of(end), 0, 1, position);
       throwIfAborted(signal);
       await handle.datasync();
       throwIfAborted(signal);
@@ -94,6 +92,21 @@ export class TemporaryFiles {
       }
     }
   }
+}
+
+/** Writes a piece at `position`; returns the position behind it. */
+async function writePiece(
+  handle: FileHandle,
+  piece: Uint8Array,
+  position: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  for (let done = 0; done < piece.length;) {
+    throwIfAborted(signal);
+    const count = Math.min(WRITE_BYTES_MAX, piece.length - done);
+    done += (await handle.write(piece, done, count, position + done)).bytesWritten;
+  }
+  return position + piece.length;
 }
 
 function ignore(): void {

@@ -16,7 +16,7 @@ import {
   type Clock,
   type Random,
 } from '../kit/index.ts';
-import { checkKey, checkLimit, checkPrefix, etagMismatch, resolveSpan } from './arguments.ts';
+import { checkFolder, checkKey, checkLimit, checkPrefix, etagMismatch, resolveSpan } from './arguments.ts';
 import type {
   CallOptions,
   Etag,
@@ -26,6 +26,7 @@ import type {
   ObjectInfo,
   ObjectStore,
   PutCondition,
+  PutBody,
   PutOptions,
   PutResult,
 } from './contract.ts';
@@ -40,7 +41,7 @@ import {
   objectPaths,
   type ObjectPaths,
 } from './directory-layout.ts';
-import { walkKeys } from './directory-list.ts';
+import { foldersIn, walkKeys } from './directory-list.ts';
 import { DirectorySync, linkNewFile, makeDurableDirectory } from './directory-sync.ts';
 import { TemporaryFiles, type TemporaryFile } from './directory-temporary.ts';
 
@@ -81,7 +82,7 @@ class DirectoryStore implements ObjectStore {
     this.#writer = new GenerationWriter(this.#directories, this.#temporaries);
   }
 
-  async put(key: string, body: Uint8Array, options: PutOptions = {}): Promise<PutResult> {
+  async put(key: string, body: PutBody, options: PutOptions = {}): Promise<PutResult> {
     const { condition, signal } = options;
     return this.#change(key, signal, {
       mayFollow: (current) => holds(condition, current),
@@ -193,6 +194,13 @@ class DirectoryStore implements ObjectStore {
       yield* infos;
       if (next.done === true) return;
     }
+  }
+
+  async *listFolders(prefix: string, options: CallOptions = {}): AsyncGenerator<string> {
+    checkFolder(prefix);
+    const { signal } = options;
+    await attempt(signal, async () => this.#checkPresent());
+    yield* await attempt(signal, async () => foldersIn(this.#root, prefix));
   }
 
   async close(): Promise<void> {

@@ -12,6 +12,7 @@ import type {
   ObjectBody,
   ObjectInfo,
   ObjectStore,
+  PutBody,
   PutOptions,
   PutResult,
 } from './contract.ts';
@@ -91,7 +92,7 @@ class FaultInjectingStore extends StoreLayer {
     this.#states = rules.map((rule) => ({ rule, matches: 0, injections: 0 }));
   }
 
-  override async put(key: string, body: Uint8Array, options?: PutOptions): Promise<PutResult> {
+  override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
     return this.#call('put', key, options?.signal, async (fault) => {
       const result = await this.below.put(key, body, options);
       return fault === 'precondition412' && options?.condition !== undefined
@@ -123,6 +124,12 @@ class FaultInjectingStore extends StoreLayer {
       yield info;
       if (fault === 'lostReply') throw lostReply('list', prefix);
     }
+    if (fault === 'lostReply') throw lostReply('list', prefix);
+  }
+
+  override async *listFolders(prefix: string, options?: CallOptions): AsyncGenerator<string> {
+    const fault = await this.#begin('list', prefix, options?.signal);
+    yield* this.below.listFolders(prefix, options);
     if (fault === 'lostReply') throw lostReply('list', prefix);
   }
 

@@ -7,6 +7,7 @@ import type {
   ObjectBody,
   ObjectInfo,
   ObjectStore,
+  PutBody,
   PutOptions,
   PutResult,
 } from './contract.ts';
@@ -25,7 +26,7 @@ export class StoreLayer implements ObjectStore {
     return this.below.description;
   }
 
-  async put(key: string, body: Uint8Array, options?: PutOptions): Promise<PutResult> {
+  async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
     return this.below.put(key, body, options);
   }
 
@@ -39,6 +40,10 @@ export class StoreLayer implements ObjectStore {
 
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
     return this.below.list(prefix, options);
+  }
+
+  listFolders(prefix: string, options?: CallOptions): AsyncIterable<string> {
+    return this.below.listFolders(prefix, options);
   }
 
   async delete(key: string, options?: DeleteOptions): Promise<boolean> {

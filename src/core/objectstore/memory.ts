@@ -3,7 +3,8 @@
  * Nothing survives the process. Bodies are copied in and out, so callers may reuse their buffers.
  */
 import { throwIfAborted } from '../kit/index.ts';
-import { checkKey, checkLimit, checkPrefix, etagMismatch, resolveSpan } from './arguments.ts';
+import { checkFolder, checkKey, checkLimit, checkPrefix, etagMismatch, resolveSpan } from './arguments.ts';
+import { bodyPieces } from './contract.ts';
 import type {
   CallOptions,
   Etag,
@@ -12,6 +13,7 @@ import type {
   ObjectBody,
   ObjectInfo,
   ObjectStore,
+  PutBody,
   PutOptions,
   PutResult,
 } from './contract.ts';
@@ -26,7 +28,7 @@ class MemoryStore implements ObjectStore {
   readonly #objects = new Map<string, Stored>();
   #versions = 0;
 
-  async put(key: string, body: Uint8Array, options: PutOptions = {}): Promise<PutResult> {
+  async put(key: string, body: PutBody, options: PutOptions = {}): Promise<PutResult> {
     await admit(key, options.signal);
     const current = this.#objects.get(key);
     const { condition } = options;
@@ -36,7 +38,7 @@ class MemoryStore implements ObjectStore {
     }
     this.#versions += 1;
     const etag = String(this.#versions) as Etag;
-    this.#objects.set(key, { bytes: Buffer.from(body), etag });
+    this.#objects.set(key, { bytes: Buffer.concat(bodyPieces(body)), etag });
     return { outcome: 'stored', etag };
   }
 
@@ -69,6 +71,16 @@ class MemoryStore implements ObjectStore {
       yield infoOf(key, stored);
     }
     throwIfAborted(signal);
+  }
+
+  async *listFolders(prefix: string, options: CallOptions = {}): AsyncGenerator<string> {
+    checkFolder(prefix);
+    await pause(options.signal);
+    const rests = [...this.#objects.keys()]
+      .filter((key) => key.startsWith(prefix))
+      .map((key) => key.slice(prefix.length));
+    const folders = rests.filter((rest) => rest.includes('/')).map((rest) => rest.slice(0, rest.indexOf('/')));
+    yield* [...new Set(folders)].sort();
   }
 
   async delete(key: string, options: CallOptions & { readonly ifMatch?: Etag } = {}): Promise<boolean> {

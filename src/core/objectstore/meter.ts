@@ -1,4 +1,5 @@
 /** Counts what goes through a store: requests by kind, and bytes of bodies. */
+import { bodyLength } from './contract.ts';
 import type {
   CallOptions,
   GetOptions,
@@ -6,6 +7,7 @@ import type {
   ObjectBody,
   ObjectInfo,
   ObjectStore,
+  PutBody,
   PutOptions,
   PutResult,
 } from './contract.ts';
@@ -34,9 +36,9 @@ export interface MeteredStore {
 class MeteringStore extends StoreLayer {
   readonly counters: StoreCounters = { puts: 0, gets: 0, heads: 0, lists: 0, deletes: 0, upBytes: 0, downBytes: 0 };
 
-  override async put(key: string, body: Uint8Array, options?: PutOptions): Promise<PutResult> {
+  override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
     this.counters.puts += 1;
-    this.counters.upBytes += body.length;
+    this.counters.upBytes += bodyLength(body);
     return this.below.put(key, body, options);
   }
 
@@ -55,6 +57,11 @@ class MeteringStore extends StoreLayer {
   override async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
     this.counters.lists += 1;
     yield* this.below.list(prefix, options);
+  }
+
+  override async *listFolders(prefix: string, options?: CallOptions): AsyncGenerator<string> {
+    this.counters.lists += 1;
+    yield* this.below.listFolders(prefix, options);
   }
 
   override async delete(key: string, options?: DeleteOptions): Promise<boolean> {

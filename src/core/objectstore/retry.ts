@@ -23,6 +23,7 @@ import type {
   ObjectBody,
   ObjectInfo,
   ObjectStore,
+  PutBody,
   PutOptions,
   PutResult,
 } from './contract.ts';
@@ -67,7 +68,7 @@ class RetryingStore extends StoreLayer {
     this.#onRetry = options.onRetry;
   }
 
-  override async put(key: string, body: Uint8Array, options?: PutOptions): Promise<PutResult> {
+  override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
     return this.#repeat(options?.signal, async (tries) => {
       const result = await this.below.put(key, body, options);
       return result.outcome === 'preconditionFailed' && tries.count > 1 ? { ...result, ambiguous: true } : result;
@@ -122,6 +123,11 @@ class RetryingStore extends StoreLayer {
         await this.#backOff(tries, error, options.signal);
       }
     }
+  }
+
+  /** Collected before the first is yielded, so that a failure begins anew. */
+  override async *listFolders(prefix: string, options: CallOptions = {}): AsyncGenerator<string> {
+    yield* await this.#repeat(options.signal, async () => Array.fromAsync(this.below.listFolders(prefix, options)));
   }
 
   #begin(): Tries {

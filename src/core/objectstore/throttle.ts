@@ -5,7 +5,8 @@
  * callers are served in order and a body larger than the burst passes.
  */
 import { assert, systemClock, type Clock } from '../kit/index.ts';
-import type { GetOptions, ObjectBody, ObjectStore, PutOptions, PutResult } from './contract.ts';
+import { bodyLength } from './contract.ts';
+import type { GetOptions, ObjectBody, ObjectStore, PutBody, PutOptions, PutResult } from './contract.ts';
 import { StoreLayer } from './layer.ts';
 import { sleep } from './retry.ts';
 
@@ -89,8 +90,8 @@ class ThrottlingStore extends StoreLayer {
     this.down = new Bucket(clock, options.downBytesPerSecond);
   }
 
-  override async put(key: string, body: Uint8Array, options?: PutOptions): Promise<PutResult> {
-    await this.up.take(body.length, options?.signal);
+  override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
+    await this.up.take(bodyLength(body), options?.signal);
     return this.below.put(key, body, options);
   }
 

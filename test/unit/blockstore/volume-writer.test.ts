@@ -314,6 +314,7 @@ function proxy(objects: ObjectStore): ObjectStore {
     get: (key, how) => objects.get(key, how),
     head: (key, how) => objects.head(key, how),
     list: (prefix, how) => objects.list(prefix, how),
+    listFolders: (prefix, how) => objects.listFolders(prefix, how),
     delete: (key, how) => objects.delete(key, how),
     close: () => objects.close(),
   };
