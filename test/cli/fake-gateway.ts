@@ -1,6 +1,7 @@
 /**
  * A gateway in memory for tests of the command line: enough state to be not activated, not found and
- * in conflict. It does no I/O; importing a file called `endless` lasts until it is stopped.
+ * in conflict. It does no I/O; importing a file called `endless` lasts until it is stopped,
+ * `stubborn` longer, and `bug` is one.
  */
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
 import type { CallContext, Handlers, Input, LocalApi, OperationName, Result } from '../../src/core/localapi/index.ts';
@@ -193,6 +194,8 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
     },
     'volume.import': async (input, context) => {
       if (input.file.endsWith('endless')) await untilStopped(context);
+      if (input.file.endsWith('stubborn')) await untilStopped({ ...context, signal: new AbortController().signal });
+      if (input.file.endsWith('bug')) throw new TypeError('a bug, planted');
       if (input.file.endsWith('missing'))
         throw new SgwError('notFound', 'system-enoent', `${input.file} does not exist`);
       if (input.name !== undefined) requireFree('volume', volumes, input.name);

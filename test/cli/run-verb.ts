@@ -56,7 +56,10 @@ export async function runVerb(verb: string, words: readonly string[], options: R
   let exitCode = 0;
   try {
     const [found, config] = await Promise.all([commandClass(verb), (loading ??= Config.load(ROOT))]);
-    await withRuntime(runtime, async () => found.run(globalFlagsLast(words), config));
+    await withRuntime(
+      runtime,
+      async (): Promise<unknown> => found.run(globalFlagsLast(words), config) as Promise<unknown>,
+    );
   } catch (error) {
     exitCode = await reportFailure(describeFailure(error), words, runtime);
   }

@@ -69,7 +69,7 @@ async function meantCommand(
   { config, runtime }: { config: Config; runtime: Runtime },
 ): Promise<string[]> {
   const commands = config.commands
-    .filter((command) => command.hidden !== true)
+    .filter((command) => !command.hidden)
     .map((command) => command.id.replaceAll(':', ' '));
   const nearest = nearestCommand(words, [...commands, ...config.topics.map((topic) => topic.name)]);
   const failure = unknownCommand(words.slice(0, knownCount + 1).join(' '), nearest?.command);

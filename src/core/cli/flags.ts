@@ -71,7 +71,8 @@ export const globalFlags = {
   }),
 };
 
-export type GlobalFlags = Interfaces.InferredFlags<typeof globalFlags>;
+/** `json` is undefined when neither `--json` nor `--no-json` was given: then the preference decides. */
+export type GlobalFlags = Omit<Interfaces.InferredFlags<typeof globalFlags>, 'json'> & { readonly json?: boolean };
 
 /**
  * Gives each flag of a verb its variable (`size` of `volume create` becomes `SGW_VOLUME_CREATE_SIZE`),
@@ -90,17 +91,17 @@ export const sizeFlag = Flags.custom<number>({
   parse: async (text) => parseSize(text, '--size'),
 });
 
-export const nameFlag = Flags.custom<string>({
+export const nameFlag = Flags.custom({
   helpValue: 'NAME',
   parse: async (text, _context, options) => checkName(text, `--${options.name}`),
 });
 
-export const referenceFlag = Flags.custom<string>({
+export const referenceFlag = Flags.custom({
   parse: async (text, _context, options) => checkReference(text, `--${options.name}`),
 });
 
 /** `--tag k=v`, many times; read them with `parseTags`. */
-export const tagFlag = Flags.custom<string>({
+export const tagFlag = Flags.custom({
   description: 'Tag to attach; can be given many times.',
   helpValue: 'KEY=VALUE',
   multiple: true,

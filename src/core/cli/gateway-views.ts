@@ -35,7 +35,7 @@ export function statusText(status: StatusDocument, style: Style): string {
       ['home', status.home],
       ['store', store === null ? null : `${store.description} (${store.storeId})`],
       ['reachable', store === null ? null : yesNo(store.reachable, style)],
-      ['free space', store === null || store.freeBytes === null ? null : formatSize(store.freeBytes)],
+      ['free space', freeSpace(status)],
       ['daemon', status.daemon.running ? style.green('running') : 'not running'],
       [
         'volumes',
@@ -110,3 +110,8 @@ export async function storeStatsText(stats: StoreStatsDocument, style: Style, co
 }
 
 const yesNo = (yes: boolean, style: Style): string => (yes ? style.green('yes') : style.red('no'));
+
+function freeSpace({ store }: StatusDocument): string | null {
+  const freeBytes = store?.freeBytes ?? null;
+  return freeBytes === null ? null : formatSize(freeBytes);
+}

@@ -106,7 +106,7 @@ function periodic(periodMs: number, draw: (state: ProgressDocument) => void): Pr
   };
 }
 
-/** A spinner with a bar, by ora, loaded only when there is something to draw. */
+/** A spinner with a bar, by ora on standard error, loaded only when there is something to draw. */
 function startBar(output: Output): ProgressReporter {
   let spinner: { text: string; stop(): unknown } | undefined;
   let isStopped = false;
@@ -116,7 +116,7 @@ function startBar(output: Output): ProgressReporter {
     const { default: ora } = await import('ora');
     // A stop while ora was loading leaves nothing to draw.
     if (!isStopped) {
-      spinner = ora({ text, stream: output as NodeJS.WriteStream, discardStdin: false, hideCursor: false }).start();
+      spinner = ora({ text, discardStdin: false, hideCursor: false }).start();
     }
   };
   const reporter = periodic(BAR_PERIOD_MS, (state) => {

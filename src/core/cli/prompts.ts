@@ -76,7 +76,7 @@ export class Prompts {
       input: stdin,
       output: stderr,
       signal: interrupt,
-    } as never) as unknown as Ask;
+    }) as unknown as Ask;
     try {
       const answers = (await ask({ ...prompt, name: 'answer', message: question.message })) as { answer: unknown };
       return answers.answer;

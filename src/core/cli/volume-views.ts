@@ -76,7 +76,7 @@ export function verifyFields(result: VerifyDocument, style: Style): string {
     [
       ['verified', `${result.name} (${result.id})`],
       ['result', result.ok ? style.green('ok') : style.red('damaged')],
-      ['checked', `${formatSize(result.checkedBytes)} in ${String(result.checkedObjects)} objects`],
+      ['checked', `${formatSize(result.checkedBytes)}, objects: ${String(result.checkedObjects)}`],
       ['took', formatDuration(result.durationMs)],
     ],
     style,

@@ -53,6 +53,7 @@ export class GatewayClient implements AsyncDisposable {
     try {
       this.#opened ??= this.#open(this.#options);
       const api = await this.#opened;
+      throwIfAborted(signal);
       return await api.call(name, input, {
         signal,
         onProgress: options.onProgress ?? ignoreProgress,
