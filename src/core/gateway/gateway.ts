@@ -2,12 +2,13 @@
  * A gateway over one home: the registry of its volumes and snapshots, and everything the local API asks of it.
  *
  * States: open -> closed. Nothing is opened before it is needed: a home that is not activated can still be activated and
- * asked for its status, and reading a list starts no worker thread. Invariants: the store is opened at most once and
- * closed by `close`; no call is under way then.
+ * asked for its status, and reading a list starts no worker thread. Invariants: one store is open at most, and closed by
+ * `close`, when no call is under way; the identity is read anew for each call, since another process may change it.
  */
 import { Catalog, readStoreInfo } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type * as Api from '../localapi/index.ts';
+import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
 import { activate } from './activation.ts';
 import { configure, notActivated } from './configuration.ts';
@@ -45,7 +46,7 @@ type Call = Api.CallContext;
 
 export class Gateway implements AsyncDisposable {
   readonly #parts: GatewayParts;
-  #session: Promise<Session> | undefined;
+  #store: Promise<ObjectStore> | undefined;
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
@@ -153,10 +154,10 @@ export class Gateway implements AsyncDisposable {
 
   /** Closes the store if it was opened. Idempotent. */
   async close(): Promise<void> {
-    const opened = this.#session;
-    this.#session = undefined;
-    const session = await opened?.catch(() => undefined);
-    await session?.blocks.objects.close();
+    const opened = this.#store;
+    this.#store = undefined;
+    const store = await opened?.catch(() => undefined);
+    await store?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -173,30 +174,30 @@ export class Gateway implements AsyncDisposable {
     return record;
   }
 
-  /** The session, opened at the first call; a failure is tried again by the next. */
+  /** What a call works with: the store as it was opened first, and the identity as it is configured now. */
   async #open(call: Call): Promise<Session> {
-    this.#session ??= this.#openSession(call).catch((error: unknown) => {
-      this.#session = undefined;
+    const { home, clock, random, openPool, accountId } = this.#parts;
+    const record = await this.#requireRecord();
+    this.#store ??= this.#openStore(record, call.signal).catch((error: unknown) => {
+      this.#store = undefined;
       throw error;
     });
-    return await this.#session;
+    const blocks = { objects: await this.#store, clock, random };
+    const { gatewayId, name, mode, storeId } = record;
+    const identity = { gatewayId, name, mode, accountId: accountId ?? record.accountId };
+    return { home, storeId, identity, blocks, catalog: new Catalog(blocks), locks: new Locks(home), openPool };
   }
 
-  async #openSession(call: Call): Promise<Session> {
-    const { home, clock, random, openStore, openPool, accountId } = this.#parts;
-    const record = await this.#requireRecord();
-    const objects = await openStore(record.store, { create: false });
+  async #openStore(record: GatewayState, signal: AbortSignal): Promise<ObjectStore> {
+    const objects = await this.#parts.openStore(record.store, { create: false });
     try {
-      const info = await readStoreInfo(objects, { signal: call.signal });
+      const info = await readStoreInfo(objects, { signal });
       if (info?.storeId !== record.storeId) throw anotherStore(record, info?.storeId);
+      return objects;
     } catch (error) {
       await objects.close();
       throw error;
     }
-    const blocks = { objects, clock, random };
-    const { gatewayId, name, mode, storeId } = record;
-    const identity = { gatewayId, name, mode, accountId: accountId ?? record.accountId };
-    return { home, storeId, identity, blocks, catalog: new Catalog(blocks), locks: new Locks(home), openPool };
   }
 }
 

@@ -46,7 +46,8 @@ export function findExisting<T extends Existing>(
   }
   const named = entries.find((entry) => entry.name === request.name);
   if (named === undefined) return undefined;
-  if (!request.ifNotExists) throw nameTaken(kind, request.name);
+  if (!request.ifNotExists)
+    throw nameTaken(kind, request.name, `Choose another name, or add --if-not-exists to take the existing ${kind}.`);
   const differing = differences(compare(named));
   if (differing.length === 0) return named;
   throw new SgwError(
@@ -66,7 +67,7 @@ export function requireFreeName(
   name: string,
   entries: readonly { readonly name: string }[],
 ): void {
-  if (entries.some((entry) => entry.name === name)) throw nameTaken(kind, name);
+  if (entries.some((entry) => entry.name === name)) throw nameTaken(kind, name, 'Choose another name.');
 }
 
 /** Whether the tags asked for, if any, are those that are there. */
@@ -79,9 +80,9 @@ export function sameTags(asked: Tags | undefined, present: Tags): boolean {
 const differences = (agreement: Agreement): string[] =>
   agreement.filter(([, agrees]) => !agrees).map(([parameter]) => parameter);
 
-function nameTaken(kind: string, name: string): SgwError {
+function nameTaken(kind: string, name: string, hint: string): SgwError {
   return new SgwError('conflict', `${kind}-exists`, `a ${kind} named "${name}" exists already`, {
-    hint: `Choose another name, or add --if-not-exists to take the existing ${kind}.`,
+    hint,
     details: { name },
   });
 }

@@ -31,7 +31,6 @@ const BODY_BYTES = 64 * 1024;
 class Trial {
   readonly objects: ObjectStore;
   readonly signal: AbortSignal;
-  readonly prefix: string;
   readonly key: string;
   readonly body: Buffer;
   readonly second: Buffer;
@@ -40,8 +39,7 @@ class Trial {
   constructor(options: ProbeOptions) {
     this.objects = options.objects;
     this.signal = options.signal;
-    this.prefix = `${PROBE_PREFIX}${options.random.bytes(8).toString('hex')}/`;
-    this.key = `${this.prefix}object`;
+    this.key = `${PROBE_PREFIX}${options.random.bytes(8).toString('hex')}`;
     this.body = options.random.bytes(BODY_BYTES);
     this.second = options.random.bytes(BODY_BYTES);
   }
@@ -174,7 +172,7 @@ async function deleteObject(trial: Trial): Promise<void> {
   if (await isListed(trial)) throw failed('a deleted object is still listed');
 }
 
-async function isListed({ objects, prefix, key, signal }: Trial): Promise<boolean> {
-  for await (const info of objects.list(prefix, { signal })) if (info.key === key) return true;
+async function isListed({ objects, key, signal }: Trial): Promise<boolean> {
+  for await (const info of objects.list(PROBE_PREFIX, { signal })) if (info.key === key) return true;
   return false;
 }

@@ -123,7 +123,7 @@ function requireSameSource(entry: VolumeEntry, path: string): void {
     'import-unfinished',
     `volume "${entry.name}" is being imported from ${entry.unfinishedImport.source}, not from ${path}`,
     {
-      hint: `${importAgain(entry)} Or drop it: sgw volume delete ${entry.name}`,
+      hint: `${importAgain(entry)}. Or drop it: sgw volume delete ${entry.name}`,
       details: { volumeId: entry.volumeId, source: entry.unfinishedImport.source },
     },
   );

@@ -1,0 +1,73 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Input, OperationName } from '../../../src/core/localapi/index.ts';
+import { GatewayRig } from '../gateway/rig.ts';
+
+let rig: GatewayRig;
+beforeAll(async () => {
+  rig = await GatewayRig.start();
+});
+afterAll(async () => {
+  await rig[Symbol.asyncDispose]();
+});
+
+const LONG = 'x'.repeat(129);
+
+describe('handlers refuse bad input before any work', () => {
+  const rows: readonly (readonly [OperationName, object, string])[] = [
+    ['activate', { name: '', mode: 'cached' }, 'bad-name'],
+    ['activate', { name: 'a', mode: 'mirror' }, 'bad-mode'],
+    ['activate', { name: 'a', mode: 'cached', region: 'A B' }, 'bad-region'],
+    ['activate', { name: 'a', mode: 'cached', store: '' }, 'bad-path'],
+    ['configure', { name: '-a' }, 'bad-name'],
+    ['configure', { mode: 'mirror' }, 'bad-mode'],
+    ['volume.create', { name: 'a b', sizeBytes: 1 }, 'bad-name'],
+    ['volume.create', { name: LONG, sizeBytes: 1 }, 'bad-name'],
+    ['volume.create', { name: 'vol-0123456789abcdef0', sizeBytes: 1 }, 'bad-name'],
+    ['volume.create', { name: 'a', sizeBytes: -1 }, 'bad-volume-size'],
+    ['volume.create', { name: 'a', sizeBytes: 1.5 }, 'bad-volume-size'],
+    ['volume.create', { name: 'a', sizeBytes: 2 ** 50 }, 'bad-volume-size'],
+    ['volume.create', { name: 'a', sizeBytes: 1, tags: { '': 'x' } }, 'bad-tags'],
+    ['volume.create', { name: 'a', sizeBytes: 1, tags: { k: 'x'.repeat(257) } }, 'bad-tags'],
+    ['volume.create', { name: 'a', sizeBytes: 1, clientToken: '' }, 'bad-client-token'],
+    ['volume.create', { name: 'a', fromSnapshot: '../x' }, 'bad-reference'],
+    ['volume.create', { name: 'a' }, 'size-missing'],
+    ['volume.import', { file: 'x' }, 'import-target'],
+    ['volume.import', { file: 'x', name: 'a', into: 'b' }, 'import-target'],
+    ['volume.import', { file: '', name: 'a' }, 'bad-path'],
+    ['volume.import', { file: 'x', name: 'a', format: 'iso' }, 'bad-format'],
+    ['volume.resize', { volume: 'a', sizeBytes: Number.NaN }, 'bad-volume-size'],
+    ['volume.rename', { volume: 'a', name: 'b/c' }, 'bad-name'],
+    ['volume.show', { volume: '' }, 'bad-reference'],
+    ['snapshot.create', { volume: 'a', description: 'x'.repeat(1025) }, 'bad-description'],
+    ['snapshot.export', { snapshot: 's', path: '' }, 'bad-path'],
+    ['snapshot.export', { snapshot: 's', path: 'x', format: 'iso' }, 'bad-format'],
+    ['snapshot.import', { file: 'x', name: 'a', volumeName: '?' }, 'bad-name'],
+    ['snapshot.diff', { from: 'a', to: ' ' }, 'bad-reference'],
+  ];
+  test.each(rows)('%s %j is invalid: %s', async (name, input, code) => {
+    await expect(rig.call(name, input as Input<typeof name>)).rejects.toMatchObject({ kind: 'invalid', code });
+  });
+
+  test.each([
+    ['volume.show', { volume: 'nothing' }],
+    ['volume.resize', { volume: 'nothing', sizeBytes: 1 }],
+    ['volume.rename', { volume: 'nothing', name: 'b' }],
+    ['volume.delete', { volume: 'nothing' }],
+    ['volume.map', { volume: 'nothing' }],
+    ['volume.verify', { volume: 'nothing' }],
+    ['snapshot.create', { volume: 'nothing' }],
+    ['snapshot.list', { volume: 'nothing' }],
+    ['snapshot.show', { snapshot: 'nothing' }],
+    ['snapshot.rename', { snapshot: 'nothing', name: 'b' }],
+    ['snapshot.delete', { snapshot: 'nothing' }],
+    ['snapshot.verify', { snapshot: 'nothing' }],
+    ['snapshot.export', { snapshot: 'nothing', path: 'x' }],
+    ['snapshot.diff', { from: 'nothing', to: 'nothing' }],
+    ['volume.create', { name: 'a', fromSnapshot: 'nothing' }],
+    ['volume.import', { file: '/nonexistent/image', name: 'a' }],
+    ['snapshot.import', { file: '/nonexistent/image', name: 'a' }],
+  ] as const)('%s of what does not exist is notFound, and changes nothing', async (name, input) => {
+    await expect(rig.call(name, input as Input<typeof name>)).rejects.toMatchObject({ kind: 'notFound' });
+    expect((await rig.call('volume.list', { deleted: true })).volumes).toEqual([]);
+  });
+});
