@@ -9,6 +9,8 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchExport } from './export.ts';
 import { benchImport } from './import.ts';
+import { describeMachine } from './machine.ts';
+import { call } from './programs.ts';
 import { toMarkdown, type Finding } from './report.ts';
 import type { Settings } from './settings.ts';
 import { benchSnapshot } from './snapshot.ts';
@@ -42,6 +44,8 @@ const settings: Settings = {
   withSubject: !values['peers-only'],
 };
 mkdirSync(settings.folder, { recursive: true });
+const machine = describeMachine(settings.folder);
+process.stdout.write(`${machine}\n`);
 for (const name of names) {
   const benchmark = BENCHMARKS[name];
   if (benchmark === undefined)
@@ -51,10 +55,10 @@ for (const name of names) {
   const markdown = toMarkdown(finding);
   process.stdout.write(`${markdown}\n`);
   writeFileSync(path.join(settings.folder, `${name}.json`), `${JSON.stringify(finding, null, 2)}\n`);
-  if (values.write) writeSection(finding.id, markdown);
+  if (values.write) writeSection(finding.id, `${markdown}\n${machine}`);
 }
 
-/** Replaces what stands between `<!-- begin P6 -->` and `<!-- end P6 -->`. */
+/** Replaces, and formats like the rest, what stands between `<!-- begin P6 -->` and `<!-- end P6 -->`. */
 function writeSection(id: string, markdown: string): void {
   const begin = `<!-- begin ${id} -->`;
   const end = `<!-- end ${id} -->`;
@@ -62,5 +66,6 @@ function writeSection(id: string, markdown: string): void {
   const from = text.indexOf(begin);
   const to = text.indexOf(end);
   if (from < 0 || to < from) throw new Error(`docs/BENCHMARKS.md has no section ${id}`);
-  writeFileSync(DOCUMENT, `${text.slice(0, from + begin.length)}\n\n${markdown}\n${text.slice(to)}`);
+  writeFileSync(DOCUMENT, `${text.slice(0, from + begin.length)}\n\n${markdown.trimEnd()}\n\n${text.slice(to)}`);
+  call({ argv: ['prettier', '--write', DOCUMENT] });
 }
