@@ -57,7 +57,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('clone'), snapshot: fc.nat(7), growBytes: unaligned }) },
-) as fc.Arbitrary<Step>;
+);
 
 describe(`volumes against byte arrays (SGW_SEED=${String(seed)})`, () => {
   it('read back what a byte array says, whatever was done to them', { timeout: 120_000 }, async () => {

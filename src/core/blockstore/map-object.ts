@@ -170,12 +170,21 @@ export function parseMapObject(key: string, body: Buffer): MapFooter {
   if (footerAt < HEADER_BYTES) throw damaged(key, 'the footer length is impossible');
   const footerBytes = body.subarray(footerAt, at);
   if (crc32(footerBytes) !== body.readUInt32LE(at + 12)) throw damaged(key, 'the footer does not match its checksum');
-  const footer = JSON.parse(footerBytes.toString('utf8')) as MapFooter;
+  let footer: MapFooter | null;
+  try {
+    footer = JSON.parse(footerBytes.toString('utf8')) as MapFooter | null;
+  } catch (error) {
+    throw damaged(key, 'the footer is not JSON', error);
+  }
+  if (footer === null || typeof footer !== 'object') throw damaged(key, 'the footer is no object');
   if ((footer as { format: number }).format !== 1) {
     throw new SgwError('unsupported', 'map-format', `object ${key} has format ${String(footer.format)}`, {
       hint: 'Use a newer sgw.',
       details: { key },
     });
+  }
+  if (footer.kind !== 'map' || !Number.isSafeInteger(footer.seq) || !Number.isSafeInteger(footer.sizeBytes)) {
+    throw damaged(key, 'the footer describes no map');
   }
   return footer;
 }
