@@ -84,8 +84,9 @@ describe.each(presentVerbs())('%s', (verb) => {
     const found = await commandClass(verb);
     expect(found.summary).toMatch(/^[A-Z].*\.$/);
     expect(found.description).toMatch(/^[A-Z].*\.$/s);
-    expect(found.examples?.length).toBeGreaterThan(0);
-    for (const example of found.examples ?? []) expect(example).toMatch(/^<%= config\.bin %> <%= command\.id %>/);
+    const examples = found.examples as readonly string[];
+    expect(examples.length).toBeGreaterThan(0);
+    for (const example of examples) expect(example).toMatch(/^<%= config\.bin %> <%= command\.id %>/);
   });
 
   it('describes every argument, which never comes from standard input', async () => {

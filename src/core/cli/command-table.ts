@@ -22,7 +22,7 @@ export interface Verb {
 }
 
 /** Issues whose verbs exist. */
-export const ISSUES_DONE: readonly number[] = [2];
+const ISSUES_DONE: readonly number[] = [2];
 
 const offline = (issue: number, ...names: (NameKind | null)[]): Verb => ({ availability: 'offline', issue, names });
 const waits = (issue: number, ...names: (NameKind | null)[]): Verb => ({

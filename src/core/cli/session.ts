@@ -114,7 +114,7 @@ export function defaultHome(env: Runtime['env']): string {
 }
 
 /** Whether colours are wanted, by flag, `NO_COLOR` and preference. */
-export function wantsColor(flags: { 'no-color'?: boolean }, env: Runtime['env'], preferences: Preferences): boolean {
+function wantsColor(flags: { 'no-color'?: boolean }, env: Runtime['env'], preferences: Preferences): boolean {
   return flags['no-color'] !== true && (env['NO_COLOR'] ?? '') === '' && preferences.color !== 'never';
 }
 
