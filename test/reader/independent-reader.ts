@@ -132,9 +132,7 @@ export async function readVolume(
   if (newer >= 0 || head.checkpoint.consistent)
     return replay(objects, head.checkpoint, log.segments.slice(0, newer + 1), log);
   must(head.consistent !== null, `${volumeId} has no consistent state`);
-  const older = await readLog(objects, volumeId, head.consistent);
-  const last = older.segments.findLastIndex((segment) => segment.footer.consistent);
-  return replay(objects, head.consistent, older.segments.slice(0, last + 1), older);
+  return replay(objects, head.consistent, [], { segments: [], voidSeqs: [] });
 }
 
 interface Log {
