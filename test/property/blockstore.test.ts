@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
 import { PAGE_BYTES } from '../../src/core/blockstore/index.ts';
-import { FILLING_COUNT, VolumeMachine, type Change, type Step } from './volume-machine.ts';
+import { VolumeMachine, type Step } from './volume-machine.ts';
+import { FILLING_COUNT, type Change } from './volume-state.ts';
 
 const seed = Number(process.env['SGW_SEED'] ?? 20261122);
 
@@ -68,7 +69,7 @@ describe(`volumes against byte arrays (SGW_SEED=${String(seed)})`, () => {
         for (const next of list) await machine.run(next);
         await machine.finish();
       }),
-      { seed, numRuns: Number(process.env['SGW_RUNS'] ?? 40), interruptAfterTimeLimit: 90_000 },
+      { seed, numRuns: Number(process.env['SGW_RUNS'] ?? 30), interruptAfterTimeLimit: 90_000 },
     );
   });
 });
