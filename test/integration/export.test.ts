@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { requireTool } from '../requirements.ts';
+import { requireTool, toolPath } from '../requirements.ts';
 import { writeSparse } from '../unit/transfer/rig.ts';
 import { TestHome } from './home.ts';
 
 const MIB = 1024 * 1024;
+const QEMU_IMG = toolPath('qemu-img') ?? '';
 const SIZE = 900 * MIB + 5000;
 
 describe('snapshot export over a directory store', () => {
@@ -73,8 +74,8 @@ describe('snapshot export over a directory store', () => {
         format,
         verified: true,
       });
-      execFileSync('qemu-img', ['compare', '-f', 'raw', '-F', format, small, path]);
-      if (format === 'qcow2') execFileSync('qemu-img', ['check', path]);
+      execFileSync(QEMU_IMG, ['compare', '-f', 'raw', '-F', format, small, path]);
+      if (format === 'qcow2') execFileSync(QEMU_IMG, ['check', path]);
     }
     expect((await readdir(home.directory)).filter((name) => name.startsWith('.'))).toEqual([]);
   });

@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { open, readdir, readFile, stat, truncate } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { requireTool } from '../requirements.ts';
+import { requireTool, toolPath } from '../requirements.ts';
 import { writeSparse } from '../unit/transfer/rig.ts';
 import { TestHome } from './home.ts';
 
 const MIB = 1024 * 1024;
+const QEMU_IMG = toolPath('qemu-img') ?? '';
 
 describe('volume import over a directory store', () => {
   let home: TestHome;
@@ -159,7 +160,7 @@ describe('volume import over a directory store', () => {
     await writeSparse(raw, 8 * MIB, [{ offset: MIB, length: 2 * MIB }], 8);
     for (const format of ['qcow2', 'vmdk', 'vhdx', 'vdi']) {
       const file = home.path(`disk.${format}`);
-      execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', format, raw, file]);
+      execFileSync(QEMU_IMG, ['convert', '-f', 'raw', '-O', format, raw, file]);
       expect(await home.call('snapshot.import', { file, name: `disk-${format}` })).toMatchObject({
         sizeBytes: 8 * MIB,
         state: 'completed',

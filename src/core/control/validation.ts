@@ -3,7 +3,7 @@
  * gateway behind it may rely on these.
  */
 import { isSnapshotId, isVolumeId, SgwError, type ErrorDetails } from '../kit/index.ts';
-import { VOLUME_MAX_BYTES } from '../blockstore/index.ts';
+import { checkVolumeSize } from '../blockstore/index.ts';
 import type { GatewayMode, ImageFormat, Tags } from '../localapi/index.ts';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
@@ -53,19 +53,7 @@ export function checkRef(ref: unknown, what: string): void {
 
 /** @throws invalid `bad-volume-size` */
 export function checkSize(sizeBytes: unknown): void {
-  if (
-    typeof sizeBytes === 'number' &&
-    Number.isSafeInteger(sizeBytes) &&
-    sizeBytes >= 0 &&
-    sizeBytes <= VOLUME_MAX_BYTES
-  )
-    return;
-  throw invalid(
-    'bad-volume-size',
-    `a volume of ${String(sizeBytes)} bytes is not possible`,
-    'Give a size from 0 to 64TiB.',
-    { sizeBytes: Number(sizeBytes) },
-  );
+  checkVolumeSize(typeof sizeBytes === 'number' ? sizeBytes : Number.NaN);
 }
 
 /** @throws invalid `bad-tags` */

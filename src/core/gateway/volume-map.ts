@@ -3,11 +3,11 @@
  * of the volume, or the one it was cloned from, holds the page in the same place of the same segment.
  */
 import {
-  LEAF_PAGES,
   openSnapshotView,
   openVolumeView,
   PAGE_BYTES,
   type LeafView,
+  type PageRun,
   type SnapshotEntry,
   type VolumeEntry,
 } from '../blockstore/index.ts';
@@ -74,35 +74,42 @@ class LeafFollower {
   }
 }
 
+/** Most runs of a leaf are in a snapshot just as they are, or not at all; only the rest is compared page by page. */
 function addLeaf(extents: ExtentList, leaf: LeafView, others: readonly LeafView[]): void {
-  const shared = new Uint8Array(LEAF_PAGES);
-  const places = placesOf(leaf);
+  const whole = new Set(others.flatMap((other) => other.runs.map(runName)));
+  const parted = leaf.runs.filter((run) => !whole.has(runName(run)));
+  const sharedPages = parted.length === 0 ? new Set<number>() : sharedPagesOf(parted, others);
+  for (const run of leaf.runs) {
+    if (whole.has(runName(run))) {
+      extents.add(run.page, run.count, 'shared');
+      continue;
+    }
+    for (let page = run.page; page < run.page + run.count; page++) {
+      extents.add(page, 1, sharedPages.has(page) ? 'shared' : 'stored');
+    }
+  }
+}
+
+const runName = ({ page, count, source, frame, slot }: PageRun): string =>
+  `${String(page)}+${String(count)}=${source.segmentId}/${String(frame)}/${String(slot)}`;
+
+/** The pages of `runs` that one of the other leaves holds in the same place. */
+function sharedPagesOf(runs: readonly PageRun[], others: readonly LeafView[]): Set<number> {
+  const places = new Map<number, string>();
+  for (const run of runs) for (let i = 0; i < run.count; i++) places.set(run.page + i, placeName(run, i));
+  const shared = new Set<number>();
   for (const other of others) {
     for (const run of other.runs) {
       for (let i = 0; i < run.count; i++) {
-        const page = run.page + i;
-        if (places.get(page) === placeName(run.source.segmentId, run.frame, run.slot + i))
-          shared[page - leaf.firstPage] = 1;
+        if (places.get(run.page + i) === placeName(run, i)) shared.add(run.page + i);
       }
     }
   }
-  for (const run of leaf.runs) {
-    for (let page = run.page; page < run.page + run.count; page++) {
-      extents.add(page, shared[page - leaf.firstPage] === 1 ? 'shared' : 'stored');
-    }
-  }
+  return shared;
 }
 
-const placeName = (segmentId: string, frame: number, slot: number): string =>
-  `${segmentId}/${String(frame)}/${String(slot)}`;
-
-function placesOf(leaf: LeafView): Map<number, string> {
-  const places = new Map<number, string>();
-  for (const run of leaf.runs)
-    for (let i = 0; i < run.count; i++)
-      places.set(run.page + i, placeName(run.source.segmentId, run.frame, run.slot + i));
-  return places;
-}
+const placeName = (run: PageRun, i: number): string =>
+  `${run.source.segmentId}/${String(run.frame)}/${String(run.slot + i)}`;
 
 /** Merges pages, ascending, into extents that cover the volume without a gap. */
 class ExtentList {
@@ -114,10 +121,9 @@ class ExtentList {
     this.#sizeBytes = sizeBytes;
   }
 
-  add(page: number, state: PageState): void {
-    const offset = page * PAGE_BYTES;
-    this.#append(offset, 'zero');
-    this.#append(Math.min(offset + PAGE_BYTES, this.#sizeBytes), state);
+  add(firstPage: number, pageCount: number, state: PageState): void {
+    this.#append(firstPage * PAGE_BYTES, 'zero');
+    this.#append(Math.min((firstPage + pageCount) * PAGE_BYTES, this.#sizeBytes), state);
   }
 
   finish(): Pick<MapDocument, 'extents' | 'storedBytes' | 'sharedBytes' | 'zeroBytes'> {
