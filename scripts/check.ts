@@ -1,6 +1,6 @@
 /**
  * Every check that needs no running gateway: `npm run check`, or `npm run check -- types lint` for some of them.
- * Prints what a failed one said, and ends with `N passed, N failed`.
+ * Prints what a failed one said, and after more than one, `N passed, N failed`.
  */
 import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -38,7 +38,7 @@ function runGates(names: readonly string[]): boolean {
     console.log(`${ran.ok ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)`);
     if (ran.ok) passed += 1;
   }
-  console.log(`${String(passed)} passed, ${String(names.length - passed)} failed`);
+  if (names.length > 1) console.log(`${String(passed)} passed, ${String(names.length - passed)} failed`);
   return passed === names.length;
 }
 
