@@ -16,7 +16,8 @@ import { Locks } from './locks.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
 import { diffSnapshots } from './snapshot-diff.ts';
-import { exportSnapshot, importSnapshot } from './snapshot-transfer.ts';
+import { exportSnapshot } from './snapshot-export.ts';
+import { importSnapshot } from './snapshot-import.ts';
 import {
   deleteSnapshot,
   listSnapshots,

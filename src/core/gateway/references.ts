@@ -25,6 +25,10 @@ export async function resolveVolume(catalog: Catalog, ref: string, signal: Abort
   return choose(VOLUME, ref, await catalog.listVolumes({ signal }), (entry) => entry.volumeId);
 }
 
+/** Failed and deleted snapshots give their name free. */
+export const hasName = (snapshot: SnapshotEntry): boolean =>
+  snapshot.state === 'pending' || snapshot.state === 'completed';
+
 /** @throws notFound `snapshot-not-found`; conflict `ambiguous-name` listing the ids */
 export async function resolveSnapshot(catalog: Catalog, ref: string, signal: AbortSignal): Promise<SnapshotEntry> {
   if (isSnapshotId(ref)) {
@@ -32,7 +36,9 @@ export async function resolveSnapshot(catalog: Catalog, ref: string, signal: Abo
     if (entry.state === 'deleted') throw notFound(SNAPSHOT, ref, 'was deleted');
     return entry;
   }
-  return choose(SNAPSHOT, ref, await catalog.listSnapshots({ signal }), (entry) => entry.snapshotId);
+  const snapshots = await catalog.listSnapshots({ signal });
+  const owner = snapshots.filter((entry) => hasName(entry) && entry.name === ref);
+  return choose(SNAPSHOT, ref, owner.length > 0 ? owner : snapshots, (entry) => entry.snapshotId);
 }
 
 function choose<T extends { readonly name: string }>(

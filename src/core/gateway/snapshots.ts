@@ -13,13 +13,9 @@ import type {
 import { verifyView } from '../transfer/index.ts';
 import { snapshotSummary } from './documents.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
-import { resolveSnapshot, resolveVolume } from './references.ts';
+import { hasName, resolveSnapshot, resolveVolume } from './references.ts';
 import { millisecondsSince, progressOf, timestamp, type Session } from './session.ts';
 import { orMissing, requireFinished } from './volumes.ts';
-
-/** Failed and deleted snapshots keep no name. */
-export const hasName = (snapshot: SnapshotEntry): boolean =>
-  snapshot.state === 'pending' || snapshot.state === 'completed';
 
 /**
  * Creates a snapshot of the volume's last consistent commit. Completed and durable in the store when it resolves.
@@ -44,7 +40,8 @@ export async function makeSnapshot(
 ): Promise<SnapshotCreated> {
   const { catalog, blocks, identity, locks } = session;
   return await locks.withNames('snapshots', call, async () => {
-    const present = (await catalog.listSnapshots({ signal: call.signal })).filter(hasName);
+    const listed = (await catalog.listSnapshots({ signal: call.signal })).filter(hasName);
+    const present = await withoutInterrupted(session, volume, input.name, listed, call.signal);
     const name = input.name ?? freeName(session, volume, present);
     const request = { name, ifNotExists: input.ifNotExists ?? false, clientToken: input.clientToken };
     const existing = findExisting('snapshot', request, present, (entry) => [
@@ -65,6 +62,29 @@ export async function makeSnapshot(
       }));
     return { ...snapshotSummary(entry), created: existing === undefined };
   });
+}
+
+/**
+ * Whoever makes a snapshot holds the names' lock until it is completed, so one of this volume that is still pending was left
+ * by a process that was killed. It is marked as failed, and its name is free again. Should another gateway be at it at this
+ * moment, its completion is refused.
+ */
+async function withoutInterrupted(
+  session: Session,
+  volume: VolumeEntry,
+  name: string | undefined,
+  listed: readonly SnapshotEntry[],
+  signal: AbortSignal,
+): Promise<SnapshotEntry[]> {
+  const left = listed.filter(
+    (entry) => entry.name === name && entry.state === 'pending' && entry.volumeId === volume.volumeId,
+  );
+  for (const entry of left) {
+    const fail = (now: SnapshotEntry): SnapshotEntry =>
+      now.state === 'pending' ? { ...now, state: 'failed', reason: 'the process that made it was stopped' } : now;
+    await session.catalog.updateSnapshot(entry.snapshotId, fail, signal);
+  }
+  return listed.filter((entry) => !left.includes(entry));
 }
 
 /** `golden-20261122-101500`, with a number behind it when that is taken. */

@@ -21,7 +21,7 @@ import { importAgain } from './volumes.ts';
 /** What `importVolume` takes beyond the operation's input. */
 export interface ImportHooks {
   /** Runs once the contents are committed, before the volume becomes available; a failure leaves it unfinished. */
-  readonly beforeAvailable?: (entry: VolumeEntry) => Promise<void>;
+  readonly beforeAvailable?: (entry: VolumeEntry, report: ImportReport) => Promise<void>;
 }
 
 interface Target {
@@ -164,7 +164,7 @@ async function runImport(session: Session, work: ImportWork, call: CallContext):
         signal: call.signal,
       });
     });
-    await work.hooks.beforeAvailable?.(entry);
+    await work.hooks.beforeAvailable?.(entry, report);
     await catalog.updateVolume(
       volumeId,
       (now) => ({ ...now, state: 'available', unfinishedImport: null, sizeBytes: image.sizeBytes }),

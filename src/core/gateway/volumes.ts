@@ -157,10 +157,14 @@ export function requireFinished(entry: VolumeEntry): void {
 
 /** How to go on with an unfinished import. */
 export function importAgain(entry: VolumeEntry): string {
-  const source = entry.unfinishedImport?.source ?? 'FILE';
+  const source = shellWord(entry.unfinishedImport?.source ?? 'FILE');
   const target = entry.state === 'importing' ? `--name ${entry.name}` : `--into ${entry.name}`;
   return `Finish it: sgw volume import ${source} ${target}`;
 }
+
+/** As a shell reads it back. */
+const shellWord = (text: string): string =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
 function wouldShrink(entry: VolumeEntry, nowBytes: number, sizeBytes: number): SgwError {
   return new SgwError(
@@ -214,7 +218,7 @@ export async function deleteVolume(
         'volume-held',
         `volume "${entry.name}" is held by gateway ${holder.name} (${holder.gatewayId}) since ${holder.since}`,
         {
-          hint: 'Detach it there first.',
+          hint: `Detach it there first, or take it over: sgw volume import FILE --into ${entry.name} --take-over`,
           details: { volumeId: entry.volumeId, gatewayId: holder.gatewayId },
         },
       );
