@@ -142,7 +142,6 @@ export class VolumeMachine {
 
   async #commit(volume: ModelVolume, change: Change, consistent: boolean): Promise<void> {
     const writer = await this.#open(volume);
-    if (!consistent) await writer.beginInconsistent();
     const { batch, after } = prepare(volume.state, change, consistent);
     await writer.commit(batch);
     become(volume, after);

@@ -97,7 +97,6 @@ export function buildSegment(plan: SegmentPlan): BuiltSegment {
     frames: { offset: framesAt, count: plan.frames?.length ?? 0 },
     extents: { offset: framesAt + frames.length, count: plan.extents?.length ?? 0 },
     pageHashesHash: hash128(pageHashes),
-    tablesHash: hash128(Buffer.concat([frames, extents])),
     fieldOfALaterVersion: true,
   });
   const head = Buffer.concat([
@@ -116,7 +115,7 @@ export function buildSegment(plan: SegmentPlan): BuiltSegment {
     u32(crc32(footer)),
     hex(segmentId),
   ]);
-  const hash = hash256(unhashed.subarray(offset));
+  const hash = hash256(unhashed.subarray(framesAt));
   return { key, segmentId, body: Buffer.concat([unhashed, hex(hash)]), hash };
 }
 

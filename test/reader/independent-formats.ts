@@ -33,7 +33,6 @@ export interface SegmentFooter {
   readonly frames: Table;
   readonly extents: Table;
   readonly pageHashesHash: string;
-  readonly tablesHash: string;
 }
 
 export interface Frame {
@@ -57,7 +56,7 @@ export interface Segment {
   readonly footer: SegmentFooter;
   readonly frames: readonly Frame[];
   readonly extents: readonly Extent[];
-  /** BLAKE3-256 from the page hash table to the hash field, hex. */
+  /** BLAKE3-256 from the frame table to the hash field, hex. */
   readonly hash: string;
   readonly bytes: Buffer;
 }
@@ -139,12 +138,11 @@ export function parseSegment(key: string, bytes: Buffer): Segment {
   const footer = parseFooter(key, bytes, footerStart, trailer) as SegmentFooter;
   must(footer.segmentId === bytes.toString('hex', trailer + 16, trailer + 32), `${key}: segment ids differ`);
   checkSegmentFooter(key, footer, footerStart);
-  const hash = hash256(bytes.subarray(footer.pageHashes.offset, bytes.length - 32));
+  const hash = hash256(bytes.subarray(footer.frames.offset, bytes.length - 32));
   must(hash === bytes.toString('hex', bytes.length - 32), `${key}: wrong hash of the segment`);
   const { pageHashes, frames, extents } = footer;
   const hashTable = bytes.subarray(pageHashes.offset, frames.offset);
   must(hash128(hashTable) === footer.pageHashesHash, `${key}: wrong hash of the page hash table`);
-  must(hash128(bytes.subarray(frames.offset, footerStart)) === footer.tablesHash, `${key}: wrong hash of the tables`);
   const segment: Segment = {
     key,
     footer,

@@ -183,7 +183,11 @@ export function parseMapObject(key: string, body: Buffer): MapFooter {
       details: { key },
     });
   }
-  if (footer.kind !== 'map' || !Number.isSafeInteger(footer.seq) || !Number.isSafeInteger(footer.sizeBytes)) {
+  if (
+    (footer as { kind: string }).kind !== 'map' ||
+    !Number.isSafeInteger(footer.seq) ||
+    !Number.isSafeInteger(footer.sizeBytes)
+  ) {
     throw damaged(key, 'the footer describes no map');
   }
   return footer;

@@ -4,6 +4,7 @@
  * In a leaf in memory a page is two numbers: source index + 1 (0: not mapped), and frame * 16 + slot.
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { SgwError } from '../kit/index.ts';
 import { damaged } from './damage.ts';
 import { FANOUT, LEAF_PAGES } from './geometry.ts';
 import { blake3Short } from './hash.ts';
@@ -148,6 +149,10 @@ function unpackNode(stored: Buffer, pointer: NodePointer): Buffer {
   if (stored.length !== pointer.length || blake3Short(stored).toString('hex') !== pointer.hash) {
     throw damaged(pointer.key, `the map node at ${String(pointer.offset)} does not match its hash`);
   }
+  if (stored[0] !== 0 && stored[0] !== 1) {
+    const what = `the map node at ${String(pointer.offset)} of object ${pointer.key} has codec ${String(stored[0])}`;
+    throw new SgwError('unsupported', 'node-codec', what, { hint: 'Use a newer sgw.', details: { key: pointer.key } });
+  }
   try {
     const node =
       stored[0] === 1
@@ -237,7 +242,8 @@ export function decodeInterior(stored: Buffer, pointer: NodePointer, level: numb
   for (let i = 0, at = reader.entriesAt; i < reader.count; i++, at += CHILD_BYTES) {
     const slot = node.readUInt16LE(at);
     const source = reader.sources[node.readUInt16LE(at + 2)];
-    if (source === undefined || slot >= FANOUT)
+    const ascends = i === 0 || slot > node.readUInt16LE(at - CHILD_BYTES);
+    if (source === undefined || slot >= FANOUT || !ascends)
       throw damaged(pointer.key, `the map node at ${String(pointer.offset)} has an impossible child`);
     children.set(slot, {
       key: source.key,

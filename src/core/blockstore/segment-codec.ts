@@ -74,7 +74,6 @@ export function sealSegment(
   const hashes = Buffer.concat(pieces.map((piece) => piece.pageHashes));
   const storedBytes = pieces.reduce((sum, piece) => sum + piece.stored.length, 0);
   const hashesAt = SEGMENT_HEADER_BYTES + storedBytes;
-  const tables = Buffer.concat([frames, extentBytes]);
   const footer: SegmentFooter = {
     format: 1,
     ...facts,
@@ -84,12 +83,11 @@ export function sealSegment(
     frames: { offset: hashesAt + hashes.length, count: frames.length / FRAME_ENTRY_BYTES },
     extents: { offset: hashesAt + hashes.length + frames.length, count: extents.length },
     pageHashesHash: blake3Short(hashes).toString('hex'),
-    tablesHash: blake3Short(tables).toString('hex'),
   };
   const footerBytes = Buffer.from(JSON.stringify(footer), 'utf8');
-  const tail = Buffer.concat([hashes, tables, footerBytes, Buffer.alloc(SEGMENT_TRAILER_BYTES)]);
+  const tail = Buffer.concat([frames, extentBytes, footerBytes, Buffer.alloc(SEGMENT_TRAILER_BYTES)]);
   const hash = writeTrailer(tail, footerBytes, facts.segmentId);
-  const body = [header(), ...pieces.map((piece) => piece.stored), tail];
+  const body = [header(), ...pieces.map((piece) => piece.stored), hashes, tail];
   return { body, index: new SegmentIndex({ key, footer, hash, frames, extents }) };
 }
 
@@ -128,8 +126,8 @@ function extentTable(extents: readonly PageExtent[]): Buffer {
 }
 
 /**
- * Fills the last 64 bytes of `tail`, which begins with the page hash table. The hash leaves the frames out: the page
- * hashes in it stand for their contents, the frame table for their checksums.
+ * Fills the last 64 bytes of `tail`, which begins with the frame table. Its hash covers the rest of the segment as well:
+ * the footer has the hash of the page hashes, which stand for the frames' contents, the frame table their checksums.
  */
 function writeTrailer(tail: Buffer, footer: Buffer, segmentId: string): string {
   const at = tail.length - SEGMENT_TRAILER_BYTES;
@@ -168,10 +166,10 @@ export function parseSegmentTail(key: string, tail: Buffer, sizeBytes: number): 
   if (footer.segmentId !== trailer.toString('hex', 16, 32))
     throw damaged(key, 'footer and trailer name different segments');
   if (footer.frames.offset < tailAt) return { needBytes: sizeBytes - footer.frames.offset };
-  const tables = tail.subarray(footer.frames.offset - tailAt, footerAt - tailAt);
-  if (blake3Short(tables).toString('hex') !== footer.tablesHash)
-    throw damaged(key, 'its tables do not match their hash');
-  return { index: indexFrom(key, footer, trailer.toString('hex', 32, 64), tables) };
+  const hashed = tail.subarray(footer.frames.offset - tailAt, tail.length - 32);
+  const hash = blake3(hashed).toString('hex');
+  if (hash !== trailer.toString('hex', 32, 64)) throw damaged(key, 'its tables do not match their hash');
+  return { index: indexFrom(key, footer, hash, hashed) };
 }
 
 function parseFooter(key: string, bytes: Buffer, footerAt: number): SegmentFooter {
@@ -249,8 +247,9 @@ export function parseWholeSegment(key: string, body: Buffer): SegmentIndex {
   if (!('index' in parsed)) throw damaged(key, 'it is cut short');
   const { index } = parsed;
   if (!body.subarray(0, SEGMENT_HEADER_BYTES).equals(header())) throw damaged(key, 'the header is wrong');
-  const hash = blake3(body.subarray(index.footer.pageHashes.offset, body.length - 32)).toString('hex');
-  if (hash !== index.hash) throw damaged(key, 'its tables do not match its hash');
+  const { pageHashes, frames, pageHashesHash } = index.footer;
+  if (blake3Short(body.subarray(pageHashes.offset, frames.offset)).toString('hex') !== pageHashesHash)
+    throw damaged(key, 'its page hashes do not match their hash');
   let framesEnd = SEGMENT_HEADER_BYTES;
   for (let i = 0; i < index.frameCount; i++) {
     const { offset, storedLength, crc32: expected } = index.frame(i);

@@ -68,8 +68,6 @@ export interface SegmentFooter {
   readonly pageHashes: TableRef;
   /** BLAKE3-128 of the page hash table, hex. */
   readonly pageHashesHash: string;
-  /** BLAKE3-128 of the frame table and the extent table, hex. */
-  readonly tablesHash: string;
 }
 
 export const popcount16 = (mask: number): number => {

@@ -14,6 +14,7 @@ import { keys } from './keys.ts';
 import { advance, readLogEntry, type LogPosition } from './log-reader.ts';
 import { encodeMap, readMapFooter } from './map-object.ts';
 import { withSignal, type BlockStoreOptions, type Cancellable, type Holder } from './options.ts';
+import { creatorSet } from './node-codec.ts';
 import type { PageMap } from './page-map.ts';
 import { cutTailPage } from './tail-page.ts';
 import { sealSegment, type EncodedFrames, type SealedSegment } from './segment-codec.ts';
@@ -76,6 +77,8 @@ export class VolumeWriter implements AsyncDisposable {
   #sealed: { seq: number; hash: string; commitTimeMs: number; sizeBytes: number };
   /** Resolves when everything sealed so far is committed and applied. */
   #tail: Promise<void> = Promise.resolve();
+  /** Whether the newest commit that was asked for, done or not, is a consistent one. */
+  #lastAskedConsistent: boolean;
   #failure: unknown;
   #closed = false;
 
@@ -89,6 +92,7 @@ export class VolumeWriter implements AsyncDisposable {
     this.#committed = state.position;
     this.#sizeBytes = state.sizeBytes;
     this.#consistent = state.consistent;
+    this.#lastAskedConsistent = state.consistent;
     this.#sealed = sealedAt(state.position, state.sizeBytes);
   }
 
@@ -138,6 +142,7 @@ export class VolumeWriter implements AsyncDisposable {
     if (!entry.void) {
       if (entry.index.footer.epoch > this.epoch) throw fenced(this.volumeId, this.epoch);
       await this.#apply(entry.index.footer, () => this.map.applySegment(entry.index, signal));
+      this.#lastAskedConsistent = this.#consistent;
     }
     this.#committed = advance(this.#committed, entry);
     this.#sealed = sealedAt(this.#committed, this.#sizeBytes);
@@ -145,13 +150,17 @@ export class VolumeWriter implements AsyncDisposable {
 
   /**
    * Commits a batch as one segment. Resolves when it and all before it are durable in the store and applied to the
-   * map. Waits while COMMIT_WINDOW commits are under way; commits take effect in the order of the calls.
+   * map. Waits while COMMIT_WINDOW commits are under way; commits take effect in the order of the calls. Before the first
+   * of a run of inconsistent commits, the last consistent state gets a checkpoint that the head keeps (C7).
    * @throws fenced; whatever the store throws; after a failure, the same error for every later call
    */
   async commit(batch: Batch, { signal }: Cancellable = {}): Promise<void> {
-    const release = await this.#window.acquire(1, signal);
+    const beginsRun = this.#lastAskedConsistent && !batch.consistent;
+    this.#lastAskedConsistent = batch.consistent;
+    const release = await this.#window.acquire(beginsRun ? COMMIT_WINDOW : 1, signal);
     try {
       this.#checkUsable();
+      if (beginsRun && this.#consistent) await this.#checkpoint(signal);
       await this.#commitNow(batch, signal);
     } finally {
       release();
@@ -221,7 +230,7 @@ export class VolumeWriter implements AsyncDisposable {
       sizeBytes,
       consistent: batch.consistent,
       records: null,
-      creators: kind === 'fence' ? [] : (batch.creators ?? [[this.#accountId]]),
+      creators: kind === 'fence' ? [] : (batch.creators ?? [[this.#accountId]]).map((set) => creatorSet(set)),
     };
     const sealed = sealSegment(keys.log(this.volumeId, seq), facts, batch.encoded, batch.unmap ?? []);
     this.#sealed = { seq, hash: sealed.index.hash, commitTimeMs, sizeBytes };
@@ -300,17 +309,6 @@ export class VolumeWriter implements AsyncDisposable {
   }
 
   /**
-   * Before a run of commits that are not consistent: makes sure that the head keeps a checkpoint of the last
-   * consistent state (C7).
-   */
-  async beginInconsistent({ signal }: Cancellable = {}): Promise<void> {
-    await this.#alone(async () => {
-      this.#checkUsable();
-      if (this.#consistent) await this.#checkpoint(signal);
-    }, signal);
-  }
-
-  /**
    * Changes the volume's size, as one consistent commit. Shrinking unmaps the tail and zeroes the rest of the last
    * page, so that growing again reads zeroes (C9).
    */
@@ -327,7 +325,10 @@ export class VolumeWriter implements AsyncDisposable {
     const pages = pagesOf(sizeBytes);
     const unmap = pages < oldPages ? [{ firstPage: pages, pageCount: oldPages - pages }] : [];
     const cut = sizeBytes < this.#sizeBytes ? await cutTailPage(this, sizeBytes, this.#accountId, signal) : undefined;
-    await this.#commitNow({ encoded: [], ...cut, unmap: [...(cut?.unmap ?? []), ...unmap], sizeBytes, consistent: this.#consistent }, signal);
+    await this.#commitNow(
+      { encoded: [], ...cut, unmap: [...(cut?.unmap ?? []), ...unmap], sizeBytes, consistent: this.#consistent },
+      signal,
+    );
   }
 
   /**

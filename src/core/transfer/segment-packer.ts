@@ -78,7 +78,6 @@ export class SegmentPacker {
   }
 
   async #commitInconsistent(signal: AbortSignal | undefined): Promise<void> {
-    if (!this.#begun) await this.#writer.beginInconsistent();
     this.#begun = true;
     await this.#commit(false, signal);
   }

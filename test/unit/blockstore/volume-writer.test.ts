@@ -244,7 +244,6 @@ describe('snapshots', () => {
     const writer = await openAs(volume);
     await commitPages(writer, image, { 1: 1 });
     const expected = Buffer.from(image);
-    await writer.beginInconsistent();
     await commitPages(writer, image, { 2: 2 }, false);
     await writer.checkpoint();
     const snapshot = await createSnapshot(options, { volume, name: 'v1', accountId: ACCOUNT });

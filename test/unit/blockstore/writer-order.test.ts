@@ -62,7 +62,6 @@ describe('without waiting for commits', () => {
   });
 
   it('a run of inconsistent commits keeps the last of them as the consistent state', async () => {
-    pending.push(writer.beginInconsistent());
     pending.push(
       writer.commit({ encoded: [], unmap: [{ firstPage: 0, pageCount: MIB / PAGE_BYTES }], consistent: false }),
     );
