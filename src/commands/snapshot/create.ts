@@ -17,6 +17,7 @@ export default class SnapshotCreate extends SgwCommand {
   static override summary = 'Pin the present state of a volume under a name.';
   static override description =
     'Copies nothing, whatever the size. The snapshot is pending until its commit is durable in the store; --wait waits for that.';
+  static override usage = '<%= command.id %> VOLUME [--name NAME] [--wait]';
   static override examples = [
     '<%= config.bin %> <%= command.id %> golden --name v1',
     '<%= config.bin %> <%= command.id %> golden --name nightly --description "before the upgrade" --wait --timeout 5m',

@@ -15,6 +15,7 @@ export default class SnapshotExport extends SgwCommand {
   static override description =
     'Writes raw natively and sparsely, other formats through qemu-img, under a temporary name until all is written and verified. ' +
     'An export that was interrupted goes on when the same command is run again. An existing file is kept unless --force is given.';
+  static override usage = '<%= command.id %> SNAPSHOT OUT [--format FORMAT]';
   static override examples = [
     '<%= config.bin %> <%= command.id %> v1 golden.img',
     '<%= config.bin %> <%= command.id %> failed-17 failed-17.qcow2 --format qcow2',

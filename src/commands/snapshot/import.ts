@@ -18,6 +18,7 @@ export default class SnapshotImport extends SgwCommand {
   static override summary = 'Import a disk image as a snapshot.';
   static override description =
     'Makes a new volume from the image and a completed snapshot of it, ready to be cloned. Interrupted, the same command goes on.';
+  static override usage = '<%= command.id %> FILE --name NAME';
   static override examples = [
     '<%= config.bin %> <%= command.id %> golden.img --name v1',
     '<%= config.bin %> <%= command.id %> golden.qcow2 --name v1 --volume-name golden --format qcow2',

@@ -17,6 +17,7 @@ export default class VolumeCreate extends SgwCommand {
   static override summary = 'Create an empty volume, or a clone of a snapshot.';
   static override description =
     'An empty volume takes no space until it is written. A clone is there at once, whatever its size, and shares its data with the snapshot.';
+  static override usage = '<%= command.id %> NAME (--size SIZE | --from-snapshot SNAPSHOT)';
   static override examples = [
     '<%= config.bin %> <%= command.id %> db --size 100GiB --tag env=test',
     '<%= config.bin %> <%= command.id %> build-17 --from-snapshot v1',

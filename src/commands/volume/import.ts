@@ -21,6 +21,7 @@ export default class VolumeImport extends SgwCommand {
   static override description =
     'Reads raw images natively, skipping holes and zeroes; qcow2, vmdk, vhdx and vdi through qemu-img. With --into only what changed is committed. ' +
     'An import that was interrupted goes on when the same command is run again.';
+  static override usage = '<%= command.id %> FILE (--name NAME | --into VOLUME)';
   static override examples = [
     '<%= config.bin %> <%= command.id %> golden.img --name golden',
     '<%= config.bin %> <%= command.id %> golden.img --into golden',

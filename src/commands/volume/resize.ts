@@ -13,6 +13,7 @@ export default class VolumeResize extends SgwCommand {
   static override summary = 'Change the size of a volume.';
   static override description =
     'Growing adds zeroes at the end. Shrinking cuts the end off for good and needs --shrink; snapshots keep what they hold.';
+  static override usage = '<%= command.id %> VOLUME --size SIZE [--shrink]';
   static override examples = [
     '<%= config.bin %> <%= command.id %> golden --size 20GiB',
     '<%= config.bin %> <%= command.id %> golden --size 5GiB --shrink --yes',

@@ -8,8 +8,7 @@ import { SgwError } from '../kit/index.ts';
 import { hasFlag, isTrue, leadingWords, wantsJson } from './argv.ts';
 import { addNamesToCompletion } from './completion.ts';
 import { Prompts } from './prompts.ts';
-import type { Runtime } from './runtime.ts';
-import { DEFAULT_COLUMNS } from './session.ts';
+import { columnsOf, type Runtime } from './runtime.ts';
 import { nearestCommand, unknownCommand } from './unknown-command.ts';
 
 type Oclif = typeof import('@oclif/core');
@@ -27,7 +26,7 @@ export async function dispatch(argv: readonly string[], entryUrl: string, runtim
   config.pjson.oclif.helpOptions = {
     docopts: false,
     hideCommandSummaryInDescription: true,
-    maxWidth: runtime.stdout.columns ?? DEFAULT_COLUMNS,
+    maxWidth: columnsOf(runtime.stdout),
   };
   const words = leadingWords(argv);
   const known = longestKnown(words, config);

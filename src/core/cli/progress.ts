@@ -7,7 +7,7 @@
  */
 import { formatSize } from '../kit/index.ts';
 import type { Progress } from '../localapi/index.ts';
-import type { Output } from './runtime.ts';
+import { columnsOf, type Output } from './runtime.ts';
 
 export const PROGRESS_MODES = ['auto', 'plain', 'json', 'none'] as const;
 export type ProgressMode = (typeof PROGRESS_MODES)[number];
@@ -38,7 +38,8 @@ export function startProgress(mode: ProgressMode, output: Output): ProgressRepor
   if (mode === 'none') return SILENT;
   if (mode === 'json')
     return periodic(JSON_PERIOD_MS, (state) => output.write(`${JSON.stringify({ progress: state })}\n`));
-  if (mode === 'auto' && output.isTTY === true) return startBar(output);
+  // On a terminal without a width ora would clear lines for ever.
+  if (mode === 'auto' && output.isTTY === true && output.columns !== 0) return startBar(output);
   return periodic(PLAIN_PERIOD_MS, (state) => output.write(`${progressLine(state)}\n`));
 }
 
@@ -120,7 +121,7 @@ function startBar(output: Output): ProgressReporter {
     }
   };
   const reporter = periodic(BAR_PERIOD_MS, (state) => {
-    const text = barText(state, output.columns ?? 80);
+    const text = barText(state, columnsOf(output));
     if (spinner !== undefined) spinner.text = text;
     else if (!isLoading) void show(text);
   });

@@ -11,6 +11,13 @@ import { assert } from '../kit/index.ts';
 /** An output stream, perhaps a terminal. */
 export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
 
+/** The columns that output is laid out for when the terminal does not tell. */
+const DEFAULT_COLUMNS = 80;
+
+/** The width of a terminal. One that says 0, as a pseudo-terminal without a size does, has the usual width. */
+export const columnsOf = (output: Output): number =>
+  output.columns === undefined || output.columns <= 0 ? DEFAULT_COLUMNS : output.columns;
+
 export interface Runtime {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdin: Readable & { readonly isTTY?: boolean };

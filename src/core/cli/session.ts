@@ -11,7 +11,7 @@ import type { GlobalFlags } from './flags.ts';
 import { readPreferences, type Preferences } from './preferences.ts';
 import { startProgress, type ProgressMode } from './progress.ts';
 import { Prompts } from './prompts.ts';
-import { currentRuntime, type Output, type Runtime } from './runtime.ts';
+import { columnsOf, currentRuntime, type Output, type Runtime } from './runtime.ts';
 import { styleFor, type Style } from './style.ts';
 
 export interface CallLimits {
@@ -21,9 +21,6 @@ export interface CallLimits {
 
 /** How a result looks to people: text, perhaps with a trailing line feed, for a width in columns. */
 export type Render = (style: Style, columns: number) => string | Promise<string>;
-
-/** The columns that output is laid out for when the terminal does not tell. */
-export const DEFAULT_COLUMNS = 80;
 
 export class Session implements AsyncDisposable {
   /** Absolute path of the home directory. */
@@ -81,7 +78,7 @@ export class Session implements AsyncDisposable {
   /** Prints the result: the document itself with `--json`, else what `render` makes of it. */
   async print(document: object, render: Render): Promise<void> {
     const { stdout } = this.#runtime;
-    const columns = stdout.isTTY === true ? (stdout.columns ?? DEFAULT_COLUMNS) : Number.POSITIVE_INFINITY;
+    const columns = stdout.isTTY === true ? columnsOf(stdout) : Number.POSITIVE_INFINITY;
     const text = this.isJson
       ? JSON.stringify(document, undefined, 2)
       : await render(styleFor(stdout, this.#isColored), columns);

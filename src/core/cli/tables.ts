@@ -55,11 +55,13 @@ export function renderFields(fields: readonly (readonly [string, string | null])
 /** `2026-11-22 23:45`, in UTC. */
 export const formatTime = (time: string): string => time.slice(0, 16).replace('T', ' ');
 
-/** The shortest beginnings, of at least 12 characters, that tell these ids apart. */
+/** The shortest beginnings, with at least 8 digits after the `vol-` or `snap-`, that tell these ids apart. */
 export function shortIds(ids: readonly string[]): (id: string) => string {
-  let length = 12;
-  while (length < 32 && new Set(ids.map((id) => id.slice(0, length))).size < new Set(ids).size) length++;
-  return (id) => id.slice(0, length);
+  const cutAt = (digits: number) => (id: string) => id.slice(0, id.indexOf('-') + 1 + digits);
+  const count = new Set(ids).size;
+  let digits = 8;
+  while (digits < 17 && new Set(ids.map(cutAt(digits))).size < count) digits++;
+  return cutAt(digits);
 }
 
 /** `a=1, b=2`, or null without tags. */
