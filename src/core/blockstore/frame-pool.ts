@@ -8,8 +8,11 @@ import type { DecodeTask, EncodeTask, TaskResult } from './frame-tasks.ts';
 import type { Cancellable } from './options.ts';
 import type { EncodedFrames } from './segment-codec.ts';
 
+/** Smaller buffers may be slices of the pool that Buffer shares among its users. */
+const MOVED_BYTES_MIN = 256 * 1024;
+
 interface Threads {
-  run(task: object, options: { name: string; transferList?: readonly ArrayBuffer[] }): Promise<unknown>;
+  run(task: object, options: { name: string; transferList: readonly ArrayBuffer[] }): Promise<unknown>;
   destroy(): Promise<void>;
 }
 
@@ -30,15 +33,28 @@ export class FramePool implements AsyncDisposable {
     return this.#run<EncodedFrames>('encode', task, signal);
   }
 
-  /** Decodes and checks frames, and writes pages to the target if there is one. @throws corrupt `object-damaged` */
+  /**
+   * Decodes and checks frames, and writes pages to the target if there is one. Large spans are moved to the worker: the
+   * caller's buffers are empty afterwards.
+   * @throws corrupt `object-damaged`
+   */
   async decode(task: DecodeTask, { signal }: Cancellable = {}): Promise<{ readonly writtenBytes: number }> {
-    return this.#run<{ writtenBytes: number }>('decode', task, signal);
+    const buffers = new Set<ArrayBuffer>();
+    for (const { bytes } of task.spans) {
+      if (bytes.buffer instanceof ArrayBuffer && bytes.buffer.byteLength >= MOVED_BYTES_MIN) buffers.add(bytes.buffer);
+    }
+    return this.#run<{ writtenBytes: number }>('decode', task, signal, [...buffers]);
   }
 
-  async #run<T extends object>(name: string, task: object, signal: AbortSignal | undefined): Promise<T> {
+  async #run<T extends object>(
+    name: string,
+    task: object,
+    signal: AbortSignal | undefined,
+    transferList: readonly ArrayBuffer[] = [],
+  ): Promise<T> {
     throwIfAborted(signal);
     this.#started ??= startThreads(this.threads);
-    const result = (await (await this.#started).run(task, { name })) as TaskResult<T>;
+    const result = (await (await this.#started).run(task, { name, transferList })) as TaskResult<T>;
     if ('value' in result) return result.value;
     const { kind, code, message, hint, details } = result.error;
     throw new SgwError(kind, code, message, { ...(hint === null ? {} : { hint }), details });

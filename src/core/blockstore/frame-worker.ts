@@ -1,46 +1,44 @@
 /** The worker thread of `FramePool`: reads, hashes and compresses blocks of a file, or decodes frames into one. */
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
-import { SgwError, toSgwError } from '../kit/index.ts';
+import { SgwError, assert, toSgwError } from '../kit/index.ts';
 import { decodeFrame, FrameEncoder } from './frame-codec.ts';
 import { BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from './geometry.ts';
 import type { DecodeTask, EncodeTask, TaskResult } from './frame-tasks.ts';
 import type { EncodedFrames } from './segment-codec.ts';
 
-/** One open file per worker, since consecutive tasks work on the same one. */
-let openFile: { path: string; flags: string; fd: number } | undefined;
-
-function fileFor(path: string, flags: string): number {
-  if (openFile?.path === path && openFile.flags === flags) return openFile.fd;
-  closeFile();
-  openFile = { path, flags, fd: openSync(path, flags) };
-  return openFile.fd;
-}
-
-function closeFile(): void {
-  if (openFile !== undefined) closeSync(openFile.fd);
-  openFile = undefined;
+/** Opened anew for each task: the path may name another file by then. */
+function withFile<T>(path: string, flags: string, work: (fd: number) => T): T {
+  const fd = openSync(path, flags);
+  try {
+    return work(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Encodes the extents of a file. A file that ends early reads as zeroes. */
 export function encode(task: EncodeTask): TaskResult<EncodedFrames> {
   return answer(() => {
-    const fd = fileFor(task.path, 'r');
-    const encoder = new FrameEncoder();
-    let pagesBefore = 0;
-    for (const extent of task.extents) {
-      const bytes = readExtent(fd, extent.offset, extent.length, task.sizeBytes, task.path);
-      for (let at = 0; at < extent.length; at += BLOCK_BYTES) {
-        const block = bytes.subarray(at, at + BLOCK_BYTES);
-        const firstHash = (pagesBefore + at / PAGE_BYTES) * PAGE_HASH_BYTES;
-        const known = task.knownHashes?.subarray(firstHash, firstHash + BLOCK_PAGES * PAGE_HASH_BYTES);
-        encoder.add((extent.offset + at) / BLOCK_BYTES, block, known);
-      }
-      pagesBefore += extent.length / PAGE_BYTES;
-    }
-    const encoded = encoder.finish();
+    const encoded = withFile(task.path, 'r', (fd) => encodeExtents(fd, task));
     return { value: encoded, transfer: [encoded.stored.buffer] };
   });
+}
+
+function encodeExtents(fd: number, task: EncodeTask): EncodedFrames {
+  const encoder = new FrameEncoder();
+  let pagesBefore = 0;
+  for (const extent of task.extents) {
+    const bytes = readExtent(fd, extent.offset, extent.length, task.sizeBytes, task.path);
+    for (let at = 0; at < extent.length; at += BLOCK_BYTES) {
+      const block = bytes.subarray(at, at + BLOCK_BYTES);
+      const firstHash = (pagesBefore + at / PAGE_BYTES) * PAGE_HASH_BYTES;
+      const known = task.knownHashes?.subarray(firstHash, firstHash + BLOCK_PAGES * PAGE_HASH_BYTES);
+      encoder.add((extent.offset + at) / BLOCK_BYTES, block, known);
+    }
+    pagesBefore += extent.length / PAGE_BYTES;
+  }
+  return encoder.finish();
 }
 
 /** Extents are read into one buffer, again and again: fresh memory for each would cost page faults. */
@@ -68,23 +66,30 @@ function readExtent(fd: number, offset: number, length: number, sizeBytes: numbe
 /** Decodes and checks frames; writes the wanted pages to the target, if there is one. */
 export function decode(task: DecodeTask): TaskResult<{ writtenBytes: number }> {
   return answer(() => {
-    const fd = task.target === undefined ? undefined : fileFor(task.target.path, 'r+');
-    let writtenBytes = 0;
-    for (const job of task.frames) {
-      const span = task.spans[job.span];
-      if (span === undefined) throw new SgwError('internal', 'assertion', "a frame names one of its task's spans");
-      const at = job.entry.offset - span.baseOffset;
-      const stored = Buffer.from(span.bytes.buffer, span.bytes.byteOffset + at, job.entry.storedLength);
-      const raw = decodeFrame(job.segmentKey, job.entry, stored, job.pageHashes);
-      if (fd === undefined || task.target === undefined) continue;
-      for (const { slot, page, count } of job.slots) {
-        const length = Math.min(count * PAGE_BYTES, task.target.sizeBytes - page * PAGE_BYTES);
-        writeFully(fd, raw, slot * PAGE_BYTES, length, page * PAGE_BYTES);
-        writtenBytes += length;
-      }
-    }
+    const { target } = task;
+    const writtenBytes =
+      target === undefined ? decodeFrames(task) : withFile(target.path, 'r+', (fd) => decodeFrames(task, fd));
     return { value: { writtenBytes }, transfer: [] };
   });
+}
+
+/** Returns the bytes written. */
+function decodeFrames(task: DecodeTask, fd?: number): number {
+  let writtenBytes = 0;
+  for (const job of task.frames) {
+    const span = task.spans[job.span];
+    assert(span !== undefined, "a frame names one of its task's spans");
+    const at = span.bytes.byteOffset + job.entry.offset - span.baseOffset;
+    const stored = Buffer.from(span.bytes.buffer, at, job.entry.storedLength);
+    const raw = decodeFrame(job.segmentKey, job.entry, stored, job.pageHashes);
+    if (fd === undefined || task.target === undefined) continue;
+    for (const { slot, page, count } of job.slots) {
+      const length = Math.min(count * PAGE_BYTES, task.target.sizeBytes - page * PAGE_BYTES);
+      writeFully(fd, raw, slot * PAGE_BYTES, length, page * PAGE_BYTES);
+      writtenBytes += length;
+    }
+  }
+  return writtenBytes;
 }
 
 function writeFully(fd: number, bytes: Buffer, from: number, length: number, position: number): void {
@@ -97,7 +102,6 @@ function answer<T extends object>(work: () => { value: T; transfer: ArrayBufferL
     // Piscina moves the buffers and hands out what is under `valueSymbol`.
     return move({ [transferableSymbol]: transfer, [valueSymbol]: { value } }) as unknown as TaskResult<T>;
   } catch (error) {
-    closeFile();
     return { error: toSgwError(error).toDocument() };
   }
 }
