@@ -19,6 +19,7 @@ import {
 import path from 'node:path';
 import { ROOT, run } from './root.ts';
 
+const MANIFEST = path.join(ROOT, 'oclif.manifest.json');
 const DIST = path.join(ROOT, 'dist');
 /** Written last; its time is the start of the build, so that a source changed meanwhile is newer. */
 const STAMP = path.join(DIST, '.built');
@@ -48,9 +49,17 @@ function build(): boolean {
     process.stderr.write(manifest.output);
     return false;
   }
+  sortManifest();
   writeFileSync(STAMP, '');
   utimesSync(STAMP, startedAt, startedAt);
   return true;
+}
+
+/** oclif lists commands in the order in which the file system names them; the committed manifest has one order. */
+function sortManifest(): void {
+  const manifest = JSON.parse(readFileSync(MANIFEST, 'utf8')) as { commands: Record<string, unknown> };
+  const commands = Object.fromEntries(Object.entries(manifest.commands).sort(([a], [b]) => (a < b ? -1 : 1)));
+  writeFileSync(MANIFEST, `${JSON.stringify({ ...manifest, commands }, undefined, 2)}\n`);
 }
 
 /**
@@ -67,7 +76,7 @@ function rewriteImports(folder: string): void {
 }
 
 function isFresh(): boolean {
-  if (!existsSync(STAMP) || !existsSync(path.join(ROOT, 'oclif.manifest.json'))) return false;
+  if (!existsSync(STAMP) || !existsSync(MANIFEST)) return false;
   const builtMs = statSync(STAMP).mtimeMs;
   return SOURCES.every((source) => newestMs(path.join(ROOT, source)) <= builtMs);
 }

@@ -183,7 +183,7 @@ export function buildInterior(
 }
 
 /** A map object of nodes that were placed one after the other from offset 16. */
-export function buildMapObject(owner: string, nodes: readonly Buffer[], checkpoint: Checkpoint): Buffer {
+function buildMapObject(owner: string, nodes: readonly Buffer[], checkpoint: Checkpoint): Buffer {
   const footer = json({ format: 1, kind: 'map', owner, ...checkpoint, fieldOfALaterVersion: 1 });
   const unhashed = Buffer.concat([
     Buffer.from('SGWMAP1\n'),

@@ -6,7 +6,7 @@ import { crc32, zstdDecompressSync } from 'node:zlib';
 import { blake3 } from '@noble/hashes/blake3.js';
 
 export const PAGE = 4096;
-export const BLOCK_PAGES = 16;
+const BLOCK_PAGES = 16;
 export const FANOUT = 1024;
 export const ZERO_HASH = '0'.repeat(64);
 

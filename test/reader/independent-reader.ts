@@ -3,7 +3,6 @@
  * that is needed. It keeps the whole map in memory and each object whole, so it suits tests and rescue, not service.
  */
 import {
-  BLOCK_PAGES,
   FANOUT,
   PAGE,
   decodeFrame,
@@ -277,4 +276,3 @@ export async function toBuffer(contents: Contents): Promise<Buffer> {
 }
 
 /** Pages in a block, for tests that place things by block. */
-export { BLOCK_PAGES, PAGE };

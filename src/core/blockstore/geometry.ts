@@ -15,13 +15,11 @@ export const ROOT_LEVEL = 3;
 
 /** A segment is closed once it holds this much. */
 export const SEGMENT_TARGET_BYTES = 12 * MIB;
-/** No segment is larger: offsets in it stay far below 2^32. */
-export const SEGMENT_MAX_BYTES = 64 * MIB;
 export const SEGMENT_MAX_FRAMES = 8192;
 /** Commits of one writer that may be under way at once, and so how many seqs a fence covers (docs/adr/0002). */
 export const COMMIT_WINDOW = 4;
 
-export const VOLUME_MAX_BYTES = 64 * TIB;
+const VOLUME_MAX_BYTES = 64 * TIB;
 export const PAGE_HASH_BYTES = 16;
 
 /** The number of pages that `sizeBytes` needs; a last partial page counts as one. */

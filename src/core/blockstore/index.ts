@@ -2,11 +2,11 @@
  * Room `blockstore` (level 2): volumes and snapshots in an object store, format 1 (docs/formats/).
  * Data flows frames -> segments -> log -> map -> checkpoint; reading goes the other way.
  */
-export { Catalog, type NewVolume } from './catalog.ts';
+export { Catalog } from './catalog.ts';
 export { diffViews, type DiffExtent } from './diff.ts';
 export type { SnapshotEntry, VolumeEntry } from './entries.ts';
 export { FramePool } from './frame-pool.ts';
-export type { DecodeTask, EncodeTask, FileExtent, FrameJob, StoredSpan } from './frame-tasks.ts';
+export type { DecodeTask, FrameJob } from './frame-tasks.ts';
 export {
   BLOCK_BYTES,
   BLOCK_PAGES,
@@ -14,19 +14,17 @@ export {
   PAGE_BYTES,
   PAGE_HASH_BYTES,
   SEGMENT_TARGET_BYTES,
-  SEGMENT_MAX_FRAMES,
-  VOLUME_MAX_BYTES,
   checkVolumeSize,
   pagesOf,
 } from './geometry.ts';
 export type { Head } from './head.ts';
-export type { NodePointer, SegmentRef } from './node-codec.ts';
+export type { SegmentRef } from './node-codec.ts';
 export type { BlockStoreOptions, Holder } from './options.ts';
 export type { LeafView, PageMap, PageRun } from './page-map.ts';
 export type { EncodedFrames } from './segment-codec.ts';
 export { popcount16, type FrameEntry, type PageExtent, type SegmentIndex } from './segment-index.ts';
 export type { SegmentReader } from './segment-reader.ts';
-export { createSnapshot, type NewSnapshot } from './snapshots.ts';
-export { createStore, readStoreInfo, type StoreInfo } from './store-info.ts';
+export { createSnapshot } from './snapshots.ts';
+export { createStore, readStoreInfo } from './store-info.ts';
 export { openConsistentView, openSnapshotView, openVolumeView, type VolumeView } from './volume-view.ts';
 export { openVolumeWriter, VolumeWriter, type Batch } from './volume-writer.ts';

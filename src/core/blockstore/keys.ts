@@ -2,7 +2,7 @@
 import type { SnapshotId, VolumeId } from '../kit/index.ts';
 
 /** 16 lower-case hex digits, so that byte order is numeric order. */
-export const seqName = (seq: number): string => seq.toString(16).padStart(16, '0');
+const seqName = (seq: number): string => seq.toString(16).padStart(16, '0');
 
 export const keys = {
   store: 'sgw.json',

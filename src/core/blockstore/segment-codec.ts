@@ -20,8 +20,8 @@ import {
   type SegmentFooter,
 } from './segment-index.ts';
 
-export const SEGMENT_HEADER_BYTES = 64;
-export const SEGMENT_TRAILER_BYTES = 64;
+const SEGMENT_HEADER_BYTES = 64;
+const SEGMENT_TRAILER_BYTES = 64;
 const HEADER_MAGIC = Buffer.from('SGWSEG1\n', 'latin1');
 const TRAILER_MAGIC = Buffer.from('SGWSEGE1', 'latin1');
 const FOOTER_MAX_BYTES = 1 << 20;

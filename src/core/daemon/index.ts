@@ -1,4 +1,4 @@
 /**
  * Room `daemon` (level 8): the composition roots. Here parts become a gateway; nothing below knows how.
  */
-export { openInProcess, type InProcessOptions } from './in-process.ts';
+export { openInProcess } from './in-process.ts';

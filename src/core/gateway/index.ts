@@ -3,4 +3,3 @@
  * configuration, references, idempotent creation, locks, imports and exports, store checks.
  */
 export { Gateway } from './gateway.ts';
-export type { GatewayParts } from './parts.ts';

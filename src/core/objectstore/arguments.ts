@@ -5,8 +5,8 @@
 import { SgwError } from '../kit/index.ts';
 import type { ByteSpan } from './contract.ts';
 
-export const KEY_LENGTH_MAX = 512;
-export const KEY_COMPONENT_LENGTH_MAX = 200;
+const KEY_LENGTH_MAX = 512;
+const KEY_COMPONENT_LENGTH_MAX = 200;
 
 const COMPONENT = /^[A-Za-z0-9._-]+$/;
 const PREFIX = /^[A-Za-z0-9._/-]*$/;

@@ -19,7 +19,7 @@ interface Sync {
 }
 
 /** Makes the entries of the directory `path` durable. */
-export async function syncDirectory(path: string): Promise<void> {
+async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, 'r');
   try {
     await handle.sync();

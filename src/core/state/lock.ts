@@ -22,7 +22,7 @@ import {
 } from '../kit/index.ts';
 import { isDead, newOwner, parseOwner, type LockOwner } from './lock-owner.ts';
 
-export const LOCK_TIMEOUT_DEFAULT_MS = 30_000;
+const LOCK_TIMEOUT_DEFAULT_MS = 30_000;
 const POLL_FIRST_MS = 2;
 const POLL_MAX_MS = 200;
 

@@ -9,7 +9,7 @@ export type AnyDocument = Readonly<Record<string, unknown>>;
 export type Migration = (document: AnyDocument) => AnyDocument;
 
 /** `MIGRATIONS[n]` makes version n + 1 of version n. */
-export const MIGRATIONS: Readonly<Record<number, Migration>> = {
+const MIGRATIONS: Readonly<Record<number, Migration>> = {
   // Version 0 was used before the first release: it had no configuration version and no region.
   0: (document) => {
     const gateway = document['gateway'];

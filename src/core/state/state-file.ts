@@ -34,7 +34,7 @@ function damaged(path: string, what: string, cause?: unknown): SgwError {
 }
 
 /** @throws corrupt `state-damaged`, unsupported `state-newer`. */
-export function parse(bytes: Buffer, path: string): StateDocument {
+function parse(bytes: Buffer, path: string): StateDocument {
   let value: unknown;
   try {
     value = JSON.parse(bytes.toString('utf8'));

@@ -7,7 +7,7 @@ import { emptyState, type StateDocument } from './document.ts';
 import { acquireLock } from './lock.ts';
 import { StateFile } from './state-file.ts';
 
-export const STATE_FILE_NAME = 'state.json';
+const STATE_FILE_NAME = 'state.json';
 
 function database(home: string): Low<StateDocument> {
   return new Low(new StateFile(join(resolve(home), STATE_FILE_NAME)), emptyState());

@@ -3,6 +3,6 @@
  * worker threads: import, export, verification.
  */
 export { exportView, verifyView } from './export-view.ts';
-export type { ExportOptions, ExportReport, VerifyReport } from './export-view.ts';
+export type { ExportReport } from './export-view.ts';
 export { importImage } from './import-image.ts';
-export type { ImportOptions, ImportReport } from './import-image.ts';
+export type { ImportReport } from './import-image.ts';

@@ -9,7 +9,7 @@ import { systemClock, systemRandom } from '../../../src/core/kit/index.ts';
 import type { CallContext, Handlers, Input, OperationName, Result } from '../../../src/core/localapi/index.ts';
 import { memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
 
-export const CALL: CallContext = {
+const CALL: CallContext = {
   signal: new AbortController().signal,
   onProgress: () => undefined,
   lockTimeoutMs: 10_000,
