@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FrameEncoder, decodeFrame } from '../../src/core/blockstore/frame-codec.ts';
+import { FrameEncoder, blockViews, decodeFrame } from '../../src/core/blockstore/frame-codec.ts';
 import {
   BLOCK_BYTES,
   BLOCK_PAGES,
@@ -119,7 +119,8 @@ describe(`block store codecs (SGW_SEED=${String(seed)})`, () => {
         hexDigits(32),
         (list, sets, segmentId) => {
           const encoder = new FrameEncoder();
-          for (const [at, { pages, creators: set }] of list) encoder.add(at, Buffer.concat(pages), undefined, set);
+          for (const [at, { pages, creators: set }] of list)
+            encoder.add(at, blockViews(Buffer.concat(pages)), undefined, set);
           const facts = {
             kind: 'data',
             volumeId,

@@ -1,5 +1,5 @@
 /** What a disk of the model is, and what changes make of it. */
-import { FrameEncoder } from '../../src/core/blockstore/frame-codec.ts';
+import { FrameEncoder, blockViews } from '../../src/core/blockstore/frame-codec.ts';
 import {
   BLOCK_BYTES,
   BLOCK_PAGES,
@@ -84,7 +84,7 @@ function encode(bytes: Buffer, pages: readonly number[], parity: number, creator
     for (const page of pages) {
       if (Math.floor(page / BLOCK_PAGES) === block) pageOf(bytes, page).copy(own, (page % BLOCK_PAGES) * PAGE_BYTES);
     }
-    encoder.add(block, own, undefined, (creators + block) % CREATORS.length);
+    encoder.add(block, blockViews(own), undefined, (creators + block) % CREATORS.length);
   }
   return encoder.finish();
 }

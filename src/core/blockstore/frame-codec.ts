@@ -9,64 +9,85 @@ import { BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from './geometr
 import { blake3 } from './hash.ts';
 import { CODECS, popcount16, type FrameEntry, type PageExtent } from './segment-index.ts';
 import type { EncodedFrames } from './segment-codec.ts';
-import { blockCompressor } from './zstd.ts';
+import { blockCompressor, compressBound } from './zstd.ts';
 
 const ZERO_PAGE = Buffer.alloc(PAGE_BYTES);
 
-/** Builds the frames of many blocks into one buffer. */
+/** A block in memory, and its pages, as views that are made once and used for many blocks: work on them allocates nothing. */
+export interface BlockViews {
+  readonly bytes: Buffer;
+  readonly pages: readonly Buffer[];
+}
+
+/** The views of the 64 KiB of `bytes` from `offset` on. */
+export function blockViews(bytes: Buffer, offset = 0): BlockViews {
+  const block = bytes.subarray(offset, offset + BLOCK_BYTES);
+  const pages = Array.from({ length: BLOCK_PAGES }, (_, i) => block.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES));
+  return { bytes: block, pages };
+}
+
+/** Where frames are gathered before their length is known; one for the thread, since an encoder never waits. */
+let scratch = Buffer.alloc(0);
+const gathered = blockViews(Buffer.alloc(BLOCK_BYTES));
+
+/** Builds the frames of many blocks into one buffer. One at a time in a thread, from `new` to `finish`, without a pause. */
 export class FrameEncoder {
   readonly #frames: FrameEntry[] = [];
-  readonly #parts: Buffer[] = [];
   readonly #hashes: Buffer[] = [];
   readonly #zeroed: PageExtent[] = [];
   #storedBytes = 0;
-  #dataPages = 0;
   #readBytes = 0;
 
   /**
    * Adds what a block holds now. Zero pages are left out. With `known` (16 hashes; all zeroes: not mapped), pages
    * whose hash is known already are left out too, and mapped pages that are zero now are reported as zeroed.
    */
-  add(block: number, bytes: Buffer, known?: Uint8Array, creators = 0): void {
-    this.#readBytes += bytes.length;
-    const hashes: Buffer[] = [];
+  add(block: number, content: BlockViews, known?: Uint8Array, creators = 0): void {
+    this.#readBytes += BLOCK_BYTES;
+    const hashIndex = this.#hashes.length;
     let mask = 0;
-    for (let i = 0; i * PAGE_BYTES < bytes.length; i++) {
-      const page = bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES);
+    content.pages.forEach((page, i) => {
       const knownHash = known?.subarray(i * PAGE_HASH_BYTES, (i + 1) * PAGE_HASH_BYTES);
       if (page.equals(ZERO_PAGE)) {
         if (knownHash !== undefined && !isZero(knownHash)) this.#zero(block * BLOCK_PAGES + i);
-        continue;
+        return;
       }
-      const hash = blake3(page).subarray(0, PAGE_HASH_BYTES);
-      if (knownHash !== undefined && hash.equals(knownHash)) continue;
+      const hash = blake3(page);
+      if (knownHash !== undefined && hash.compare(knownHash, 0, PAGE_HASH_BYTES, 0, PAGE_HASH_BYTES) === 0) return;
       mask |= 1 << i;
-      hashes.push(hash);
-    }
-    if (mask !== 0) this.#append(block, bytes, mask, hashes, creators);
+      this.#hashes.push(hash);
+    });
+    if (mask !== 0) this.#append(block, content, mask, hashIndex, creators);
   }
 
-  #append(block: number, bytes: Buffer, mask: number, hashes: readonly Buffer[], creators: number): void {
-    const raw = mask === 0xffff ? bytes : gather(bytes, mask);
-    const compressed = blockCompressor().compress(raw);
+  #append(block: number, content: BlockViews, mask: number, hashIndex: number, creators: number): void {
+    const raw = mask === 0xffff ? content.bytes : gather(content, mask);
+    const target = this.#room(compressBound(raw.length));
+    let storedLength = blockCompressor().compress(raw, target);
     // A frame that hardly shrinks is stored as it is, so that reading it costs no decompression.
-    const worthIt = compressed.length < raw.length - raw.length / 16;
-    // Copied: the block is part of a larger buffer, and the compressor reuses its own.
-    const stored = Buffer.from(worthIt ? compressed : raw);
+    const worthIt = storedLength < raw.length - raw.length / 16;
+    if (!worthIt) storedLength = raw.copy(target);
     this.#frames.push({
       block,
       offset: this.#storedBytes,
-      storedLength: stored.length,
+      storedLength,
       mask,
       codec: worthIt ? CODECS.zstd : CODECS.none,
-      crc32: crc32(stored),
+      crc32: crc32(target.subarray(0, storedLength)),
       creators,
-      hashIndex: this.#dataPages,
+      hashIndex,
     });
-    this.#parts.push(stored);
-    this.#hashes.push(...hashes);
-    this.#storedBytes += stored.length;
-    this.#dataPages += hashes.length;
+    this.#storedBytes += storedLength;
+  }
+
+  /** At least `bytes` free bytes behind what is stored so far. */
+  #room(bytes: number): Buffer {
+    if (scratch.length < this.#storedBytes + bytes) {
+      const larger = Buffer.allocUnsafeSlow(2 * (this.#storedBytes + bytes));
+      scratch.copy(larger, 0, 0, this.#storedBytes);
+      scratch = larger;
+    }
+    return scratch.subarray(this.#storedBytes);
   }
 
   #zero(page: number): void {
@@ -76,36 +97,30 @@ export class FrameEncoder {
     } else this.#zeroed.push({ firstPage: page, pageCount: 1 });
   }
 
-  /** In memory of its own, never Buffer's shared pool, so that it can be moved to another thread. */
-  #joined(): Buffer {
-    const joined = Buffer.allocUnsafeSlow(this.#storedBytes);
-    let at = 0;
-    for (const part of this.#parts) at += part.copy(joined, at);
-    return joined;
-  }
-
   finish(): EncodedFrames {
-    return {
-      stored: this.#joined(),
-      frames: this.#frames,
-      pageHashes: Buffer.concat(this.#hashes),
-      dataPages: this.#dataPages,
-      zeroed: this.#zeroed,
-      readBytes: this.#readBytes,
-    };
+    // In memory of its own, never Buffer's shared pool, so that it can be moved to another thread.
+    const stored = Buffer.allocUnsafeSlow(this.#storedBytes);
+    scratch.copy(stored, 0, 0, this.#storedBytes);
+    const pageHashes = Buffer.alloc(this.#hashes.length * PAGE_HASH_BYTES);
+    this.#hashes.forEach((hash, i) => hash.copy(pageHashes, i * PAGE_HASH_BYTES, 0, PAGE_HASH_BYTES));
+    const dataPages = this.#hashes.length;
+    return { stored, frames: this.#frames, pageHashes, dataPages, zeroed: this.#zeroed, readBytes: this.#readBytes };
   }
 }
 
 const isZero = (hash: Uint8Array): boolean => hash.every((byte) => byte === 0);
 
-/** The pages of a block that the mask names, one after the other. */
-function gather(bytes: Buffer, mask: number): Buffer {
-  const pages: Buffer[] = [];
-  for (let i = 0; i < BLOCK_PAGES; i++) {
-    if ((mask & (1 << i)) !== 0) pages.push(bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES));
-  }
-  return Buffer.concat(pages);
+/** The pages of a block that the mask names, one after the other; valid until the next call. */
+function gather(content: BlockViews, mask: number): Buffer {
+  let length = 0;
+  content.pages.forEach((page, i) => {
+    if ((mask & (1 << i)) !== 0) length += page.copy(gathered.bytes, length);
+  });
+  return gathered.bytes.subarray(0, length);
 }
+
+/** Where frames are decompressed to. */
+const decoded = blockViews(Buffer.alloc(BLOCK_BYTES));
 
 /**
  * Decodes a frame: checks its checksum, decompresses it, checks the hash of every page. Returns the pages of all
@@ -113,23 +128,29 @@ function gather(bytes: Buffer, mask: number): Buffer {
  * @throws corrupt `object-damaged` naming `key` and the block
  */
 export function decodeFrame(key: string, entry: FrameEntry, stored: Buffer, pageHashes: Uint8Array): Buffer {
+  return Buffer.from(decodeFrameInPlace(key, entry, stored, pageHashes));
+}
+
+/** As `decodeFrame`, into memory of this module: the result is valid until the next call. */
+export function decodeFrameInPlace(key: string, entry: FrameEntry, stored: Buffer, pageHashes: Uint8Array): Buffer {
   const what = `the frame at byte ${String(entry.offset)} (volume offset ${String(entry.block * BLOCK_BYTES)})`;
   if (stored.length !== entry.storedLength || crc32(stored) !== entry.crc32)
     throw damaged(key, `${what} does not match its checksum`);
   const pages = popcount16(entry.mask);
-  const raw = decompress(key, entry, stored, what);
-  if (raw.length !== pages * PAGE_BYTES) throw damaged(key, `${what} has ${String(raw.length)} bytes`);
-  for (let slot = 0; slot < pages; slot++) {
-    const hash = blake3(raw.subarray(slot * PAGE_BYTES, (slot + 1) * PAGE_BYTES)).subarray(0, PAGE_HASH_BYTES);
-    if (!hash.equals(pageHashes.subarray(slot * PAGE_HASH_BYTES, (slot + 1) * PAGE_HASH_BYTES))) {
-      throw damaged(key, `page ${String(slot)} of ${what} does not match its hash`);
-    }
-  }
-  return raw;
+  const rawLength = decompress(key, entry, stored, what);
+  if (rawLength !== pages * PAGE_BYTES || pageHashes.length !== pages * PAGE_HASH_BYTES)
+    throw damaged(key, `${what} has ${String(rawLength)} bytes`);
+  decoded.pages.slice(0, pages).forEach((page, slot) => {
+    const at = slot * PAGE_HASH_BYTES;
+    if (blake3(page).compare(pageHashes, at, at + PAGE_HASH_BYTES, 0, PAGE_HASH_BYTES) === 0) return;
+    throw damaged(key, `page ${String(slot)} of ${what} does not match its hash`);
+  });
+  return decoded.bytes.subarray(0, rawLength);
 }
 
-function decompress(key: string, entry: FrameEntry, stored: Buffer, what: string): Buffer {
-  if (entry.codec === CODECS.none) return stored;
+/** Decompresses to `decoded`; returns the length. */
+function decompress(key: string, entry: FrameEntry, stored: Buffer, what: string): number {
+  if (entry.codec === CODECS.none) return stored.copy(decoded.bytes);
   if (entry.codec !== CODECS.zstd) {
     throw new SgwError('unsupported', 'frame-codec', `${what} of object ${key} has codec ${String(entry.codec)}`, {
       hint: 'Use a newer sgw.',
@@ -137,7 +158,7 @@ function decompress(key: string, entry: FrameEntry, stored: Buffer, what: string
     });
   }
   try {
-    return blockCompressor().decompress(stored, BLOCK_BYTES);
+    return blockCompressor().decompress(stored, decoded.bytes);
   } catch (error) {
     throw damaged(key, `${what} can not be decompressed`, error);
   }

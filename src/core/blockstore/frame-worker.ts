@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { SgwError, assert, toSgwError } from '../kit/index.ts';
-import { decodeFrame, FrameEncoder } from './frame-codec.ts';
+import { blockViews, decodeFrameInPlace, FrameEncoder, type BlockViews } from './frame-codec.ts';
 import { BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from './geometry.ts';
 import type { DecodeTask, EncodeTask, TaskResult } from './frame-tasks.ts';
 import type { EncodedFrames } from './segment-codec.ts';
@@ -29,12 +29,13 @@ function encodeExtents(fd: number, task: EncodeTask): EncodedFrames {
   const encoder = new FrameEncoder();
   let pagesBefore = 0;
   for (const extent of task.extents) {
-    const bytes = readExtent(fd, extent.offset, extent.length, task.sizeBytes, task.path);
-    for (let at = 0; at < extent.length; at += BLOCK_BYTES) {
-      const block = bytes.subarray(at, at + BLOCK_BYTES);
-      const firstHash = (pagesBefore + at / PAGE_BYTES) * PAGE_HASH_BYTES;
+    readExtent(fd, extent.offset, extent.length, task.sizeBytes, task.path);
+    for (let i = 0; i < extent.length / BLOCK_BYTES; i++) {
+      const firstHash = (pagesBefore + i * BLOCK_PAGES) * PAGE_HASH_BYTES;
       const known = task.knownHashes?.subarray(firstHash, firstHash + BLOCK_PAGES * PAGE_HASH_BYTES);
-      encoder.add((extent.offset + at) / BLOCK_BYTES, block, known);
+      const block = scratchBlocks[i];
+      assert(block !== undefined, 'an extent is read whole');
+      encoder.add(extent.offset / BLOCK_BYTES + i, block, known);
     }
     pagesBefore += extent.length / PAGE_BYTES;
   }
@@ -43,14 +44,17 @@ function encodeExtents(fd: number, task: EncodeTask): EncodedFrames {
 
 /** Extents are read into one buffer, again and again: fresh memory for each would cost page faults. */
 let scratch = Buffer.alloc(0);
+let scratchBlocks: BlockViews[] = [];
 
-function readExtent(fd: number, offset: number, length: number, sizeBytes: number, path: string): Buffer {
-  if (scratch.length < length) scratch = Buffer.allocUnsafeSlow(length);
-  const bytes = scratch.subarray(0, length);
+/** Reads to `scratch`; what lies past the file's size becomes zeroes. */
+function readExtent(fd: number, offset: number, length: number, sizeBytes: number, path: string): void {
+  if (scratch.length < length) {
+    scratch = Buffer.allocUnsafeSlow(length);
+    scratchBlocks = Array.from({ length: length / BLOCK_BYTES }, (_, i) => blockViews(scratch, i * BLOCK_BYTES));
+  }
   const wanted = Math.min(length, Math.max(0, sizeBytes - offset));
-  let done = 0;
-  while (done < wanted) {
-    const count = readSync(fd, bytes, done, wanted - done, offset + done);
+  for (let done = 0; done < wanted;) {
+    const count = readSync(fd, scratch, done, wanted - done, offset + done);
     if (count === 0) {
       throw new SgwError('conflict', 'image-changed', `${path} became shorter while it was read`, {
         hint: 'Let nothing write to the image meanwhile, then run the same command again.',
@@ -59,8 +63,7 @@ function readExtent(fd: number, offset: number, length: number, sizeBytes: numbe
     }
     done += count;
   }
-  bytes.fill(0, wanted);
-  return bytes;
+  scratch.fill(0, wanted, length);
 }
 
 /** Decodes and checks frames; writes the wanted pages to the target, if there is one. */
@@ -81,7 +84,7 @@ function decodeFrames(task: DecodeTask, fd?: number): number {
     assert(span !== undefined, "a frame names one of its task's spans");
     const at = span.bytes.byteOffset + job.entry.offset - span.baseOffset;
     const stored = Buffer.from(span.bytes.buffer, at, job.entry.storedLength);
-    const raw = decodeFrame(job.segmentKey, job.entry, stored, job.pageHashes);
+    const raw = decodeFrameInPlace(job.segmentKey, job.entry, stored, job.pageHashes);
     if (fd === undefined || task.target === undefined) continue;
     for (const { slot, page, count } of job.slots) {
       const length = Math.min(count * PAGE_BYTES, task.target.sizeBytes - page * PAGE_BYTES);

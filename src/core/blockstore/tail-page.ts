@@ -1,5 +1,5 @@
 /** The last page of a volume whose size is no multiple of a page: what shrinking does to it (C9). */
-import { decodeFrame, FrameEncoder } from './frame-codec.ts';
+import { blockViews, decodeFrame, FrameEncoder } from './frame-codec.ts';
 import { BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from './geometry.ts';
 import { creatorSet } from './node-codec.ts';
 import type { PageMap, PageRun } from './page-map.ts';
@@ -30,7 +30,7 @@ export async function cutTailPage(
   const block = Buffer.alloc(BLOCK_BYTES);
   bytes.copy(block, (page % BLOCK_PAGES) * PAGE_BYTES);
   const encoder = new FrameEncoder();
-  encoder.add(Math.floor(page / BLOCK_PAGES), block);
+  encoder.add(Math.floor(page / BLOCK_PAGES), blockViews(block));
   const encoded = encoder.finish();
   const unmap = encoded.dataPages === 0 ? [{ firstPage: page, pageCount: 1 }] : [];
   return { encoded: [encoded], unmap, creators: [creatorSet(run.source.creators, [accountId])] };

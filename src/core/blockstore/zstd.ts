@@ -1,64 +1,58 @@
 /**
- * zstd (RFC 8878) of small blocks, synchronously. Through the system's libzstd with one reused context where there is
- * one, which takes about half the time of node:zlib, which makes a context for each block; else through node:zlib.
- * Both write and read the same frames (docs/adr/0005-system-zstd.md). Meant for worker threads.
+ * zstd (RFC 8878) of small blocks, synchronously. Node's own zstd, through the functions that its executable exports,
+ * with one context for all blocks: node:zlib makes a context for each, which costs as much as the work itself. Where the
+ * functions are not exported, or koffi does not load, node:zlib does it (docs/adr/0005-zstd-contexts.md). Both write and
+ * read the same frames. Meant for worker threads.
  */
 import { createRequire } from 'node:module';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 
 export interface BlockCompressor {
-  readonly name: 'libzstd' | 'node:zlib';
-  /** Compresses one block; the result is valid until the next call. */
-  compress(block: Uint8Array): Buffer;
-  /** Decompresses one frame of at most `sizeMaxBytes`; the result is the caller's. @throws Error when it is damaged */
-  decompress(frame: Uint8Array, sizeMaxBytes: number): Buffer;
+  readonly name: 'exported' | 'node:zlib';
+  /** Compresses a block to the start of `target`, which must hold `compressBound`; returns the length. */
+  compress(block: Uint8Array, target: Buffer): number;
+  /** Decompresses a frame to the start of `target`; returns the length. @throws Error when it is damaged or does not fit */
+  decompress(frame: Uint8Array, target: Buffer): number;
 }
 
 const LEVEL = 1;
-const LIBRARY_NAMES = ['libzstd.so.1', 'libzstd.1.dylib'];
 
-interface Koffi {
-  load(name: string): { func(prototype: string): (...values: unknown[]) => unknown };
+/** What a block may take, compressed, in the worst case (ZSTD_COMPRESSBOUND, and some). */
+export const compressBound = (blockBytes: number): number => blockBytes + (blockBytes >> 8) + 1024;
+
+interface Library {
+  func(prototype: string): (...values: unknown[]) => unknown;
 }
 
 /** The block compressor of node:zlib. */
 export const zlibCompressor: BlockCompressor = {
   name: 'node:zlib',
-  compress: (block) =>
+  compress: (block, target) =>
     zstdCompressSync(block, {
-      chunkSize: block.length + (block.length >> 8) + 1024,
+      chunkSize: compressBound(block.length),
       pledgedSrcSize: block.length,
       params: { [constants.ZSTD_c_compressionLevel]: LEVEL },
-    }),
-  decompress: (frame, sizeMaxBytes) =>
-    zstdDecompressSync(frame, { maxOutputLength: sizeMaxBytes, chunkSize: sizeMaxBytes }),
+    }).copy(target),
+  decompress: (frame, target) =>
+    zstdDecompressSync(frame, { maxOutputLength: target.length, chunkSize: target.length }).copy(target),
 };
 
-/** The block compressor over the system's libzstd; undefined when that, or koffi, can not be loaded. */
-export function libraryCompressor(): BlockCompressor | undefined {
+/** The block compressor over the exported functions; undefined where they can not be had. */
+export function exportedCompressor(): BlockCompressor | undefined {
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as Koffi;
-    for (const name of LIBRARY_NAMES) {
-      const library = tryLoad(koffi, name);
-      if (library !== undefined) return bind(library);
-    }
+    const koffi = createRequire(import.meta.url)('koffi') as { load(path: null): Library };
+    return bind(koffi.load(null));
   } catch {
-    // No koffi on this platform: node:zlib does it.
-  }
-  return undefined;
-}
-
-function tryLoad(koffi: Koffi, name: string): ReturnType<Koffi['load']> | undefined {
-  try {
-    return koffi.load(name);
-  } catch {
+    // No koffi on this platform, or an executable that exports nothing: node:zlib does it.
     return undefined;
   }
 }
 
-function bind(library: ReturnType<Koffi['load']>): BlockCompressor {
-  const isError = library.func('unsigned int ZSTD_isError(size_t code)');
-  const bound = library.func('size_t ZSTD_compressBound(size_t size)');
+function bind(library: Library): BlockCompressor | undefined {
+  // All functions must come from one version, which is Node's: another library of the process could be in between.
+  const version = String(library.func('uint32_t ZSTD_versionNumber()')());
+  if (version !== versionNumber(process.versions['zstd'])) return undefined;
+  const isError = library.func('uint32_t ZSTD_isError(size_t code)');
   const compressContext = library.func('void* ZSTD_createCCtx()')();
   const decompressContext = library.func('void* ZSTD_createDCtx()')();
   const compress = library.func(
@@ -67,29 +61,24 @@ function bind(library: ReturnType<Koffi['load']>): BlockCompressor {
   const decompress = library.func(
     'size_t ZSTD_decompressDCtx(void* ctx, void* dst, size_t dstBytes, void* src, size_t srcBytes)',
   );
-  let scratch = Buffer.alloc(0);
   const checked = (code: unknown): number => {
     if (isError(code) !== 0) throw new Error('zstd can not process the block');
     return Number(code);
   };
   return {
-    name: 'libzstd',
-    compress: (block) => {
-      const needed = Number(bound(block.length));
-      if (scratch.length < needed) scratch = Buffer.allocUnsafeSlow(needed);
-      return scratch.subarray(
-        0,
-        checked(compress(compressContext, scratch, scratch.length, block, block.length, LEVEL)),
-      );
-    },
-    decompress: (frame, sizeMaxBytes) => {
-      const out = Buffer.allocUnsafe(sizeMaxBytes);
-      return out.subarray(0, checked(decompress(decompressContext, out, out.length, frame, frame.length)));
-    },
+    name: 'exported',
+    compress: (block, target) => checked(compress(compressContext, target, target.length, block, block.length, LEVEL)),
+    decompress: (frame, target) => checked(decompress(decompressContext, target, target.length, frame, frame.length)),
   };
+}
+
+/** `1.5.7` as zstd counts: 10507. */
+function versionNumber(version: string | undefined): string {
+  const [major = 0, minor = 0, patch = 0] = (version ?? '').split('.').map(Number);
+  return String(major * 10_000 + minor * 100 + patch);
 }
 
 let chosen: BlockCompressor | undefined;
 
 /** The fastest block compressor here; loaded with the first call. */
-export const blockCompressor = (): BlockCompressor => (chosen ??= libraryCompressor() ?? zlibCompressor);
+export const blockCompressor = (): BlockCompressor => (chosen ??= exportedCompressor() ?? zlibCompressor);

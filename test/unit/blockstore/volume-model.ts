@@ -1,5 +1,5 @@
 /** A volume as a plain byte array, and the means to commit to a real one beside it. */
-import { FrameEncoder } from '../../../src/core/blockstore/frame-codec.ts';
+import { blockViews, FrameEncoder } from '../../../src/core/blockstore/frame-codec.ts';
 import { decodeFrame } from '../../../src/core/blockstore/frame-codec.ts';
 import {
   BLOCK_BYTES,
@@ -39,7 +39,7 @@ export function encodeBlocks(image: Buffer, blocks: readonly number[]): EncodedF
   for (const block of [...blocks].sort((a, b) => a - b)) {
     const bytes = Buffer.alloc(BLOCK_BYTES);
     image.copy(bytes, 0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
-    encoder.add(block, bytes);
+    encoder.add(block, blockViews(bytes));
   }
   return encoder.finish();
 }
