@@ -1,9 +1,11 @@
 /** A cache of loaded values, bounded in bytes, least recently used out first. Loads of one key are shared. */
+import { SharedLoads } from './shared-loads.ts';
+
 export class BoundedCache<V> {
   readonly #limitBytes: number;
   readonly #sizeOf: (value: V) => number;
   readonly #values = new Map<string, V>();
-  readonly #loading = new Map<string, Promise<V>>();
+  readonly #loads = new SharedLoads<V>();
   #bytes = 0;
 
   constructor(limitBytes: number, sizeOf: (value: V) => number) {
@@ -11,19 +13,14 @@ export class BoundedCache<V> {
     this.#sizeOf = sizeOf;
   }
 
-  async get(key: string, load: () => Promise<V>): Promise<V> {
+  async get(key: string, load: (signal: AbortSignal) => Promise<V>, signal?: AbortSignal): Promise<V> {
     const present = this.#values.get(key);
     if (present !== undefined) {
       this.#values.delete(key);
       this.#values.set(key, present);
       return present;
     }
-    let loading = this.#loading.get(key);
-    if (loading === undefined) {
-      loading = load().finally(() => this.#loading.delete(key));
-      this.#loading.set(key, loading);
-    }
-    const value = await loading;
+    const value = await this.#loads.get(key, load, signal);
     this.put(key, value);
     return value;
   }

@@ -9,8 +9,10 @@ import { damaged, missing } from './damage.ts';
 import { blake3, blake3Short } from './hash.ts';
 import { Interior, Leaf } from './map-node.ts';
 import { creatorSet, encodeInterior, encodeLeaf, type Creators, type NodePointer } from './node-codec.ts';
+import { getPart } from './object-part.ts';
 import { withSignal } from './options.ts';
 import type { NodeLoader, PageMap } from './page-map.ts';
+import { SharedLoads } from './shared-loads.ts';
 
 const HEADER_BYTES = 16;
 const TRAILER_BYTES = 48;
@@ -208,26 +210,22 @@ const CACHED_OBJECTS = 8;
  * are read whole, and the last few of them are kept.
  */
 export function nodeLoader(objects: ObjectStore): NodeLoader {
-  const cached = new Map<string, Promise<Buffer | undefined>>();
-  const whole = (key: string, signal?: AbortSignal): Promise<Buffer | undefined> => {
-    const present = cached.get(key);
-    if (present !== undefined) return present;
-    const reading = readSmallObject(objects, key, signal);
-    cached.set(key, reading);
-    reading.catch(() => cached.delete(key));
+  const cached = new Map<string, Buffer | undefined>();
+  const loads = new SharedLoads<Buffer | undefined>();
+  const whole = async (key: string, signal?: AbortSignal): Promise<Buffer | undefined> => {
+    if (cached.has(key)) return cached.get(key);
+    const object = await loads.get(key, (stop) => readSmallObject(objects, key, stop), signal);
+    cached.set(key, object);
     for (const oldest of cached.keys()) {
       if (cached.size <= CACHED_OBJECTS) break;
       cached.delete(oldest);
     }
-    return reading;
+    return object;
   };
   return async (pointer, signal) => {
     const object = await whole(pointer.key, signal);
     if (object !== undefined) return object.subarray(pointer.offset, pointer.offset + pointer.length);
-    const part = await objects.get(pointer.key, {
-      span: { offset: pointer.offset, length: pointer.length },
-      ...withSignal(signal),
-    });
+    const part = await getPart(objects, pointer.key, { offset: pointer.offset, length: pointer.length }, signal);
     if (part === undefined) throw missing(pointer.key);
     return part.bytes;
   };
@@ -235,7 +233,7 @@ export function nodeLoader(objects: ObjectStore): NodeLoader {
 
 /** The object, or undefined when it is too large to be read whole. */
 async function readSmallObject(objects: ObjectStore, key: string, signal?: AbortSignal): Promise<Buffer | undefined> {
-  const tail = await objects.get(key, { span: { suffix: CACHED_OBJECT_BYTES }, ...withSignal(signal) });
+  const tail = await getPart(objects, key, { suffix: CACHED_OBJECT_BYTES }, signal);
   if (tail === undefined) throw missing(key);
   return tail.sizeBytes > tail.bytes.length ? undefined : tail.bytes;
 }

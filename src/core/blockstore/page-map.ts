@@ -10,6 +10,7 @@ import { BLOCK_PAGES, LEAF_PAGES, ROOT_LEVEL } from './geometry.ts';
 import { Interior, Leaf, SourceNumbers, childPages, mappedBelow, slotOf, sweep, touch } from './map-node.ts';
 import { creatorSet, decodeInterior, decodeLeaf, type NodePointer, type SegmentRef } from './node-codec.ts';
 import { forEachPage, type FrameEntry, type SegmentIndex } from './segment-index.ts';
+import { SharedLoads } from './shared-loads.ts';
 
 /** Reads the stored bytes of a node. */
 export type NodeLoader = (pointer: NodePointer, signal?: AbortSignal) => Promise<Buffer>;
@@ -42,7 +43,7 @@ export class PageMap {
   readonly #load: NodeLoader;
   readonly #leafLimit: number;
   readonly #sources = new SourceNumbers();
-  readonly #loading = new Map<string, Promise<Leaf | Interior>>();
+  readonly #loads = new SharedLoads<Leaf | Interior>();
   #root: Interior | undefined;
   #rootPointer: NodePointer | null;
   #mappedPages: number;
@@ -227,11 +228,12 @@ export class PageMap {
   }
 
   async #rootNode(signal?: AbortSignal): Promise<Interior | undefined> {
-    if (this.#root === undefined && this.#rootPointer !== null) {
-      const pointer = this.#rootPointer;
+    while (this.#root === undefined && this.#rootPointer !== null) {
+      const pointer: NodePointer = this.#rootPointer;
       const node = await this.#loadNode(pointer, ROOT_LEVEL, signal);
       assert(node instanceof Interior, 'the root is an interior node');
-      this.#root ??= node;
+      // Emptied and stored while it was being read: what was read belongs to the older state.
+      if (this.#rootPointer === pointer) this.#root ??= node;
     }
     return this.#root;
   }
@@ -257,11 +259,7 @@ export class PageMap {
 
   async #loadNode(pointer: NodePointer, level: number, signal?: AbortSignal): Promise<Leaf | Interior> {
     const name = `${pointer.key}@${String(pointer.offset)}`;
-    const under = this.#loading.get(name);
-    if (under !== undefined) return under;
-    const promise = this.#readNode(pointer, level, signal).finally(() => this.#loading.delete(name));
-    this.#loading.set(name, promise);
-    return promise;
+    return this.#loads.get(name, (stop) => this.#readNode(pointer, level, stop), signal);
   }
 
   async #readNode(pointer: NodePointer, level: number, signal?: AbortSignal): Promise<Leaf | Interior> {

@@ -8,7 +8,7 @@ import { damaged, missing } from './damage.ts';
 import { PAGE_HASH_BYTES } from './geometry.ts';
 import { blake3Short } from './hash.ts';
 import type { SegmentRef } from './node-codec.ts';
-import { withSignal } from './options.ts';
+import { getPart } from './object-part.ts';
 import { parseSegmentTail } from './segment-codec.ts';
 import type { SegmentIndex } from './segment-index.ts';
 
@@ -27,7 +27,7 @@ export async function readSegmentIndex(
 ): Promise<SegmentIndex | undefined> {
   let wanted = TAIL_BYTES;
   for (;;) {
-    const tail = await objects.get(key, { span: { suffix: wanted }, ...withSignal(signal) });
+    const tail = await getPart(objects, key, { suffix: wanted }, signal);
     if (tail === undefined) return undefined;
     const parsed = parseSegmentTail(key, tail.bytes, tail.sizeBytes);
     if ('index' in parsed) return parsed.index;
@@ -46,31 +46,33 @@ export class SegmentReader {
 
   /** @throws corrupt `object-missing`, `object-damaged` */
   async index(ref: SegmentRef, signal?: AbortSignal): Promise<SegmentIndex> {
-    return this.#indexes.get(ref.segmentId + ref.key, async () => {
-      const index = await readSegmentIndex(this.#objects, ref.key, signal);
+    const load = async (stop: AbortSignal): Promise<SegmentIndex> => {
+      const index = await readSegmentIndex(this.#objects, ref.key, stop);
       if (index === undefined) throw missing(ref.key);
       if (index.footer.segmentId !== ref.segmentId)
         throw damaged(ref.key, `it is segment ${index.footer.segmentId}, not ${ref.segmentId}`);
       return index;
-    });
+    };
+    return this.#indexes.get(ref.segmentId + ref.key, load, signal);
   }
 
   /** The hashes of all pages in the segment, 16 bytes each, in the order of frames and slots. */
   async pageHashes(ref: SegmentRef, signal?: AbortSignal): Promise<Buffer> {
-    return this.#hashes.get(ref.segmentId + ref.key, async () => {
-      const { footer } = await this.index(ref, signal);
+    const load = async (stop: AbortSignal): Promise<Buffer> => {
+      const { footer } = await this.index(ref, stop);
       const { offset, count } = footer.pageHashes;
       if (count === 0) return Buffer.alloc(0);
-      const hashes = await this.readSpan(ref, offset, count * PAGE_HASH_BYTES, signal);
+      const hashes = await this.readSpan(ref, offset, count * PAGE_HASH_BYTES, stop);
       if (blake3Short(hashes).toString('hex') !== footer.pageHashesHash)
         throw damaged(ref.key, 'its page hashes do not match their hash');
       return hashes;
-    });
+    };
+    return this.#hashes.get(ref.segmentId + ref.key, load, signal);
   }
 
   /** Bytes of the segment, unchecked: frames carry their own checksums. */
   async readSpan(ref: SegmentRef, offset: number, length: number, signal?: AbortSignal): Promise<Buffer> {
-    const part = await this.#objects.get(ref.key, { span: { offset, length }, ...withSignal(signal) });
+    const part = await getPart(this.#objects, ref.key, { offset, length }, signal);
     if (part === undefined) throw missing(ref.key);
     if (part.bytes.length !== length) throw damaged(ref.key, `it ends before byte ${String(offset + length)}`);
     return part.bytes;
