@@ -152,18 +152,24 @@ export class VolumeWriter implements AsyncDisposable {
    * Commits a batch as one segment. Resolves when it and all before it are durable in the store and applied to the
    * map. Waits while COMMIT_WINDOW commits are under way; commits take effect in the order of the calls. Before the first
    * of a run of inconsistent commits, the last consistent state gets a checkpoint that the head keeps (C7).
-   * @throws fenced; whatever the store throws; after a failure, the same error for every later call
+   * @throws invalid `bad-volume-size`; fenced; whatever the store throws; after a failure, the same error for every later call
    */
   async commit(batch: Batch, { signal }: Cancellable = {}): Promise<void> {
+    if (batch.sizeBytes !== undefined) checkVolumeSize(batch.sizeBytes);
     const beginsRun = this.#lastAskedConsistent && !batch.consistent;
     this.#lastAskedConsistent = batch.consistent;
-    const release = await this.#window.acquire(beginsRun ? COMMIT_WINDOW : 1, signal);
+    let release: (() => void) | undefined;
     try {
+      release = await this.#window.acquire(beginsRun ? COMMIT_WINDOW : 1, signal);
       this.#checkUsable();
       if (beginsRun && this.#consistent) await this.#checkpoint(signal);
       await this.#commitNow(batch, signal);
+    } catch (error) {
+      // The commits behind it rely on the checkpoint that was to come before it.
+      if (beginsRun) this.#failure ??= error;
+      throw error;
     } finally {
-      release();
+      release?.();
     }
   }
 
