@@ -63,7 +63,9 @@ export class FramePool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const started = this.#started;
     this.#started = undefined;
-    if (started !== undefined) await (await started).destroy();
+    // Threads that did not start have failed the task that asked for them already.
+    const threads = await started?.catch(() => undefined);
+    await threads?.destroy();
   }
 }
 

@@ -20,6 +20,8 @@ export const SEGMENT_MAX_FRAMES = 8192;
 export const COMMIT_WINDOW = 4;
 
 const VOLUME_MAX_BYTES = 64 * TIB;
+/** Blocks that the map reaches; a higher one would fold onto a lower. */
+export const MAP_BLOCKS = (LEAF_PAGES * FANOUT ** ROOT_LEVEL) / BLOCK_PAGES;
 export const PAGE_HASH_BYTES = 16;
 
 /** The number of pages that `sizeBytes` needs; a last partial page counts as one. */

@@ -4,7 +4,7 @@
  * In a leaf in memory a page is two numbers: source index + 1 (0: not mapped), and frame * 16 + slot.
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { SgwError } from '../kit/index.ts';
+import { SgwError, assert } from '../kit/index.ts';
 import { damaged } from './damage.ts';
 import { FANOUT, LEAF_PAGES } from './geometry.ts';
 import { blake3Short } from './hash.ts';
@@ -66,7 +66,8 @@ const CREATOR_BYTES = 6;
 const RUN_BYTES = 12;
 const CHILD_BYTES = 36;
 const NO_ID = '0'.repeat(32);
-const NODE_MAX_BYTES = 4 << 20;
+/** Far above what a leaf or an interior node of many accounts takes; what is read is not trusted beyond it. */
+const NODE_MAX_BYTES = 64 << 20;
 
 /** Collects the distinct sources of a node being written. */
 class SourceTable {
@@ -139,6 +140,7 @@ export function encodeInterior(
 
 /** One byte of codec, then the node: compressed where that is smaller. */
 function packNode(node: Buffer): Buffer {
+  assert(node.length <= NODE_MAX_BYTES, `a map node of ${String(node.length)} bytes can be read back`);
   const compressed = zstdCompressSync(node, { params: { [constants.ZSTD_c_compressionLevel]: 1 } });
   return compressed.length < node.length
     ? Buffer.concat([Buffer.of(1), compressed])

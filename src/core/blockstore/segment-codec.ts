@@ -4,9 +4,9 @@
  * Pure: no store, no clock. A sealed body is never changed (C3).
  */
 import { crc32 } from 'node:zlib';
-import { SgwError } from '../kit/index.ts';
+import { SgwError, assert } from '../kit/index.ts';
 import { damaged } from './damage.ts';
-import { PAGE_HASH_BYTES, SEGMENT_MAX_FRAMES } from './geometry.ts';
+import { MAP_BLOCKS, PAGE_HASH_BYTES, SEGMENT_MAX_FRAMES } from './geometry.ts';
 import { blake3, blake3Short } from './hash.ts';
 import {
   EXTENT_ENTRY_BYTES,
@@ -107,6 +107,7 @@ function frameTable(pieces: readonly EncodedFrames[]): Buffer {
   let hashIndex = 0;
   for (const piece of pieces) {
     for (const entry of piece.frames) {
+      assert(entry.block < MAP_BLOCKS, `the map reaches block ${String(entry.block)}`);
       writeFrameEntry(table, at, { ...entry, offset: entry.offset + offset, hashIndex: entry.hashIndex + hashIndex });
       at += FRAME_ENTRY_BYTES;
     }
@@ -228,6 +229,7 @@ function checkFrames(key: string, footer: SegmentFooter, table: Buffer): void {
   for (let i = 0; i < footer.frames.count; i++) {
     const entry = readFrameEntry(table, i * FRAME_ENTRY_BYTES);
     const fits =
+      entry.block < MAP_BLOCKS &&
       entry.mask !== 0 &&
       entry.storedLength > 0 &&
       entry.offset >= SEGMENT_HEADER_BYTES &&

@@ -2,6 +2,7 @@
  * What a segment says of itself: the footer (JSON) and the frame table (binary), docs/formats/segment.md.
  * The index keeps the frame table as bytes and decodes an entry when asked.
  */
+import { damaged } from './damage.ts';
 import { BLOCK_PAGES } from './geometry.ts';
 
 export const FRAME_ENTRY_BYTES = 32;
@@ -136,8 +137,9 @@ export class SegmentIndex {
     return this.#frames.length + this.extents.length * 48 + 1024;
   }
 
-  /** Entry `i`, 0 <= i < frameCount. */
+  /** Entry `i`. @throws corrupt `object-damaged` when there is none, since whoever asks was told of it by the map */
   frame(i: number): FrameEntry {
+    if (i >= this.frameCount) throw damaged(this.key, `it has no frame ${String(i)}`);
     return readFrameEntry(this.#frames, i * FRAME_ENTRY_BYTES);
   }
 }
