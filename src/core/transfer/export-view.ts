@@ -7,7 +7,7 @@ import type { SparseOutput } from '../image/index.ts';
 import { assert, MIB, SgwError } from '../kit/index.ts';
 import { readView } from './read-view.ts';
 
-const CHECKPOINT_BYTES = 256 * MIB;
+const CHECKPOINT_BYTES = 64 * MIB;
 
 interface TransferOptions {
   readonly pool: FramePool;
@@ -19,7 +19,7 @@ interface TransferOptions {
 export interface ExportOptions extends TransferOptions {
   /** Made with the view's size. Goes on from where it was resumed. Not finished here. */
   readonly output: SparseOutput;
-  /** Bytes of the image between two durable watermarks: what a killed export does again at most. Default 256 MiB. */
+  /** Bytes of the image between two durable watermarks: what a killed export does again at most. Default 64 MiB. */
   readonly checkpointBytes?: number;
 }
 
@@ -48,7 +48,7 @@ export async function exportView(options: ExportOptions): Promise<ExportReport> 
   const fromPage = Math.ceil(output.resumedFrom / PAGE_BYTES);
   const totalPages = view.map.mappedPages;
   let donePages = await pagesBelow(view, fromPage, signal);
-  let watermark = output.resumedFrom;
+  const checkpoints = new Checkpoints(output, checkpointBytes);
   const { writtenBytes } = await readView({
     pool,
     view,
@@ -58,16 +58,51 @@ export async function exportView(options: ExportOptions): Promise<ExportReport> 
     onDone: async (pages, donePage) => {
       donePages += pages;
       options.onProgress?.(donePages * PAGE_BYTES, totalPages * PAGE_BYTES);
-      if (donePage === undefined || donePage * PAGE_BYTES - watermark < checkpointBytes) return;
-      watermark = Math.min(donePage * PAGE_BYTES, view.sizeBytes);
-      await output.checkpoint(watermark);
+      if (donePage !== undefined) await checkpoints.reach(Math.min(donePage * PAGE_BYTES, view.sizeBytes));
     },
   });
   assert(donePages === totalPages, `all ${String(totalPages)} mapped pages were exported, not ${String(donePages)}`);
+  await checkpoints.settle();
   await output.checkpoint(view.sizeBytes);
   const { size } = await stat(output.partialPath);
   if (size !== view.sizeBytes) throw outputChanged(output.partialPath, size, view.sizeBytes);
   return { dataBytes: await dataBytesOf(view, signal), writtenBytes };
+}
+
+/** Makes watermarks durable beside the writing, so that the disk is busy from the start and not only at the end. */
+class Checkpoints {
+  readonly #output: SparseOutput;
+  readonly #everyBytes: number;
+  #begun: number;
+  #underWay: Promise<void> | undefined;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(output: SparseOutput, everyBytes: number) {
+    this.#output = output;
+    this.#everyBytes = everyBytes;
+    this.#begun = output.resumedFrom;
+  }
+
+  /** Everything below `watermark` is written: begins a checkpoint if it is time and none is under way. @throws what an earlier one threw */
+  async reach(watermark: number): Promise<void> {
+    if (this.#failure !== undefined) await this.settle();
+    if (this.#underWay !== undefined || watermark - this.#begun < this.#everyBytes) return;
+    this.#begun = watermark;
+    this.#underWay = this.#output
+      .checkpoint(watermark)
+      .catch((error: unknown) => {
+        this.#failure = { error };
+      })
+      .finally(() => {
+        this.#underWay = undefined;
+      });
+  }
+
+  /** Waits for the checkpoint under way. @throws what one of them threw */
+  async settle(): Promise<void> {
+    await this.#underWay;
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
 }
 
 /**
