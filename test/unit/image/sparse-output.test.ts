@@ -1,4 +1,16 @@
-import { link, mkdir, open, readFile, readdir, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import {
+  chown,
+  link,
+  mkdir,
+  open,
+  readFile,
+  readdir,
+  rename,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import {
   allocatedBytes,
@@ -263,6 +275,35 @@ describe('an existing file', () => {
     expect(await readFile(at('victim'), 'utf8')).toBe('precious');
     expect((await stat(at('planted'))).size).toBe(SIZE);
   });
+
+  it('is not written through a link under the name of its state, nor resumed by what one leads to', async () => {
+    const inside = await folder('planted-state');
+    const state = inside('.out.sgw-partial.state');
+    await writeFile(inside('victim'), 'precious');
+    await symlink(inside('victim'), `${state}.new`);
+    const first = await createSparseOutput(inside('out'), forSnapshot('snap-1'));
+    await first.checkpoint(SIZE);
+    await first.abandon();
+    expect(await readFile(inside('victim'), 'utf8')).toBe('precious');
+    await rename(state, inside('elsewhere'));
+    await symlink(inside('elsewhere'), state);
+    const second = await createSparseOutput(inside('out'), forSnapshot('snap-1'));
+    expect(second.resumedFrom).toBe(0);
+    await second.discard();
+  });
+
+  requireThat(process.geteuid?.() === 0, 'only root can give files away').it(
+    'is not resumed by the state that another user left beside it',
+    async () => {
+      const first = await createSparseOutput(at('foreign'), forSnapshot('snap-1'));
+      await first.checkpoint(SIZE);
+      await first.abandon();
+      await chown(`${first.partialPath}.state`, 12_345, 12_345);
+      const second = await createSparseOutput(at('foreign'), forSnapshot('snap-1'));
+      expect(second.resumedFrom).toBe(0);
+      await second.discard();
+    },
+  );
 
   it('that is only a dangling link counts as existing', async () => {
     await symlink(at('nowhere'), at('dangling'));
