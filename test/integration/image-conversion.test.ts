@@ -136,6 +136,23 @@ requireTool('qemu-img').describe('conversion through qemu-img', () => {
     expect(await leftovers()).toEqual([]);
   });
 
+  it.each([
+    ['written', 'printf x | dd of=SOURCE bs=1 seek=2000000 conv=notrunc 2>/dev/null'],
+    ['replaced', 'cp SOURCE SOURCE.copy && mv SOURCE.copy SOURCE'],
+  ])('of an image that is %s meanwhile fails, and leaves nothing', async (how, change) => {
+    const source = at(`${how}.vdi`);
+    await convertFromRaw(await makeRaw(`${how}.raw`), source, 'vdi', { sizeBytes: SIZE });
+    const binary = at(`qemu-img-${how}`);
+    const real = toolPath('qemu-img') ?? 'qemu-img';
+    const script = `#!/bin/sh\n"${real}" "$@" || exit 1\n[ "$1" != convert ] || { CHANGE; }\n`;
+    await writeFile(binary, script.replace('CHANGE', change.replaceAll('SOURCE', `'${source}'`)));
+    await chmod(binary, 0o755);
+    const work = convertToRaw(source, 'vdi', at(`${how}.out`), { binary });
+    await expect(work).rejects.toMatchObject({ kind: 'conflict', code: 'image-changed' });
+    await expect(stat(at(`${how}.out`))).rejects.toMatchObject({ code: 'ENOENT' });
+    expect(await leftovers()).toEqual([]);
+  });
+
   it('tells the version', async () => {
     expect(await qemuImgVersion()).toMatch(/^\d+\.\d+/);
   });

@@ -5,15 +5,15 @@
  * so that the target either is whole or was not touched. The temporary name is fixed and locked: what a
  * killed conversion left behind is replaced by the next one to the same target.
  */
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { SgwError, TIB, formatSize } from '../kit/index.ts';
-import { naming } from './file-errors.ts';
+import { ifPresent, naming } from './file-errors.ts';
 import type { ImageFormat } from './format.ts';
 import { claimTarget } from './target.ts';
 import { qemuImgVersion, runQemuImg, sourceArgument, type QemuImgOptions } from './qemu-img.ts';
 import { linkedImageError, refuseLinkedImage } from './self-contained.ts';
-import { allocatedBytes } from './raw-image.ts';
+import { allocatedBytes, openRawImage, type RawImage } from './raw-image.ts';
 import { refuseDamagedImage } from './soundness.ts';
 
 export interface InspectOptions extends QemuImgOptions {
@@ -82,7 +82,7 @@ export async function inspectImage(
 /**
  * Writes the disk held by `source` as a raw, sparse file to `target`, durable when this returns.
  * Returns its size in bytes. After a failure `target` is what it was before.
- * @throws conflict `file-exists`; unavailable `target-in-use`; corrupt `image-damaged`; invalid `qemu-img-failed`;
+ * @throws conflict `file-exists`, `image-changed` when the source was written meanwhile; unavailable `target-in-use`; corrupt `image-damaged`; invalid `qemu-img-failed`;
  *   what `inspectImage` throws; aborted.
  */
 export async function convertToRaw(
@@ -92,9 +92,14 @@ export async function convertToRaw(
   options: ConvertOptions = {},
 ): Promise<{ readonly sizeBytes: number }> {
   await qemuImgVersion(options);
+  await using image = await openRawImage(source, options.signal === undefined ? {} : { signal: options.signal });
   const { virtualSizeBytes } = await inspectImage(source, format, options);
   await refuseDamagedImage(resolve(source), format, options);
-  await convert({ source, sourceFormat: format, target, targetFormat: 'raw', virtualSizeBytes }, options);
+  const beforePublishing = (): Promise<void> => refuseChangedSource(image);
+  await convert(
+    { source, sourceFormat: format, target, targetFormat: 'raw', virtualSizeBytes, beforePublishing },
+    options,
+  );
   return { sizeBytes: virtualSizeBytes };
 }
 
@@ -126,6 +131,19 @@ interface Conversion {
   readonly target: string;
   readonly targetFormat: ImageFormat;
   readonly virtualSizeBytes: number;
+  /** A failure leaves the target as it was. */
+  readonly beforePublishing?: () => Promise<void>;
+}
+
+/** What was converted may be a mixture otherwise: not every program that writes images locks them as qemu does. */
+async function refuseChangedSource(image: RawImage): Promise<void> {
+  const named = await naming(image.path, () => ifPresent(stat(image.path, { bigint: true })));
+  const isSameFile = named !== undefined && String(named.ino) === image.inode && String(named.dev) === image.device;
+  if (isSameFile && !(await image.changedSinceOpen())) return;
+  throw new SgwError('conflict', 'image-changed', `${image.path} was written while it was converted`, {
+    hint: 'Stop whatever writes to the image, then run the same command again.',
+    details: { path: image.path },
+  });
 }
 
 async function convert(work: Conversion, options: ConvertOptions): Promise<void> {
@@ -145,6 +163,7 @@ async function convert(work: Conversion, options: ConvertOptions): Promise<void>
     ];
     await runQemuImg(args, { ...options, onOutput: progressReader(work.virtualSizeBytes, options.onProgress) });
     await syncComplete(claim.temporaryPath, work);
+    await work.beforePublishing?.();
     await claim.publish();
   } catch (error) {
     await claim.remove();

@@ -42,7 +42,10 @@ export interface RawImage {
    * @throws conflict `image-changed` when the file has become shorter; unavailable on input/output errors.
    */
   read(buffer: Uint8Array, position: number, signal?: AbortSignal): Promise<number>;
-  /** True when size or modification time of the file are not what they were at opening. Always false for a block device. */
+  /**
+   * True when the file was written since it was opened: its size, or the times of its last change, are not what they were.
+   * A change of its owner, mode or number of links counts as well. Always false for a block device.
+   */
   changedSinceOpen(): Promise<boolean>;
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -69,6 +72,7 @@ export async function openRawImage(path: string, options: OpenImageOptions = {})
       device: String(facts.dev),
       inode: String(facts.ino),
       modifiedAtNs: facts.mtimeNs,
+      statusChangedAtNs: facts.ctimeNs,
     });
   } catch (error) {
     await handle.close();
@@ -127,7 +131,10 @@ export async function sizeOfDeviceNumber(rdev: bigint): Promise<number | undefin
   }
 }
 
-type ImageFacts = Pick<RawImage, 'path' | 'sizeBytes' | 'kind' | 'device' | 'inode' | 'modifiedAtNs'>;
+interface ImageFacts extends Pick<RawImage, 'path' | 'sizeBytes' | 'kind' | 'device' | 'inode' | 'modifiedAtNs'> {
+  /** Unlike the time of modification, no program can put it back. */
+  readonly statusChangedAtNs: bigint;
+}
 
 class OpenRawImage implements RawImage {
   readonly path: string;
@@ -136,6 +143,7 @@ class OpenRawImage implements RawImage {
   readonly device: string;
   readonly inode: string;
   readonly modifiedAtNs: bigint;
+  readonly #statusChangedAtNs: bigint;
   readonly #handle: FileHandle;
   readonly #calls: SystemCalls | undefined;
   #closing: Promise<void> | undefined;
@@ -149,6 +157,7 @@ class OpenRawImage implements RawImage {
     this.device = facts.device;
     this.inode = facts.inode;
     this.modifiedAtNs = facts.modifiedAtNs;
+    this.#statusChangedAtNs = facts.statusChangedAtNs;
   }
 
   get fd(): number {
@@ -180,7 +189,11 @@ class OpenRawImage implements RawImage {
     this.#assertOpen();
     if (this.kind === 'blockDevice') return false;
     const facts = await naming(this.path, () => this.#handle.stat({ bigint: true }));
-    return facts.mtimeNs !== this.modifiedAtNs || Number(facts.size) !== this.sizeBytes;
+    const isSame =
+      facts.mtimeNs === this.modifiedAtNs &&
+      facts.ctimeNs === this.#statusChangedAtNs &&
+      Number(facts.size) === this.sizeBytes;
+    return !isSame;
   }
 
   async close(): Promise<void> {

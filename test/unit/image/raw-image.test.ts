@@ -81,6 +81,15 @@ describe('a raw image', () => {
     expect(await image.changedSinceOpen()).toBe(true);
   });
 
+  it('tells that it was written also when its time of modification was put back', async () => {
+    await writeFile(at('put-back'), 'before');
+    await utimes(at('put-back'), 1, 1);
+    await using image = await openRawImage(at('put-back'));
+    await writeFile(at('put-back'), 'behind');
+    await utimes(at('put-back'), 1, 1);
+    expect(await image.changedSinceOpen()).toBe(true);
+  });
+
   it('stays usable by its descriptor, and is closed once', async () => {
     await writeFile(at('closing'), 'bytes');
     const image = await openRawImage(at('closing'));
