@@ -94,9 +94,13 @@ export class SgwError extends Error {
   }
 }
 
-/** Turns anything thrown into an SgwError: system errors by their errno, aborts, and the rest as `internal`. */
+/**
+ * Turns anything thrown into an SgwError: system errors by their errno, aborts, and the rest as `internal`. Where tidying
+ * up failed after a failure, the first failure is what counts.
+ */
 export function toSgwError(error: unknown): SgwError {
   if (error instanceof SgwError) return error;
+  if (error instanceof SuppressedError) return toSgwError(error.suppressed);
   if (!(error instanceof Error)) return new SgwError('internal', 'internal', String(error));
   if (error.name === 'AbortError') {
     return error.cause instanceof SgwError
@@ -130,6 +134,15 @@ const SYSTEM_ERRORS: Readonly<Record<string, { kind: ErrorKind; says: string; hi
     says: 'can not be opened: too many open files',
     hint: 'Raise the limit with ulimit -n.',
   },
+  ENFILE: { kind: 'unavailable', says: 'can not be opened: the system has too many open files' },
+  ENOMEM: { kind: 'exhausted', says: 'needs more memory than there is' },
+  ENAMETOOLONG: { kind: 'invalid', says: 'is too long for a path' },
+  ELOOP: { kind: 'invalid', says: 'is a symbolic link that leads nowhere, or may not be one' },
+  EBUSY: { kind: 'unavailable', says: 'is in use' },
+  ENODEV: { kind: 'unavailable', says: 'is on a device that is not there' },
+  ENXIO: { kind: 'unavailable', says: 'is on a device that is not there' },
+  ESTALE: { kind: 'unavailable', says: 'is on a network file system that has lost it' },
+  ETIMEDOUT: { kind: 'timeout', says: 'was not answered for in time by its file system' },
   EIO: {
     kind: 'unavailable',
     says: 'could not be read or written (input/output error)',

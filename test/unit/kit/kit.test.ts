@@ -66,6 +66,22 @@ describe('the table of error kinds', () => {
     const own = new SgwError('denied', 'x', 'y');
     expect(toSgwError(own)).toBe(own);
   });
+
+  it('gives no mistake of a path, and no lack of means, as a bug', () => {
+    const kinds = { ENAMETOOLONG: 'invalid', ELOOP: 'invalid', ENFILE: 'unavailable', ENOMEM: 'exhausted' };
+    for (const [code, kind] of Object.entries(kinds)) {
+      expect(toSgwError(Object.assign(new Error('x'), { code, path: '/a' })), code).toMatchObject({ kind });
+    }
+  });
+
+  it('keeps the first failure when tidying up after it fails too', async () => {
+    const first = new SgwError('exhausted', 'disk-full', 'no space left');
+    const work = async (): Promise<void> => {
+      await using _held = { [Symbol.asyncDispose]: () => Promise.reject(new Error('can not close')) };
+      return Promise.reject(first);
+    };
+    expect(await work().catch(toSgwError)).toBe(first);
+  });
 });
 
 describe('an aborted signal', () => {
