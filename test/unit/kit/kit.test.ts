@@ -78,7 +78,7 @@ describe('the table of error kinds', () => {
     const first = new SgwError('exhausted', 'disk-full', 'no space left');
     const work = async (): Promise<void> => {
       await using _held = { [Symbol.asyncDispose]: () => Promise.reject(new Error('can not close')) };
-      return await Promise.reject(first);
+      await Promise.reject(first);
     };
     expect(await work().catch(toSgwError)).toBe(first);
   });
