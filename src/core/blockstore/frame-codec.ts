@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib';
 import { SgwError } from '../kit/index.ts';
 import { damaged } from './damage.ts';
 import { BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from './geometry.ts';
-import { blake3 } from './hash.ts';
+import { blake3ShortInto } from './hash.ts';
 import { CODECS, popcount16, type FrameEntry, type PageExtent } from './segment-index.ts';
 import type { EncodedFrames } from './segment-codec.ts';
 import { blockCompressor, compressBound } from './zstd.ts';
@@ -29,13 +29,15 @@ export function blockViews(bytes: Buffer, offset = 0): BlockViews {
 /** Where frames are gathered before their length is known; one for the thread, since an encoder never waits. */
 let scratch = Buffer.alloc(0);
 const gathered = blockViews(Buffer.alloc(BLOCK_BYTES));
+let scratchHashes = Buffer.alloc(1024 * PAGE_HASH_BYTES);
+const ZERO_HASH = Buffer.alloc(PAGE_HASH_BYTES);
 
 /** Builds the frames of many blocks into one buffer. One at a time in a thread, from `new` to `finish`, without a pause. */
 export class FrameEncoder {
   readonly #frames: FrameEntry[] = [];
-  readonly #hashes: Buffer[] = [];
   readonly #zeroed: PageExtent[] = [];
   #storedBytes = 0;
+  #dataPages = 0;
   #readBytes = 0;
 
   /**
@@ -44,18 +46,19 @@ export class FrameEncoder {
    */
   add(block: number, content: BlockViews, known?: Uint8Array, creators = 0): void {
     this.#readBytes += BLOCK_BYTES;
-    const hashIndex = this.#hashes.length;
+    const hashIndex = this.#dataPages;
     let mask = 0;
     content.pages.forEach((page, i) => {
-      const knownHash = known?.subarray(i * PAGE_HASH_BYTES, (i + 1) * PAGE_HASH_BYTES);
+      const isKnown =
+        known !== undefined && ZERO_HASH.compare(known, i * PAGE_HASH_BYTES, (i + 1) * PAGE_HASH_BYTES) !== 0;
       if (page.equals(ZERO_PAGE)) {
-        if (knownHash !== undefined && !isZero(knownHash)) this.#zero(block * BLOCK_PAGES + i);
+        if (isKnown) this.#zero(block * BLOCK_PAGES + i);
         return;
       }
-      const hash = blake3(page);
-      if (knownHash !== undefined && hash.compare(knownHash, 0, PAGE_HASH_BYTES, 0, PAGE_HASH_BYTES) === 0) return;
+      this.#hash(page);
+      if (isKnown && this.#lastHashIs(known, i * PAGE_HASH_BYTES)) return;
       mask |= 1 << i;
-      this.#hashes.push(hash);
+      this.#dataPages += 1;
     });
     if (mask !== 0) this.#append(block, content, mask, hashIndex, creators);
   }
@@ -80,6 +83,18 @@ export class FrameEncoder {
     this.#storedBytes += storedLength;
   }
 
+  /** Puts the page's hash behind those that count. */
+  #hash(page: Buffer): void {
+    const at = this.#dataPages * PAGE_HASH_BYTES;
+    if (scratchHashes.length < at + PAGE_HASH_BYTES) scratchHashes = Buffer.concat([scratchHashes, scratchHashes]);
+    blake3ShortInto(page, scratchHashes, at);
+  }
+
+  #lastHashIs(known: Uint8Array, knownAt: number): boolean {
+    const at = this.#dataPages * PAGE_HASH_BYTES;
+    return scratchHashes.compare(known, knownAt, knownAt + PAGE_HASH_BYTES, at, at + PAGE_HASH_BYTES) === 0;
+  }
+
   /** At least `bytes` free bytes behind what is stored so far. */
   #room(bytes: number): Buffer {
     if (scratch.length < this.#storedBytes + bytes) {
@@ -101,14 +116,11 @@ export class FrameEncoder {
     // In memory of its own, never Buffer's shared pool, so that it can be moved to another thread.
     const stored = Buffer.allocUnsafeSlow(this.#storedBytes);
     scratch.copy(stored, 0, 0, this.#storedBytes);
-    const pageHashes = Buffer.alloc(this.#hashes.length * PAGE_HASH_BYTES);
-    this.#hashes.forEach((hash, i) => hash.copy(pageHashes, i * PAGE_HASH_BYTES, 0, PAGE_HASH_BYTES));
-    const dataPages = this.#hashes.length;
+    const dataPages = this.#dataPages;
+    const pageHashes = Buffer.from(scratchHashes.subarray(0, dataPages * PAGE_HASH_BYTES));
     return { stored, frames: this.#frames, pageHashes, dataPages, zeroed: this.#zeroed, readBytes: this.#readBytes };
   }
 }
-
-const isZero = (hash: Uint8Array): boolean => hash.every((byte) => byte === 0);
 
 /** The pages of a block that the mask names, one after the other; valid until the next call. */
 function gather(content: BlockViews, mask: number): Buffer {
@@ -121,6 +133,7 @@ function gather(content: BlockViews, mask: number): Buffer {
 
 /** Where frames are decompressed to. */
 const decoded = blockViews(Buffer.alloc(BLOCK_BYTES));
+const pageHash = Buffer.alloc(PAGE_HASH_BYTES);
 
 /**
  * Decodes a frame: checks its checksum, decompresses it, checks the hash of every page. Returns the pages of all
@@ -142,7 +155,8 @@ export function decodeFrameInPlace(key: string, entry: FrameEntry, stored: Buffe
     throw damaged(key, `${what} has ${String(rawLength)} bytes`);
   decoded.pages.slice(0, pages).forEach((page, slot) => {
     const at = slot * PAGE_HASH_BYTES;
-    if (blake3(page).compare(pageHashes, at, at + PAGE_HASH_BYTES, 0, PAGE_HASH_BYTES) === 0) return;
+    blake3ShortInto(page, pageHash, 0);
+    if (pageHash.compare(pageHashes, at, at + PAGE_HASH_BYTES) === 0) return;
     throw damaged(key, `page ${String(slot)} of ${what} does not match its hash`);
   });
   return decoded.bytes.subarray(0, rawLength);
