@@ -374,5 +374,7 @@ export function parseDocument(key: string, bytes: Buffer): unknown {
   must(bytes.toString('latin1', 0, digitsAt) === DOCUMENT_START, `${key}: does not begin with a checksum`);
   const zeroed = Buffer.from(bytes).fill('0', digitsAt, digitsAt + 32);
   must(hash128(zeroed) === bytes.toString('latin1', digitsAt, digitsAt + 32), `${key}: wrong checksum`);
-  return JSON.parse(bytes.toString('utf8'));
+  const document = JSON.parse(bytes.toString('utf8')) as { key: string };
+  must(document.key === key, `${key}: is the document ${document.key}`);
+  return document;
 }

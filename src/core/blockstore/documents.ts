@@ -15,6 +15,8 @@ export interface Stored<T> {
 
 interface Envelope {
   readonly check: string;
+  /** The document's own key: one that was put in the place of another is damage. */
+  readonly key: string;
   readonly format: number;
   readonly changeId: string;
 }
@@ -39,7 +41,8 @@ export async function readDocument<T extends object>(
   } catch (error) {
     throw damaged(key, 'it is not JSON', error);
   }
-  if (typeof parsed !== 'object' || typeof parsed.format !== 'number') throw damaged(key, 'it names no format');
+  if (typeof parsed !== 'object' || (parsed as object | null) === null || typeof parsed.format !== 'number')
+    throw damaged(key, 'it names no format');
   if (parsed.format !== 1) {
     throw new SgwError(
       'unsupported',
@@ -51,7 +54,8 @@ export async function readDocument<T extends object>(
       },
     );
   }
-  const { check: _check, format: _format, changeId, ...value } = parsed;
+  if (parsed.key !== key) throw damaged(key, `it is the document ${parsed.key}`);
+  const { check: _check, format: _format, key: _key, changeId, ...value } = parsed;
   return { value: value as unknown as T, etag: object.etag, changeId };
 }
 
@@ -78,9 +82,9 @@ function checkDocument(key: string, bytes: Buffer): void {
 }
 
 /** Encodes a document with a fresh change id and its checksum. */
-function encode(options: BlockStoreOptions, value: object): { body: Buffer; changeId: string } {
+function encode(options: BlockStoreOptions, key: string, value: object): { body: Buffer; changeId: string } {
   const changeId = options.random.bytes(12).toString('hex');
-  const text = JSON.stringify({ check: NO_CHECK, format: 1, changeId, ...value }, undefined, 1);
+  const text = JSON.stringify({ check: NO_CHECK, format: 1, key, changeId, ...value }, undefined, 1);
   const body = Buffer.from(`${text}\n`, 'utf8');
   body.write(checksumOf(body), CHECK_START.length, 'latin1');
   return { body, changeId };
@@ -93,7 +97,7 @@ export async function createDocument(
   value: object,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  const { body, changeId } = encode(options, value);
+  const { body, changeId } = encode(options, key, value);
   const result = await options.objects.put(key, body, { condition: { ifAbsent: true }, ...withSignal(signal) });
   if (result.outcome === 'stored') return true;
   return (await readDocument(options.objects, key, signal))?.changeId === changeId;
@@ -110,7 +114,7 @@ export async function replaceDocument(
   value: object,
   signal?: AbortSignal,
 ): Promise<{ outcome: 'stored'; etag: Etag } | { outcome: 'lost' }> {
-  const { body, changeId } = encode(options, value);
+  const { body, changeId } = encode(options, key, value);
   const result = await options.objects.put(key, body, { condition: { ifMatch: etag }, ...withSignal(signal) });
   if (result.outcome === 'stored') return result;
   const now = await readDocument(options.objects, key, signal);

@@ -8,6 +8,8 @@ import type { DecodeTask, EncodeTask, TaskResult } from './frame-tasks.ts';
 import type { Cancellable } from './options.ts';
 import type { EncodedFrames } from './segment-codec.ts';
 
+/** Memory under way grows with the threads. */
+const THREADS_MAX = 16;
 /** Smaller buffers may be slices of the pool that Buffer shares among its users. */
 const MOVED_BYTES_MIN = 256 * 1024;
 
@@ -21,7 +23,7 @@ export class FramePool implements AsyncDisposable {
   #started: Promise<Threads> | undefined;
 
   constructor(options: { readonly threads?: number } = {}) {
-    this.threads = options.threads ?? availableParallelism();
+    this.threads = options.threads ?? Math.min(availableParallelism(), THREADS_MAX);
   }
 
   /**

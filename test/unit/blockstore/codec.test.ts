@@ -192,8 +192,11 @@ describe('a volume made by the independent builder', () => {
     for (const segment of [first, fence, late, last]) await put(segment.key, segment.body);
     await put(key, tree.body);
     const { checkpoint } = tree;
-    const head = buildDocument({ epoch: 2, holder: null, inSync: [], checkpoint, consistent: checkpoint });
-    await put(`volumes/${volumeId}/head.json`, head);
+    const headKey = `volumes/${volumeId}/head.json`;
+    await put(
+      headKey,
+      buildDocument(headKey, { epoch: 2, holder: null, inSync: [], checkpoint, consistent: checkpoint }),
+    );
     const expected = Buffer.alloc(sizeBytes);
     stamp(2).copy(expected, 1026 * PAGE_BYTES);
     stamp(9).copy(expected, 95 * PAGE_BYTES);

@@ -52,6 +52,14 @@ describe('a document', () => {
     expect((await readDocument<Counter>(objects, 'doc'))?.value).toEqual({ name: 'n', count: 5 });
   });
 
+  it('put in the place of another is damage', async () => {
+    const options = optionsOver();
+    await createDocument(options, 'volumes/a', { name: 'a' });
+    const bytes = (await options.objects.get('volumes/a'))?.bytes ?? Buffer.alloc(0);
+    await options.objects.put('volumes/b', bytes);
+    await expect(readDocument(options.objects, 'volumes/b')).rejects.toMatchObject({ code: 'object-damaged' });
+  });
+
   it('of a newer format is unsupported, not damaged', async () => {
     const options = optionsOver();
     await createDocument(options, 'doc', { format: 2, count: 1 });
