@@ -10,6 +10,7 @@ import {
   nameFlag,
   OUTPUTS,
   SgwCommand,
+  storeLocation,
 } from '../core/cli/index.ts';
 
 export default class Configure extends SgwCommand {
@@ -20,11 +21,16 @@ export default class Configure extends SgwCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --name lab-2',
+    '<%= config.bin %> <%= command.id %> --store /mnt/backup/sgw',
     '<%= config.bin %> <%= command.id %> --default-home /srv/sgw --output json',
   ];
   static override flags = flagsOf('configure', {
     name: nameFlag({ description: 'Name of the gateway.' }),
     mode: modeFlag({ description: 'Mode of the gateway; only while no volume is attached.' }),
+    store: Flags.string({
+      description: 'Directory that the store of the gateway was moved to.',
+      helpValue: 'DIR',
+    }),
     'default-home': Flags.string({
       description: 'Home to use when neither --home nor SGW_HOME names one.',
       helpValue: 'DIR',
@@ -45,7 +51,8 @@ export default class Configure extends SgwCommand {
     const { flags } = await this.parse(Configure);
     await using session = this.session(flags);
     const preferences = given({ defaultHome: flags['default-home'], output: flags.output, color: flags.color });
-    const document = await configure(session, given({ name: flags.name, mode: flags.mode }), preferences);
+    const store = flags.store === undefined ? undefined : storeLocation(flags.store);
+    const document = await configure(session, given({ name: flags.name, mode: flags.mode, store }), preferences);
     await session.print(document, (style) => configurationFields(document, style));
     await session.next('sgw status');
   }

@@ -35,6 +35,7 @@ function gatewayHandlers(gateway: Gateway): Pick<Handlers, 'activate' | 'status'
     configure: async (input, call) => {
       if (input.name !== undefined) checkName(input.name, 'gateway');
       if (input.mode !== undefined) checkMode(input.mode);
+      if (input.store !== undefined) checkPath(input.store, 'a store');
       return await gateway.configure(input, call);
     },
     'store.check': async (input, call) => {

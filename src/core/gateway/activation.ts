@@ -3,12 +3,13 @@
  * Running it twice is refused, or with `ifNotExists` answered with what is there.
  */
 import { mkdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { createStore } from '../blockstore/index.ts';
 import { newGatewayId, SgwError } from '../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../localapi/index.ts';
 import { updateState, type GatewayState } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
+import { openableStore, placeOf } from './store-place.ts';
 import { probeStore } from './store-probe.ts';
 
 /** The account of a home that is activated without naming one. */
@@ -27,9 +28,9 @@ export async function activate(
 ): Promise<ActivationDocument> {
   const { home } = parts;
   if (present !== null) return alreadyActivated(home, present, input);
-  const store = input.store === undefined ? join(home, 'store') : resolve(input.store);
+  const store = placeOf(home, input.store ?? join(home, 'store'));
   await mkdir(home, { recursive: true, mode: 0o700 });
-  const storeId = await beginStore(parts, store, call);
+  const storeId = await beginStore(parts, openableStore(home, store), call);
   const record: GatewayState = {
     gatewayId: newGatewayId(parts.random),
     name: input.name,
@@ -81,7 +82,10 @@ function alreadyActivated(home: string, present: GatewayState, input: Input<'act
   const agreement: readonly (readonly [string, boolean])[] = [
     ['name', input.name === present.name],
     ['mode', input.mode === present.mode],
-    ['store', input.store === undefined || resolve(input.store) === present.store],
+    [
+      'store',
+      input.store === undefined || placeOf(home, input.store) === placeOf(home, openableStore(home, present.store)),
+    ],
     ['region', input.region === undefined || input.region === present.region],
   ];
   const differing = agreement.filter(([, agrees]) => !agrees).map(([parameter]) => parameter);
@@ -105,7 +109,7 @@ function activationDocument(home: string, record: GatewayState, created: boolean
     mode: record.mode,
     accountId: record.accountId,
     home,
-    store: record.store,
+    store: openableStore(home, record.store),
     storeId: record.storeId,
     region: record.region,
     activatedAt: record.activatedAt,

@@ -1,13 +1,16 @@
-/** The settings of an activated gateway: its name and its mode. */
+/** The settings of an activated gateway: its name, its mode, and where its store is. */
+import { Catalog } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, ConfigureDocument, Input } from '../localapi/index.ts';
 import { updateState, type GatewayState, type StateDocument } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
+import { openStoreOf, placeOf } from './store-place.ts';
 
 /**
  * Reads the settings, or changes those that are given. Durable when it resolves.
- * @throws conflict `volumes-attached` for another mode while this gateway holds a volume
+ * @throws conflict `volumes-attached` for another mode while this gateway holds a volume; notFound `store-missing`,
+ * conflict `other-store` when the directory does not hold the store of this gateway
  */
 export async function configure(
   parts: GatewayParts,
@@ -16,15 +19,34 @@ export async function configure(
   input: Input<'configure'>,
   call: CallContext,
 ): Promise<ConfigureDocument> {
-  if (input.mode !== undefined && input.mode !== record.mode) await requireNothingHeld(await openSession(), call);
-  if (input.name === undefined && input.mode === undefined) return configurationDocument(record, []);
-  return await updateState(parts.home, (state) => changeSettings(parts.home, state, input), {
+  const changesMode = input.mode !== undefined && input.mode !== record.mode;
+  const place = input.store === undefined ? undefined : placeOf(parts.home, input.store);
+  if (place !== undefined) {
+    const { clock, random } = parts;
+    const objects = await openStoreOf(parts, record, place, call.signal);
+    try {
+      if (changesMode) await requireNothingHeld(new Catalog({ objects, clock, random }), record.gatewayId, call);
+    } finally {
+      await objects.close();
+    }
+  } else if (changesMode) {
+    await requireNothingHeld((await openSession()).catalog, record.gatewayId, call);
+  }
+  if (input.name === undefined && input.mode === undefined && place === undefined)
+    return configurationDocument(record, []);
+  return await updateState(parts.home, (state) => changeSettings(parts.home, state, { ...input, place }), {
     lockTimeoutMs: call.lockTimeoutMs,
     signal: call.signal,
   });
 }
 
-function changeSettings(home: string, { gateway }: StateDocument, input: Input<'configure'>): ConfigureDocument {
+interface Change {
+  readonly name?: string;
+  readonly mode?: GatewayState['mode'];
+  readonly place: string | undefined;
+}
+
+function changeSettings(home: string, { gateway }: StateDocument, input: Change): ConfigureDocument {
   if (gateway === null) throw notActivated(home);
   const changed: string[] = [];
   if (input.name !== undefined && input.name !== gateway.name) {
@@ -34,6 +56,10 @@ function changeSettings(home: string, { gateway }: StateDocument, input: Input<'
   if (input.mode !== undefined && input.mode !== gateway.mode) {
     gateway.mode = input.mode;
     changed.push('mode');
+  }
+  if (input.place !== undefined && input.place !== gateway.store) {
+    gateway.store = input.place;
+    changed.push('store');
   }
   if (changed.length > 0) gateway.configurationVersion += 1;
   return configurationDocument(gateway, changed);
@@ -49,10 +75,10 @@ const configurationDocument = (
   changed,
 });
 
-async function requireNothingHeld({ catalog, identity }: Session, call: CallContext): Promise<void> {
+async function requireNothingHeld(catalog: Catalog, gatewayId: string, call: CallContext): Promise<void> {
   for (const volume of await catalog.listVolumes({ signal: call.signal })) {
     const { holder } = await catalog.headOf(volume.volumeId, call.signal);
-    if (holder?.gatewayId !== identity.gatewayId) continue;
+    if (holder?.gatewayId !== gatewayId) continue;
     throw new SgwError(
       'conflict',
       'volumes-attached',

@@ -2,11 +2,10 @@
  * A gateway over one home: the registry of its volumes and snapshots, and everything the local API asks of it.
  *
  * States: open -> closed. Nothing is opened before it is needed: a home that is not activated can still be activated and
- * asked for its status, and reading a list starts no worker thread. Invariants: one store is open at most, and closed by
+ * asked for its status, and reading a list starts no worker thread. Invariants: calls share one open store, closed by
  * `close`, when no call is under way; the identity is read anew for each call, since another process may change it.
  */
-import { Catalog, readStoreInfo } from '../blockstore/index.ts';
-import { SgwError } from '../kit/index.ts';
+import { Catalog } from '../blockstore/index.ts';
 import type * as Api from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
@@ -27,6 +26,7 @@ import {
   verifySnapshot,
 } from './snapshots.ts';
 import { readStatus } from './status.ts';
+import { openableStore, openStoreOf } from './store-place.ts';
 import { probeStore } from './store-probe.ts';
 import { storeStats } from './store-stats.ts';
 import { importVolume } from './volume-import.ts';
@@ -48,6 +48,8 @@ type Call = Api.CallContext;
 export class Gateway implements AsyncDisposable {
   readonly #parts: GatewayParts;
   #store: Promise<ObjectStore> | undefined;
+  /** Stores of before they were moved. */
+  readonly #retired: Promise<ObjectStore>[] = [];
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
@@ -62,13 +64,15 @@ export class Gateway implements AsyncDisposable {
   }
 
   async configure(input: In<'configure'>, call: Call): Out<'configure'> {
-    return await configure(this.#parts, await this.#requireRecord(), () => this.#open(call), input, call);
+    const document = await configure(this.#parts, await this.#requireRecord(), () => this.#open(call), input, call);
+    if (document.changed.includes('store')) this.#retireStore();
+    return document;
   }
 
   /** Tries out the given store, or the gateway's own. Works without activation when a store is given. */
   async checkStore(input: In<'store.check'>, call: Call): Out<'store.check'> {
     const { clock, random, openStore } = this.#parts;
-    const description = input.store ?? (await this.#requireRecord()).store;
+    const description = input.store ?? openableStore(this.#parts.home, (await this.#requireRecord()).store);
     const objects = await openStore(description, { create: false });
     try {
       return await probeStore({ objects, clock, random, signal: call.signal });
@@ -153,12 +157,10 @@ export class Gateway implements AsyncDisposable {
     return await verifySnapshot(await this.#open(call), input, call);
   }
 
-  /** Closes the store if it was opened. Idempotent. */
+  /** Closes what was opened. Idempotent. */
   async close(): Promise<void> {
-    const opened = this.#store;
-    this.#store = undefined;
-    const store = await opened?.catch(() => undefined);
-    await store?.close();
+    this.#retireStore();
+    for (const opened of this.#retired.splice(0)) await (await opened.catch(() => undefined))?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -179,7 +181,7 @@ export class Gateway implements AsyncDisposable {
   async #open(call: Call): Promise<Session> {
     const { home, clock, random, openPool, accountId } = this.#parts;
     const record = await this.#requireRecord();
-    this.#store ??= this.#openStore(record, call.signal).catch((error: unknown) => {
+    this.#store ??= openStoreOf(this.#parts, record, record.store, call.signal).catch((error: unknown) => {
       this.#store = undefined;
       throw error;
     });
@@ -189,28 +191,9 @@ export class Gateway implements AsyncDisposable {
     return { home, storeId, identity, blocks, catalog: new Catalog(blocks), locks: new Locks(home), openPool };
   }
 
-  async #openStore(record: GatewayState, signal: AbortSignal): Promise<ObjectStore> {
-    const objects = await this.#parts.openStore(record.store, { create: false });
-    try {
-      const info = await readStoreInfo(objects, { signal });
-      if (info?.storeId !== record.storeId) throw anotherStore(record, info?.storeId);
-      return objects;
-    } catch (error) {
-      await objects.close();
-      throw error;
-    }
+  /** Calls that are under way still use it. */
+  #retireStore(): void {
+    if (this.#store !== undefined) this.#retired.push(this.#store);
+    this.#store = undefined;
   }
-}
-
-function anotherStore(record: GatewayState, found: string | undefined): SgwError {
-  const what = found === undefined ? 'holds no sgw store' : `holds another store, ${found}`;
-  return new SgwError(
-    'conflict',
-    'another-store',
-    `${record.store} ${what}; the gateway was activated over ${record.storeId}`,
-    {
-      hint: 'Put the store back in its place, or activate another home over this one.',
-      details: { store: record.store, storeId: record.storeId },
-    },
-  );
 }

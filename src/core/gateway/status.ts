@@ -7,6 +7,7 @@ import type { GatewayState } from '../state/index.ts';
 import { readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
+import { openableStore } from './store-place.ts';
 import { importAgain } from './volumes.ts';
 
 /** `openSession` may fail: then the store is told to be out of reach, and why. Takes no lock. */
@@ -48,7 +49,7 @@ export async function readStatus(
     const failure = toSgwError(error);
     if (failure.kind === 'aborted') throw failure;
     const store = {
-      description: record.store,
+      description: openableStore(parts.home, record.store),
       storeId: record.storeId,
       reachable: false,
       sharesDiskWithHome: false,
@@ -60,7 +61,9 @@ export async function readStatus(
       activated: true,
       gateway,
       store,
-      remarks: [`The store can not be used: ${failure.message}.`],
+      remarks: [
+        `The store can not be used: ${failure.message}.${failure.hint === undefined ? '' : ` ${failure.hint}`}`,
+      ],
     };
   }
 }
@@ -88,12 +91,13 @@ async function countContents(session: Session, call: CallContext): Promise<Conte
 }
 
 async function describeStore(home: string, record: GatewayState): Promise<NonNullable<StatusDocument['store']>> {
+  const place = openableStore(home, record.store);
   return {
-    description: record.store,
+    description: place,
     storeId: record.storeId,
     reachable: true,
-    sharesDiskWithHome: await sharesFileSystem(home, record.store),
-    freeBytes: await freeBytes(record.store),
+    sharesDiskWithHome: await sharesFileSystem(home, place),
+    freeBytes: await freeBytes(place),
   };
 }
 

@@ -38,8 +38,8 @@ export interface Operations {
     result: Doc.ActivationDocument;
   };
   status: { input: Record<string, never>; result: Doc.StatusDocument };
-  /** With no setting given, reads the configuration. */
-  configure: { input: { name?: string; mode?: Doc.GatewayMode }; result: Doc.ConfigureDocument };
+  /** With no setting given, reads the configuration. `store` names where the gateway's own store was moved to. */
+  configure: { input: { name?: string; mode?: Doc.GatewayMode; store?: string }; result: Doc.ConfigureDocument };
 
   'volume.create': {
     input: CreateOptions & { name: string; sizeBytes?: number; fromSnapshot?: Ref; tags?: Tags };

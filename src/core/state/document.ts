@@ -12,7 +12,7 @@ export interface GatewayState {
   /** 12 digits. */
   accountId: string;
   region: string;
-  /** As `openObjectStore` takes it; a directory as an absolute path. */
+  /** A directory inside the home relative to the home, another one as an absolute path; or a URL. */
   store: string;
   storeId: string;
   /** RFC 3339, UTC. */

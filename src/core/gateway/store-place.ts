@@ -1,0 +1,88 @@
+/**
+ * Where a gateway's store is, as its state keeps it: a directory inside the home as a path relative to the home, so that
+ * the home can be moved as a whole; any other directory as an absolute path; a URL as it is.
+ */
+import { isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { readStoreInfo } from '../blockstore/index.ts';
+import { SgwError } from '../kit/index.ts';
+import type { ObjectStore } from '../objectstore/index.ts';
+import type { GatewayState } from '../state/index.ts';
+import type { GatewayParts } from './parts.ts';
+
+const URL_SCHEME = /^[a-z][a-z0-9+.-]+:\/\//i;
+
+/** What a caller names, as the state keeps it; relative paths are those of the working directory. */
+export function placeOf(home: string, store: string): string {
+  if (URL_SCHEME.test(store)) return store;
+  const path = resolve(store);
+  const inside = relative(home, path);
+  const isInside = inside !== '' && inside !== '..' && !inside.startsWith(`..${sep}`) && !isAbsolute(inside);
+  return isInside ? inside : path;
+}
+
+/** What the state keeps, as stores are opened by. */
+export function openableStore(home: string, place: string): string {
+  return URL_SCHEME.test(place) || isAbsolute(place) ? place : join(home, place);
+}
+
+/**
+ * Opens the store at `place` and makes sure that it is the one of the gateway.
+ * @throws notFound `store-missing`; conflict `another-store` for its own place, `other-store` for a new one
+ */
+export async function openStoreOf(
+  parts: GatewayParts,
+  record: GatewayState,
+  place: string,
+  signal: AbortSignal,
+): Promise<ObjectStore> {
+  const description = openableStore(parts.home, place);
+  const objects = await parts.openStore(description, { create: false }).catch((error: unknown) => {
+    throw withMoveHint(error);
+  });
+  try {
+    const info = await readStoreInfo(objects, { signal });
+    if (info?.storeId === record.storeId) return objects;
+    throw place === record.store
+      ? anotherStore(description, record, info?.storeId)
+      : otherStore(description, record, info?.storeId);
+  } catch (error) {
+    await objects.close();
+    throw error;
+  }
+}
+
+function withMoveHint(error: unknown): unknown {
+  if (!(error instanceof SgwError) || error.code !== 'store-missing') return error;
+  return new SgwError(error.kind, error.code, error.message, {
+    hint: 'Check that its disk is mounted. If the store was moved: sgw configure --store DIR',
+    details: error.details,
+    cause: error,
+  });
+}
+
+const whatIsThere = (found: string | undefined): string =>
+  found === undefined ? 'holds no sgw store' : `holds another store, ${found}`;
+
+function anotherStore(store: string, record: GatewayState, found: string | undefined): SgwError {
+  return new SgwError(
+    'conflict',
+    'another-store',
+    `${store} ${whatIsThere(found)}; the gateway was activated over ${record.storeId}`,
+    {
+      hint: 'Put the store back in its place, or name the place it was moved to: sgw configure --store DIR',
+      details: { store, storeId: record.storeId },
+    },
+  );
+}
+
+function otherStore(store: string, record: GatewayState, found: string | undefined): SgwError {
+  return new SgwError(
+    'conflict',
+    'other-store',
+    `${store} ${whatIsThere(found)}; the gateway belongs to ${record.storeId}`,
+    {
+      hint: 'Name the directory that its store was moved to, or activate another home over this one.',
+      details: { store, storeId: record.storeId },
+    },
+  );
+}
