@@ -22,7 +22,9 @@ export default class SnapshotCreate extends SgwCommand {
     '<%= config.bin %> <%= command.id %> golden --name v1',
     '<%= config.bin %> <%= command.id %> golden --name nightly --description "before the upgrade" --wait --timeout 5m',
   ];
-  static override args = { volume: referenceArgument('volume', 'Volume: id, beginning of an id, or name.') };
+  static override args = {
+    volume: referenceArgument('volume', 'Volume: id, beginning of an id (at least 4 digits), or name.'),
+  };
   static override flags = flagsOf('snapshot create', {
     name: nameFlag({ description: 'Name of the snapshot. [default: made from the volume and the time]' }),
     description: Flags.string({ description: 'A note to keep with it.', helpValue: 'TEXT' }),

@@ -11,12 +11,15 @@ import {
 export default class SnapshotDelete extends SgwCommand {
   static override summary = 'Delete a snapshot.';
   static override description =
-    'Deletes the snapshot; its volume and clones stay. Asks on a terminal, and needs --yes elsewhere.';
+    'Deletes the snapshot; its volume and clones stay. Asks on a terminal, and needs --yes elsewhere. ' +
+    'Its space in the store is freed by gc, which a later version brings.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> v1',
     '<%= config.bin %> <%= command.id %> v1 --yes --if-exists --json',
   ];
-  static override args = { snapshot: referenceArgument('snapshot', 'Snapshot: id, beginning of an id, or name.') };
+  static override args = {
+    snapshot: referenceArgument('snapshot', 'Snapshot: id, beginning of an id (at least 4 digits), or name.'),
+  };
   static override flags = flagsOf('snapshot delete', { yes: yesFlag, 'if-exists': ifExistsFlag });
 
   async run(): Promise<void> {

@@ -9,8 +9,8 @@ export default class SnapshotDiff extends SgwCommand {
     '<%= config.bin %> <%= command.id %> v1 failed-17 --json',
   ];
   static override args = {
-    from: referenceArgument('from', 'The older snapshot: id, beginning of an id, or name.'),
-    to: referenceArgument('to', 'The newer snapshot: id, beginning of an id, or name.'),
+    from: referenceArgument('from', 'The older snapshot: id, beginning of an id (at least 4 digits), or name.'),
+    to: referenceArgument('to', 'The newer snapshot: id, beginning of an id (at least 4 digits), or name.'),
   };
 
   async run(): Promise<void> {

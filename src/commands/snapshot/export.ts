@@ -22,7 +22,7 @@ export default class SnapshotExport extends SgwCommand {
   ];
   static override args = {
     snapshot: Args.string({
-      description: 'Snapshot: id, beginning of an id, or name.',
+      description: 'Snapshot: id, beginning of an id (at least 4 digits), or name.',
       ignoreStdin: true,
       parse: async (text) => checkReference(text, 'snapshot'),
     }),

@@ -9,7 +9,7 @@ export default class SnapshotList extends SgwCommand {
   ];
   static override flags = flagsOf('snapshot list', {
     volume: referenceFlag({
-      description: 'Only those of this volume: id, beginning of an id, or name.',
+      description: 'Only those of this volume: id, beginning of an id (at least 4 digits), or name.',
       helpValue: 'VOLUME',
     }),
   });

@@ -5,7 +5,7 @@ export default class SnapshotRename extends SgwCommand {
   static override description = 'The id stays, and so do clones.';
   static override examples = ['<%= config.bin %> <%= command.id %> v1 release-1'];
   static override args = {
-    snapshot: referenceArgument('snapshot', 'Snapshot: id, beginning of an id, or name.'),
+    snapshot: referenceArgument('snapshot', 'Snapshot: id, beginning of an id (at least 4 digits), or name.'),
     name: nameArgument('name', 'The new name.'),
   };
 

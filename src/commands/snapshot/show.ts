@@ -8,7 +8,9 @@ export default class SnapshotShow extends SgwCommand {
     '<%= config.bin %> <%= command.id %> v1',
     '<%= config.bin %> <%= command.id %> snap-0123 --json',
   ];
-  static override args = { snapshot: referenceArgument('snapshot', 'Snapshot: id, beginning of an id, or name.') };
+  static override args = {
+    snapshot: referenceArgument('snapshot', 'Snapshot: id, beginning of an id (at least 4 digits), or name.'),
+  };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(SnapshotShow);

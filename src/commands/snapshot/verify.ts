@@ -8,7 +8,9 @@ export default class SnapshotVerify extends SgwCommand {
     '<%= config.bin %> <%= command.id %> v1',
     '<%= config.bin %> <%= command.id %> v1 --timeout 10m --json',
   ];
-  static override args = { snapshot: referenceArgument('snapshot', 'Snapshot: id, beginning of an id, or name.') };
+  static override args = {
+    snapshot: referenceArgument('snapshot', 'Snapshot: id, beginning of an id (at least 4 digits), or name.'),
+  };
   static override flags = flagsOf('snapshot verify', { timeout: timeoutFlag() });
 
   async run(): Promise<void> {

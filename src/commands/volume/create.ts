@@ -35,7 +35,7 @@ export default class VolumeCreate extends SgwCommand {
       description: 'Size, such as 10GiB (2^30) or 10GB (10^9); with --from-snapshot at least that of the snapshot.',
     }),
     'from-snapshot': referenceFlag({
-      description: 'Snapshot to clone: id, beginning of an id, or name.',
+      description: 'Snapshot to clone: id, beginning of an id (at least 4 digits), or name.',
       helpValue: 'SNAPSHOT',
     }),
     tag: tagFlag(),

@@ -11,12 +11,15 @@ import {
 export default class VolumeDelete extends SgwCommand {
   static override summary = 'Delete a volume.';
   static override description =
-    'Deletes the volume; its snapshots and clones stay. Asks on a terminal, and needs --yes elsewhere.';
+    'Deletes the volume; its snapshots and clones stay. Asks on a terminal, and needs --yes elsewhere. ' +
+    'Its space in the store is freed by gc, which a later version brings.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> build-17',
     '<%= config.bin %> <%= command.id %> build-17 --yes --if-exists --json',
   ];
-  static override args = { volume: referenceArgument('volume', 'Volume: id, beginning of an id, or name.') };
+  static override args = {
+    volume: referenceArgument('volume', 'Volume: id, beginning of an id (at least 4 digits), or name.'),
+  };
   static override flags = flagsOf('volume delete', { yes: yesFlag, 'if-exists': ifExistsFlag });
 
   async run(): Promise<void> {

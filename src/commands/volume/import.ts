@@ -30,7 +30,10 @@ export default class VolumeImport extends SgwCommand {
   static override args = { file: pathArgument('Image file or block device to read.') };
   static override flags = flagsOf('volume import', {
     name: nameFlag({ description: 'Name of the volume to create.' }),
-    into: referenceFlag({ description: 'Volume to update: id, beginning of an id, or name.', helpValue: 'VOLUME' }),
+    into: referenceFlag({
+      description: 'Volume to update: id, beginning of an id (at least 4 digits), or name.',
+      helpValue: 'VOLUME',
+    }),
     format: formatFlag({ description: 'Format of the image. [default: found out]' }),
     'take-over': Flags.boolean({ description: 'Go on even if another gateway holds the volume, and fence it.' }),
     tag: tagFlag(),

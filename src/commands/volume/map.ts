@@ -11,7 +11,9 @@ export default class VolumeMap extends SgwCommand {
     '<%= config.bin %> <%= command.id %> golden --extents',
     '<%= config.bin %> <%= command.id %> golden --json',
   ];
-  static override args = { volume: referenceArgument('volume', 'Volume: id, beginning of an id, or name.') };
+  static override args = {
+    volume: referenceArgument('volume', 'Volume: id, beginning of an id (at least 4 digits), or name.'),
+  };
   static override flags = flagsOf('volume map', {
     extents: Flags.boolean({ description: 'List extents, in bytes, instead of drawing.' }),
   });

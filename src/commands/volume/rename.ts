@@ -5,7 +5,7 @@ export default class VolumeRename extends SgwCommand {
   static override description = 'The id stays, and so do snapshots and clones.';
   static override examples = ['<%= config.bin %> <%= command.id %> golden golden-2026'];
   static override args = {
-    volume: referenceArgument('volume', 'Volume: id, beginning of an id, or name.'),
+    volume: referenceArgument('volume', 'Volume: id, beginning of an id (at least 4 digits), or name.'),
     name: nameArgument('name', 'The new name.'),
   };
 

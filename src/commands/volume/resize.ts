@@ -18,7 +18,9 @@ export default class VolumeResize extends SgwCommand {
     '<%= config.bin %> <%= command.id %> golden --size 20GiB',
     '<%= config.bin %> <%= command.id %> golden --size 5GiB --shrink --yes',
   ];
-  static override args = { volume: referenceArgument('volume', 'Volume: id, beginning of an id, or name.') };
+  static override args = {
+    volume: referenceArgument('volume', 'Volume: id, beginning of an id (at least 4 digits), or name.'),
+  };
   static override flags = flagsOf('volume resize', {
     size: sizeFlag({ description: 'New size, such as 20GiB (2^30) or 20GB (10^9).', required: true }),
     shrink: Flags.boolean({ description: 'Allow a smaller size: what lies beyond it is lost.' }),

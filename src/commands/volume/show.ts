@@ -8,7 +8,9 @@ export default class VolumeShow extends SgwCommand {
     '<%= config.bin %> <%= command.id %> golden',
     '<%= config.bin %> <%= command.id %> vol-0123 --json',
   ];
-  static override args = { volume: referenceArgument('volume', 'Volume: id, beginning of an id, or name.') };
+  static override args = {
+    volume: referenceArgument('volume', 'Volume: id, beginning of an id (at least 4 digits), or name.'),
+  };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(VolumeShow);

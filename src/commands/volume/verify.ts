@@ -8,7 +8,9 @@ export default class VolumeVerify extends SgwCommand {
     '<%= config.bin %> <%= command.id %> golden',
     '<%= config.bin %> <%= command.id %> golden --timeout 10m --json',
   ];
-  static override args = { volume: referenceArgument('volume', 'Volume: id, beginning of an id, or name.') };
+  static override args = {
+    volume: referenceArgument('volume', 'Volume: id, beginning of an id (at least 4 digits), or name.'),
+  };
   static override flags = flagsOf('volume verify', { timeout: timeoutFlag() });
 
   async run(): Promise<void> {

@@ -159,15 +159,20 @@ async function endStory(story: Story, names: Names, files: { image: string; chan
     (volume) => `${volume.volumeId}, ${formatSize(volume.sizeBytes)}`,
   );
   const pairs = [
-    [names.first, files.image, path.join(folder, 'v1.img')],
-    [names.second, files.changed, path.join(folder, 'v2.img')],
+    [
+      names.first,
+      files.image,
+      path.join(folder, 'v1.img'),
+      'An export writes a snapshot to a sparse file, and the demo compares it with what was imported.',
+    ],
+    [names.second, files.changed, path.join(folder, 'v2.img'), 'The second snapshot is exported and compared as well.'],
   ] as const;
   let identical = true;
-  for (const [snapshot, original, exported] of pairs) {
+  for (const [snapshot, original, exported, why] of pairs) {
     await step(
       story,
       `sgw snapshot export ${snapshot} ${path.basename(exported)}`,
-      'An export writes a snapshot to a sparse file, and the demo compares it with what was imported.',
+      why,
       async () => {
         await session.call('snapshot.export', { snapshot, path: exported, format: 'raw' });
         return isIdentical(original, exported, session.signal);
@@ -194,7 +199,7 @@ async function snapshotStep(story: Story, volume: string, name: string, why: str
 export function demoText(demo: DemoDocument, style: Style): string {
   return `\n${renderFields(
     [
-      ['exports', demo.identical ? style.green('byte-identical to the images') : style.red('different')],
+      demo.identical ? ['exports', 'byte-identical to the images', style.green] : ['exports', 'different', style.red],
       ['took', formatDuration(demo.durationMs)],
       ['home', demo.kept ? demo.home : `${demo.home} (removed)`],
     ],

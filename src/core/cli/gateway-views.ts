@@ -2,6 +2,7 @@
 import { formatSize } from '../kit/index.ts';
 import type { ActivationDocument, StatusDocument, StoreCheckDocument, StoreStatsDocument } from '../localapi/index.ts';
 import type { ConfigurationDocument } from './documents.ts';
+import { printable } from './echo.ts';
 import type { Style } from './style.ts';
 import { formatTime, renderFields, renderTable } from './tables.ts';
 
@@ -25,18 +26,17 @@ export function statusText(status: StatusDocument, style: Style): string {
   const { gateway, store } = status;
   const fields = renderFields(
     [
-      [
-        'gateway',
-        gateway === null ? style.yellow('not activated') : `${gateway.name} (${gateway.gatewayId}), ${gateway.mode}`,
-      ],
+      gateway === null
+        ? ['gateway', 'not activated', style.yellow]
+        : ['gateway', `${gateway.name} (${gateway.gatewayId}), ${gateway.mode}`],
       ['account', gateway?.accountId ?? null],
       ['region', gateway?.region ?? null],
       ['activated', gateway === null ? null : `${formatTime(gateway.activatedAt)} UTC`],
       ['home', status.home],
       ['store', store === null ? null : `${store.description} (${store.storeId})`],
-      ['reachable', store === null ? null : yesNo(store.reachable, style)],
+      store?.reachable === true ? ['reachable', 'yes', style.green] : ['reachable', store && 'no', style.red],
       ['free space', freeSpace(status)],
-      ['daemon', status.daemon.running ? style.green('running') : 'not running'],
+      status.daemon.running ? ['daemon', 'running', style.green] : ['daemon', 'not running'],
       [
         'volumes',
         `${String(status.volumes.count)}, ${formatSize(status.volumes.sizeBytes)}, ${formatSize(status.volumes.mappedBytes)} of data`,
@@ -46,7 +46,7 @@ export function statusText(status: StatusDocument, style: Style): string {
     ],
     style,
   );
-  return [fields, ...status.remarks.map((remark) => `${style.yellow('note:')} ${remark}`)].join('\n');
+  return [fields, ...status.remarks.map((remark) => `${style.yellow('note:')} ${printable(remark)}`)].join('\n');
 }
 
 /** The settings of the gateway and the user's preferences. */
@@ -82,7 +82,7 @@ export async function storeCheckText(check: StoreCheckDocument, style: Style, co
   const verdict = check.writable
     ? style.green('This store can be written to.')
     : style.red('This store is refused for writing.');
-  return `${check.store}\n\n${probes}\n\n${verdict}`;
+  return `${printable(check.store)}\n\n${probes}\n\n${verdict}`;
 }
 
 /** What the store holds, by kind of object. */
@@ -108,8 +108,6 @@ export async function storeStatsText(stats: StoreStatsDocument, style: Style, co
   );
   return stats.kinds.length === 0 ? totals : `${totals}\n\n${kinds}`;
 }
-
-const yesNo = (yes: boolean, style: Style): string => (yes ? style.green('yes') : style.red('no'));
 
 function freeSpace({ store }: StatusDocument): string | null {
   const freeBytes = store?.freeBytes ?? null;

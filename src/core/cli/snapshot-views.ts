@@ -102,7 +102,7 @@ export function exportFields(result: ExportDocument, style: Style): string {
       ['written to', `${result.path} (${result.format}${result.resumed ? ', resumed' : ''})`],
       ['size', formatSize(result.sizeBytes)],
       ['data', formatSize(result.dataBytes)],
-      ['verified', result.verified ? style.green('yes') : 'no'],
+      result.verified ? ['verified', 'yes', style.green] : ['verified', 'no'],
       ['took', formatDuration(result.durationMs)],
     ],
     style,

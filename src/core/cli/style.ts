@@ -2,7 +2,8 @@
 import { styleText } from 'node:util';
 import type { Output } from './runtime.ts';
 
-type Paint = (text: string) => string;
+/** Puts a colour around a text that is printable already. */
+export type Paint = (text: string) => string;
 
 export interface Style {
   readonly bold: Paint;

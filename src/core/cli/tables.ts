@@ -1,16 +1,22 @@
 /** Tables and lists of fields for people, by cli-table3, loaded when the first one is drawn. */
-import type { Style } from './style.ts';
+import { cut, printable } from './echo.ts';
+import type { Paint, Style } from './style.ts';
 
 export interface Column<Row> {
   readonly head: string;
   readonly value: (row: Row) => string;
   readonly align?: 'left' | 'right';
-  /** This column is cut, with an ellipsis, when the table is too wide for the terminal. */
+  /** This column is the first to be cut, with an ellipsis, when the table is too wide for the terminal. */
   readonly isCut?: boolean;
 }
 
+/** A name, its value (null: left out), and the colour that it has on a terminal. */
+export type Field = readonly [name: string, value: string | null, paint?: Paint];
+
 const GAP = 2;
+/** Columns that are cut first keep this much; if that is not enough, the others that are no numbers keep less. */
 const CUT_WIDTH_MIN = 8;
+const CUT_WIDTH_LEAST = 4;
 
 const NO_LINES = Object.fromEntries(
   ['top', 'bottom', 'mid', 'left', 'right']
@@ -19,7 +25,7 @@ const NO_LINES = Object.fromEntries(
     .map((name) => [name, '']),
 );
 
-/** A table without lines, cut to `columns` at the columns that allow it. */
+/** A table without lines, cut to `columns`: long cells lose their ends, numbers never do. */
 export async function renderTable<Row>(
   rows: readonly Row[],
   layout: readonly Column<Row>[],
@@ -28,15 +34,9 @@ export async function renderTable<Row>(
 ): Promise<string> {
   const { default: Table } = await import('cli-table3');
   const cells = rows.map((row) => layout.map((column) => printable(column.value(row))));
-  const widths = layout.map((column, at) =>
-    Math.max(column.head.length, ...cells.map((row) => [...(row[at] ?? '')].length)),
-  );
-  const surplus = widths.reduce((sum, width) => sum + width + GAP, 0) - GAP - columns;
-  layout.forEach((column, at) => {
-    if (column.isCut === true && surplus > 0) widths[at] = Math.max(CUT_WIDTH_MIN, (widths[at] ?? 0) - surplus);
-  });
+  const widths = fittingWidths(layout, cells, columns);
   const table = new Table({
-    head: layout.map((column) => style.dim(column.head)),
+    head: layout.map((column, at) => style.dim(cut(column.head, widths[at] ?? 0))),
     chars: NO_LINES,
     colAligns: layout.map((column) => column.align ?? 'left'),
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': GAP },
@@ -45,11 +45,40 @@ export async function renderTable<Row>(
   return trimLines(table.toString());
 }
 
-/** Names and values below each other; fields whose value is null are left out. */
-export function renderFields(fields: readonly (readonly [string, string | null])[], style: Style): string {
-  const shown = fields.filter((field): field is readonly [string, string] => field[1] !== null);
+/** The width of each column: as wide as its cells, less what the widest must give until all fit. */
+function fittingWidths<Row>(
+  layout: readonly Column<Row>[],
+  cells: readonly (readonly string[])[],
+  columns: number,
+): number[] {
+  const widths = layout.map((column, at) =>
+    Math.max(column.head.length, ...cells.map((row) => [...(row[at] ?? '')].length)),
+  );
+  let surplus = widths.reduce((sum, width) => sum + width + GAP, 0) - GAP - columns;
+  const shrink = (mayShrink: (column: Column<Row>) => boolean, least: number): void => {
+    while (surplus > 0) {
+      const widest = Math.max(...widths.filter((_width, at) => mayShrink(layout[at] as Column<Row>)));
+      if (!(widest > least)) return;
+      const at = widths.findIndex((width, index) => width === widest && mayShrink(layout[index] as Column<Row>));
+      widths[at] = widest - 1;
+      surplus--;
+    }
+  };
+  shrink((column) => column.isCut === true, CUT_WIDTH_MIN);
+  shrink((column) => column.align !== 'right', CUT_WIDTH_LEAST);
+  return widths;
+}
+
+/** Names and values below each other; fields whose value is null are left out. Values come unpainted. */
+export function renderFields(fields: readonly Field[], style: Style): string {
+  const shown = fields.filter(([, value]) => value !== null);
   const width = Math.max(...shown.map(([name]) => name.length));
-  return shown.map(([name, value]) => `${style.dim(`${name}:`.padEnd(width + 1))}  ${printable(value)}`).join('\n');
+  return shown
+    .map(([name, value, paint]) => {
+      const text = printable(value ?? '');
+      return `${style.dim(`${name}:`.padEnd(width + 1))}  ${paint === undefined ? text : paint(text)}`;
+    })
+    .join('\n');
 }
 
 /** `2026-11-22 23:45`, in UTC. */
@@ -75,14 +104,6 @@ export function formatDuration(durationMs: number): string {
   if (durationMs < 1000) return `${String(Math.round(durationMs))} ms`;
   if (durationMs < 100_000) return `${(durationMs / 1000).toFixed(1)} s`;
   return `${String(Math.floor(durationMs / 60_000))} min ${String(Math.round((durationMs % 60_000) / 1000))} s`;
-}
-
-/** Text from elsewhere may not move the cursor or forge lines. */
-const printable = (text: string): string => text.replaceAll(/\p{Cc}/gu, '\uFFFD');
-
-function cut(text: string, width: number): string {
-  const characters = [...text];
-  return characters.length <= width ? text : `${characters.slice(0, width - 1).join('')}…`;
 }
 
 const trimLines = (text: string): string => text.replaceAll(/[ \t]+$/gm, '');

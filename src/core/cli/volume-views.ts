@@ -7,6 +7,7 @@ import type {
   VolumeDocument,
   VolumeSummary,
 } from '../localapi/index.ts';
+import { printable } from './echo.ts';
 import type { Style } from './style.ts';
 import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds } from './tables.ts';
 
@@ -75,7 +76,7 @@ export function verifyFields(result: VerifyDocument, style: Style): string {
   return renderFields(
     [
       ['verified', `${result.name} (${result.id})`],
-      ['result', result.ok ? style.green('ok') : style.red('damaged')],
+      result.ok ? ['result', 'ok', style.green] : ['result', 'damaged', style.red],
       ['checked', `${formatSize(result.checkedBytes)}, objects: ${String(result.checkedObjects)}`],
       ['took', formatDuration(result.durationMs)],
     ],
@@ -83,10 +84,13 @@ export function verifyFields(result: VerifyDocument, style: Style): string {
   );
 }
 
+/** What a deletion does not do yet. */
+const SPACE_REMARK = 'Its space in the store is freed by gc, which a later version brings.';
+
 /** What `delete` did. */
 export const deletedText = (kind: string, result: DeletedDocument): string =>
   result.deleted
-    ? `Deleted ${kind} ${result.name ?? ''} (${result.id ?? ''}).`
+    ? `Deleted ${kind} ${printable(result.name ?? '')} (${result.id ?? ''}).\n${SPACE_REMARK}`
     : `There is no such ${kind}; nothing was deleted.`;
 
 function summaryFields(volume: VolumeSummary): [string, string | null][] {
