@@ -109,7 +109,8 @@ async function create(path: string, owner: LockOwner): Promise<boolean> {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EEXIST') return false;
-      if (code !== 'ENOENT' || tries > 0) throw error;
+      // The error's own path is the text of the link.
+      if (code !== 'ENOENT' || tries > 0) throw Object.assign(error as NodeJS.ErrnoException, { path });
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     }
   }

@@ -6,6 +6,7 @@
  * difference of one byte anywhere, blanks included, is damage. Both hold for all schema versions.
  */
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { link, mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Adapter } from 'lowdb';
@@ -26,9 +27,15 @@ export function serialize(document: AnyDocument): string {
 }
 
 function damaged(path: string, what: string, cause?: unknown): SgwError {
+  const previous = `${path}.previous`;
+  const hasPrevious = existsSync(previous);
+  const recovery = hasPrevious
+    ? `${previous} is the version before it: look at it, and if it will do, copy it over ${path}.`
+    : `Put back a copy of ${path}. Without one, remove it and begin a new gateway over the same store, which keeps the ` +
+      `volumes: sgw activate --store DIR (that of this home is ${dirname(path)}/store unless another was given).`;
   return new SgwError('corrupt', 'state-damaged', `${path} is damaged: ${what}`, {
-    hint: `Nothing was changed. ${path}.previous is the version before it: look at it, and if it will do, copy it over ${path}.`,
-    details: { path, previous: `${path}.previous` },
+    hint: `Nothing was changed. ${recovery}`,
+    details: { path, ...(hasPrevious ? { previous } : {}) },
     ...(cause === undefined ? {} : { cause }),
   });
 }

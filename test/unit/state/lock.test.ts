@@ -157,6 +157,17 @@ describe('the owner of a lock', () => {
     await expect(take({ timeoutMs: 0 })).rejects.toMatchObject({ kind: 'unavailable', code: 'lock-unreadable' });
     expect(await files()).toEqual(['volume+vol-1.lock']);
   });
+
+  it('a lock that can not be made is reported by its path, not by its text', async () => {
+    await rm(join(home, 'locks'), { recursive: true });
+    writeFileSync(join(home, 'locks'), '');
+    const path = join(home, 'locks', 'volume+vol-1.lock');
+    await expect(take()).rejects.toMatchObject({
+      code: 'system-enotdir',
+      message: `${path} is not a directory`,
+      details: { path },
+    });
+  });
 });
 
 describe('processes that are killed', () => {

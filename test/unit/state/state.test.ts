@@ -110,7 +110,7 @@ describe('the state', () => {
 });
 
 describe('a damaged state', () => {
-  it('is reported for every changed byte, by name, with the previous version, and is left alone', async () => {
+  it('is reported for every changed byte, by name, with the previous version if there is one, and is left alone', async () => {
     await activate();
     const good = await readFile(path);
     for (let at = 0; at < good.length; at++) {
@@ -126,6 +126,10 @@ describe('a damaged state', () => {
         });
       }
     }
+    await expect(activate()).rejects.toMatchObject({
+      hint: expect.stringMatching(/^(?!.*previous).*sgw activate --store/) as string,
+    });
+    await writeFile(`${path}.previous`, good);
     await expect(activate()).rejects.toMatchObject({ hint: expect.stringContaining(`${path}.previous`) as string });
     expect((await readFile(path)).length).toBe(good.length);
   });
