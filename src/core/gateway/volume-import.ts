@@ -149,29 +149,41 @@ async function runImport(session: Session, work: ImportWork, call: CallContext):
       takeOver: work.takeOver ?? false,
       signal: call.signal,
     });
+    let note: Note | null = null;
     const report = await closingAfter(writer, async () => {
       // Nobody has seen a volume whose first import is unfinished, so it follows the image's size both ways.
       if (entry.state === 'importing' && image.sizeBytes < writer.sizeBytes) await writer.resize(image.sizeBytes);
-      if (image.sizeBytes >= writer.sizeBytes) await noteImport(session, entry, work.source.path, call.signal);
+      if (image.sizeBytes >= writer.sizeBytes) note = await noteImport(session, entry, work, call.signal);
       await using pool = session.openPool();
       return await importImage({
         pool,
         writer,
         image,
         diff: writer.map.mappedPages > 0,
-        alwaysCommit: entry.unfinishedImport !== null,
+        // Also where the note of an import that stopped was lost: the newest state is not one that snapshots may show.
+        alwaysCommit: entry.unfinishedImport !== null || !writer.consistent,
         onProgress: progressOf(call, `importing ${entry.name}`),
         signal: call.signal,
       });
     });
     await work.hooks.beforeAvailable?.(entry, report);
-    await catalog.updateVolume(
-      volumeId,
-      (now) => ({ ...now, state: 'available', unfinishedImport: null, sizeBytes: image.sizeBytes }),
-      call.signal,
-    );
+    await catalog.updateVolume(volumeId, (now) => finished(now, note, image.sizeBytes), call.signal);
     return report;
   });
+}
+
+type Note = NonNullable<VolumeEntry['unfinishedImport']>;
+
+/** The entry after the import that `note` tells of; since the head was given back, others may have changed it. */
+function finished(now: VolumeEntry, note: Note | null, sizeBytes: number): VolumeEntry {
+  if (now.state === 'deleted') {
+    throw new SgwError('conflict', 'volume-deleted', `volume "${now.name}" was deleted while it was imported`, {
+      hint: 'Import the image again, under a name that is free.',
+      details: { volumeId: now.volumeId },
+    });
+  }
+  const isOurs = now.unfinishedImport?.source === note?.source && now.unfinishedImport?.startedAt === note?.startedAt;
+  return { ...now, state: 'available', unfinishedImport: isOurs ? null : now.unfinishedImport, sizeBytes };
 }
 
 /** While this process waited for the lock, another may have ended the same import. */
@@ -183,25 +195,26 @@ function requireSameKindOfWork(entry: VolumeEntry, work: ImportWork): void {
   });
 }
 
-/** Durable before the first commit, so that a kill from here on is seen as an unfinished import. */
-async function noteImport(session: Session, entry: VolumeEntry, source: string, signal: AbortSignal): Promise<void> {
-  if (entry.unfinishedImport?.source === source) return;
-  const startedAt = timestamp(session);
-  await session.catalog.updateVolume(
-    entry.volumeId,
-    (now) => ({ ...now, unfinishedImport: { source, startedAt } }),
-    signal,
-  );
+/**
+ * Durable before the first commit, so that a kill from here on is seen as an unfinished import. Each run has a note of
+ * its own, so that it does not end with another's; a volume made by this run has it already.
+ */
+async function noteImport(session: Session, entry: VolumeEntry, work: ImportWork, signal: AbortSignal): Promise<Note> {
+  const { source, target } = work;
+  if (!target.resumed && entry.unfinishedImport?.source === source.path) return entry.unfinishedImport;
+  const unfinishedImport = { source: source.path, startedAt: timestamp(session) };
+  await session.catalog.updateVolume(entry.volumeId, (now) => ({ ...now, unfinishedImport }), signal);
+  return unfinishedImport;
 }
 
-/** A stop on request gives the volume back in order, with a checkpoint to resume from; any other failure leaves it to the next opening. */
+/** Gives the volume back in order, after a failure too, with a checkpoint to resume from; a writer that failed itself refuses that, and leaves it to the next opening. */
 async function closingAfter<T>(writer: VolumeWriter, work: () => Promise<T>): Promise<T> {
   let result: T;
   try {
     result = await work();
   } catch (error) {
     // The failure of the import is what the caller needs to know, not one of tidying up after it.
-    if (error instanceof SgwError && error.kind === 'aborted') await writer.close().catch(() => undefined);
+    await writer.close().catch(() => undefined);
     await writer.abandon();
     throw error;
   }
