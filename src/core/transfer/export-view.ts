@@ -5,6 +5,7 @@ import { stat } from 'node:fs/promises';
 import { PAGE_BYTES, type FramePool, type VolumeView } from '../blockstore/index.ts';
 import type { SparseOutput } from '../image/index.ts';
 import { assert, MIB, SgwError } from '../kit/index.ts';
+import { firstDifference } from './check-written.ts';
 import { readView } from './read-view.ts';
 
 const CHECKPOINT_BYTES = 64 * MIB;
@@ -40,11 +41,14 @@ export interface VerifyReport {
 /**
  * Writes all mapped pages of the view from the output's watermark on, each checked against its stored hash after
  * decompression, and vouches for the whole in a last checkpoint. Durable when it resolves; the caller finishes the output.
- * @throws corrupt naming object and extent; conflict `output-changed` when the file has another size at the end; aborted
+ * What an earlier run wrote is read back and checked first.
+ * @throws corrupt naming object and extent; conflict `output-changed` when the file has another size at the end, or what
+ * an earlier run wrote is not in it any more, which discards it; aborted
  */
 export async function exportView(options: ExportOptions): Promise<ExportReport> {
   const { pool, view, output, signal, checkpointBytes = CHECKPOINT_BYTES } = options;
   assert(output.sizeBytes === view.sizeBytes, 'the output has the size of the view');
+  if (output.resumedFrom > 0) await checkResumed(options);
   const fromPage = Math.ceil(output.resumedFrom / PAGE_BYTES);
   const totalPages = view.map.mappedPages;
   let donePages = await pagesBelow(view, fromPage, signal);
@@ -67,6 +71,17 @@ export async function exportView(options: ExportOptions): Promise<ExportReport> 
   const { size } = await stat(output.partialPath);
   if (size !== view.sizeBytes) throw outputChanged(output.partialPath, size, view.sizeBytes);
   return { dataBytes: await dataBytesOf(view, signal), writtenBytes };
+}
+
+async function checkResumed({ pool, view, output, signal }: ExportOptions): Promise<void> {
+  const file = { pool, view, path: output.partialPath, endBytes: output.resumedFrom };
+  const offset = await firstDifference(file, signal ?? new AbortController().signal);
+  if (offset === undefined) return;
+  await output.discard();
+  throw new SgwError('conflict', 'output-changed', `${output.partialPath} was changed at byte ${String(offset)}`, {
+    hint: 'The partial file is removed. Run the same command again: it starts anew.',
+    details: { path: output.partialPath, offset },
+  });
 }
 
 /** Makes watermarks durable beside the writing, so that the disk is busy from the start and not only at the end. */

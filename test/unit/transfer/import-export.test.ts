@@ -194,6 +194,23 @@ describe('import and export', () => {
     expect((await readFile(out)).equals(await readFile(path))).toBe(true);
   });
 
+  test('a resumed export finds what was changed in the part that it does not write, and starts anew', async () => {
+    const path = rig.path('tampered');
+    await writeSparse(path, 32 * MIB, [{ offset: 0, length: 32 * MIB }]);
+    const volume = await rig.newVolume(32 * MIB);
+    await rig.import(volume, path);
+    const view = await rig.view(volume);
+    const out = rig.path('tampered-out');
+    const stop = new AbortController();
+    const stopped = rig.export(view, out, { signal: stop.signal, onProgress: stopAt(5, stop) });
+    await expect(stopped).rejects.toMatchObject({ kind: 'aborted' });
+    const partial = rig.path('.tampered-out.sgw-partial');
+    await writeFile(partial, 'changed', { flag: 'r+' });
+    await expect(rig.export(view, out)).rejects.toMatchObject({ code: 'output-changed', details: { offset: 0 } });
+    expect((await rig.export(view, out)).resumedFrom).toBe(0);
+    expect((await readFile(out)).equals(await readFile(path))).toBe(true);
+  });
+
   test('one process may export to the same path again', async () => {
     const path = rig.path('again');
     await writeSparse(path, MIB, [{ offset: 0, length: MIB }]);

@@ -85,7 +85,7 @@ export class Rig implements AsyncDisposable {
     );
   }
 
-  /** Exports a view to `path` and finishes the file, with workers of its own: they keep the file open by its path. */
+  /** Exports a view to `path` and finishes the file. */
   async export(
     view: VolumeView,
     path: string,
