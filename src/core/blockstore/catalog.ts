@@ -34,6 +34,22 @@ export interface NewVolume {
   readonly from?: SnapshotEntry;
 }
 
+/** An entry whose document can not be read. */
+export interface DamagedEntry<I extends string> {
+  readonly id: I;
+  readonly error: SgwError;
+}
+
+/** What the catalog lists: no entry is hidden because another one is damaged. */
+export interface Survey<T, I extends string> {
+  /** Oldest first. */
+  readonly entries: readonly T[];
+  /** Whether these are deleted is not known. */
+  readonly damaged: readonly DamagedEntry<I>[];
+}
+
+type ListOptions = Cancellable & { readonly includeDeleted?: boolean };
+
 export class Catalog {
   readonly #options: BlockStoreOptions;
 
@@ -41,22 +57,26 @@ export class Catalog {
     this.#options = options;
   }
 
-  /** Volumes that are not deleted (or all), oldest first. */
-  async listVolumes(options: Cancellable & { readonly includeDeleted?: boolean } = {}): Promise<VolumeEntry[]> {
-    const ids = await this.#idsUnder(keys.volumes, isVolumeId, options.signal);
-    const entries = await this.#readAll<VolumeEntry>(ids.map(keys.volume), options.signal);
-    return entries
-      .filter((entry) => options.includeDeleted === true || entry.state !== 'deleted')
-      .sort(byAge((e) => e.volumeId));
+  /** Volumes that are not deleted (or all), oldest first, without the damaged: for who looks for one of a name. */
+  async listVolumes(options: ListOptions = {}): Promise<VolumeEntry[]> {
+    return [...(await this.surveyVolumes(options)).entries];
   }
 
-  /** Snapshots that are not deleted (or all), oldest first. */
-  async listSnapshots(options: Cancellable & { readonly includeDeleted?: boolean } = {}): Promise<SnapshotEntry[]> {
+  /** Snapshots that are not deleted (or all), oldest first, without the damaged: for who looks for one of a name. */
+  async listSnapshots(options: ListOptions = {}): Promise<SnapshotEntry[]> {
+    return [...(await this.surveySnapshots(options)).entries];
+  }
+
+  /** Volumes that are not deleted (or all), and those that can not be read: for who must not miss any. */
+  async surveyVolumes(options: ListOptions = {}): Promise<Survey<VolumeEntry, VolumeId>> {
+    const ids = await this.#idsUnder(keys.volumes, isVolumeId, options.signal);
+    return await this.#survey<VolumeEntry, VolumeId>(ids, keys.volume, options);
+  }
+
+  /** Snapshots that are not deleted (or all), and those that can not be read: for who must not miss any. */
+  async surveySnapshots(options: ListOptions = {}): Promise<Survey<SnapshotEntry, SnapshotId>> {
     const ids = await this.#idsUnder(keys.snapshots, isSnapshotId, options.signal);
-    const entries = await this.#readAll<SnapshotEntry>(ids.map(keys.snapshot), options.signal);
-    return entries
-      .filter((entry) => options.includeDeleted === true || entry.state !== 'deleted')
-      .sort(byAge((e) => e.snapshotId));
+    return await this.#survey<SnapshotEntry, SnapshotId>(ids, keys.snapshot, options);
   }
 
   /** @throws notFound `volume-not-found` */
@@ -143,18 +163,31 @@ export class Catalog {
     return folders.filter(isId);
   }
 
-  async #readAll<T extends object>(documentKeys: readonly string[], signal?: AbortSignal): Promise<T[]> {
+  async #survey<T extends VolumeEntry | SnapshotEntry, I extends string>(
+    ids: readonly I[],
+    keyOf: (id: I) => string,
+    { includeDeleted = false, signal }: ListOptions,
+  ): Promise<Survey<T, I>> {
     const slots = new Semaphore(PARALLEL_READS);
-    const read = async (key: string): Promise<T | undefined> => {
+    const found: { readonly id: I; readonly entry: T }[] = [];
+    const damaged: DamagedEntry<I>[] = [];
+    const read = async (id: I): Promise<void> => {
       const release = await slots.acquire(1, signal);
       try {
-        return (await readDocument<T>(this.#options.objects, key, signal))?.value;
+        const entry = (await readDocument<T>(this.#options.objects, keyOf(id), signal))?.value;
+        if (entry !== undefined && (includeDeleted || entry.state !== 'deleted')) found.push({ id, entry });
+      } catch (error) {
+        if (!(error instanceof SgwError) || error.kind !== 'corrupt') throw error;
+        damaged.push({ id, error });
       } finally {
         release();
       }
     };
-    const values = await Promise.all(documentKeys.map(read));
-    return values.filter((value) => value !== undefined);
+    await Promise.all(ids.map(read));
+    return {
+      entries: found.sort(byAge).map(({ entry }) => entry),
+      damaged: damaged.sort((a, b) => (a.id < b.id ? -1 : 1)),
+    };
   }
 }
 
@@ -186,7 +219,10 @@ function tooSmall(sizeBytes: number, from: SnapshotEntry): SgwError {
   );
 }
 
-const byAge =
-  <T extends { readonly createdAt: string }>(idOf: (entry: T) => string) =>
-  (a: T, b: T): number =>
-    a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : idOf(a) < idOf(b) ? -1 : 1;
+interface Aged {
+  readonly id: string;
+  readonly entry: { readonly createdAt: string };
+}
+
+const byAge = (a: Aged, b: Aged): number =>
+  a.entry.createdAt < b.entry.createdAt ? -1 : a.entry.createdAt > b.entry.createdAt ? 1 : a.id < b.id ? -1 : 1;

@@ -1,9 +1,16 @@
 import { SgwError } from '../kit/index.ts';
 
+function mend(key: string): string {
+  const restore = 'Put an intact copy of the object back in its place, from a copy of the store.';
+  return key.endsWith('.json')
+    ? `${restore} \`sgw volume list\` and \`sgw snapshot list\` show which entries are damaged.`
+    : `${restore} Snapshots that do not need it are whole: \`sgw snapshot verify SNAPSHOT\` tells.`;
+}
+
 /** A stored object that is not what the format says: names the object and what is wrong with it. */
 export function damaged(key: string, what: string, cause?: unknown): SgwError {
   return new SgwError('corrupt', 'object-damaged', `object ${key} is damaged: ${what}`, {
-    hint: 'Run `sgw volume verify` and `sgw snapshot verify` to see what it hurts; an intact copy of the object put back in its place mends it.',
+    hint: mend(key),
     details: { key },
     cause,
   });
@@ -12,7 +19,7 @@ export function damaged(key: string, what: string, cause?: unknown): SgwError {
 /** A stored object that something points to is gone. */
 export function missing(key: string): SgwError {
   return new SgwError('corrupt', 'object-missing', `object ${key} is missing from the store`, {
-    hint: 'Run `sgw volume verify` and `sgw snapshot verify` to see what it hurts; an intact copy of the object put back in its place mends it.',
+    hint: mend(key),
     details: { key },
   });
 }

@@ -2,7 +2,7 @@
  * Room `blockstore` (level 2): volumes and snapshots in an object store, format 1 (docs/formats/).
  * Data flows frames -> segments -> log -> map -> checkpoint; reading goes the other way.
  */
-export { Catalog } from './catalog.ts';
+export { Catalog, type DamagedEntry } from './catalog.ts';
 export { diffViews, type DiffExtent } from './diff.ts';
 export type { SnapshotEntry, VolumeEntry } from './entries.ts';
 export { FramePool } from './frame-pool.ts';

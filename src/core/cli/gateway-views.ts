@@ -37,11 +37,8 @@ export function statusText(status: StatusDocument, style: Style): string {
       store?.reachable === true ? ['reachable', 'yes', style.green] : ['reachable', store && 'no', style.red],
       ['free space', freeSpace(status)],
       status.daemon.running ? ['daemon', 'running', style.green] : ['daemon', 'not running'],
-      [
-        'volumes',
-        `${String(status.volumes.count)}, ${formatSize(status.volumes.sizeBytes)}, ${formatSize(status.volumes.mappedBytes)} of data`,
-      ],
-      ['snapshots', String(status.snapshots.count)],
+      ['volumes', volumeTotals(status)],
+      ['snapshots', known(status.snapshots.count)],
       ['version', status.version],
     ],
     style,
@@ -107,6 +104,16 @@ export async function storeStatsText(stats: StoreStatsDocument, style: Style, co
     style,
   );
   return stats.kinds.length === 0 ? totals : `${totals}\n\n${kinds}`;
+}
+
+/** A count that can not be had while the store can not be read. */
+const known = (count: number | null): string => (count === null ? 'unknown' : String(count));
+
+function volumeTotals({ volumes }: StatusDocument): string {
+  const sizes = [volumes.sizeBytes, volumes.mappedBytes].map((bytes: number | null) => bytes ?? 0);
+  const [sizeBytes = 0, mappedBytes = 0] = sizes;
+  const count = known(volumes.count);
+  return volumes.count === null ? count : `${count}, ${formatSize(sizeBytes)}, ${formatSize(mappedBytes)} of data`;
 }
 
 function freeSpace({ store }: StatusDocument): string | null {

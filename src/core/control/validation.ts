@@ -30,7 +30,7 @@ export function checkName(name: unknown, what: string): void {
       { name: String(name) },
     );
   }
-  if (isVolumeId(name) || isSnapshotId(name) || /^(vol|snap)-[0-9a-f]{4,}$/.test(name)) {
+  if (/^(vol|snap)-[0-9a-f]{4,}$/i.test(name)) {
     throw invalid(
       'bad-name',
       `"${name}" looks like an id and can not be the name of a ${what}`,

@@ -76,7 +76,12 @@ const configurationDocument = (
 });
 
 async function requireNothingHeld(catalog: Catalog, gatewayId: string, call: CallContext): Promise<void> {
-  for (const volume of await catalog.listVolumes({ signal: call.signal })) {
+  const { entries, damaged } = await catalog.surveyVolumes({ signal: call.signal });
+  const volumes = [
+    ...entries.map(({ volumeId, name }) => ({ volumeId, name })),
+    ...damaged.map(({ id }) => ({ volumeId: id, name: id })),
+  ];
+  for (const volume of volumes) {
     const { holder } = await catalog.headOf(volume.volumeId, call.signal);
     if (holder?.gatewayId !== gatewayId) continue;
     throw new SgwError(

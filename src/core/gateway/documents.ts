@@ -1,6 +1,6 @@
 /** Turns catalog entries into the documents of the local API. */
-import { PAGE_BYTES, type Head, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
-import { Semaphore } from '../kit/index.ts';
+import { PAGE_BYTES, type DamagedEntry, type Head, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
+import { Semaphore, SgwError, type SnapshotId, type VolumeId } from '../kit/index.ts';
 import type { SnapshotSummary, VolumeSummary } from '../localapi/index.ts';
 import type { Session } from './session.ts';
 
@@ -30,24 +30,89 @@ export async function readVolumeSummary(
   return volumeSummary(entry, await session.catalog.headOf(entry.volumeId, signal));
 }
 
-/** The same for many, with a bounded number of reads at once. */
+export interface VolumeSummaries {
+  /** Those of damaged volumes last. */
+  readonly summaries: VolumeSummary[];
+  /** One for each damaged volume. */
+  readonly remarks: string[];
+  readonly unfinished: readonly VolumeEntry[];
+}
+
+/** All volumes, with a bounded number of reads at once. A volume whose documents are damaged hides no other. */
 export async function readVolumeSummaries(
   session: Session,
-  entries: readonly VolumeEntry[],
-  signal: AbortSignal,
-): Promise<VolumeSummary[]> {
+  options: { readonly includeDeleted?: boolean; readonly signal: AbortSignal },
+): Promise<VolumeSummaries> {
   const slots = new Semaphore(READS_AT_ONCE);
-  return await Promise.all(
-    entries.map(async (entry) => {
-      const release = await slots.acquire(1, signal);
-      try {
-        return await readVolumeSummary(session, entry, signal);
-      } finally {
-        release();
-      }
-    }),
-  );
+  const { entries, damaged } = await session.catalog.surveyVolumes(options);
+  const remarks: string[] = [];
+  const read = async (entry: VolumeEntry): Promise<VolumeSummary> => {
+    const release = await slots.acquire(1, options.signal);
+    try {
+      return await readVolumeSummary(session, entry, options.signal);
+    } catch (error) {
+      if (!(error instanceof SgwError) || error.kind !== 'corrupt') throw error;
+      remarks.push(damageRemark('Volume', entry.volumeId, error));
+      const { volumeId, name, sizeBytes, accountId, createdAt, parentSnapshotId, tags } = entry;
+      return {
+        volumeId,
+        name,
+        state: 'damaged',
+        sizeBytes,
+        mappedBytes: 0,
+        accountId,
+        createdAt,
+        parentSnapshotId,
+        tags,
+      };
+    } finally {
+      release();
+    }
+  };
+  const readable = await Promise.all(entries.map(read));
+  return {
+    summaries: [...readable, ...damaged.map(damagedVolume)],
+    remarks: [...damaged.map(({ id, error }) => damageRemark('Volume', id, error)), ...remarks.sort()],
+    unfinished: entries.filter((entry) => entry.unfinishedImport !== null),
+  };
 }
+
+/** The beginning of time, where a document must have a time and none is known. */
+const UNKNOWN_TIME = new Date(0).toISOString();
+/** No name can be this. */
+const UNKNOWN_NAME = '?';
+
+const damagedVolume = ({ id }: DamagedEntry<VolumeId>): VolumeSummary => ({
+  volumeId: id,
+  name: UNKNOWN_NAME,
+  state: 'damaged',
+  sizeBytes: 0,
+  mappedBytes: 0,
+  accountId: '',
+  createdAt: UNKNOWN_TIME,
+  parentSnapshotId: null,
+  tags: {},
+});
+
+export const damagedSnapshot = ({ id }: DamagedEntry<SnapshotId>): SnapshotSummary => ({
+  snapshotId: id,
+  name: UNKNOWN_NAME,
+  state: 'damaged',
+  volumeId: '',
+  volumeName: UNKNOWN_NAME,
+  sizeBytes: 0,
+  mappedBytes: 0,
+  seq: 0,
+  accountId: '',
+  createdAt: UNKNOWN_TIME,
+  completedAt: null,
+  description: '',
+  tags: {},
+});
+
+/** What to tell people of a damaged entry. */
+export const damageRemark = (kind: 'Volume' | 'Snapshot', id: string, error: SgwError): string =>
+  `${kind} ${id} is damaged: ${error.message}.`;
 
 export function snapshotSummary(entry: SnapshotEntry): SnapshotSummary {
   return {

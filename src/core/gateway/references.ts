@@ -2,7 +2,7 @@
  * Finds the volume or snapshot that a reference names: its id, its name, or the beginning of its id when that
  * is unique. Names are unique within a gateway's view, but two gateways may share a store and choose alike.
  */
-import type { Catalog, SnapshotEntry, VolumeEntry } from '../blockstore/index.ts';
+import type { Catalog, DamagedEntry, SnapshotEntry, VolumeEntry } from '../blockstore/index.ts';
 import { isSnapshotId, isVolumeId, SgwError } from '../kit/index.ts';
 
 const ID_PREFIX_DIGITS_MIN = 4;
@@ -17,12 +17,14 @@ const SNAPSHOT: Kind = { what: 'snapshot', idPrefix: 'snap-' };
 
 /** @throws notFound `volume-not-found`; conflict `ambiguous-name` listing the ids */
 export async function resolveVolume(catalog: Catalog, ref: string, signal: AbortSignal): Promise<VolumeEntry> {
-  if (isVolumeId(ref)) {
-    const entry = await catalog.getVolume(ref, signal);
-    if (entry.state === 'deleted') throw notFound(VOLUME, ref, 'was deleted');
+  const id = ref.toLowerCase();
+  if (isVolumeId(id)) {
+    const entry = await catalog.getVolume(id, signal);
+    if (entry.state === 'deleted') throw notFound(VOLUME, ref, 'was deleted', hintOf(VOLUME, []));
     return entry;
   }
-  return choose(VOLUME, ref, await catalog.listVolumes({ signal }), (entry) => entry.volumeId);
+  const { entries, damaged } = await catalog.surveyVolumes({ signal });
+  return choose(VOLUME, ref, entries, damaged, (entry) => entry.volumeId);
 }
 
 /** Failed and deleted snapshots give their name free. */
@@ -31,33 +33,53 @@ export const hasName = (snapshot: SnapshotEntry): boolean =>
 
 /** @throws notFound `snapshot-not-found`; conflict `ambiguous-name` listing the ids */
 export async function resolveSnapshot(catalog: Catalog, ref: string, signal: AbortSignal): Promise<SnapshotEntry> {
-  if (isSnapshotId(ref)) {
-    const entry = await catalog.getSnapshot(ref, signal);
-    if (entry.state === 'deleted') throw notFound(SNAPSHOT, ref, 'was deleted');
+  const id = ref.toLowerCase();
+  if (isSnapshotId(id)) {
+    const entry = await catalog.getSnapshot(id, signal);
+    if (entry.state === 'deleted') throw notFound(SNAPSHOT, ref, 'was deleted', hintOf(SNAPSHOT, []));
     return entry;
   }
-  const snapshots = await catalog.listSnapshots({ signal });
-  const owner = snapshots.filter((entry) => hasName(entry) && entry.name === ref);
-  return choose(SNAPSHOT, ref, owner.length > 0 ? owner : snapshots, (entry) => entry.snapshotId);
+  const { entries, damaged } = await catalog.surveySnapshots({ signal });
+  const owner = entries.filter((entry) => hasName(entry) && entry.name === ref);
+  return choose(SNAPSHOT, ref, owner.length > 0 ? owner : entries, damaged, (entry) => entry.snapshotId);
 }
 
 function choose<T extends { readonly name: string }>(
   kind: Kind,
   ref: string,
   entries: readonly T[],
+  damaged: readonly DamagedEntry<string>[],
   idOf: (entry: T) => string,
 ): T {
   const named = entries.filter((entry) => entry.name === ref);
-  const found =
-    named.length > 0 ? named : entries.filter((entry) => isPrefix(kind, ref) && idOf(entry).startsWith(ref));
-  const [first] = found;
-  if (first === undefined) throw notFound(kind, ref, 'does not exist');
-  if (found.length === 1) return first;
-  const ids = found.map(idOf);
-  throw new SgwError(
+  if (named.length > 1) throw ambiguous(kind, ref, named.map(idOf));
+  if (named[0] !== undefined) return named[0];
+  const prefix = idPrefixOf(kind, ref);
+  if (prefix === undefined) throw notFound(kind, ref, 'does not exist', hintOf(kind, damaged));
+  const beginning = entries.filter((entry) => idOf(entry).startsWith(prefix));
+  const unreadable = damaged.filter(({ id }) => id.startsWith(prefix));
+  const ids = [...beginning.map(idOf), ...unreadable.map(({ id }) => id)];
+  if (ids.length > 1) throw ambiguous(kind, ref, ids);
+  if (ids.length === 1 && prefix.length < kind.idPrefix.length + ID_PREFIX_DIGITS_MIN)
+    throw notFound(kind, ref, 'is too short for the beginning of an id', 'Give at least 4 digits of the id.');
+  if (unreadable[0] !== undefined) throw unreadable[0].error;
+  if (beginning[0] === undefined) throw notFound(kind, ref, 'does not exist', hintOf(kind, damaged));
+  return beginning[0];
+}
+
+/** `ref` as the beginning of an id, in lower case as ids are; undefined when it can't be one. */
+function idPrefixOf(kind: Kind, ref: string): string | undefined {
+  const prefix = ref.toLowerCase();
+  return prefix.startsWith(kind.idPrefix) && /^[0-9a-f]{1,17}$/.test(prefix.slice(kind.idPrefix.length))
+    ? prefix
+    : undefined;
+}
+
+function ambiguous(kind: Kind, ref: string, ids: readonly string[]): SgwError {
+  return new SgwError(
     'conflict',
     'ambiguous-name',
-    `${String(found.length)} ${kind.what}s are called or begin with "${ref}": ${ids.join(', ')}`,
+    `${String(ids.length)} ${kind.what}s are called or begin with "${ref}": ${ids.join(', ')}`,
     {
       hint: `Give the id of the ${kind.what}.`,
       details: { ref, ids },
@@ -65,12 +87,14 @@ function choose<T extends { readonly name: string }>(
   );
 }
 
-const isPrefix = (kind: Kind, ref: string): boolean =>
-  ref.startsWith(kind.idPrefix) && ref.length >= kind.idPrefix.length + ID_PREFIX_DIGITS_MIN;
+function hintOf({ what }: Kind, damaged: readonly unknown[]): string {
+  const list = `\`sgw ${what} list\` shows what there is.`;
+  return damaged.length === 0 ? list : `${list} Names of damaged ${what}s are not known: give the id.`;
+}
 
-function notFound(kind: Kind, ref: string, says: string): SgwError {
+function notFound(kind: Kind, ref: string, says: string, hint: string): SgwError {
   return new SgwError('notFound', `${kind.what}-not-found`, `${kind.what} "${ref}" ${says}`, {
-    hint: `\`sgw ${kind.what} list\` shows what there is.`,
+    hint,
     details: { ref },
   });
 }

@@ -11,7 +11,7 @@ import type {
   VerifyDocument,
 } from '../localapi/index.ts';
 import { verifyView } from '../transfer/index.ts';
-import { snapshotSummary } from './documents.ts';
+import { damagedSnapshot, damageRemark, snapshotSummary } from './documents.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { hasName, resolveSnapshot, resolveVolume } from './references.ts';
 import { millisecondsSince, progressOf, timestamp, type Session } from './session.ts';
@@ -97,17 +97,24 @@ function freeName(session: Session, volume: VolumeEntry, present: readonly Snaps
   return name;
 }
 
-/** The snapshots, by age; those of one volume when asked. Takes no lock. */
+/**
+ * The snapshots, by age, and behind them the damaged ones; those of one volume when asked, and then the damaged ones too,
+ * whose volume is not known. Takes no lock.
+ */
 export async function listSnapshots(
   session: Session,
   input: Input<'snapshot.list'>,
   call: CallContext,
 ): Promise<SnapshotList> {
   const { catalog } = session;
-  const entries = await catalog.listSnapshots({ signal: call.signal });
-  if (input.volume === undefined) return { snapshots: entries.map(snapshotSummary) };
-  const { volumeId } = await resolveVolume(catalog, input.volume, call.signal);
-  return { snapshots: entries.filter((entry) => entry.volumeId === volumeId).map(snapshotSummary) };
+  const { entries, damaged } = await catalog.surveySnapshots({ signal: call.signal });
+  const volume = input.volume === undefined ? undefined : await resolveVolume(catalog, input.volume, call.signal);
+  const asked = entries.filter((entry) => volume === undefined || entry.volumeId === volume.volumeId);
+  const remarks = damaged.map(({ id, error }) => damageRemark('Snapshot', id, error));
+  return {
+    snapshots: [...asked.map(snapshotSummary), ...damaged.map(damagedSnapshot)],
+    ...(remarks.length === 0 ? {} : { remarks }),
+  };
 }
 
 /** One snapshot with its creators and clones. Takes no lock. */

@@ -4,7 +4,7 @@ import { toSgwError } from '../kit/index.ts';
 import type { CallContext, StatusDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
 import type { GatewayState } from '../state/index.ts';
-import { readVolumeSummaries } from './documents.ts';
+import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
 import { openableStore } from './store-place.ts';
@@ -19,6 +19,7 @@ export async function readStatus(
 ): Promise<StatusDocument> {
   const common = { version: parts.version, home: parts.home, daemon: { running: false } };
   const nothing = { volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 }, snapshots: { count: 0 } };
+  const unknown = { volumes: { count: null, sizeBytes: null, mappedBytes: null }, snapshots: { count: null } };
   if (record === null) {
     return {
       ...common,
@@ -35,7 +36,11 @@ export async function readStatus(
     const session = await openSession();
     const contents = await countContents(session, call);
     const store = await describeStore(parts.home, record);
-    const remarks = [...contents.unfinished.map(unfinishedRemark), ...sharedDiskRemark(store.sharesDiskWithHome)];
+    const remarks = [
+      ...contents.damage,
+      ...contents.unfinished.map(unfinishedRemark),
+      ...sharedDiskRemark(store.sharesDiskWithHome),
+    ];
     return {
       ...common,
       volumes: contents.volumes,
@@ -57,7 +62,7 @@ export async function readStatus(
     };
     return {
       ...common,
-      ...nothing,
+      ...unknown,
       activated: true,
       gateway,
       store,
@@ -71,22 +76,23 @@ export async function readStatus(
 interface Contents {
   readonly volumes: StatusDocument['volumes'];
   readonly snapshots: StatusDocument['snapshots'];
+  readonly damage: readonly string[];
   readonly unfinished: readonly VolumeEntry[];
 }
 
 async function countContents(session: Session, call: CallContext): Promise<Contents> {
   const { catalog } = session;
-  const entries = await catalog.listVolumes({ signal: call.signal });
-  const summaries = await readVolumeSummaries(session, entries, call.signal);
-  const snapshots = await catalog.listSnapshots({ signal: call.signal });
+  const { summaries, remarks, unfinished } = await readVolumeSummaries(session, { signal: call.signal });
+  const snapshots = await catalog.surveySnapshots({ signal: call.signal });
   return {
     volumes: {
       count: summaries.length,
       sizeBytes: summaries.reduce((sum, volume) => sum + volume.sizeBytes, 0),
       mappedBytes: summaries.reduce((sum, volume) => sum + volume.mappedBytes, 0),
     },
-    snapshots: { count: snapshots.length },
-    unfinished: entries.filter((entry) => entry.unfinishedImport !== null),
+    snapshots: { count: snapshots.entries.length + snapshots.damaged.length },
+    damage: [...remarks, ...snapshots.damaged.map(({ id, error }) => damageRemark('Snapshot', id, error))],
+    unfinished,
   };
 }
 

@@ -32,8 +32,8 @@ export async function storeStats(session: Session, call: CallContext): Promise<S
     totalBytes += sizeBytes;
   }
   const [volumes, snapshots] = await Promise.all([
-    session.catalog.listVolumes({ signal: call.signal }),
-    session.catalog.listSnapshots({ signal: call.signal }),
+    session.catalog.surveyVolumes({ signal: call.signal }),
+    session.catalog.surveySnapshots({ signal: call.signal }),
   ]);
   const order = [...KINDS.map(([kind]) => kind), 'other'];
   return {
@@ -45,7 +45,7 @@ export async function storeStats(session: Session, call: CallContext): Promise<S
       const count = counts.get(kind);
       return count === undefined ? [] : [{ kind, ...count }];
     }),
-    volumes: volumes.length,
-    snapshots: snapshots.length,
+    volumes: volumes.entries.length + volumes.damaged.length,
+    snapshots: snapshots.entries.length + snapshots.damaged.length,
   };
 }

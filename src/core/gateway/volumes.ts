@@ -69,14 +69,15 @@ async function completedSnapshot(session: Session, ref: string, signal: AbortSig
   });
 }
 
-/** The volumes, by age; deleted ones as well when asked. Takes no lock. */
+/** The volumes, by age, and behind them the damaged ones; deleted ones as well when asked. Takes no lock. */
 export async function listVolumes(
   session: Session,
   input: Input<'volume.list'>,
   call: CallContext,
 ): Promise<VolumeList> {
-  const entries = await session.catalog.listVolumes({ includeDeleted: input.deleted ?? false, signal: call.signal });
-  return { volumes: await readVolumeSummaries(session, entries, call.signal) };
+  const options = { includeDeleted: input.deleted ?? false, signal: call.signal };
+  const { summaries, remarks } = await readVolumeSummaries(session, options);
+  return { volumes: summaries, ...(remarks.length === 0 ? {} : { remarks }) };
 }
 
 /** One volume with its holder, its newest commit and its snapshots. Takes no lock. */

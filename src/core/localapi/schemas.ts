@@ -31,7 +31,13 @@ export const ActivationDocument = object('activation', {
 export const VolumeSummary = object('volume', {
   volumeId: Type.String(),
   name: Type.String(),
-  state: Type.Union([Type.Literal('available'), Type.Literal('importing'), Type.Literal('deleted')]),
+  /** `damaged`: its documents in the store can not be read; then only the id is sure, and what is not known is "?", "" or 0. */
+  state: Type.Union([
+    Type.Literal('available'),
+    Type.Literal('importing'),
+    Type.Literal('deleted'),
+    Type.Literal('damaged'),
+  ]),
   sizeBytes: Bytes,
   /** Bytes of mapped pages (4 KiB each), before compression; shared with other volumes or not. */
   mappedBytes: Bytes,
@@ -42,7 +48,10 @@ export const VolumeSummary = object('volume', {
   tags: Tags,
 });
 
-export const VolumeList = object('volume-list', { volumes: Type.Array(VolumeSummary) });
+/** Sentences that a person should read, one for each damaged entry; absent when there is none. */
+const ListRemarks = Type.Optional(Type.Array(Type.String()));
+
+export const VolumeList = object('volume-list', { volumes: Type.Array(VolumeSummary), remarks: ListRemarks });
 
 export const VolumeDocument = object('volume-detail', {
   ...VolumeSummary.properties,
@@ -94,6 +103,7 @@ export const SnapshotSummary = object('snapshot', {
     Type.Literal('completed'),
     Type.Literal('failed'),
     Type.Literal('deleted'),
+    Type.Literal('damaged'),
   ]),
   volumeId: Type.String(),
   volumeName: Type.String(),
@@ -109,7 +119,10 @@ export const SnapshotSummary = object('snapshot', {
 });
 
 export const SnapshotCreated = object('snapshot-created', { ...SnapshotSummary.properties, created: Type.Boolean() });
-export const SnapshotList = object('snapshot-list', { snapshots: Type.Array(SnapshotSummary) });
+export const SnapshotList = object('snapshot-list', {
+  snapshots: Type.Array(SnapshotSummary),
+  remarks: ListRemarks,
+});
 export const SnapshotDocument = object('snapshot-detail', {
   ...SnapshotSummary.properties,
   /** Accounts that wrote at least one of its blocks. */
@@ -243,12 +256,13 @@ export const StatusDocument = object('status', {
     ),
   ),
   daemon: Type.Object({ running: Type.Boolean() }, { additionalProperties: false }),
+  /** Null where the store can not be read; damaged volumes count, their sizes do not. */
   volumes: Type.Object(
-    { count: Type.Integer(), sizeBytes: Bytes, mappedBytes: Bytes },
+    { count: Nullable(Type.Integer()), sizeBytes: Nullable(Bytes), mappedBytes: Nullable(Bytes) },
     { additionalProperties: false },
   ),
-  snapshots: Type.Object({ count: Type.Integer() }, { additionalProperties: false }),
-  /** Sentences that a person should read: unfinished imports, a shared disk. */
+  snapshots: Type.Object({ count: Nullable(Type.Integer()) }, { additionalProperties: false }),
+  /** Sentences that a person should read: damage, unfinished imports, a shared disk. */
   remarks: Type.Array(Type.String()),
 });
 

@@ -78,7 +78,11 @@ test('a store that was replaced by another is refused', async () => {
   await using rig = await GatewayRig.start(objects);
   await objects.delete('sgw.json');
   await expect(rig.call('volume.list', {})).rejects.toMatchObject({ kind: 'conflict', code: 'another-store' });
-  expect(await rig.call('status', {})).toMatchObject({ activated: true, store: { reachable: false } });
+  expect(await rig.call('status', {})).toMatchObject({
+    activated: true,
+    store: { reachable: false },
+    volumes: { count: null },
+  });
 });
 
 test('store check says what a store lacks and leaves nothing behind', async () => {

@@ -21,10 +21,15 @@ describe('volumes and snapshots of a gateway', () => {
 
   test('a reference is an id, a unique beginning of one, or a name', async () => {
     const { volumeId } = await rig.call('volume.create', { name: 'by-name', sizeBytes: MIB });
-    for (const volume of ['by-name', volumeId, volumeId.slice(0, 12)]) {
+    for (const volume of ['by-name', volumeId, volumeId.slice(0, 12), volumeId.slice(0, 12).toUpperCase()]) {
       expect(await rig.call('volume.show', { volume })).toMatchObject({ volumeId });
     }
-    await expect(rig.call('volume.show', { volume: volumeId.slice(0, 7) })).rejects.toMatchObject({ kind: 'notFound' });
+    await using alone = await GatewayRig.start();
+    const only = (await alone.call('volume.create', { name: 'only', sizeBytes: MIB })).volumeId;
+    await expect(alone.call('volume.show', { volume: only.slice(0, 7) })).rejects.toMatchObject({
+      kind: 'notFound',
+      hint: 'Give at least 4 digits of the id.',
+    });
     await expect(rig.call('volume.show', { volume: 'nothing' })).rejects.toMatchObject({
       kind: 'notFound',
       code: 'volume-not-found',
@@ -44,6 +49,13 @@ describe('volumes and snapshots of a gateway', () => {
     const failure = await shared.call('volume.show', { volume: 'same' }).catch((error: unknown) => error);
     expect(failure).toMatchObject({ kind: 'conflict', code: 'ambiguous-name' });
     expect([...(failure as { details: { ids: string[] } }).details.ids].sort()).toEqual(ids);
+    // Of seventeen ids two begin with the same digit.
+    for (let n = 0; n < 15; n++) ids.push(await make());
+    const digits = ids.map((id) => id.charAt(4));
+    const digit = digits.find((one, at) => digits.indexOf(one) !== at) ?? '';
+    await expect(shared.call('volume.show', { volume: `vol-${digit}` })).rejects.toMatchObject({
+      code: 'ambiguous-name',
+    });
     expect(await shared.call('volume.show', { volume: ids[0] ?? '' })).toMatchObject({ name: 'same' });
   });
 
