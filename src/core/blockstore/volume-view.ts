@@ -5,7 +5,7 @@ import { readHead } from './head.ts';
 import { advance, readLogEntry, type LogPosition } from './log-reader.ts';
 import { nodeLoader, type Checkpoint } from './map-object.ts';
 import type { BlockStoreOptions, Cancellable } from './options.ts';
-import { PageMap } from './page-map.ts';
+import { PageMap, type NodeLoader } from './page-map.ts';
 import type { SegmentIndex } from './segment-index.ts';
 import { SegmentReader } from './segment-reader.ts';
 
@@ -18,6 +18,8 @@ export interface VolumeView {
   readonly lastCommitTimeMs: number;
   readonly map: PageMap;
   readonly segments: SegmentReader;
+  /** Reads nodes of the map, and keeps a few map objects. */
+  readonly load: NodeLoader;
 }
 
 /** A checkpoint with the log after it applied. */
@@ -27,8 +29,15 @@ export interface Replayed extends VolumeView {
   readonly consistent: boolean;
 }
 
-/** Opens a completed snapshot. @throws conflict `snapshot-not-completed` */
-export function openSnapshotView(options: BlockStoreOptions, snapshot: SnapshotEntry): VolumeView {
+/** Leaves kept of a map that is walked beside another. */
+const BESIDE_LEAVES = 64;
+
+/**
+ * Opens a completed snapshot; with `beside`, to be walked once beside that view, in little memory of its own.
+ * @throws conflict `snapshot-not-completed`
+ */
+export function openSnapshotView(options: BlockStoreOptions, snapshot: SnapshotEntry, beside?: VolumeView): VolumeView {
+  const load = beside?.load ?? nodeLoader(options.objects);
   if (snapshot.state !== 'completed') {
     throw new SgwError('conflict', 'snapshot-not-completed', `snapshot ${snapshot.name} is ${snapshot.state}`, {
       hint:
@@ -43,8 +52,9 @@ export function openSnapshotView(options: BlockStoreOptions, snapshot: SnapshotE
     seq: snapshot.seq,
     epoch: 0,
     lastCommitTimeMs: Date.parse(snapshot.createdAt),
-    map: new PageMap({ root: snapshot.root, load: nodeLoader(options.objects) }),
+    map: new PageMap({ root: snapshot.root, load, ...(beside === undefined ? {} : { leafLimit: BESIDE_LEAVES }) }),
     segments: new SegmentReader(options.objects),
+    load,
   };
 }
 
@@ -134,7 +144,8 @@ export async function replayLog(
   upToSeq: number,
   signal?: AbortSignal,
 ): Promise<Replayed> {
-  const map = new PageMap({ root: from.root, load: nodeLoader(options.objects) });
+  const load = nodeLoader(options.objects);
+  const map = new PageMap({ root: from.root, load });
   const segments = new SegmentReader(options.objects);
   let { sizeBytes, consistent } = from;
   const steps = walkLog(options, volumeId, from, upToSeq, signal);
@@ -145,6 +156,7 @@ export async function replayLog(
       return {
         map,
         segments,
+        load,
         sizeBytes,
         consistent,
         position,

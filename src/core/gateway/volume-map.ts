@@ -27,7 +27,7 @@ export async function mapVolume(session: Session, input: Input<'volume.map'>, ca
     holdsPagesOf(snapshot, entry),
   );
   const followers = snapshots.map(
-    (snapshot) => new LeafFollower(openSnapshotView(blocks, snapshot).map.leaves({ signal })),
+    (snapshot) => new LeafFollower(openSnapshotView(blocks, snapshot, view).map.leaves({ signal })),
   );
   const extents = new ExtentList(view.sizeBytes);
   try {
