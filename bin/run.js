@@ -2,9 +2,11 @@
 /**
  * The entry point of `sgw`, in plain JavaScript that also parses on the Node.js releases too old to run sgw.
  *
- * In this order: answers `--version` before anything is loaded; on an old Node.js hands over to the one that
- * npm installed for development, or says what to install; turns on the compile cache; loads the built CLI.
- * Invariants: static imports are built-in modules only; standard output carries nothing but the answer.
+ * In this order: listens for interrupts; answers `--version` before anything is loaded; on an old Node.js hands
+ * over to the one that npm installed for development, or says what to install; turns on the compile cache; loads
+ * the built CLI, which listens for itself.
+ * Invariants: static imports are built-in modules only; standard output carries nothing but the answer; an
+ * interrupt is reported as the CLI does, however early it comes.
  */
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import module from 'node:module';
@@ -15,6 +17,13 @@ import { fileURLToPath } from 'node:url';
 const NODE_MIN = [22, 22];
 /** Exit code of a wrong set-up: as for bad usage, and as `ERROR_KINDS.invalid` says. */
 const EXIT_INVALID = 2;
+/** As `ERROR_KINDS.aborted` says. */
+const EXIT_ABORTED = 130;
+const INTERRUPTS = ['SIGINT', 'SIGTERM'];
+
+for (const signal of INTERRUPTS) process.on(signal, leaveInterrupted);
+// Node.js warns on standard error when both are set; sgw heeds the first.
+if (process.env.NO_COLOR) delete process.env.FORCE_COLOR;
 
 const root = path.dirname(path.dirname(realpathSync(fileURLToPath(import.meta.url))));
 const argv = process.argv.slice(2);
@@ -58,25 +67,24 @@ async function handOver() {
   child.once('error', (error) => {
     fail('node-not-started', `${node} does not start: ${error.message}`, 'Run "npm ci" to install it again.');
   });
-  // A terminal sends these three to the child as well: to forward them would deliver them twice.
-  const isOnTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
-  const forwarded = ['SIGTERM', 'SIGUSR2', 'SIGCONT', 'SIGWINCH', 'SIGINT', 'SIGQUIT', 'SIGHUP'];
-  const fromTerminal = new Set(['SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGWINCH', 'SIGCONT']);
-  for (const signal of forwarded) {
-    process.on(signal, () => {
-      if (!isOnTerminal || !fromTerminal.has(signal)) child.kill(signal);
-    });
+  // The child may have got a signal from its terminal or group already: it counts both as one wish.
+  for (const signal of INTERRUPTS) process.off(signal, leaveInterrupted);
+  for (const signal of [...INTERRUPTS, 'SIGUSR2', 'SIGCONT', 'SIGWINCH', 'SIGQUIT', 'SIGHUP']) {
+    process.on(signal, () => child.kill(signal));
   }
   child.once('exit', (code, signal) => {
     if (signal === null) {
       process.exit(code ?? 1);
     }
+    // Interrupted before it could listen: it has said nothing yet.
+    if (INTERRUPTS.includes(signal)) leaveInterrupted(signal);
     process.removeAllListeners(signal);
     process.kill(process.pid, signal);
   });
 }
 
 async function start() {
+  correctHome();
   enableCompileCache();
   const cli = path.join(root, 'dist', 'core', 'cli', 'main.js');
   if (!existsSync(cli)) {
@@ -84,7 +92,20 @@ async function start() {
     return;
   }
   const { main } = await import(new URL('../dist/core/cli/main.js', import.meta.url).href);
-  await main({ argv, entryUrl: import.meta.url });
+  const running = main({ argv, entryUrl: import.meta.url });
+  for (const signal of INTERRUPTS) process.off(signal, leaveInterrupted);
+  await running;
+}
+
+/** A HOME that is empty or relative is none: the user's own directory counts, for every library too. */
+function correctHome() {
+  if (process.platform === 'win32' || path.isAbsolute(process.env.HOME ?? '')) return;
+  delete process.env.HOME;
+  try {
+    process.env.HOME = os.userInfo().homedir;
+  } catch {
+    // A user without an entry has no home directory.
+  }
 }
 
 /**
@@ -106,13 +127,28 @@ function cacheRoot() {
   return xdg && path.isAbsolute(xdg) ? xdg : path.join(os.homedir(), '.cache');
 }
 
-/** Reports a set-up that can't run sgw, in the form that every command's errors have. */
+/** Reports a set-up that can't run sgw. */
 function fail(code, message, hint) {
   process.exitCode = EXIT_INVALID;
-  if (argv.includes('--json')) {
-    const error = { code, kind: 'invalid', message, hint, details: {}, retryable: false };
-    process.stdout.write(`${JSON.stringify({ error }, undefined, 2)}\n`);
-    return;
-  }
-  process.stderr.write(`error: ${message} [${code}]\nhint:  ${hint}\n`);
+  report({ code, kind: 'invalid', message, hint, details: {}, retryable: false });
+}
+
+/** Ends a run that has done nothing yet. */
+function leaveInterrupted(signal) {
+  report({
+    code: 'interrupted',
+    kind: 'aborted',
+    message: `interrupted by ${signal}`,
+    hint: 'Nothing was done yet.',
+    details: { signal },
+    retryable: true,
+  });
+  process.exit(EXIT_ABORTED);
+}
+
+/** Shows an error in the form that every command's errors have. */
+function report(error) {
+  const isJson = argv.includes('--json') || /^(?:1|true|yes|y|on)$/i.test(process.env.SGW_JSON ?? '');
+  if (isJson) process.stdout.write(`${JSON.stringify({ error }, undefined, 2)}\n`);
+  else process.stderr.write(`error: ${error.message} [${error.code}]\nhint:  ${error.hint}\n`);
 }

@@ -127,6 +127,49 @@ describe('bin/run.js', () => {
     expect(code).toBe(130);
   });
 
+  it.each([
+    ['this Node.js', false],
+    ['an old Node.js', true],
+  ])('a signal to the process group, while the CLI loads under %s, is one error document', async (_title, isOld) => {
+    mkdirSync(path.join(copy, 'dist/core/cli'), { recursive: true });
+    writeFileSync(
+      path.join(copy, 'dist/core/cli/main.js'),
+      "console.error('loading'); await new Promise((resolve) => setTimeout(resolve, 60_000)); export const main = 1;",
+    );
+    if (isOld) installNode();
+    const nodeOptions = isOld ? asOldNode() : [];
+    const child = spawn(process.execPath, [...nodeOptions, path.join(copy, 'bin/run.js'), 'status', '--json'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    let told = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (told += text));
+    child.stderr.once('data', () => process.kill(-(child.pid ?? 0), 'SIGINT'));
+    const [code] = (await once(child, 'close')) as [number];
+    expect(JSON.parse(told)).toMatchObject({ error: { code: 'interrupted', kind: 'aborted', retryable: true } });
+    expect(code).toBe(130);
+  });
+
+  it('reports an interrupt for what it handed over to, if that could not', async () => {
+    build(
+      "process.removeAllListeners('SIGTERM'); process.kill(process.pid, 'SIGTERM'); await new Promise(() => setInterval(() => undefined, 1000));",
+    );
+    installNode();
+    const ran = run(asOldNode(), 'status', '--json');
+    expect(JSON.parse(ran.stdout)).toMatchObject({ error: { code: 'interrupted', details: { signal: 'SIGTERM' } } });
+    expect(ran.status).toBe(130);
+  });
+
+  it.each(['', 'here'])('a HOME of %j counts as none', (home) => {
+    build('console.log(process.env.HOME)');
+    const ran = spawnSync(process.execPath, [path.join(copy, 'bin/run.js'), 'status'], {
+      encoding: 'utf8',
+      cwd: copy,
+      env: { PATH: process.env['PATH'], HOME: home },
+    });
+    expect(ran.stdout).toBe(`${os.userInfo().homedir}\n`);
+  });
+
   it('works when the compile cache cannot be written', () => {
     build('console.log("ran")');
     writeFileSync(path.join(copy, 'cache'), 'a file, not a folder');

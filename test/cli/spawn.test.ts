@@ -168,7 +168,12 @@ built.describe('streams', () => {
     async () => {
       const ended = await shell('$SGW volume list > /dev/full');
       expect(ended.exitCode).toBe(6);
-      expect(ended.stderr).toContain('no space');
+      expect(ended.stderr).toMatch(/^error: standard output is on .* no space left \[system-enospc\]\n/);
+      expect(ended.stderr).toContain('The command itself was done');
+      const failed = await shell('$SGW volume show nope --json > /dev/full');
+      expect(failed.exitCode).toBe(6);
+      expect(failed.stderr).toContain('[volume-not-found]');
+      expect(failed.stderr).not.toContain('was done');
     },
   );
 
@@ -189,6 +194,27 @@ built.describe('signals', () => {
     const ended = await ending;
     expect(ended.exitCode).toBe(130);
     expect(errorOf(ended)).toMatchObject({ code: 'interrupted', kind: 'aborted', details: { signal } });
+  });
+
+  it('a signal that is delivered twice counts once, and one error document comes of it', async () => {
+    const child = start(['volume', 'import', 'endless', '--name', 'x', '--json']);
+    const ending = end(child);
+    await seen(child.stderr, 'WORKING');
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGINT'] as const) child.kill(signal);
+    const ended = await ending;
+    expect(ended.exitCode).toBe(130);
+    expect(errorOf(ended)).toMatchObject({ code: 'interrupted' });
+  });
+
+  it('a later SIGINT leaves an operation that does not stop with one error document', async () => {
+    const child = start(['volume', 'import', 'stubborn', '--name', 'x', '--json']);
+    const ending = end(child);
+    await seen(child.stderr, 'WORKING');
+    const sending = setInterval(() => child.kill('SIGINT'), 50);
+    const ended = await ending;
+    clearInterval(sending);
+    expect(ended.exitCode).toBe(130);
+    expect(errorOf(ended)).toMatchObject({ code: 'interrupted', details: { signal: 'SIGINT' } });
   });
 
   it('a second SIGINT leaves an operation that does not stop', async () => {
@@ -212,6 +238,12 @@ built.describe('signals', () => {
       progress: { label: 'importing endless', doneBytes: 4096, totalBytes: 2 ** 30 },
     });
   });
+});
+
+it('NO_COLOR wins over FORCE_COLOR without a warning', async () => {
+  const ended = await run(['volume', '--help'], { NO_COLOR: '1', FORCE_COLOR: '1' }, PROGRAM);
+  expect(ended.stderr).toBe('');
+  expect(ended.stdout).not.toContain('\u001b[');
 });
 
 built.describe('preferences', () => {

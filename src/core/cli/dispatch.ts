@@ -18,7 +18,6 @@ type Config = InstanceType<Oclif['Config']>;
 export async function dispatch(argv: readonly string[], entryUrl: string, runtime: Runtime): Promise<void> {
   // oclif would look for TypeScript sources beside the built ones, and warn in development.
   process.env['NODE_ENV'] ??= 'production';
-  if (hasFlag(argv, '--no-color') || isTrue(runtime.env['SGW_NO_COLOR'])) process.env['NO_COLOR'] = '1';
   const oclif = await import('@oclif/core');
   oclif.settings.enableAutoTranspile = false;
   const config = await oclif.Config.load(fileURLToPath(entryUrl));

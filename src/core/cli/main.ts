@@ -2,18 +2,19 @@
  * The command line from outside: runs one command, and is the only place that reports a failure,
  * chooses the exit code and ends the process.
  *
- * Invariants: with `--json` standard output holds exactly one document, whatever went wrong; a reader
- * that closes standard output ends the run quietly; the process ends with a code of ERROR_KINDS.
+ * Invariants: with `--json` standard output holds exactly one document, whatever went wrong and whenever a
+ * signal comes; a reader that closes standard output ends the run quietly; the process ends with a code of
+ * ERROR_KINDS.
  */
 import type { OpenGateway } from '../client/index.ts';
-import { ERROR_KINDS, type SgwError } from '../kit/index.ts';
+import { SgwError } from '../kit/index.ts';
 import { globalFlagsLast, hasFlag, isTrue, wantsJson } from './argv.ts';
 import { answerCompletion, COMPLETE_VERB } from './completion.ts';
 import { dispatch } from './dispatch.ts';
 import { describeFailure, exitCodeOf, failureDocument, failureText, isQuietExit } from './failure.ts';
 import { openInProcess } from './inprocess.ts';
 import { watchInterrupts } from './interrupts.ts';
-import { withRuntime, type Runtime } from './runtime.ts';
+import { withRuntime, write, type Runtime } from './runtime.ts';
 import { styleFor } from './style.ts';
 
 export interface MainOptions {
@@ -27,9 +28,13 @@ export interface MainOptions {
 
 /** Runs one command line and ends the process. */
 export async function main(options: MainOptions): Promise<void> {
+  const outcome: Outcome = {};
+  using interrupts = watchInterrupts((reason) => {
+    leaveInterrupted(reason, options.argv, outcome);
+  });
   const { stdout, stderr } = process;
-  watchOutputs(stdout, stderr);
-  using interrupts = watchInterrupts(leave);
+  watchOutputs(stdout, stderr, outcome);
+  preferPlain(options.argv);
   const runtime: Runtime = {
     env: process.env,
     stdin: process.stdin,
@@ -37,9 +42,42 @@ export async function main(options: MainOptions): Promise<void> {
     stderr,
     interrupt: interrupts.signal,
     openGateway: options.openGateway ?? openInProcess,
+    onPrint: () => {
+      outcome.isPrinted = true;
+    },
+    onFailure: (failure) => {
+      outcome.failure = failure;
+    },
   };
   leave(await run(options, runtime));
 }
+
+/** How far a run has come, for what can end it from outside. */
+interface Outcome {
+  /** Set when the result is handed to standard output. */
+  isPrinted?: boolean;
+  /** Set when the run has failed, before that is reported. */
+  failure?: SgwError;
+}
+
+/** Ends a run whose operation does not stop: reports why, unless something was reported already. */
+function leaveInterrupted(reason: SgwError, argv: readonly string[], outcome: Outcome): void {
+  if (outcome.isPrinted !== true && outcome.failure === undefined) {
+    outcome.failure = reason;
+    void writeFailure(reason, argv, process);
+  }
+  leave(exitCodeOf(reason));
+}
+
+/** Node.js warns on standard error when NO_COLOR and FORCE_COLOR are both set. sgw heeds the first. */
+function preferPlain(argv: readonly string[]): void {
+  if (!isPlain(argv, process.env)) return;
+  process.env['NO_COLOR'] = '1';
+  delete process.env['FORCE_COLOR'];
+}
+
+const isPlain = (argv: readonly string[], env: Runtime['env']): boolean =>
+  hasFlag(argv, '--no-color') || (env['NO_COLOR'] ?? '') !== '' || isTrue(env['SGW_NO_COLOR']);
 
 /** Runs one command line and returns the exit code. Everything written has been handed to the streams. */
 export async function run({ argv, entryUrl }: MainOptions, runtime: Runtime): Promise<number> {
@@ -56,25 +94,45 @@ export async function run({ argv, entryUrl }: MainOptions, runtime: Runtime): Pr
 
 /** Shows a failure on the streams and returns its exit code. */
 export async function reportFailure(failure: SgwError, argv: readonly string[], runtime: Runtime): Promise<number> {
-  if (wantsJson(argv, runtime.env)) {
-    runtime.stdout.write(`${JSON.stringify(failureDocument(failure), undefined, 2)}\n`);
-  } else {
-    const isPlain =
-      hasFlag(argv, '--no-color') || (runtime.env['NO_COLOR'] ?? '') !== '' || isTrue(runtime.env['SGW_NO_COLOR']);
-    const isDebug = hasFlag(argv, '--debug') || isTrue(runtime.env['SGW_DEBUG']);
-    runtime.stderr.write(failureText(failure, styleFor(runtime.stderr, !isPlain), isDebug));
-  }
+  runtime.onFailure?.(failure);
+  await writeFailure(failure, argv, runtime);
   return exitCodeOf(failure);
 }
 
+/** Resolves when the stream took it, or could not. */
+async function writeFailure(
+  failure: SgwError,
+  argv: readonly string[],
+  { env, stdout, stderr }: Pick<Runtime, 'env' | 'stdout' | 'stderr'>,
+): Promise<void> {
+  if (wantsJson(argv, env)) {
+    await write(stdout, `${JSON.stringify(failureDocument(failure), undefined, 2)}\n`);
+  } else {
+    const isDebug = hasFlag(argv, '--debug') || isTrue(env['SGW_DEBUG']);
+    await write(stderr, failureText(failure, styleFor(stderr, !isPlain(argv, env)), isDebug));
+  }
+}
+
 /** A closed pipe (`| head -1`) ends the run quietly; a full disk behind standard output is reported. */
-function watchOutputs(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream): void {
+function watchOutputs(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream, outcome: Outcome): void {
   stderr.on('error', () => undefined);
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') leave(0);
-    const failure = describeFailure(error);
-    stderr.write(`error: standard output: ${failure.message}\n`);
-    leave(ERROR_KINDS[failure.kind].exitCode);
+    const style = styleFor(stderr, !isPlain([], process.env));
+    if (outcome.failure !== undefined) stderr.write(failureText(outcome.failure, style, false));
+    const failure = describeOutputFailure(error, outcome.failure === undefined);
+    stderr.write(failureText(failure, style, false));
+    leave(exitCodeOf(failure));
+  });
+}
+
+function describeOutputFailure(error: NodeJS.ErrnoException, isDone: boolean): SgwError {
+  const { kind, code, message } = describeFailure(error);
+  return new SgwError(kind, code, `standard output ${message.replace(/^a file /, '')}`, {
+    hint: isDone
+      ? 'The command itself was done: only what it printed is lost. Free some space, or print to another place.'
+      : 'Free some space, or print to another place.',
+    cause: error,
   });
 }
 

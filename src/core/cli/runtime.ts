@@ -6,7 +6,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Readable, Writable } from 'node:stream';
 import type { OpenGateway } from '../client/index.ts';
-import { assert } from '../kit/index.ts';
+import { assert, type SgwError } from '../kit/index.ts';
 
 /** An output stream, perhaps a terminal. */
 export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
@@ -18,6 +18,15 @@ const DEFAULT_COLUMNS = 80;
 export const columnsOf = (output: Output): number =>
   output.columns === undefined || output.columns <= 0 ? DEFAULT_COLUMNS : output.columns;
 
+/** Writes and waits until the stream took it; a reader who has gone away is no failure here. */
+export async function write(output: Output, text: string): Promise<void> {
+  await new Promise<void>((resolve) => {
+    output.write(text, () => {
+      resolve();
+    });
+  });
+}
+
 export interface Runtime {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdin: Readable & { readonly isTTY?: boolean };
@@ -26,6 +35,10 @@ export interface Runtime {
   /** Fires with an SgwError of kind `aborted` on SIGINT or SIGTERM. */
   readonly interrupt: AbortSignal;
   readonly openGateway: OpenGateway;
+  /** Told when the result is about to be printed. */
+  readonly onPrint?: () => void;
+  /** Told when the run has failed, before that is reported. */
+  readonly onFailure?: (failure: SgwError) => void;
 }
 
 const current = new AsyncLocalStorage<Runtime>();

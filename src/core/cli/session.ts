@@ -11,7 +11,7 @@ import type { GlobalFlags } from './flags.ts';
 import { readPreferences, type Preferences } from './preferences.ts';
 import { startProgress, type ProgressMode } from './progress.ts';
 import { Prompts } from './prompts.ts';
-import { columnsOf, currentRuntime, type Output, type Runtime } from './runtime.ts';
+import { columnsOf, currentRuntime, write, type Runtime } from './runtime.ts';
 import { styleFor, type Style } from './style.ts';
 
 export interface CallLimits {
@@ -82,6 +82,7 @@ export class Session implements AsyncDisposable {
     const text = this.isJson
       ? JSON.stringify(document, undefined, 2)
       : await render(styleFor(stdout, this.#isColored), columns);
+    this.#runtime.onPrint?.();
     if (text !== '') await write(stdout, text.endsWith('\n') ? text : `${text}\n`);
   }
 
@@ -113,13 +114,4 @@ export function defaultHome(env: Runtime['env']): string {
 /** Whether colours are wanted, by flag, `NO_COLOR` and preference. */
 function wantsColor(flags: { 'no-color'?: boolean }, env: Runtime['env'], preferences: Preferences): boolean {
   return flags['no-color'] !== true && (env['NO_COLOR'] ?? '') === '' && preferences.color !== 'never';
-}
-
-/** Writes and waits until the stream took it; a reader who has gone away is no failure here. */
-async function write(output: Output, text: string): Promise<void> {
-  await new Promise<void>((resolve) => {
-    output.write(text, () => {
-      resolve();
-    });
-  });
 }

@@ -104,10 +104,13 @@ function startDeadline(
   };
 }
 
-/** A call that ended because of its signal reports the signal's reason, however deep it was noticed. */
+/**
+ * A call that ended because of its signal reports the signal's reason, however deep it was noticed. Programs
+ * that work for the call may have got the user's signal too, and look out of reach because of it.
+ */
 function reasonOfStop(error: unknown, signal: AbortSignal): SgwError {
   const failure = toSgwError(error);
-  if (!signal.aborted || failure.kind !== 'aborted') return failure;
+  if (!signal.aborted || (failure.kind !== 'aborted' && failure.kind !== 'unavailable')) return failure;
   const reason: unknown = signal.reason;
   return reason instanceof SgwError ? reason : failure;
 }
