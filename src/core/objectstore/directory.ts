@@ -7,15 +7,7 @@
  */
 import { lstat, mkdir, readFile, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import {
-  SgwError,
-  systemClock,
-  systemRandom,
-  throwIfAborted,
-  toSgwError,
-  type Clock,
-  type Random,
-} from '../kit/index.ts';
+import { SgwError, systemClock, systemRandom, throwIfAborted, type Clock, type Random } from '../kit/index.ts';
 import { checkFolder, checkKey, checkLimit, checkPrefix, etagMismatch, resolveSpan } from './arguments.ts';
 import type {
   CallOptions,
@@ -30,6 +22,7 @@ import type {
   PutOptions,
   PutResult,
 } from './contract.ts';
+import { storeFailure } from './directory-failure.ts';
 import { GenerationWriter, damaged, openCurrent, sizeOfFirst, type Current } from './directory-generations.ts';
 import {
   DELETION,
@@ -111,7 +104,7 @@ class DirectoryStore implements ObjectStore {
     checkKey(key);
     const paths = objectPaths(this.#root, key);
     let file: TemporaryFile | undefined;
-    return attempt(signal, async () => {
+    return this.#attempt(signal, async () => {
       try {
         await this.#prepareToWrite();
         for (let tries = 0; tries < TRIES_MAX; tries++) {
@@ -139,7 +132,7 @@ class DirectoryStore implements ObjectStore {
     checkKey(key);
     const { signal, span } = options;
     const paths = objectPaths(this.#root, key);
-    return attempt(signal, async () => {
+    return this.#attempt(signal, async () => {
       const current = await openCurrent(paths);
       try {
         if (current === undefined) await this.#checkPresent();
@@ -155,7 +148,7 @@ class DirectoryStore implements ObjectStore {
 
   async head(key: string, options: CallOptions = {}): Promise<ObjectInfo | undefined> {
     checkKey(key);
-    return attempt(options.signal, async () => {
+    return this.#attempt(options.signal, async () => {
       const info = await this.#info(key);
       if (info === undefined) await this.#checkPresent();
       return info;
@@ -176,17 +169,17 @@ class DirectoryStore implements ObjectStore {
     const { startAfter = '', limit = Number.POSITIVE_INFINITY, signal } = options;
     checkPrefix(prefix);
     checkLimit(options.limit);
-    await attempt(signal, async () => this.#checkPresent());
+    await this.#attempt(signal, async () => this.#checkPresent());
     let left = limit;
     let keys: string[] = [];
     const heads = async (): Promise<ObjectInfo[]> => {
-      const infos = await attempt(signal, async () => Promise.all(keys.map(async (key) => this.#info(key))));
+      const infos = await this.#attempt(signal, async () => Promise.all(keys.map(async (key) => this.#info(key))));
       keys = [];
       return infos.filter((info) => info !== undefined).slice(0, left);
     };
     const walk = walkKeys(this.#root, { prefix, startAfter, signal });
     while (left > 0) {
-      const next = await attempt(signal, async () => walk.next());
+      const next = await this.#attempt(signal, async () => walk.next());
       if (next.done !== true) keys.push(next.value);
       if (next.done !== true && keys.length < Math.min(LIST_HEADS_AT_ONCE, left)) continue;
       const infos = await heads();
@@ -199,12 +192,23 @@ class DirectoryStore implements ObjectStore {
   async *listFolders(prefix: string, options: CallOptions = {}): AsyncGenerator<string> {
     checkFolder(prefix);
     const { signal } = options;
-    await attempt(signal, async () => this.#checkPresent());
-    yield* await attempt(signal, async () => foldersIn(this.#root, prefix));
+    await this.#attempt(signal, async () => this.#checkPresent());
+    yield* await this.#attempt(signal, async () => foldersIn(this.#root, prefix));
   }
 
   async close(): Promise<void> {
     await Promise.resolve();
+  }
+
+  /** Runs one call: the signal first, every failure as an SgwError. */
+  async #attempt<T>(signal: AbortSignal | undefined, call: () => Promise<T>): Promise<T> {
+    try {
+      throwIfAborted(signal);
+      const result = await call();
+      return result;
+    } catch (error) {
+      throw storeFailure(error, this.#root);
+    }
   }
 
   /** @throws notFound `store-missing` when there is no store, unavailable `store-gone` when there was one. */
@@ -317,23 +321,6 @@ function notEmpty(root: string, names: readonly string[]): SgwError {
       details: { path: root, found: names.slice(0, 5) },
     },
   );
-}
-
-/** Runs one call: the signal first, every failure as an SgwError. */
-async function attempt<T>(signal: AbortSignal | undefined, call: () => Promise<T>): Promise<T> {
-  try {
-    throwIfAborted(signal);
-    const result = await call();
-    return result;
-  } catch (error) {
-    const failure = toSgwError(error);
-    // What is expected to be missing was answered already: here something vanished under the call.
-    if (failure.code !== 'system-enoent') throw failure;
-    throw new SgwError('unavailable', 'store-gone', `a part of the store vanished: ${failure.message}`, {
-      details: failure.details,
-      cause: error,
-    });
-  }
 }
 
 /** A store in the directory `options.path`. Does no I/O yet. */
