@@ -19,6 +19,8 @@ export interface VolumeEntry {
   readonly clientToken: string | null;
   /** Set while an import, the first or one into an existing volume, is not finished. */
   readonly unfinishedImport: { readonly source: string; readonly startedAt: string } | null;
+  /** Absolute path of the image that the last finished import read; absent when there was none. */
+  readonly importedFrom?: string;
 }
 
 export interface SnapshotEntry {

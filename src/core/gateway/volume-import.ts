@@ -92,6 +92,7 @@ async function claimNew(
     const request = { name, ifNotExists: input.ifNotExists ?? false, clientToken: input.clientToken };
     const existing = findExisting('volume', request, volumes, (entry) => [
       ['size', entry.sizeBytes === source.sizeBytes],
+      ['source', entry.importedFrom === source.path],
       ['tags', sameTags(input.tags, entry.tags)],
     ]);
     if (existing !== undefined) return { volumeId: existing.volumeId, resumed: false, done: true };
@@ -158,6 +159,7 @@ async function runImport(session: Session, work: ImportWork, call: CallContext):
       return await importImage({
         pool,
         writer,
+        volumeName: entry.name,
         image,
         diff: writer.map.mappedPages > 0,
         // Also where the note of an import that stopped was lost: the newest state is not one that snapshots may show.
@@ -167,7 +169,7 @@ async function runImport(session: Session, work: ImportWork, call: CallContext):
       });
     });
     await work.hooks.beforeAvailable?.(entry, report);
-    await catalog.updateVolume(volumeId, (now) => finished(now, note, image.sizeBytes), call.signal);
+    await catalog.updateVolume(volumeId, (now) => finished(now, note, work.source.path, image.sizeBytes), call.signal);
     return report;
   });
 }
@@ -175,7 +177,7 @@ async function runImport(session: Session, work: ImportWork, call: CallContext):
 type Note = NonNullable<VolumeEntry['unfinishedImport']>;
 
 /** The entry after the import that `note` tells of; since the head was given back, others may have changed it. */
-function finished(now: VolumeEntry, note: Note | null, sizeBytes: number): VolumeEntry {
+function finished(now: VolumeEntry, note: Note | null, importedFrom: string, sizeBytes: number): VolumeEntry {
   if (now.state === 'deleted') {
     throw new SgwError('conflict', 'volume-deleted', `volume "${now.name}" was deleted while it was imported`, {
       hint: 'Import the image again, under a name that is free.',
@@ -183,7 +185,13 @@ function finished(now: VolumeEntry, note: Note | null, sizeBytes: number): Volum
     });
   }
   const isOurs = now.unfinishedImport?.source === note?.source && now.unfinishedImport?.startedAt === note?.startedAt;
-  return { ...now, state: 'available', unfinishedImport: isOurs ? null : now.unfinishedImport, sizeBytes };
+  return {
+    ...now,
+    state: 'available',
+    unfinishedImport: isOurs ? null : now.unfinishedImport,
+    importedFrom,
+    sizeBytes,
+  };
 }
 
 /** While this process waited for the lock, another may have ended the same import. */

@@ -16,6 +16,8 @@ import { SegmentPacker } from './segment-packer.ts';
 export interface ImportOptions {
   readonly pool: FramePool;
   readonly writer: VolumeWriter;
+  /** What people call the volume; its id when absent. */
+  readonly volumeName?: string;
   readonly image: RawImage;
   /** Compare with the pages that the volume has, and commit only the difference. Without it the volume must be empty. */
   readonly diff: boolean;
@@ -48,7 +50,9 @@ const FRAME_TABLE_BYTES = 32;
  */
 export async function importImage(options: ImportOptions): Promise<ImportReport> {
   const { pool, writer, image, signal } = options;
-  if (image.sizeBytes < writer.sizeBytes) throw imageSmaller(image, writer.sizeBytes);
+  if (image.sizeBytes < writer.sizeBytes) {
+    throw imageSmaller(image, writer.sizeBytes, options.volumeName ?? writer.volumeId);
+  }
   const mapped =
     options.diff && writer.map.mappedPages > 0 ? { map: writer.map, segments: writer.segments } : undefined;
   const packer = new SegmentPacker(writer, image.sizeBytes);
@@ -116,13 +120,13 @@ function beyondEnd(task: ImportTask, imageBytes: number): number {
   return last === undefined ? 0 : Math.max(0, last.offset + last.length - imageBytes);
 }
 
-function imageSmaller(image: RawImage, volumeBytes: number): SgwError {
+function imageSmaller(image: RawImage, volumeBytes: number, volume: string): SgwError {
   return new SgwError(
     'invalid',
     'image-smaller',
     `${image.path} has ${String(image.sizeBytes)} bytes, fewer than the volume's ${String(volumeBytes)}`,
     {
-      hint: `To cut the volume to the image's size first: sgw volume resize VOLUME ${String(image.sizeBytes)} --shrink`,
+      hint: `To cut the volume to the image's size first: sgw volume resize ${volume} --size ${String(image.sizeBytes)} --shrink`,
       details: { path: image.path, imageBytes: image.sizeBytes, volumeBytes },
     },
   );

@@ -128,7 +128,11 @@ describe('import and export', () => {
     const volume = await rig.newVolume(2 * MIB);
     const failure = await rig.import(volume, path, { diff: true }).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(SgwError);
-    expect(failure).toMatchObject({ kind: 'invalid', code: 'image-smaller' });
+    expect(failure).toMatchObject({
+      kind: 'invalid',
+      code: 'image-smaller',
+      hint: expect.stringMatching(/sgw volume resize vol-[0-9a-f]{17} --size [0-9]+ --shrink$/) as string,
+    });
     expect((failure as SgwError).hint).toContain('--shrink');
   });
 
