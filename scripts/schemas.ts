@@ -52,7 +52,7 @@ export async function fieldsDocument(): Promise<string> {
   const byHand = readFileSync(FIELDS_FILE, 'utf8').split(FIELDS_MARK)[0] ?? '';
   const sections = [...documentSchemas()].map(([id, schema]) => {
     const commands = COMMANDS_OF[id] ?? [];
-    const intro = commands.map((command) => `\`${command}\``).join(', ');
+    const intro = commands.map((command) => (command.startsWith('sgw ') ? `\`${command}\`` : command)).join(', ');
     const rows = fieldRows(id, '', schema).map(([name, type, meaning]) => `| \`${name}\` | ${type} | ${meaning} |`);
     return [
       `## ${id}`,

@@ -3,6 +3,7 @@ import {
   activationFields,
   askActivation,
   createFlags,
+  directoryFlag,
   flagsOf,
   modeFlag,
   nameFlag,
@@ -21,7 +22,7 @@ export default class Activate extends SgwCommand {
   static override flags = flagsOf('activate', {
     name: nameFlag({ description: 'Name of the gateway. [default: the name of this host]' }),
     mode: modeFlag({ description: 'cached keeps data in the store, shadowing in local images. [default: cached]' }),
-    store: Flags.string({ description: 'Directory of the object store. [default: inside the home]', helpValue: 'DIR' }),
+    store: directoryFlag({ description: 'Directory of the object store. [default: inside the home]' }),
     region: Flags.string({ description: 'Region that the gateway reports.', helpValue: 'REGION' }),
     'if-not-exists': createFlags['if-not-exists'],
   });

@@ -4,6 +4,7 @@ import {
   COLORS,
   configurationFields,
   configure,
+  directoryFlag,
   flagsOf,
   given,
   modeFlag,
@@ -31,10 +32,7 @@ export default class Configure extends SgwCommand {
       description: 'Directory that the store of the gateway was moved to.',
       helpValue: 'DIR',
     }),
-    'default-home': Flags.string({
-      description: 'Home to use when neither --home nor SGW_HOME names one.',
-      helpValue: 'DIR',
-    }),
+    'default-home': directoryFlag({ description: 'Home to use when neither --home nor SGW_HOME names one.' }),
     output: Flags.custom<(typeof OUTPUTS)[number]>({
       description: 'How results are printed when --json is not given.',
       options: [...OUTPUTS],

@@ -134,12 +134,13 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
         throw new SgwError('conflict', 'already-activated', 'the home is activated already');
       }
       const created = !state.activated;
-      Object.assign(state, { activated: true, name: input.name, mode: input.mode });
+      const { name = 'host', mode = 'cached' } = input;
+      Object.assign(state, { activated: true, name, mode });
       const store = input.store ?? '/home/fake/store';
       return {
         gatewayId: 'sgw-01234567',
-        name: input.name,
-        mode: input.mode,
+        name,
+        mode,
         accountId: ACCOUNT,
         home: '/home/fake',
         store,

@@ -49,10 +49,17 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
         shows: 'sgw-01234567',
         activated: false,
       },
+      {
+        words: ['--if-not-exists'],
+        schema: schemas.ActivationDocument,
+        input: { ifNotExists: true },
+        shows: 'sgw-01234567',
+      },
     ],
     bad: [
       bad('a name that is empty', ['--name', ''], 'bad-name', 2, false),
       bad('a name that is too long', ['--name', LONG], 'bad-name', 2, false),
+      bad('an empty store', ['--store', ''], 'bad-path', 2, false),
       bad('an unknown mode', ['--mode', 'mirrored'], 'bad-choice', 2, false),
       bad('a flag without a value', ['--store'], 'missing-value', 2, false),
       bad('a surplus argument', ['lab'], 'unexpected-argument', 2, false),
@@ -109,6 +116,8 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       bad('no size', ['db'], 'size-or-snapshot'),
       bad('a size that is none', ['db', '--size', 'big'], 'bad-size'),
       bad('a negative size', ['db', '--size', '-5'], 'bad-size'),
+      bad('a size of nothing', ['db', '--size', '0'], 'bad-size'),
+      bad('a name with a slash', ['a/b', '--size', '1GiB'], 'bad-name'),
       bad('a size beyond all integers', ['db', '--size', '99999999PiB'], 'bad-size'),
       bad('a name like an id', ['vol-0123', '--size', '1GiB'], 'bad-name'),
       bad('a name that is too long', [LONG, '--size', '1GiB'], 'bad-name'),
@@ -137,6 +146,7 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
     ],
     bad: [
       bad('no file', ['--name', 'new'], 'missing-argument'),
+      bad('an empty file', ['', '--name', 'new'], 'bad-path'),
       bad('neither name nor volume', ['a.img'], 'one-of'),
       bad('both name and volume', ['a.img', '--name', 'a', '--into', 'golden'], 'one-of'),
       bad('an unknown format', ['a.img', '--name', 'a', '--format', 'zip'], 'bad-choice'),
@@ -339,10 +349,23 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
         input: { snapshot: 'v1', path: '/tmp/out.img', force: true, format: 'qcow2' },
         shows: '/tmp/out.img (qcow2)',
       },
+      {
+        words: ['v1', '/tmp/out.vmdk'],
+        schema: schemas.ExportDocument,
+        input: { snapshot: 'v1', path: '/tmp/out.vmdk', force: false, format: 'vmdk' },
+        shows: '/tmp/out.vmdk (vmdk)',
+      },
+      {
+        words: ['v1', '/tmp/out.qcow2', '--format', 'raw'],
+        schema: schemas.ExportDocument,
+        input: { snapshot: 'v1', path: '/tmp/out.qcow2', force: false, format: 'raw' },
+        shows: '/tmp/out.qcow2 (raw)',
+      },
     ],
     bad: [
       bad('nothing', [], 'input-needed'),
       bad('no file', ['v1'], 'input-needed'),
+      bad('an empty file', ['v1', ''], 'bad-path'),
       bad('an unknown format', ['v1', 'out.img', '--format', 'iso'], 'bad-choice'),
       bad('a file that exists', ['v1', 'existing.img'], 'file-exists', 4),
       bad('a timeout that is none', ['v1', 'out.img', '--timeout', ''], 'bad-duration'),
@@ -441,6 +464,30 @@ describe.each(Object.entries(VERBS))('%s', (verb, { good, bad: failures }) => {
       expect(asText.stderr).not.toContain('    at ');
     },
   );
+});
+
+it.each([
+  ['snapshot import', ['a.img'], 'missing flag --name', 'sgw snapshot import --help'],
+  ['activate', ['--mode', 'weird'], '--mode can not be "weird"', 'Give one of: cached, shadowing.'],
+  ['store check', ['--store'], '--store was given without its value', 'Give --store a value.'],
+  [
+    'snapshot export',
+    ['v1'],
+    'the argument OUT was not given, and can not be asked for here',
+    'Give the argument OUT.',
+  ],
+  [
+    'volume import',
+    ['endless', '--name', 'a', '--timeout', '1ms'],
+    'volume import was not done after 0.001 s',
+    '--timeout',
+  ],
+  ['volume show', ['golden', 'a\u001b[2J'], 'unexpected argument "a\\u001b[2J"', '--help'],
+  ['volume import', ['', '--name', 'a'], 'the path given as FILE is empty', 'Give a path.'],
+])('%s %j: says it in the words of the house', async (verb, words, message, hint) => {
+  const { stderr } = await runVerb(verb, words);
+  expect(stderr).toContain(`error: ${message} [`);
+  expect(stderr).toContain(hint);
 });
 
 it('answers the documented failures with the documented exit codes', () => {

@@ -3,6 +3,7 @@ import {
   deletedText,
   flagsOf,
   ifExistsFlag,
+  quoted,
   referenceArgument,
   SgwCommand,
   yesFlag,
@@ -25,7 +26,11 @@ export default class SnapshotDelete extends SgwCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(SnapshotDelete);
     await using session = this.session(flags);
-    await confirmDestruction(session, flags.yes, `delete snapshot "${args.snapshot}"`);
+    await confirmDestruction(session, flags.yes, {
+      what: `delete snapshot ${quoted(args.snapshot)}`,
+      lookUp: async () => session.call('snapshot.show', { snapshot: args.snapshot }),
+      ifExists: flags['if-exists'],
+    });
     const result = await session.call('snapshot.delete', { snapshot: args.snapshot, ifExists: flags['if-exists'] });
     await session.print(result, () => deletedText('snapshot', result));
     await session.next('sgw snapshot list');

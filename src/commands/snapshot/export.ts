@@ -1,10 +1,12 @@
 import { Args, Flags } from '@oclif/core';
 import {
   askExport,
+  checkPath,
   checkReference,
   exportFields,
   flagsOf,
   formatFlag,
+  formatOfPath,
   given,
   SgwCommand,
   timeoutFlag,
@@ -18,7 +20,7 @@ export default class SnapshotExport extends SgwCommand {
   static override usage = '<%= command.id %> SNAPSHOT OUT [--format FORMAT]';
   static override examples = [
     '<%= config.bin %> <%= command.id %> v1 golden.img',
-    '<%= config.bin %> <%= command.id %> failed-17 failed-17.qcow2 --format qcow2',
+    '<%= config.bin %> <%= command.id %> failed-17 failed-17.qcow2',
   ];
   static override args = {
     snapshot: Args.string({
@@ -26,10 +28,14 @@ export default class SnapshotExport extends SgwCommand {
       ignoreStdin: true,
       parse: async (text) => checkReference(text, 'snapshot'),
     }),
-    out: Args.string({ description: 'File to write.', ignoreStdin: true }),
+    out: Args.string({
+      description: 'File to write; .qcow2, .vmdk, .vhdx and .vdi choose the format.',
+      ignoreStdin: true,
+      parse: async (text) => checkPath(text, 'OUT'),
+    }),
   };
   static override flags = flagsOf('snapshot export', {
-    format: formatFlag({ description: 'Format to write. [default: raw]' }),
+    format: formatFlag({ description: 'Format to write. [default: by the suffix of OUT, else raw]' }),
     force: Flags.boolean({ description: 'Replace an existing file.' }),
     timeout: timeoutFlag(),
   });
@@ -37,8 +43,8 @@ export default class SnapshotExport extends SgwCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(SnapshotExport);
     await using session = this.session(flags);
-    const target = await askExport(session, args);
-    const input = { ...target, force: flags.force, ...given({ format: flags.format }) };
+    const target = await askExport(session, { ...args, force: flags.force });
+    const input = { ...target, force: flags.force, ...given({ format: flags.format ?? formatOfPath(target.path) }) };
     const result = await session.call('snapshot.export', input, { timeoutMs: flags.timeout });
     await session.print(result, (style) => exportFields(result, style));
     await session.next(`sgw snapshot show ${result.name}`);

@@ -1,5 +1,4 @@
-import { Flags } from '@oclif/core';
-import { flagsOf, SgwCommand, storeCheckText, storeLocation } from '../../core/cli/index.ts';
+import { directoryFlag, flagsOf, SgwCommand, storeCheckText, storeLocation } from '../../core/cli/index.ts';
 
 export default class StoreCheck extends SgwCommand {
   static override summary = 'Find out whether a store can do what sgw needs.';
@@ -10,7 +9,7 @@ export default class StoreCheck extends SgwCommand {
     '<%= config.bin %> <%= command.id %> --store /mnt/backup/sgw --json',
   ];
   static override flags = flagsOf('store check', {
-    store: Flags.string({ description: 'Directory of the store. [default: that of the gateway]', helpValue: 'DIR' }),
+    store: directoryFlag({ description: 'Directory of the store. [default: that of the gateway]' }),
   });
 
   async run(): Promise<void> {

@@ -3,6 +3,7 @@ import {
   deletedText,
   flagsOf,
   ifExistsFlag,
+  quoted,
   referenceArgument,
   SgwCommand,
   yesFlag,
@@ -25,7 +26,11 @@ export default class VolumeDelete extends SgwCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(VolumeDelete);
     await using session = this.session(flags);
-    await confirmDestruction(session, flags.yes, `delete volume "${args.volume}"`);
+    await confirmDestruction(session, flags.yes, {
+      what: `delete volume ${quoted(args.volume)}`,
+      lookUp: async () => session.call('volume.show', { volume: args.volume }),
+      ifExists: flags['if-exists'],
+    });
     const result = await session.call('volume.delete', { volume: args.volume, ifExists: flags['if-exists'] });
     await session.print(result, () => deletedText('volume', result));
     await session.next('sgw volume list');

@@ -2,6 +2,7 @@ import { Flags } from '@oclif/core';
 import {
   confirmDestruction,
   flagsOf,
+  quoted,
   referenceArgument,
   SgwCommand,
   sizeFlag,
@@ -30,7 +31,12 @@ export default class VolumeResize extends SgwCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(VolumeResize);
     await using session = this.session(flags);
-    if (flags.shrink) await confirmDestruction(session, flags.yes, `cut the end off volume "${args.volume}"`);
+    if (flags.shrink) {
+      await confirmDestruction(session, flags.yes, {
+        what: `cut the end off volume ${quoted(args.volume)}`,
+        lookUp: async () => session.call('volume.show', { volume: args.volume }),
+      });
+    }
     const volume = await session.call('volume.resize', {
       volume: args.volume,
       sizeBytes: flags.size,

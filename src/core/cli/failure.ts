@@ -4,6 +4,7 @@
  */
 import { stripVTControlCharacters } from 'node:util';
 import { ERROR_KINDS, SgwError, toSgwError } from '../kit/index.ts';
+import { cut, printable, quoted } from './echo.ts';
 import type { Style } from './style.ts';
 
 /** What oclif's parser errors carry, by class name. They are not exported, so they are told by shape. */
@@ -13,6 +14,9 @@ interface ParserError extends Error {
   readonly oclif?: { readonly exit?: number };
   readonly parse?: { readonly input?: { readonly context?: { readonly id?: string } } };
 }
+
+/** Messages hold paths, which can be long; what is longer than this helps nobody. */
+const MESSAGE_LENGTH_MAX = 8192;
 
 /** oclif wraps the message of whatever a flag's reader throws. */
 const FLAG_WRAPPING = /^Parsing --(\S+) \n\t([\s\S]*)\nSee more help with --help$/;
@@ -24,8 +28,7 @@ export function describeFailure(error: unknown): SgwError {
   const failure = error as ParserError;
   const name = failure.constructor.name;
   const command = failure.parse?.input?.context?.id?.replaceAll(':', ' ');
-  const usage = (code: string, message: string, details: SgwError['details']): SgwError =>
-    usageError(code, message, details, command);
+  const usage: Usage = (code, message, details, hint) => usageError(code, message, details, { command, hint });
   if (name === 'RequiredArgsError') {
     const missing = (failure.args ?? []).map((argument) => (typeof argument === 'string' ? argument : argument.name));
     const plural = missing.length === 1 ? '' : 's';
@@ -37,15 +40,21 @@ export function describeFailure(error: unknown): SgwError {
   }
   if (name === 'NonExistentFlagsError') {
     const flags = failure.flags ?? [];
-    return usage('unknown-flag', `unknown flag${flags.length === 1 ? '' : 's'} ${flags.join(', ')}`, { flags });
+    return usage('unknown-flag', `unknown flag${flags.length === 1 ? '' : 's'} ${flags.map(shown).join(', ')}`, {
+      flags,
+    });
   }
   if (name === 'UnexpectedArgsError') {
     const surplus = (failure.args ?? []).map(String);
-    return usage('unexpected-argument', `unexpected argument${surplus.length === 1 ? '' : 's'} ${surplus.join(', ')}`, {
-      surplus,
-    });
+    return usage(
+      'unexpected-argument',
+      `unexpected argument${surplus.length === 1 ? '' : 's'} ${surplus.map(shown).join(', ')}`,
+      {
+        surplus,
+      },
+    );
   }
-  if (failure.oclif !== undefined) return usage(codeOfMessage(failure.message), sentence(failure.message), {});
+  if (failure.oclif !== undefined) return flagError(sentence(failure.message), usage);
   return toSgwError(error);
 }
 
@@ -60,8 +69,8 @@ export const exitCodeOf = (failure: SgwError): number => ERROR_KINDS[failure.kin
 
 /** The text that a person sees on standard error. */
 export function failureText(failure: SgwError, style: Style, debug: boolean): string {
-  const lines = [`${style.red('error:')} ${failure.message} ${style.dim(`[${failure.code}]`)}`];
-  if (failure.hint !== undefined) lines.push(`${style.cyan('hint:')}  ${failure.hint}`);
+  const lines = [`${style.red('error:')} ${oneLine(failure.message)} ${style.dim(`[${failure.code}]`)}`];
+  if (failure.hint !== undefined) lines.push(`${style.cyan('hint:')}  ${oneLine(failure.hint)}`);
   if (failure.kind === 'internal') {
     if (debug) lines.push(stackOf(failure));
     else
@@ -75,26 +84,48 @@ export function failureText(failure: SgwError, style: Style, debug: boolean): st
 /** The document that `--json` prints. */
 export const failureDocument = (failure: SgwError): object => ({ error: failure.toDocument() });
 
-/** The cases that oclif tells apart by words alone. */
-const MESSAGE_CODES: readonly (readonly [RegExp, string])[] = [
-  [/Missing required flag/, 'missing-flag'],
-  [/^Expected .* to be one of/, 'bad-choice'],
-  [/^Flag .* expects /, 'missing-value'],
-  [/can only be specified once/, 'repeated-flag'],
-];
+type Usage = (code: string, message: string, details: SgwError['details'], hint?: string) => SgwError;
 
-const codeOfMessage = (message: string): string =>
-  MESSAGE_CODES.find(([pattern]) => pattern.test(message))?.[1] ?? 'usage';
+/** The cases that oclif tells apart by words alone, as ours. */
+function flagError(message: string, usage: Usage): SgwError {
+  const missing = [...message.matchAll(/missing required flag ([a-z-]+)/gi)].map(([, name]) => `--${name ?? ''}`);
+  if (missing.length > 0) {
+    const flags = missing.join(', ');
+    return usage('missing-flag', `missing flag${missing.length === 1 ? '' : 's'} ${flags}`, { missing });
+  }
+  const choice = /^expected (?:(--[a-z-]+)=)?([\s\S]*) to be one of: (.*)$/i.exec(message);
+  if (choice !== null) {
+    const [, flag = 'the argument', value = '', choices = ''] = choice;
+    return usage('bad-choice', `${flag} can not be ${quoted(value)}`, { value }, `Give one of: ${choices}.`);
+  }
+  const expecting = /^flag (--[a-z-]+) expects (?:a value|one of these values: (.*))$/i.exec(message);
+  if (expecting !== null) {
+    const [, flag = '', choices] = expecting;
+    const hint = choices === undefined ? `Give ${flag} a value.` : `Give one of: ${choices}.`;
+    return usage('missing-value', `${flag} was given without its value`, { flag }, hint);
+  }
+  const repeated = /^flag (--[a-z-]+) can only be specified once/i.exec(message)?.[1];
+  if (repeated !== undefined) {
+    return usage('repeated-flag', `${repeated} was given more than once`, { flag: repeated }, `Give ${repeated} once.`);
+  }
+  return usage('usage', message, {});
+}
 
 function usageError(
   code: string,
   message: string,
   details: SgwError['details'],
-  command: string | undefined,
+  { command, hint }: { command: string | undefined; hint: string | undefined },
 ): SgwError {
-  const hint = `Run ${command === undefined ? 'the command with' : `sgw ${command}`} --help to see what it takes.`;
-  return new SgwError('invalid', code, message, { hint, details });
+  const general = `Run ${command === undefined ? 'the command with' : `sgw ${command}`} --help to see what it takes.`;
+  return new SgwError('invalid', code, message, { hint: hint ?? general, details });
 }
+
+/** An echoed word of the command line, as it was typed but for its length. */
+const shown = (word: string): string => (/^[\w./=:-]{1,60}$/.test(word) ? word : quoted(word));
+
+/** A message must not move the cursor, nor look like several. */
+const oneLine = (text: string): string => cut(printable(text.replaceAll(/\s*\n\s*/g, ' ')), MESSAGE_LENGTH_MAX);
 
 function unwrapFlag(error: SgwError): SgwError {
   const match = FLAG_WRAPPING.exec(error.message);

@@ -3,10 +3,18 @@
  * variable: global ones `SGW_HOME` and so on, those of a verb `SGW_VOLUME_CREATE_SIZE`.
  */
 import { Args, Flags, type Interfaces } from '@oclif/core';
-import { parseSize } from '../kit/index.ts';
 import type { GatewayMode, ImageFormat } from '../localapi/index.ts';
 import { PROGRESS_MODES, type ProgressMode } from './progress.ts';
-import { checkAccountId, checkChoice, checkClientToken, checkName, checkReference, parseDuration } from './values.ts';
+import {
+  checkAccountId,
+  checkChoice,
+  checkClientToken,
+  checkName,
+  checkPath,
+  checkReference,
+  parseDuration,
+  parseVolumeSize,
+} from './values.ts';
 
 const GLOBAL = 'GLOBAL';
 
@@ -26,6 +34,7 @@ export const globalFlags = {
     env: 'SGW_HOME',
     helpValue: 'DIR',
     helpGroup: GLOBAL,
+    parse: async (text) => checkPath(text, '--home'),
   }),
   account: Flags.string({
     description: 'Account to act for, 12 digits.',
@@ -88,7 +97,7 @@ export function flagsOf<F extends Record<string, { type: 'boolean' | 'option' }>
 
 export const sizeFlag = Flags.custom<number>({
   helpValue: 'SIZE',
-  parse: async (text) => parseSize(text, '--size'),
+  parse: async (text) => parseVolumeSize(text, '--size'),
 });
 
 export const nameFlag = Flags.custom({
@@ -98,6 +107,12 @@ export const nameFlag = Flags.custom({
 
 export const referenceFlag = Flags.custom({
   parse: async (text, _context, options) => checkReference(text, `--${options.name}`),
+});
+
+/** A flag that is the path of a directory. */
+export const directoryFlag = Flags.custom({
+  helpValue: 'DIR',
+  parse: async (text, _context, options) => checkPath(text, `--${options.name}`),
 });
 
 /** `--tag k=v`, many times; read them with `parseTags`. */
@@ -146,6 +161,6 @@ export const referenceArgument = (name: string, description: string): Interfaces
 export const nameArgument = (name: string, description: string): Interfaces.Arg<string> =>
   Args.string({ required: true, description, ignoreStdin: true, parse: async (text) => checkName(text, name) });
 
-/** A required argument that is a path. */
+/** A required argument that is the path of a file. */
 export const pathArgument = (description: string): Interfaces.Arg<string> =>
-  Args.string({ required: true, description, ignoreStdin: true });
+  Args.string({ required: true, description, ignoreStdin: true, parse: async (text) => checkPath(text, 'FILE') });

@@ -24,12 +24,27 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export function preferencesFolder(env: Environment, platform: NodeJS.Platform = process.platform): string {
   const chosen = env['SGW_CONFIG_DIR'];
   if (chosen !== undefined && chosen !== '') return path.resolve(chosen);
-  const userHome = env['HOME'] ?? os.homedir();
+  const userHome = userHomeOf(env);
   if (platform === 'darwin') return path.join(userHome, 'Library', 'Preferences', 'sgw');
   if (platform === 'win32')
     return path.join(env['APPDATA'] ?? path.join(userHome, 'AppData', 'Roaming'), 'sgw', 'Config');
-  return path.join(env['XDG_CONFIG_HOME'] ?? path.join(userHome, '.config'), 'sgw');
+  return path.join(absolute(env['XDG_CONFIG_HOME']) ?? path.join(userHome, '.config'), 'sgw');
 }
+
+/** The user's own directory: HOME, unless that is empty or relative; else that of the user's entry, else the root. */
+export function userHomeOf(env: Environment): string {
+  const home = absolute(env['HOME']);
+  if (home !== undefined) return home;
+  try {
+    return os.userInfo().homedir;
+  } catch {
+    return path.parse(process.cwd()).root;
+  }
+}
+
+/** A directory named by a variable, if it is absolute: the XDG specification ignores others. */
+export const absolute = (text: string | undefined): string | undefined =>
+  text !== undefined && path.isAbsolute(text) ? text : undefined;
 
 /**
  * Reads the preferences; unknown fields and values are left out.

@@ -2,12 +2,14 @@
  * Completes what the user left out, by asking: the three verbs that can be started with nothing given.
  * Without a terminal, what has a sensible default takes it, and the rest is an error naming the flag.
  */
+import { lstat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { parseSize, SgwError } from '../kit/index.ts';
+import { gatewayNameOfHost, SgwError } from '../kit/index.ts';
 import type { GatewayMode, Input } from '../localapi/index.ts';
 import type { Session } from './session.ts';
-import { checkName } from './values.ts';
+import { quoted } from './echo.ts';
+import { checkName, checkPath, given as whatIsGiven, parseVolumeSize } from './values.ts';
 
 const MODES = [
   { value: 'cached', name: 'cached: data lives in the object store, hot data is cached here' },
@@ -20,23 +22,24 @@ interface Activation {
   readonly store?: string | undefined;
 }
 
-/** Name (default: this host's), mode (default: cached) and, if nothing was given, where the store is. */
+/**
+ * What was given and, on a terminal, for a home that is no gateway yet, also what was not: name, mode and, if
+ * nothing was given, where the store is. The gateway has defaults for the rest.
+ */
 export async function askActivation(
   session: Session,
   given: Activation,
 ): Promise<Pick<Input<'activate'>, 'name' | 'mode' | 'store'>> {
   const { prompts } = session;
   const isBare = given.name === undefined && given.mode === undefined && given.store === undefined;
-  const hostName = hostAsName();
-  if (!prompts.isInteractive) {
-    return withStore({ name: given.name ?? hostName, mode: given.mode ?? 'cached' }, given.store);
-  }
+  const isMute = !prompts.isInteractive || (await session.call('status', {})).activated;
+  if (isMute) return withStore(whatIsGiven({ name: given.name, mode: given.mode }), given.store);
   const name =
     given.name ??
     (await prompts.text({
       message: 'Name of this gateway:',
       flag: '--name NAME',
-      default: hostName,
+      default: gatewayNameOfHost(os.hostname()),
       check: (text) => checkName(text, 'name'),
     }));
   const mode =
@@ -54,15 +57,6 @@ const isUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
 
 /** A path as the gateway needs it, absolute; locations that are URLs stay as they are. */
 export const storeLocation = (text: string): string => (isUrl(text) ? text : path.resolve(text));
-
-function hostAsName(): string {
-  const name = os.hostname().split('.')[0] ?? '';
-  try {
-    return checkName(name, 'name');
-  } catch {
-    return 'gateway';
-  }
-}
 
 interface NewVolume {
   readonly name?: string | undefined;
@@ -91,14 +85,24 @@ export async function askNewVolume(
     };
   }
   if (given.sizeBytes === undefined && !prompts.isInteractive) {
-    throw new SgwError('invalid', 'size-or-snapshot', `volume "${name}" needs a size or a snapshot to start from`, {
-      hint: 'Give --size SIZE, such as 10GiB, or --from-snapshot SNAPSHOT.',
-    });
+    throw new SgwError(
+      'invalid',
+      'size-or-snapshot',
+      `volume ${quoted(name)} needs a size or a snapshot to start from`,
+      {
+        hint: 'Give --size SIZE, such as 10GiB, or --from-snapshot SNAPSHOT.',
+      },
+    );
   }
   const sizeBytes =
     given.sizeBytes ??
-    parseSize(
-      await prompts.text({ message: 'Size, such as 10GiB:', flag: '--size SIZE', check: (text) => parseSize(text) }),
+    parseVolumeSize(
+      await prompts.text({
+        message: 'Size, such as 10GiB:',
+        flag: '--size SIZE',
+        check: (text) => parseVolumeSize(text, 'size'),
+      }),
+      'size',
     );
   return { name, sizeBytes };
 }
@@ -106,16 +110,34 @@ export async function askNewVolume(
 interface Export {
   readonly snapshot?: string | undefined;
   readonly out?: string | undefined;
+  /** Whether an existing file may be replaced. */
+  readonly force: boolean;
 }
 
-/** Which snapshot, from a list, and the file to write. */
+/** Which snapshot, from a list, and the file to write. What was given is checked before anything is asked. */
 export async function askExport(session: Session, given: Export): Promise<{ snapshot: string; path: string }> {
   const { prompts } = session;
+  const check = async (file: string): Promise<void> => checkOutput(file, given.force);
+  if (prompts.isInteractive && given.snapshot === undefined && given.out !== undefined) await check(given.out);
+  if (prompts.isInteractive && given.snapshot !== undefined && given.out === undefined) {
+    await session.call('snapshot.show', { snapshot: given.snapshot });
+  }
   const snapshot = given.snapshot ?? (await chooseSnapshot(session));
   const out =
     given.out ??
-    (await prompts.text({ message: 'File to write:', flag: 'the argument OUT', default: `${snapshot}.img` }));
+    (await prompts.text({ message: 'File to write:', flag: 'the argument OUT', default: `${snapshot}.img`, check }));
   return { snapshot, path: path.resolve(out) };
+}
+
+/** Refuses what the export itself would refuse, before it is begun. */
+async function checkOutput(file: string, isForced: boolean): Promise<void> {
+  checkPath(file, 'OUT');
+  const present = await lstat(path.resolve(file)).catch(() => undefined);
+  if (isForced || present?.isFile() !== true) return;
+  throw new SgwError('conflict', 'file-exists', `${file} exists`, {
+    hint: 'Give another file, or --force to replace it.',
+    details: { path: path.resolve(file) },
+  });
 }
 
 async function chooseSnapshot(session: Session): Promise<string> {
@@ -134,16 +156,36 @@ async function chooseSnapshot(session: Session): Promise<string> {
   return await session.prompts.choice({ ...question, choices });
 }
 
+interface Destruction {
+  /** What would be done, as `delete volume "golden"`. */
+  readonly what: string;
+  /** Fails if there is nothing to destroy, before it is asked about. */
+  readonly lookUp: () => Promise<unknown>;
+  /** With `--if-exists` what does not exist needs no confirmation. */
+  readonly ifExists?: boolean;
+}
+
 /**
  * Asks before something is destroyed, unless `isConfirmed`.
- * @throws invalid `confirmation-needed` without a terminal; aborted `not-confirmed` for a no.
+ * @throws what `lookUp` throws; invalid `confirmation-needed` without a terminal; aborted `not-confirmed` for a no.
  */
-export async function confirmDestruction(session: Session, isConfirmed: boolean, what: string): Promise<void> {
+export async function confirmDestruction(
+  session: Session,
+  isConfirmed: boolean,
+  destruction: Destruction,
+): Promise<void> {
   if (isConfirmed) return;
+  const { what, lookUp, ifExists } = destruction;
   if (!session.prompts.isInteractive) {
     throw new SgwError('invalid', 'confirmation-needed', `this would ${what}, and can not be asked here`, {
       hint: 'Add --yes to do it without being asked.',
     });
+  }
+  try {
+    await lookUp();
+  } catch (error) {
+    if (ifExists === true && error instanceof SgwError && error.kind === 'notFound') return;
+    throw error;
   }
   await session.prompts.confirm({ message: `Really ${what}?`, flag: '--yes' });
 }

@@ -15,7 +15,7 @@ export interface Question {
 
 export interface TextQuestion extends Question {
   readonly default?: string;
-  /** Throws, as the flag's reader does, when the answer can't be used. */
+  /** Throws or rejects, as the flag's reader does, when the answer can't be used. */
   readonly check?: (text: string) => unknown;
 }
 
@@ -41,7 +41,7 @@ export class Prompts {
     const answer = await this.#ask(question, {
       type: 'input',
       ...(question.default === undefined ? {} : { default: question.default }),
-      ...(check === undefined ? {} : { validate: (text: string) => problemOf(check, text) }),
+      ...(check === undefined ? {} : { validate: async (text: string) => problemOf(check, text) }),
     });
     return String(answer);
   }
@@ -60,15 +60,10 @@ export class Prompts {
 
   async #ask(question: Question, prompt: Record<string, unknown>): Promise<unknown> {
     if (!this.isInteractive) {
-      throw new SgwError(
-        'invalid',
-        'input-needed',
-        `"${question.message.replace(/[:?]$/, '')}" can not be asked here`,
-        {
-          hint: `Give ${question.flag}.`,
-          details: { flag: question.flag },
-        },
-      );
+      throw new SgwError('invalid', 'input-needed', `${question.flag} was not given, and can not be asked for here`, {
+        hint: `Give ${question.flag}.`,
+        details: { flag: question.flag },
+      });
     }
     const { default: inquirer } = await import('inquirer');
     const { stdin, stderr, interrupt } = this.#runtime;
@@ -89,11 +84,12 @@ export class Prompts {
   }
 }
 
-function problemOf(check: (text: string) => unknown, text: string): true | string {
+async function problemOf(check: (text: string) => unknown, text: string): Promise<true | string> {
   try {
-    check(text);
+    await check(text);
     return true;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    if (!(error instanceof Error)) return String(error);
+    return error instanceof SgwError && error.hint !== undefined ? `${error.message}. ${error.hint}` : error.message;
   }
 }

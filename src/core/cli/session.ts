@@ -3,12 +3,11 @@
  * the gateway, and where results, questions and advice go. A command opens it after parsing, makes its
  * call and prints.
  */
-import os from 'node:os';
 import path from 'node:path';
 import { GatewayClient } from '../client/index.ts';
 import type { Input, OperationName, Result } from '../localapi/index.ts';
 import type { GlobalFlags } from './flags.ts';
-import { readPreferences, type Preferences } from './preferences.ts';
+import { absolute, readPreferences, userHomeOf, type Preferences } from './preferences.ts';
 import { startProgress, type ProgressMode } from './progress.ts';
 import { Prompts } from './prompts.ts';
 import { columnsOf, currentRuntime, write, type Runtime } from './runtime.ts';
@@ -106,9 +105,7 @@ export class Session implements AsyncDisposable {
 
 /** The home when neither a flag, a variable nor a preference names one. */
 export function defaultHome(env: Runtime['env']): string {
-  const data = env['XDG_DATA_HOME'];
-  const isUsable = data !== undefined && path.isAbsolute(data);
-  return path.join(isUsable ? data : path.join(env['HOME'] ?? os.homedir(), '.local', 'share'), 'sgw');
+  return path.join(absolute(env['XDG_DATA_HOME']) ?? path.join(userHomeOf(env), '.local', 'share'), 'sgw');
 }
 
 /** Whether colours are wanted, by flag, `NO_COLOR` and preference. */

@@ -1,5 +1,6 @@
 /** What is said to a command line that names no command: the nearest one, or the topic's help. */
 import { SgwError } from '../kit/index.ts';
+import { quoted } from './echo.ts';
 
 /** A suggestion further away than this, in edits, would puzzle. */
 const DISTANCE_MAX = 4;
@@ -36,7 +37,7 @@ function nearest(typed: string, candidates: readonly string[]): string | undefin
 
 /** The failure for `typed`, with the nearest command as a hint. */
 export function unknownCommand(typed: string, suggestion: string | undefined): SgwError {
-  return new SgwError('invalid', 'unknown-command', `"${typed}" is not a command of sgw`, {
+  return new SgwError('invalid', 'unknown-command', `${quoted(typed)} is not a command of sgw`, {
     hint: suggestion === undefined ? 'Run sgw --help to see all commands.' : `Did you mean "sgw ${suggestion}"?`,
     details: { command: typed, suggestion: suggestion ?? null },
   });

@@ -1,8 +1,10 @@
 /** Reads what users type in flags and arguments: durations, names, references, tags. Pure. */
-import { SgwError } from '../kit/index.ts';
-import type { Tags } from '../localapi/index.ts';
+import path from 'node:path';
+import { NAME_HINT, parseSize, problemOfName, SgwError } from '../kit/index.ts';
+import type { ImageFormat, Tags } from '../localapi/index.ts';
+import { quoted } from './echo.ts';
 
-const NAME_LENGTH_MAX = 128;
+const REFERENCE_LENGTH_MAX = 128;
 const TOKEN_LENGTH_MAX = 64;
 const UNITS_MS: Readonly<Record<string, number>> = { '': 1000, ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** The longest delay that a timer holds. */
@@ -17,7 +19,7 @@ export function parseDuration(text: string, what: string): number {
   const unitMs = match === null ? undefined : UNITS_MS[match[2] ?? ''];
   const durationMs = match === null || unitMs === undefined ? Number.NaN : Math.round(Number(match[1]) * unitMs);
   if (!(durationMs <= DURATION_MAX_MS)) {
-    throw new SgwError('invalid', 'bad-duration', `${what} "${text}" is not a duration of at most 24 days`, {
+    throw new SgwError('invalid', 'bad-duration', `${what} ${quoted(text)} is not a duration of at most 24 days`, {
       hint: 'Give a number and a unit, such as 500ms, 30s, 5m or 2h.',
       details: { value: text },
     });
@@ -26,29 +28,52 @@ export function parseDuration(text: string, what: string): number {
 }
 
 /**
- * Checks a name for a volume, a snapshot or a gateway: 1 to 128 characters, no control characters,
- * no leading "-", no blanks at the ends, and nothing that could be taken for an id.
+ * Reads the size of a volume, in bytes: at least 1.
+ * @throws invalid `bad-size` naming `what`.
+ */
+export function parseVolumeSize(text: string, what: string): number {
+  const sizeBytes = parseSize(text, what);
+  if (sizeBytes < 1) {
+    throw new SgwError('invalid', 'bad-size', `${what} ${quoted(text)} is too small`, {
+      hint: 'A volume has at least 1 byte. Give a size such as 10GiB (2^30) or 10GB (10^9).',
+      details: { value: text },
+    });
+  }
+  return sizeBytes;
+}
+
+/**
+ * Checks a path that the user gives.
+ * @throws invalid `bad-path` when it is empty.
+ */
+export function checkPath(text: string, what: string): string {
+  if (text === '') {
+    throw new SgwError('invalid', 'bad-path', `the path given as ${what} is empty`, { hint: 'Give a path.' });
+  }
+  return text;
+}
+
+const FORMAT_SUFFIXES = ['qcow2', 'vmdk', 'vhdx', 'vdi'] as const;
+
+/** The format of an image by the suffix of its path; undefined for any other. */
+export function formatOfPath(file: string): ImageFormat | undefined {
+  const suffix = path.extname(file).slice(1).toLowerCase();
+  return FORMAT_SUFFIXES.find((format) => format === suffix);
+}
+
+/**
+ * Checks a name for a volume, a snapshot or a gateway, by the one rule of `kit/names.ts`.
  * @throws invalid `bad-name` saying what is wrong.
  */
 export function checkName(text: string, what: string): string {
   const problem = problemOfName(text);
   if (problem !== undefined) {
-    throw new SgwError('invalid', 'bad-name', `${what} ${JSON.stringify(text)} ${problem}`, {
-      hint: 'A name has 1 to 128 characters, no control characters, and does not begin with "-".',
+    throw new SgwError('invalid', 'bad-name', `${what} ${quoted(text)} ${problem}`, {
+      hint: NAME_HINT,
       details: { value: text },
     });
   }
   return text;
-}
-
-function problemOfName(text: string): string | undefined {
-  if (text === '') return 'is empty';
-  if ([...text].length > NAME_LENGTH_MAX) return `is longer than ${String(NAME_LENGTH_MAX)} characters`;
-  if (/\p{Cc}/u.test(text)) return 'holds a control character';
-  if (text.startsWith('-')) return 'begins with "-"';
-  if (text.trim() !== text) return 'begins or ends with a blank';
-  if (/^(?:vol|snap)-[0-9a-f]+$/i.test(text)) return 'looks like an id';
-  return undefined;
 }
 
 /**
@@ -56,9 +81,9 @@ function problemOfName(text: string): string | undefined {
  * @throws invalid `bad-reference`.
  */
 export function checkReference(text: string, what: string): string {
-  if (text.trim() === '' || /\p{Cc}/u.test(text) || [...text].length > NAME_LENGTH_MAX) {
-    throw new SgwError('invalid', 'bad-reference', `${what} ${JSON.stringify(text)} is neither an id nor a name`, {
-      hint: 'Give an id, the beginning of an id that only one has, or a name.',
+  if (text.trim() === '' || /\p{Cc}/u.test(text) || [...text].length > REFERENCE_LENGTH_MAX) {
+    throw new SgwError('invalid', 'bad-reference', `${what} ${quoted(text)} is neither an id nor a name`, {
+      hint: 'Give an id, the beginning of an id (at least 4 digits) that only one has, or a name.',
       details: { value: text },
     });
   }
@@ -72,7 +97,7 @@ export function checkReference(text: string, what: string): string {
 export function checkChoice<C extends string>(text: string, choices: readonly C[], what: string): C {
   const choice = choices.find((candidate) => candidate === text);
   if (choice === undefined) {
-    throw new SgwError('invalid', 'bad-choice', `${what} can not be ${JSON.stringify(text)}`, {
+    throw new SgwError('invalid', 'bad-choice', `${what} can not be ${quoted(text)}`, {
       hint: `Give one of: ${choices.join(', ')}.`,
       details: { value: text, choices },
     });
@@ -94,7 +119,7 @@ export function parseTags(texts: readonly string[] | string): Tags {
       throw new SgwError(
         'invalid',
         'bad-tag',
-        `tag ${JSON.stringify(text)} ${key === '' ? 'is not key=value' : 'repeats its key'}`,
+        `tag ${quoted(text)} ${key === '' ? 'is not key=value' : 'repeats its key'}`,
         {
           hint: 'Give --tag KEY=VALUE, once for each key.',
           details: { value: text },
@@ -112,7 +137,7 @@ export function parseTags(texts: readonly string[] | string): Tags {
  */
 export function checkClientToken(text: string): string {
   if (!/^[\x21-\x7e]+$/.test(text) || text.length > TOKEN_LENGTH_MAX) {
-    throw new SgwError('invalid', 'bad-client-token', `client token ${JSON.stringify(text)} can not be used`, {
+    throw new SgwError('invalid', 'bad-client-token', `client token ${quoted(text)} can not be used`, {
       hint: `Give 1 to ${String(TOKEN_LENGTH_MAX)} printable ASCII characters without blanks.`,
       details: { value: text },
     });
@@ -126,7 +151,7 @@ export function checkClientToken(text: string): string {
  */
 export function checkAccountId(text: string): string {
   if (!/^\d{12}$/.test(text)) {
-    throw new SgwError('invalid', 'bad-account', `account ${JSON.stringify(text)} is not 12 digits`, {
+    throw new SgwError('invalid', 'bad-account', `account ${quoted(text)} is not 12 digits`, {
       hint: 'Give the account id, such as 000000000001.',
       details: { value: text },
     });

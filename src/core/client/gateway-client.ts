@@ -90,10 +90,15 @@ function startDeadline(
   const controller = new AbortController();
   const timer = setTimeout(() => {
     controller.abort(
-      new SgwError('timeout', 'deadline-passed', `${name} was not done after ${String(timeoutMs / 1000)} s`, {
-        hint: 'Run the same command again with a longer --timeout; work already committed is kept.',
-        details: { operation: name, timeoutMs },
-      }),
+      new SgwError(
+        'timeout',
+        'deadline-passed',
+        `${name.replace('.', ' ')} was not done after ${String(timeoutMs / 1000)} s`,
+        {
+          hint: 'Run the same command again with a longer --timeout; work already committed is kept.',
+          details: { operation: name, timeoutMs },
+        },
+      ),
     );
   }, timeoutMs);
   return {

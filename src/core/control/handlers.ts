@@ -25,8 +25,8 @@ type Group<Prefix extends string> = Pick<Handlers, Extract<keyof Handlers, `${Pr
 function gatewayHandlers(gateway: Gateway): Pick<Handlers, 'activate' | 'status' | 'configure'> & Group<'store'> {
   return {
     activate: async (input, call) => {
-      checkName(input.name, 'gateway');
-      checkMode(input.mode);
+      if (input.name !== undefined) checkName(input.name, 'gateway');
+      if (input.mode !== undefined) checkMode(input.mode);
       checkRegion(input.region);
       if (input.store !== undefined) checkPath(input.store, 'a store');
       return await gateway.activate(input, call);

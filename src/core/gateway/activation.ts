@@ -3,9 +3,10 @@
  * Running it twice is refused, or with `ifNotExists` answered with what is there.
  */
 import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createStore } from '../blockstore/index.ts';
-import { newGatewayId, SgwError } from '../kit/index.ts';
+import { gatewayNameOfHost, newGatewayId, SgwError } from '../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../localapi/index.ts';
 import { updateState, type GatewayState } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
@@ -33,8 +34,8 @@ export async function activate(
   const storeId = await beginStore(parts, openableStore(home, store), call);
   const record: GatewayState = {
     gatewayId: newGatewayId(parts.random),
-    name: input.name,
-    mode: input.mode,
+    name: input.name ?? gatewayNameOfHost(hostname()),
+    mode: input.mode ?? 'cached',
     accountId: parts.accountId ?? DEFAULT_ACCOUNT_ID,
     region: input.region ?? DEFAULT_REGION,
     store,
@@ -80,8 +81,8 @@ async function beginStore(parts: GatewayParts, store: string, call: CallContext)
 
 function alreadyActivated(home: string, present: GatewayState, input: Input<'activate'>): ActivationDocument {
   const agreement: readonly (readonly [string, boolean])[] = [
-    ['name', input.name === present.name],
-    ['mode', input.mode === present.mode],
+    ['name', input.name === undefined || input.name === present.name],
+    ['mode', input.mode === undefined || input.mode === present.mode],
     [
       'store',
       input.store === undefined || placeOf(home, input.store) === placeOf(home, openableStore(home, present.store)),

@@ -2,6 +2,7 @@
 export * from './clock.ts';
 export * from './errors.ts';
 export * from './ids.ts';
+export * from './names.ts';
 export * from './random.ts';
 export * from './semaphore.ts';
 export * from './sizes.ts';

@@ -25,6 +25,9 @@ const UNITS: Readonly<Record<string, number>> = {
   pb: 1e15,
 };
 
+/** A message echoes this many characters at most of what was given. */
+const ECHO_LENGTH_MAX = 60;
+
 /**
  * Reads a size: a number and a unit. `10GiB`, `10G` and `10g` are 10 x 2^30; `10GB` is 10 x 10^9; no unit is bytes.
  * @throws invalid `bad-size` naming `what` and the text.
@@ -33,11 +36,22 @@ export function parseSize(text: string, what = 'size'): number {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
   const unit = match === null ? undefined : UNITS[(match[2] ?? '').toLowerCase()];
   const bytes = match === null || unit === undefined ? Number.NaN : Math.round(Number(match[1]) * unit);
-  if (!Number.isSafeInteger(bytes)) {
-    throw new SgwError('invalid', 'bad-size', `${what} "${text}" is not a size`, {
-      hint: 'Give a number and a unit, such as 10GiB (2^30) or 10GB (10^9).',
+  if (bytes > Number.MAX_SAFE_INTEGER) {
+    throw new SgwError('invalid', 'bad-size', `${what} "${text.trim().slice(0, ECHO_LENGTH_MAX)}" is too large`, {
+      hint: 'Give a smaller size.',
       details: { value: text },
     });
+  }
+  if (!Number.isSafeInteger(bytes)) {
+    throw new SgwError(
+      'invalid',
+      'bad-size',
+      `${what} ${JSON.stringify(text.slice(0, ECHO_LENGTH_MAX))} is not a size`,
+      {
+        hint: 'Give a number and a unit, such as 10GiB (2^30) or 10GB (10^9).',
+        details: { value: text },
+      },
+    );
   }
   return bytes;
 }

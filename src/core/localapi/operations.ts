@@ -33,8 +33,9 @@ interface CreateOptions {
 }
 
 export interface Operations {
+  /** Name and mode have defaults: the host's name, and cached. */
   activate: {
-    input: { name: string; mode: Doc.GatewayMode; store?: string; region?: string; ifNotExists?: boolean };
+    input: { name?: string; mode?: Doc.GatewayMode; store?: string; region?: string; ifNotExists?: boolean };
     result: Doc.ActivationDocument;
   };
   status: { input: Record<string, never>; result: Doc.StatusDocument };

@@ -1,11 +1,15 @@
+import os from 'node:os';
 import { describe, expect, it } from 'vitest';
+import { userHomeOf } from '../../../src/core/cli/preferences.ts';
 import {
   checkChoice,
   checkName,
   checkReference,
+  formatOfPath,
   given,
   parseDuration,
   parseTags,
+  parseVolumeSize,
   requireOne,
 } from '../../../src/core/cli/values.ts';
 
@@ -36,23 +40,73 @@ describe('durations', () => {
   });
 });
 
+describe('sizes of volumes', () => {
+  it.each([
+    ['0', 'size "0" is too small'],
+    ['0.2B', 'size "0.2B" is too small'],
+    ['999999PiB', 'size "999999PiB" is too large'],
+    ['big', 'size "big" is not a size'],
+  ])('%s is refused', (text, message) => {
+    expect(() => parseVolumeSize(text, 'size')).toThrow(message);
+  });
+
+  it('one byte is a size', () => {
+    expect(parseVolumeSize('1', 'size')).toBe(1);
+  });
+});
+
+it.each([
+  ['a.qcow2', 'qcow2'],
+  ['/x/A.VMDK', 'vmdk'],
+  ['a.vhdx', 'vhdx'],
+  ['a.img.vdi', 'vdi'],
+  ['a.img', undefined],
+  ['qcow2', undefined],
+])('%s is written as %s', (file, format) => {
+  expect(formatOfPath(file)).toBe(format);
+});
+
+it.each(['', 'here', undefined])('a HOME of %j counts as none', (home) => {
+  expect(userHomeOf({ HOME: home })).toBe(os.userInfo().homedir);
+  expect(userHomeOf({ HOME: '/there' })).toBe('/there');
+});
+
 describe('names', () => {
-  it.each(['a', 'x'.repeat(128), 'golden image', 'größe', '日本', 'vol-golden', 'snap', '-'.padStart(2, 'a')])(
-    '%j is taken',
-    (name) => {
-      expect(checkName(name, 'name')).toBe(name);
-    },
-  );
+  it.each(['a', 'x'.repeat(128), 'vol-golden', 'snap', 'a-', 'v1.2_3'])('%j is taken', (name) => {
+    expect(checkName(name, 'name')).toBe(name);
+  });
 
-  it.each(['', 'x'.repeat(129), '-a', 'a\n', 'a\u0000b', ' a', 'a ', 'vol-0', 'VOL-ABC', 'snap-0123456789abcdef0'])(
-    '%j is refused',
-    (name) => {
-      expect(codeOf(() => checkName(name, 'name'))).toBe('bad-name');
-    },
-  );
+  it.each([
+    '',
+    'x'.repeat(129),
+    '-a',
+    'a\n',
+    'a\u0000b',
+    ' a',
+    'a ',
+    'a/b',
+    'größe',
+    'vol-0',
+    'VOL-ABC',
+    'snap-0123456789abcdef0',
+  ])('%j is refused', (name) => {
+    expect(codeOf(() => checkName(name, 'name'))).toBe('bad-name');
+  });
 
-  it('a name of 128 characters beyond the basic plane is taken', () => {
-    expect(checkName('𝔘'.repeat(128), 'name')).toHaveLength(256);
+  it('what is wrong is said with the value cut and harmless, and one hint', () => {
+    const failure = (text: string): unknown => {
+      try {
+        return checkName(text, 'name');
+      } catch (error) {
+        return error;
+      }
+    };
+    expect(failure('vol-123')).toMatchObject({ message: 'name "vol-123" looks like an id' });
+    expect(failure('a\u001b[2J')).toMatchObject({ message: expect.stringContaining('"a\\u001b[2J"') as string });
+    expect(failure('x'.repeat(5000))).toMatchObject({
+      message: `name "${'x'.repeat(59)}…" is longer than 128 characters`,
+      hint: expect.stringContaining('letters, digits') as string,
+    });
   });
 });
 
