@@ -1,6 +1,6 @@
 /** The built program from outside: failures, streams and signals. Runs over the fake gateway. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -289,6 +289,40 @@ terminal.describe('on a terminal', () => {
     expect(ended.exitCode).toBe(0);
     expect(ended.stdout).toContain('3 GiB');
     expect(ended.stdout).toContain('sgw volume show asked');
+  });
+
+  it.each([
+    ['a bad name', ['volume', 'create', 'a/b'], 2, 'Size'],
+    ['an unknown volume', ['volume', 'delete', 'nope'], 3, 'Really'],
+    ['an unknown snapshot', ['snapshot', 'export', 'nope'], 3, 'File to write'],
+  ])('%s is noticed before anything is asked', async (_title, words, exitCode, question) => {
+    const ended = await end(onTerminal(words));
+    expect(ended.exitCode).toBe(exitCode);
+    expect(ended.stdout).not.toContain(question);
+    expect(ended.stdout).toContain('error:');
+  });
+
+  it('an answer that can not be used is refused in its prompt', async () => {
+    writeFileSync(path.join(folder, 'taken.img'), '');
+    const child = onTerminal(['snapshot', 'export', 'v1']);
+    const ending = end(child);
+    await seen(child.stdout, 'File to write');
+    child.stdin.write(`${path.join(folder, 'taken.img')}\r`);
+    await seen(child.stdout, 'taken.img exists');
+    child.stdin.write('\u0003');
+    expect((await ending).exitCode).toBe(130);
+  });
+
+  it('activate asks nothing of a home that is a gateway already', async () => {
+    const ended = await end(onTerminal(['activate']));
+    expect(ended.exitCode).toBe(4);
+    expect(ended.stdout).not.toContain('Name of this gateway');
+  });
+
+  it('coloured values reach the terminal whole', async () => {
+    const ended = await end(onTerminal(['volume', 'verify', 'golden']));
+    expect(ended.stdout).toContain('\u001b[32mok\u001b[39m');
+    expect(ended.stdout).not.toContain('\uFFFD');
   });
 
   it('--no-input asks nothing', async () => {
