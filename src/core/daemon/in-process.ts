@@ -13,7 +13,7 @@ import { openObjectStore, withRetry } from '../objectstore/index.ts';
 export interface InProcessOptions {
   /** Absolute path of the home directory. */
   readonly home: string;
-  /** In whose name to work, 12 digits; the home's own account when absent. */
+  /** The account to activate the home for, 12 digits; of an activated home only its own. */
   readonly accountId?: string;
 }
 

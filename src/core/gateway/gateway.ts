@@ -6,6 +6,7 @@
  * `close`, when no call is under way; the identity is read anew for each call, since another process may change it.
  */
 import { Catalog } from '../blockstore/index.ts';
+import { SgwError } from '../kit/index.ts';
 import type * as Api from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
@@ -167,8 +168,13 @@ export class Gateway implements AsyncDisposable {
     await this.close();
   }
 
+  /** @throws unsupported `other-account` */
   async #record(): Promise<GatewayState | null> {
-    return (await openState(this.#parts.home)).gateway;
+    const { home, accountId } = this.#parts;
+    const { gateway } = await openState(home);
+    if (gateway !== null && accountId !== undefined && accountId !== gateway.accountId)
+      throw otherAccount(accountId, gateway.accountId);
+    return gateway;
   }
 
   async #requireRecord(): Promise<GatewayState> {
@@ -179,15 +185,15 @@ export class Gateway implements AsyncDisposable {
 
   /** What a call works with: the store as it was opened first, and the identity as it is configured now. */
   async #open(call: Call): Promise<Session> {
-    const { home, clock, random, openPool, accountId } = this.#parts;
+    const { home, clock, random, openPool } = this.#parts;
     const record = await this.#requireRecord();
     this.#store ??= openStoreOf(this.#parts, record, record.store, call.signal).catch((error: unknown) => {
       this.#store = undefined;
       throw error;
     });
     const blocks = { objects: await this.#store, clock, random };
-    const { gatewayId, name, mode, storeId } = record;
-    const identity = { gatewayId, name, mode, accountId: accountId ?? record.accountId };
+    const { gatewayId, name, mode, accountId, storeId } = record;
+    const identity = { gatewayId, name, mode, accountId };
     return { home, storeId, identity, blocks, catalog: new Catalog(blocks), locks: new Locks(home), openPool };
   }
 
@@ -196,4 +202,12 @@ export class Gateway implements AsyncDisposable {
     if (this.#store !== undefined) this.#retired.push(this.#store);
     this.#store = undefined;
   }
+}
+
+/** Nothing here keeps accounts apart, so nothing pretends to. */
+function otherAccount(asked: string, own: string): SgwError {
+  return new SgwError('unsupported', 'other-account', `this gateway belongs to account ${own}, not to ${asked}`, {
+    hint: 'Leave --account out, or use a home that was activated with it: one home serves one account.',
+    details: { accountId: asked, homeAccountId: own },
+  });
 }

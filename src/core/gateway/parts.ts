@@ -8,7 +8,7 @@ export interface GatewayParts {
   readonly home: string;
   /** Of sgw, for `status`. */
   readonly version: string;
-  /** In whose name this run works, 12 digits; the home's own account when absent. */
+  /** The account that the home is activated for, or is to belong to, 12 digits; the home's own when absent. */
   readonly accountId?: string;
   readonly clock: Clock;
   readonly random: Random;

@@ -10,7 +10,7 @@ export interface Identity {
   readonly gatewayId: string;
   readonly name: string;
   readonly mode: GatewayMode;
-  /** The account in whose name this run works: the home's own, or another by `--account`. */
+  /** The home's own. */
   readonly accountId: string;
 }
 

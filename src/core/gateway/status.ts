@@ -31,7 +31,7 @@ export async function readStatus(
     };
   }
   const { gatewayId, name, mode, region, activatedAt } = record;
-  const gateway = { gatewayId, name, mode, accountId: parts.accountId ?? record.accountId, region, activatedAt };
+  const gateway = { gatewayId, name, mode, accountId: record.accountId, region, activatedAt };
   try {
     const session = await openSession();
     const contents = await countContents(session, call);
