@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { openSnapshotView } from '../blockstore/index.ts';
 import type { SparseOutput } from '../image/index.ts';
+import { SgwError, toSgwError } from '../kit/index.ts';
 import type { CallContext, ExportDocument, ImageFormat, Input } from '../localapi/index.ts';
 import { exportView } from '../transfer/index.ts';
 import { resolveSnapshot } from './references.ts';
@@ -9,7 +10,7 @@ import { millisecondsSince, progressOf, type Session } from './session.ts';
 
 /**
  * Writes a snapshot as an image file: sparse, checked against the stored hashes, under a hidden name until it is whole.
- * The same command run again after a kill goes on from the last watermark. Durable on the local disk when it resolves.
+ * The same command run again after a kill or a failure goes on from the last watermark; what a damaged store gave is removed. Durable on the local disk when it resolves.
  * @throws conflict `file-exists`, `snapshot-not-completed`; unavailable `target-in-use`; corrupt naming object and extent;
  * unsupported `qemu-img-missing`
  */
@@ -34,15 +35,18 @@ export async function exportSnapshot(
     signal,
   });
   const resumed = output.resumedFrom > 0;
-  await using pool = session.openPool();
-  const { dataBytes } = await exportView({
-    pool,
-    view,
-    output,
-    signal,
-    onProgress: progressOf(call, `exporting ${entry.name}`),
+  const { dataBytes } = await keepingPartial(output, async () => {
+    await using pool = session.openPool();
+    const report = await exportView({
+      pool,
+      view,
+      output,
+      signal,
+      onProgress: progressOf(call, `exporting ${entry.name}`),
+    });
+    await publish(output, { path, format, force, sizeBytes: view.sizeBytes, name: entry.name }, call);
+    return report;
   });
-  await publish(output, { path, format, force, sizeBytes: view.sizeBytes, name: entry.name }, call);
   return {
     snapshotId: entry.snapshotId,
     name: entry.name,
@@ -54,6 +58,27 @@ export async function exportSnapshot(
     verified: true,
     durationMs: millisecondsSince(session, startedMs),
   };
+}
+
+/** What was written before a failure stays, and the error says so; unless the store is damaged, when it is of no use. */
+async function keepingPartial<T>(output: SparseOutput, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const failure = toSgwError(error);
+    if (failure.kind === 'corrupt') {
+      await output.discard().catch(() => undefined);
+      throw failure;
+    }
+    if (!output.resumable) throw failure;
+    const { kind, code, message, hint, details } = failure;
+    const kept = `The partial file ${output.partialPath} is kept, so that the same command goes on; delete it to start anew.`;
+    throw new SgwError(kind, code, message, {
+      hint: hint === undefined ? kept : `${hint} ${kept}`,
+      details: { ...details, partialPath: output.partialPath },
+      cause: error,
+    });
+  }
 }
 
 interface Publication {
