@@ -136,6 +136,7 @@ const SYSTEM_ERRORS: Readonly<Record<string, { kind: ErrorKind; says: string; hi
   },
   ENFILE: { kind: 'unavailable', says: 'can not be opened: the system has too many open files' },
   ENOMEM: { kind: 'exhausted', says: 'needs more memory than there is' },
+  EINVAL: { kind: 'invalid', says: 'can not be used like this' },
   ENAMETOOLONG: { kind: 'invalid', says: 'is too long for a path' },
   ELOOP: { kind: 'invalid', says: 'is a symbolic link that leads nowhere, or may not be one' },
   EBUSY: { kind: 'unavailable', says: 'is in use' },
@@ -153,6 +154,8 @@ const SYSTEM_ERRORS: Readonly<Record<string, { kind: ErrorKind; says: string; hi
 function fromSystemError(error: NodeJS.ErrnoException): SgwError | undefined {
   const row = error.code === undefined ? undefined : SYSTEM_ERRORS[error.code];
   if (row === undefined || error.code === undefined) return undefined;
+  // Without a path it is about a number or a flag: a bug.
+  if (error.code === 'EINVAL' && error.path === undefined) return undefined;
   const path = error.path ?? 'a file';
   return new SgwError(row.kind, `system-${error.code.toLowerCase()}`, `${path} ${row.says}`, {
     ...(row.hint === undefined ? {} : { hint: row.hint }),

@@ -68,10 +68,17 @@ describe('the table of error kinds', () => {
   });
 
   it('gives no mistake of a path, and no lack of means, as a bug', () => {
-    const kinds = { ENAMETOOLONG: 'invalid', ELOOP: 'invalid', ENFILE: 'unavailable', ENOMEM: 'exhausted' };
+    const kinds = {
+      EINVAL: 'invalid',
+      ENAMETOOLONG: 'invalid',
+      ELOOP: 'invalid',
+      ENFILE: 'unavailable',
+      ENOMEM: 'exhausted',
+    };
     for (const [code, kind] of Object.entries(kinds)) {
       expect(toSgwError(Object.assign(new Error('x'), { code, path: '/a' })), code).toMatchObject({ kind });
     }
+    expect(toSgwError(Object.assign(new Error('x'), { code: 'EINVAL' }))).toMatchObject({ kind: 'internal' });
   });
 
   it('keeps the first failure when tidying up after it fails too', async () => {
