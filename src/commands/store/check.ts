@@ -3,7 +3,7 @@ import { directoryFlag, flagsOf, SgwCommand, storeCheckText, storeLocation } fro
 export default class StoreCheck extends SgwCommand {
   static override summary = 'Find out whether a store can do what sgw needs.';
   static override description =
-    'Probes the store with small objects of its own, removes them, and says which abilities are there. Works before activation with --store.';
+    'Probes the store with small objects of its own, removes them, and says which abilities are there. Works before activation with --store. Exits with 10 when the store is refused for writing.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --store /mnt/backup/sgw --json',
@@ -20,6 +20,7 @@ export default class StoreCheck extends SgwCommand {
       flags.store === undefined ? {} : { store: storeLocation(flags.store) },
     );
     await session.print(check, async (style, columns) => storeCheckText(check, style, columns));
-    await session.next('sgw store stats');
+    if (check.writable) await session.next('sgw store stats');
+    else session.endAs('unsupported');
   }
 }

@@ -84,7 +84,7 @@ export async function run({ argv, entryUrl }: MainOptions, runtime: Runtime): Pr
   try {
     if (argv[0] === COMPLETE_VERB) await answerCompletion(argv.slice(1), runtime);
     else await withRuntime(runtime, async () => dispatch(globalFlagsLast(argv), entryUrl, runtime));
-    return 0;
+    return runtime.exitCode ?? 0;
   } catch (error) {
     return isQuietExit(error) ? 0 : await reportFailure(describeFailure(error), argv, runtime);
   } finally {

@@ -39,6 +39,8 @@ export interface Runtime {
   readonly onPrint?: () => void;
   /** Told when the run has failed, before that is reported. */
   readonly onFailure?: (failure: SgwError) => void;
+  /** What the run ends with when nothing failed, but what it found is not good; 0 when absent. */
+  exitCode?: number;
 }
 
 const current = new AsyncLocalStorage<Runtime>();

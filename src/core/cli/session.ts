@@ -5,6 +5,7 @@
  */
 import path from 'node:path';
 import { GatewayClient } from '../client/index.ts';
+import { ERROR_KINDS, type ErrorKind } from '../kit/index.ts';
 import type { Input, OperationName, Result } from '../localapi/index.ts';
 import type { GlobalFlags } from './flags.ts';
 import { absolute, readPreferences, userHomeOf, type Preferences } from './preferences.ts';
@@ -83,6 +84,11 @@ export class Session implements AsyncDisposable {
       : await render(styleFor(stdout, this.#isColored), columns);
     this.#runtime.onPrint?.();
     if (text !== '') await write(stdout, text.endsWith('\n') ? text : `${text}\n`);
+  }
+
+  /** Lets the command end like a failure of this kind, though it has a result to print. */
+  endAs(kind: ErrorKind): void {
+    this.#runtime.exitCode = ERROR_KINDS[kind].exitCode;
   }
 
   /** A line for people while a command works; nothing with `--json` or `--quiet`. */

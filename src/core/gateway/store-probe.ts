@@ -35,6 +35,8 @@ class Trial {
   readonly body: Buffer;
   readonly second: Buffer;
   etag: Etag | undefined;
+  /** Without an object there is nothing that the later probes could be tried on. */
+  wasStored = false;
 
   constructor(options: ProbeOptions) {
     this.objects = options.objects;
@@ -85,40 +87,62 @@ const PROBES: readonly Probe[] = [
 
 /** Runs every probe, each timed, and removes what they made. A store that fails a required one is not writable. */
 export async function probeStore(options: ProbeOptions): Promise<StoreCheckDocument> {
+  return (await tryStore(options)).check;
+}
+
+/** As `probeStore`, and why the first required probe failed. */
+export async function tryStore(
+  options: ProbeOptions,
+): Promise<{ readonly check: StoreCheckDocument; readonly failure: SgwError | undefined }> {
   const trial = new Trial(options);
   const probes: ProbeResult[] = [];
+  let failure: SgwError | undefined;
   try {
-    for (const probe of PROBES) probes.push(await runProbe(probe, trial, options));
+    for (const probe of PROBES) {
+      const notTried = failure !== undefined && !trial.wasStored ? failed(`not tried: ${failure.message}`) : undefined;
+      const ran = await runProbe(probe, trial, options, notTried);
+      if (probe.required) failure ??= ran.failure;
+      probes.push(ran.result);
+    }
   } finally {
     await trial.objects.delete(trial.key).catch(() => false);
   }
-  return { store: options.objects.description, writable: probes.every((probe) => probe.ok || !probe.required), probes };
+  const writable = probes.every((probe) => probe.ok || !probe.required);
+  return { check: { store: options.objects.description, writable, probes }, failure };
 }
 
-async function runProbe(probe: Probe, trial: Trial, options: ProbeOptions): Promise<ProbeResult> {
+interface Ran {
+  readonly result: ProbeResult;
+  readonly failure: SgwError | undefined;
+}
+
+async function runProbe(
+  probe: Probe,
+  trial: Trial,
+  options: ProbeOptions,
+  notTried: SgwError | undefined,
+): Promise<Ran> {
   const startedMs = options.clock.monotonicMs();
-  let failure: SgwError | undefined;
+  let failure = notTried;
   try {
-    await probe.run(trial);
+    if (notTried === undefined) await probe.run(trial);
   } catch (error) {
     failure = toSgwError(error);
     if (failure.kind === 'aborted') throw failure;
   }
   const durationMs = Math.round((options.clock.monotonicMs() - startedMs) * 1000) / 1000;
-  return {
-    name: probe.name,
-    ok: failure === undefined,
-    required: probe.required,
-    message: failure?.message ?? probe.says,
-    durationMs,
-  };
+  const { name, required } = probe;
+  const result = { name, ok: failure === undefined, required, message: failure?.message ?? probe.says, durationMs };
+  return { result, failure };
 }
 
 const failed = (what: string): SgwError => new SgwError('unsupported', 'store-probe', what);
 
-async function createFirst({ objects, key, body, signal }: Trial): Promise<void> {
+async function createFirst(trial: Trial): Promise<void> {
+  const { objects, key, body, signal } = trial;
   const { outcome } = await objects.put(key, body, { condition: { ifAbsent: true }, signal });
   if (outcome !== 'stored') throw failed('creating an object that is absent was refused');
+  trial.wasStored = true;
 }
 
 async function createAgain({ objects, key, second, signal }: Trial): Promise<void> {
