@@ -2,16 +2,16 @@
  * Activation in the embedded form: the home gets an identity of its own over an object store that it opens or begins.
  * Running it twice is refused, or with `ifNotExists` answered with what is there.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createStore } from '../blockstore/index.ts';
 import { gatewayNameOfHost, newGatewayId, SgwError } from '../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../localapi/index.ts';
 import { updateState, type GatewayState } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
 import { openableStore, placeOf } from './store-place.ts';
-import { probeStore } from './store-probe.ts';
+import { tryStore } from './store-probe.ts';
 
 /** The account of a home that is activated without naming one. */
 const DEFAULT_ACCOUNT_ID = '000000000001';
@@ -19,7 +19,8 @@ const DEFAULT_REGION = 'local';
 
 /**
  * Makes the home (mode 0700) and, where there is none, the store; then records the identity. Durable when it resolves.
- * @throws conflict `already-activated`; unsupported `store-unfit` when the store lacks what sgw needs
+ * @throws conflict `already-activated`; unsupported `store-unfit` when the store lacks what sgw needs; denied or exhausted
+ * when it can not be written now. A home that was made for nothing is removed again.
  */
 export async function activate(
   parts: GatewayParts,
@@ -30,8 +31,14 @@ export async function activate(
   const { home } = parts;
   if (present !== null) return alreadyActivated(home, present, input);
   const store = placeOf(home, input.store ?? join(home, 'store'));
-  await mkdir(home, { recursive: true, mode: 0o700 });
-  const storeId = await beginStore(parts, openableStore(home, store), call);
+  const made = await mkdir(home, { recursive: true, mode: 0o700 });
+  let storeId: string;
+  try {
+    storeId = await beginStore(parts, openableStore(home, store), call);
+  } catch (error) {
+    if (made !== undefined) await removeEmpty(home, made);
+    throw error;
+  }
   const record: GatewayState = {
     gatewayId: newGatewayId(parts.random),
     name: input.name ?? gatewayNameOfHost(hostname()),
@@ -60,7 +67,9 @@ async function beginStore(parts: GatewayParts, store: string, call: CallContext)
   try {
     const { signal } = call;
     const blocks = { objects, clock: parts.clock, random: parts.random };
-    const check = await probeStore({ ...blocks, signal });
+    const { check, failure } = await tryStore({ ...blocks, signal });
+    // A full disk or a missing right says nothing of what the store is able to do.
+    if (failure?.kind === 'exhausted' || failure?.kind === 'denied') throw failure;
     const lacking = check.probes.find((probe) => !probe.ok && probe.required);
     if (lacking !== undefined) {
       throw new SgwError(
@@ -76,6 +85,17 @@ async function beginStore(parts: GatewayParts, store: string, call: CallContext)
     return (await createStore(blocks, { signal })).storeId;
   } finally {
     await objects.close();
+  }
+}
+
+/** Removes `home` and its parents up to `first`, as far as nothing is in them. */
+async function removeEmpty(home: string, first: string): Promise<void> {
+  for (let at = home; at.length >= first.length; at = dirname(at)) {
+    try {
+      await rmdir(at);
+    } catch {
+      return;
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { SgwError } from '../../../src/core/kit/index.ts';
 import { memoryStore, withFaults } from '../../../src/core/objectstore/index.ts';
 import { GatewayRig } from './rig.ts';
 
@@ -55,6 +56,23 @@ test('a store that can not refuse a second create is refused, and nothing is act
   });
   expect(await rig.call('status', {})).toMatchObject({ activated: false });
 });
+
+test.each(['exhausted', 'denied'] as const)(
+  'a store that can not be written (%s) is told as that, and leaves no home behind',
+  async (kind) => {
+    const objects = memoryStore();
+    objects.put = async () => Promise.reject(new SgwError(kind, 'system-test', 'it can not be written'));
+    await using rig = await GatewayRig.fresh(objects);
+    await expect(rig.call('activate', { name: 'lab', mode: 'cached' })).rejects.toMatchObject({ kind });
+    await expect(stat(rig.path('home'))).rejects.toMatchObject({ code: 'ENOENT' });
+    const check = await rig.call('store.check', { store: '/anywhere' });
+    expect(check.writable).toBe(false);
+    expect(check.probes.map((probe) => probe.message)).toEqual([
+      'it can not be written',
+      ...check.probes.slice(1).map(() => 'not tried: it can not be written'),
+    ]);
+  },
+);
 
 test('a shadowing gateway refuses the verbs of cached volumes, and its mode can be changed back', async () => {
   await using rig = await GatewayRig.start();
