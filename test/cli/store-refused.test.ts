@@ -2,7 +2,6 @@
 import { PassThrough } from 'node:stream';
 import { Config } from '@oclif/core';
 import { expect, it } from 'vitest';
-import type { OpenGateway } from '../../src/core/client/index.ts';
 import { withRuntime, type Runtime } from '../../src/core/cli/runtime.ts';
 import { commandClass, ROOT } from './run-verb.ts';
 
@@ -19,7 +18,7 @@ it.each([
     stdout,
     stderr: new PassThrough(),
     interrupt: new AbortController().signal,
-    openGateway: (async () => Promise.resolve(api)) as unknown as OpenGateway,
+    openGateway: async () => Promise.resolve(api),
   };
   const [found, config] = await Promise.all([commandClass('store check'), Config.load(ROOT)]);
   await withRuntime(runtime, async () => found.run(['--store', '/srv/s', '--json'], config) as Promise<unknown>);
