@@ -28,10 +28,7 @@ export default class Configure extends SgwCommand {
   static override flags = flagsOf('configure', {
     name: nameFlag({ description: 'Name of the gateway.' }),
     mode: modeFlag({ description: 'Mode of the gateway; only while no volume is attached.' }),
-    store: Flags.string({
-      description: 'Directory that the store of the gateway was moved to.',
-      helpValue: 'DIR',
-    }),
+    store: directoryFlag({ description: 'Directory that the store of the gateway was moved to.' }),
     'default-home': directoryFlag({ description: 'Home to use when neither --home nor SGW_HOME names one.' }),
     output: Flags.custom<(typeof OUTPUTS)[number]>({
       description: 'How results are printed when --json is not given.',

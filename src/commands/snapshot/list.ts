@@ -18,7 +18,7 @@ export default class SnapshotList extends SgwCommand {
     const { flags } = await this.parse(SnapshotList);
     await using session = this.session(flags);
     const list = await session.call('snapshot.list', flags.volume === undefined ? {} : { volume: flags.volume });
-    await session.print(list, async (style, columns) => snapshotTable(list.snapshots, style, columns));
+    await session.print(list, async (style, columns) => snapshotTable(list, style, columns));
     const first = list.snapshots[0];
     await session.next(
       first === undefined ? 'sgw snapshot create VOLUME --name NAME' : `sgw snapshot show ${first.name}`,

@@ -13,7 +13,7 @@ export default class VolumeList extends SgwCommand {
     const { flags } = await this.parse(VolumeList);
     await using session = this.session(flags);
     const list = await session.call('volume.list', { deleted: flags.deleted });
-    await session.print(list, async (style, columns) => volumeTable(list.volumes, style, columns));
+    await session.print(list, async (style, columns) => volumeTable(list, style, columns));
     await session.next(
       list.volumes.length === 0
         ? 'sgw volume import FILE --name NAME'

@@ -4,7 +4,7 @@ import type { ActivationDocument, StatusDocument, StoreCheckDocument, StoreStats
 import type { ConfigurationDocument } from './documents.ts';
 import { printable } from './echo.ts';
 import type { Style } from './style.ts';
-import { formatTime, renderFields, renderTable } from './tables.ts';
+import { formatTime, renderFields, renderTable, withRemarks } from './tables.ts';
 
 /** What `activate` made. */
 export function activationFields(result: ActivationDocument, style: Style): string {
@@ -43,7 +43,7 @@ export function statusText(status: StatusDocument, style: Style): string {
     ],
     style,
   );
-  return [fields, ...status.remarks.map((remark) => `${style.yellow('note:')} ${printable(remark)}`)].join('\n');
+  return withRemarks(fields, status.remarks, style);
 }
 
 /** The settings of the gateway and the user's preferences. */

@@ -1,8 +1,14 @@
 /** How snapshots look to people. */
 import { formatSize } from '../kit/index.ts';
-import type { DiffDocument, ExportDocument, SnapshotDocument, SnapshotSummary } from '../localapi/index.ts';
+import type {
+  DiffDocument,
+  ExportDocument,
+  SnapshotDocument,
+  SnapshotList,
+  SnapshotSummary,
+} from '../localapi/index.ts';
 import type { Style } from './style.ts';
-import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds } from './tables.ts';
+import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds, withRemarks } from './tables.ts';
 
 /** Extents shown before the rest is only counted. */
 const EXTENTS_SHOWN_MAX = 20;
@@ -13,15 +19,15 @@ interface ShownExtent {
   readonly state: string;
 }
 
-/** The list of snapshots. */
+/** The list of snapshots, and what a person should know of it. */
 export async function snapshotTable(
-  snapshots: readonly SnapshotSummary[],
+  { snapshots, remarks }: SnapshotList,
   style: Style,
   columns: number,
 ): Promise<string> {
   if (snapshots.length === 0) return 'There are no snapshots.';
   const short = shortIds(snapshots.map((snapshot) => snapshot.snapshotId));
-  return await renderTable(
+  const table = await renderTable(
     snapshots,
     [
       { head: 'NAME', value: (snapshot) => snapshot.name, isCut: true },
@@ -34,6 +40,7 @@ export async function snapshotTable(
     style,
     columns,
   );
+  return withRemarks(table, remarks, style);
 }
 
 /** One snapshot, as `create`, `import` and `rename` answer. */

@@ -56,10 +56,11 @@ function fittingWidths<Row>(
   );
   let surplus = widths.reduce((sum, width) => sum + width + GAP, 0) - GAP - columns;
   const shrink = (mayShrink: (column: Column<Row>) => boolean, least: number): void => {
+    const places = layout.flatMap((column, at) => (mayShrink(column) ? [at] : []));
     while (surplus > 0) {
-      const widest = Math.max(...widths.filter((_width, at) => mayShrink(layout[at] as Column<Row>)));
-      if (!(widest > least)) return;
-      const at = widths.findIndex((width, index) => width === widest && mayShrink(layout[index] as Column<Row>));
+      const widest = Math.max(...places.map((at) => widths[at] ?? 0));
+      const at = places.find((place) => widths[place] === widest);
+      if (at === undefined || widest <= least) return;
       widths[at] = widest - 1;
       surplus--;
     }
@@ -80,6 +81,10 @@ export function renderFields(fields: readonly Field[], style: Style): string {
     })
     .join('\n');
 }
+
+/** The text, then what a person should know, where it is read. */
+export const withRemarks = (text: string, remarks: readonly string[] | undefined, style: Style): string =>
+  [text, ...(remarks ?? []).map((remark) => `${style.yellow('note:')} ${printable(remark)}`)].join('\n');
 
 /** `2026-11-22 23:45`, in UTC. */
 export const formatTime = (time: string): string => time.slice(0, 16).replace('T', ' ');

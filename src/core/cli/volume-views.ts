@@ -5,17 +5,18 @@ import type {
   ImportDocument,
   VerifyDocument,
   VolumeDocument,
+  VolumeList,
   VolumeSummary,
 } from '../localapi/index.ts';
 import { printable } from './echo.ts';
 import type { Style } from './style.ts';
-import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds } from './tables.ts';
+import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds, withRemarks } from './tables.ts';
 
-/** The list of volumes. */
-export async function volumeTable(volumes: readonly VolumeSummary[], style: Style, columns: number): Promise<string> {
+/** The list of volumes, and what a person should know of it. */
+export async function volumeTable({ volumes, remarks }: VolumeList, style: Style, columns: number): Promise<string> {
   if (volumes.length === 0) return 'There are no volumes.';
   const short = shortIds(volumes.map((volume) => volume.volumeId));
-  return await renderTable(
+  const table = await renderTable(
     volumes,
     [
       { head: 'NAME', value: (volume) => volume.name, isCut: true },
@@ -28,6 +29,7 @@ export async function volumeTable(volumes: readonly VolumeSummary[], style: Styl
     style,
     columns,
   );
+  return withRemarks(table, remarks, style);
 }
 
 /** One volume, as `create`, `resize` and `rename` answer. */

@@ -37,7 +37,7 @@ const snapshot = {
 } as const;
 
 it.each([40, 60, 80, 120])('a table with long names fits %d columns', async (columns) => {
-  const table = await snapshotTable([snapshot], plain, columns);
+  const table = await snapshotTable({ snapshots: [snapshot] }, plain, columns);
   const lines = table.trimEnd().split('\n');
   expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
   expect(table).toContain('1.5 GiB');
@@ -45,9 +45,14 @@ it.each([40, 60, 80, 120])('a table with long names fits %d columns', async (col
 });
 
 it('a table that is piped is never cut', async () => {
-  const table = await snapshotTable([snapshot], plain, Number.POSITIVE_INFINITY);
+  const table = await snapshotTable(
+    { snapshots: [snapshot], remarks: ['one is damaged'] },
+    plain,
+    Number.POSITIVE_INFINITY,
+  );
   expect(table).toContain(snapshot.name);
   expect(table).toContain(snapshot.volumeName);
+  expect(table.split('\n').at(-1)).toBe('note: one is damaged');
 });
 
 it('an echoed value is quoted, cut and harmless', () => {
