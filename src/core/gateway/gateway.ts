@@ -18,29 +18,15 @@ import type { Session } from './session.ts';
 import { diffSnapshots } from './snapshot-diff.ts';
 import { exportSnapshot } from './snapshot-export.ts';
 import { importSnapshot } from './snapshot-import.ts';
-import {
-  deleteSnapshot,
-  listSnapshots,
-  renameSnapshot,
-  showSnapshot,
-  takeSnapshot,
-  verifySnapshot,
-} from './snapshots.ts';
+import { deleteSnapshot, listSnapshots, renameSnapshot, showSnapshot, takeSnapshot } from './snapshots.ts';
 import { readStatus } from './status.ts';
 import { openableStore, openStoreOf } from './store-place.ts';
 import { probeStore } from './store-probe.ts';
 import { storeStats } from './store-stats.ts';
+import { verifySnapshot, verifyVolume } from './verification.ts';
 import { importVolume } from './volume-import.ts';
 import { mapVolume } from './volume-map.ts';
-import {
-  createVolume,
-  deleteVolume,
-  listVolumes,
-  renameVolume,
-  resizeVolume,
-  showVolume,
-  verifyVolume,
-} from './volumes.ts';
+import { createVolume, deleteVolume, listVolumes, renameVolume, resizeVolume, showVolume } from './volumes.ts';
 
 type In<N extends Api.OperationName> = Api.Input<N>;
 type Out<N extends Api.OperationName> = Promise<Api.Result<N>>;

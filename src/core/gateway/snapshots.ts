@@ -1,5 +1,5 @@
-/** Snapshots: create, list, show, rename, delete, verify. Diff, export and import have files of their own. */
-import { createSnapshot, openSnapshotView, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
+/** Snapshots: create, list, show, rename, delete. Diff, export, import and verification have files of their own. */
+import { createSnapshot, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
 import type {
   CallContext,
   DeletedDocument,
@@ -8,13 +8,11 @@ import type {
   SnapshotDocument,
   SnapshotList,
   SnapshotSummary,
-  VerifyDocument,
 } from '../localapi/index.ts';
-import { verifyView } from '../transfer/index.ts';
 import { damagedSnapshot, damageRemark, snapshotSummary } from './documents.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { hasName, resolveSnapshot, resolveVolume } from './references.ts';
-import { millisecondsSince, progressOf, timestamp, type Session } from './session.ts';
+import { timestamp, type Session } from './session.ts';
 import { orMissing, requireFinished } from './volumes.ts';
 
 /**
@@ -166,29 +164,4 @@ export async function deleteSnapshot(
   if (entry === undefined) return { id: null, name: null, deleted: false };
   await catalog.updateSnapshot(entry.snapshotId, (now) => ({ ...now, state: 'deleted' }), call.signal);
   return { id: entry.snapshotId, name: entry.name, deleted: true };
-}
-
-/** Reads back and checks every page of a snapshot. @throws corrupt naming object and extent */
-export async function verifySnapshot(
-  session: Session,
-  input: Input<'snapshot.verify'>,
-  call: CallContext,
-): Promise<VerifyDocument> {
-  const startedMs = session.blocks.clock.monotonicMs();
-  const entry = await resolveSnapshot(session.catalog, input.snapshot, call.signal);
-  const view = openSnapshotView(session.blocks, entry);
-  await using pool = session.openPool();
-  const report = await verifyView({
-    pool,
-    view,
-    signal: call.signal,
-    onProgress: progressOf(call, `verifying ${entry.name}`),
-  });
-  return {
-    id: entry.snapshotId,
-    name: entry.name,
-    ok: true,
-    ...report,
-    durationMs: millisecondsSince(session, startedMs),
-  };
 }

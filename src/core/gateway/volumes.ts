@@ -1,21 +1,19 @@
-/** Volumes: create, list, show, resize, rename, delete, verify. Import and map have files of their own. */
+/** Volumes: create, list, show, resize, rename, delete. Import, map and verification have files of their own. */
 import { openVolumeView, openVolumeWriter, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
 import { formatSize, SgwError } from '../kit/index.ts';
 import type {
   CallContext,
   DeletedDocument,
   Input,
-  VerifyDocument,
   VolumeCreated,
   VolumeDocument,
   VolumeList,
   VolumeSummary,
 } from '../localapi/index.ts';
-import { verifyView } from '../transfer/index.ts';
 import { readVolumeSummaries, readVolumeSummary, volumeSummary } from './documents.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
-import { holderOf, millisecondsSince, progressOf, requireCachedMode, timestamp, type Session } from './session.ts';
+import { holderOf, requireCachedMode, timestamp, type Session } from './session.ts';
 
 /**
  * Creates an empty volume, or a clone of a snapshot. Durable in the store when it resolves.
@@ -242,29 +240,4 @@ export async function orMissing<T>(ifExists: boolean | undefined, find: () => Pr
     if (ifExists === true && error instanceof SgwError && error.kind === 'notFound') return undefined;
     throw error;
   }
-}
-
-/** Reads back and checks every page of the newest committed state. @throws corrupt naming object and extent */
-export async function verifyVolume(
-  session: Session,
-  input: Input<'volume.verify'>,
-  call: CallContext,
-): Promise<VerifyDocument> {
-  const startedMs = session.blocks.clock.monotonicMs();
-  const entry = await resolveVolume(session.catalog, input.volume, call.signal);
-  const view = await openVolumeView(session.blocks, entry.volumeId, { signal: call.signal });
-  await using pool = session.openPool();
-  const report = await verifyView({
-    pool,
-    view,
-    signal: call.signal,
-    onProgress: progressOf(call, `verifying ${entry.name}`),
-  });
-  return {
-    id: entry.volumeId,
-    name: entry.name,
-    ok: true,
-    ...report,
-    durationMs: millisecondsSince(session, startedMs),
-  };
 }
