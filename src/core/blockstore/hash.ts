@@ -2,7 +2,6 @@
  * BLAKE3, the hash of format 1: natively where the addon loads, else in JavaScript. Both pass the same vectors.
  */
 import { createRequire } from 'node:module';
-import { blake3 as portable } from '@noble/hashes/blake3.js';
 
 type Hash = (data: Uint8Array) => Uint8Array;
 type HashInto = (data: Uint8Array, target: Buffer, at: number) => void;
@@ -35,9 +34,17 @@ function loadNative(): Implementation | undefined {
 
 const SHORT_BYTES = 16;
 
+let loaded: Hash | undefined;
+
+/** Loaded when it is used: where the addon works, never. */
+function portable(data: Uint8Array): Uint8Array {
+  loaded ??= (createRequire(import.meta.url)('@noble/hashes/blake3.js') as { blake3: Hash }).blake3;
+  return loaded(data);
+}
+
 /** The pure-JavaScript implementation. */
 export const portableHash: Implementation = {
-  whole: (data) => portable(data),
+  whole: portable,
   shortInto: (data, target, at) => {
     target.set(portable(data).subarray(0, SHORT_BYTES), at);
   },

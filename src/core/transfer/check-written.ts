@@ -4,7 +4,6 @@
  * whole file, not only for what it wrote itself.
  */
 import { PAGE_BYTES, type EncodedFrames, type FramePool, type VolumeView } from '../blockstore/index.ts';
-import { openRawImage } from '../image/index.ts';
 import { planImport, TASK_BYTES, type ImportTask } from './import-plan.ts';
 import { runInOrder } from './ordered-pipeline.ts';
 
@@ -16,6 +15,8 @@ export async function firstDifference(
   signal: AbortSignal,
 ): Promise<number | undefined> {
   const { pool, view, path, endBytes } = options;
+  // Loaded when it is used: every command loads this room, few resume an export.
+  const { openRawImage } = await import('../image/index.ts');
   await using image = await openRawImage(path, { signal });
   let found: number | undefined;
   const note = (task: ImportTask, encoded: EncodedFrames | undefined): void => {
