@@ -3,7 +3,8 @@
  * back and compared with its stored hash, holes with pages that are not mapped. So a resumed export vouches for the
  * whole file, not only for what it wrote itself.
  */
-import { PAGE_BYTES, type EncodedFrames, type FramePool, type VolumeView } from '../blockstore/index.ts';
+import { BLOCK_PAGES, PAGE_BYTES, type EncodedFrames, type FramePool, type VolumeView } from '../blockstore/index.ts';
+import { encodeTask } from './encode-task.ts';
 import { planImport, TASK_BYTES, type ImportTask } from './import-plan.ts';
 import { runInOrder } from './ordered-pipeline.ts';
 
@@ -23,7 +24,7 @@ export async function firstDifference(
     const pages = [
       ...task.unmap.map((extent) => extent.firstPage),
       ...(encoded?.zeroed ?? []).map((extent) => extent.firstPage),
-      ...(encoded?.frames ?? []).map((frame) => frame.block * 16 + Math.log2(frame.mask & -frame.mask)),
+      ...(encoded?.frames ?? []).map((frame) => frame.block * BLOCK_PAGES + Math.log2(frame.mask & -frame.mask)),
     ];
     const first = Math.min(...pages) * PAGE_BYTES;
     if (first < endBytes) found = Math.min(first, found ?? first);
@@ -32,12 +33,7 @@ export async function firstDifference(
     source: tasksBelow(endBytes, planImport(image, { map: view.map, segments: view.segments }, signal)),
     weigh: (task) => task.dataBytes,
     weightMax: TASKS_UNDER_WAY * TASK_BYTES,
-    work: async (task) => {
-      if (task.extents.length === 0) return undefined;
-      const { extents, known } = task;
-      const knownHashes = known === undefined ? {} : { knownHashes: known };
-      return await pool.encodeFile({ path, sizeBytes: view.sizeBytes, extents, ...knownHashes }, { signal });
-    },
+    work: async (task, workSignal) => await encodeTask(pool, image, task, workSignal),
     consume: async (task, encoded) => {
       note(task, encoded);
       return Promise.resolve();

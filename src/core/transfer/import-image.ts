@@ -9,6 +9,7 @@ import { stat } from 'node:fs/promises';
 import { PAGE_BYTES, type EncodedFrames, type FramePool, type VolumeWriter } from '../blockstore/index.ts';
 import type { RawImage } from '../image/index.ts';
 import { SgwError } from '../kit/index.ts';
+import { encodeTask } from './encode-task.ts';
 import { planImport, TASK_BYTES, type ImportTask } from './import-plan.ts';
 import { runInOrder } from './ordered-pipeline.ts';
 import { SegmentPacker } from './segment-packer.ts';
@@ -64,7 +65,7 @@ export async function importImage(options: ImportOptions): Promise<ImportReport>
       source: planImport(image, mapped, either),
       weigh: (task) => task.dataBytes,
       weightMax: Math.max(8, 3 * pool.threads) * TASK_BYTES,
-      work: async (task, workSignal) => await encode(pool, image, task, workSignal),
+      work: async (task, workSignal) => await encodeTask(pool, image, task, workSignal),
       consume: async (task, encoded) => {
         await packer.add(encoded, task.unmap, either);
         count(report, task, encoded, image.sizeBytes);
@@ -81,24 +82,6 @@ export async function importImage(options: ImportOptions): Promise<ImportReport>
     await packer.settle();
     throw error;
   }
-}
-
-async function encode(
-  pool: FramePool,
-  image: RawImage,
-  task: ImportTask,
-  signal: AbortSignal,
-): Promise<EncodedFrames | undefined> {
-  if (task.extents.length === 0) return undefined;
-  return await pool.encodeFile(
-    {
-      path: image.path,
-      sizeBytes: image.sizeBytes,
-      extents: task.extents,
-      ...(task.known === undefined ? {} : { knownHashes: task.known }),
-    },
-    { signal },
-  );
 }
 
 function count(
