@@ -128,7 +128,26 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
     durationMs: 3,
   });
 
+  const nothingDeleted = {
+    id: null,
+    name: null,
+    deleted: false,
+    preview: false,
+    freesBytes: null,
+    undeleteUntil: null,
+  };
+  const notFaked = async (): Promise<never> =>
+    Promise.reject(new SgwError('internal', 'not-faked', 'the fake gateway has no such operation yet'));
   const handlers: Handlers = {
+    deactivate: notFaked,
+    'volume.undelete': notFaked,
+    'snapshot.share': notFaked,
+    'snapshot.unshare': notFaked,
+    'store.gc': notFaked,
+    'store.scrub': notFaked,
+    'store.rekey': notFaked,
+    'service.account.create': notFaked,
+    'service.account.list': notFaked,
     activate: async (input) => {
       if (state.activated && input.ifNotExists !== true) {
         throw new SgwError('conflict', 'already-activated', 'the home is activated already');
@@ -147,6 +166,10 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
         storeId: 'store-1',
         region: input.region ?? 'local',
         activatedAt: TIME,
+        encryption: 'none',
+        activationKey: null,
+        metadata: {},
+        recoveryCode: null,
         created,
       };
     },
@@ -244,11 +267,10 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
       return volumeDoc(volume);
     },
     'volume.delete': async (input) => {
-      if (input.ifExists === true && !volumes.some((one) => one.name === input.volume))
-        return { id: null, name: null, deleted: false };
+      if (input.ifExists === true && !volumes.some((one) => one.name === input.volume)) return nothingDeleted;
       const volume = volumeOf(input.volume);
       volumes.splice(volumes.indexOf(volume), 1);
-      return { id: volume.volumeId, name: volume.name, deleted: true };
+      return { ...nothingDeleted, id: volume.volumeId, name: volume.name, deleted: true };
     },
     'volume.map': async (input) => {
       const volume = volumeOf(input.volume);
@@ -281,7 +303,13 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
       const volume = input.volume === undefined ? undefined : volumeOf(input.volume);
       return { snapshots: snapshots.filter((one) => volume === undefined || one.volume === volume).map(snapshotDoc) };
     },
-    'snapshot.show': async (input) => ({ ...snapshotDoc(snapshotOf(input.snapshot)), creators: [ACCOUNT], clones: [] }),
+    'snapshot.show': async (input) => ({
+      ...snapshotDoc(snapshotOf(input.snapshot)),
+      creators: [ACCOUNT],
+      clones: [],
+      exportable: true,
+      grants: [],
+    }),
     'snapshot.rename': async (input) => {
       const snapshot = snapshotOf(input.snapshot);
       requireFree('snapshot', snapshots, input.name);
@@ -321,6 +349,7 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
         dataBytes: PAGE,
         resumed: false,
         verified: true,
+        remarks: [],
         durationMs: 4,
       };
     },
@@ -332,11 +361,10 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
       return { ...snapshotDoc(snapshot), created: true };
     },
     'snapshot.delete': async (input) => {
-      if (input.ifExists === true && !snapshots.some((one) => one.name === input.snapshot))
-        return { id: null, name: null, deleted: false };
+      if (input.ifExists === true && !snapshots.some((one) => one.name === input.snapshot)) return nothingDeleted;
       const snapshot = snapshotOf(input.snapshot);
       snapshots.splice(snapshots.indexOf(snapshot), 1);
-      return { id: snapshot.snapshotId, name: snapshot.name, deleted: true };
+      return { ...nothingDeleted, id: snapshot.snapshotId, name: snapshot.name, deleted: true };
     },
     'snapshot.verify': async (input) => {
       const snapshot = snapshotOf(input.snapshot);

@@ -232,6 +232,6 @@ export function buildTree(plan: TreePlan): {
 
 /** A JSON document of the store, with its checksum. */
 export function buildDocument(key: string, fields: object): Buffer {
-  const text = `${DOCUMENT_START}${'0'.repeat(32)}", ${JSON.stringify({ format: 1, key, changeId: '0'.repeat(24), ...fields }).slice(1)}`;
+  const text = `${DOCUMENT_START}${'0'.repeat(32)}", ${JSON.stringify({ format: 1, key, changeId: '0'.repeat(24), version: 1, ...fields }).slice(1)}`;
   return Buffer.from(text.replace('0'.repeat(32), hash128(Buffer.from(text))));
 }

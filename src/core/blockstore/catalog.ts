@@ -81,7 +81,7 @@ export class Catalog {
 
   /** @throws notFound `volume-not-found` */
   async getVolume(id: VolumeId, signal?: AbortSignal): Promise<VolumeEntry> {
-    const stored = await readDocument<VolumeEntry>(this.#options.objects, keys.volume(id), signal);
+    const stored = await readDocument<VolumeEntry>(this.#options, keys.volume(id), signal);
     if (stored === undefined)
       throw new SgwError('notFound', 'volume-not-found', `there is no volume ${id}`, { details: { volumeId: id } });
     return stored.value;
@@ -89,7 +89,7 @@ export class Catalog {
 
   /** @throws notFound `snapshot-not-found` */
   async getSnapshot(id: SnapshotId, signal?: AbortSignal): Promise<SnapshotEntry> {
-    const stored = await readDocument<SnapshotEntry>(this.#options.objects, keys.snapshot(id), signal);
+    const stored = await readDocument<SnapshotEntry>(this.#options, keys.snapshot(id), signal);
     if (stored === undefined)
       throw new SgwError('notFound', 'snapshot-not-found', `there is no snapshot ${id}`, {
         details: { snapshotId: id },
@@ -174,7 +174,7 @@ export class Catalog {
     const read = async (id: I): Promise<void> => {
       const release = await slots.acquire(1, signal);
       try {
-        const entry = (await readDocument<T>(this.#options.objects, keyOf(id), signal))?.value;
+        const entry = (await readDocument<T>(this.#options, keyOf(id), signal))?.value;
         if (entry !== undefined && (includeDeleted || entry.state !== 'deleted')) found.push({ id, entry });
       } catch (error) {
         if (!(error instanceof SgwError) || error.kind !== 'corrupt') throw error;

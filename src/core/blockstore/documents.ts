@@ -3,14 +3,20 @@
  * reply was lost is recognised as done when the next try meets 412 (C3).
  */
 import { SgwError } from '../kit/index.ts';
-import type { Etag, ObjectStore } from '../objectstore/index.ts';
+import type { Etag } from '../objectstore/index.ts';
 import { damaged } from './damage.ts';
 import { blake3Short } from './hash.ts';
-import { withSignal, type BlockStoreOptions } from './options.ts';
+import { withSignal, type BlockStoreOptions, type DocumentReading } from './options.ts';
 
-export interface Stored<T> {
-  readonly value: T;
+/** A version of a document that is in the store. */
+export interface DocumentVersion {
   readonly etag: Etag;
+  /** From 1; each change makes the next. */
+  readonly version: number;
+}
+
+export interface Stored<T> extends DocumentVersion {
+  readonly value: T;
 }
 
 interface Envelope {
@@ -19,6 +25,7 @@ interface Envelope {
   readonly key: string;
   readonly format: number;
   readonly changeId: string;
+  readonly version: number;
 }
 
 const TRIES = 64;
@@ -28,11 +35,11 @@ const TRIES = 64;
  * @throws corrupt `object-damaged`; unsupported `document-format`
  */
 export async function readDocument<T extends object>(
-  objects: ObjectStore,
+  options: DocumentReading,
   key: string,
   signal?: AbortSignal,
 ): Promise<(Stored<T> & { readonly changeId: string }) | undefined> {
-  const object = await objects.get(key, withSignal(signal));
+  const object = await options.objects.get(key, withSignal(signal));
   if (object === undefined) return undefined;
   checkDocument(key, object.bytes);
   let parsed: Envelope & T;
@@ -55,8 +62,18 @@ export async function readDocument<T extends object>(
     );
   }
   if (parsed.key !== key) throw damaged(key, `it is the document ${parsed.key}`);
-  const { check: _check, format: _format, key: _key, changeId, ...value } = parsed;
-  return { value: value as unknown as T, etag: object.etag, changeId };
+  const { check: _check, format: _format, key: _key, changeId, version, ...value } = parsed;
+  if (!Number.isSafeInteger(version) || version < 1) throw damaged(key, 'it names no version');
+  checkNewest(options, key, version);
+  return { value: value as unknown as T, etag: object.etag, changeId, version };
+}
+
+/** @throws corrupt `object-damaged` when a newer version was seen before; else takes note of this one */
+function checkNewest({ witness }: DocumentReading, key: string, version: number): void {
+  const newest = witness?.newest(key);
+  if (newest !== undefined && version < newest)
+    throw damaged(key, `it is version ${String(version)}, and version ${String(newest)} was seen here before`);
+  witness?.saw(key, version);
 }
 
 /** The document's beginning, up to the digits of its checksum; and the digits while that is computed. */
@@ -82,9 +99,14 @@ function checkDocument(key: string, bytes: Buffer): void {
 }
 
 /** Encodes a document with a fresh change id and its checksum. */
-function encode(options: BlockStoreOptions, key: string, value: object): { body: Buffer; changeId: string } {
+function encode(
+  options: BlockStoreOptions,
+  key: string,
+  version: number,
+  value: object,
+): { body: Buffer; changeId: string } {
   const changeId = options.random.bytes(12).toString('hex');
-  const text = JSON.stringify({ check: NO_CHECK, format: 1, key, changeId, ...value }, undefined, 1);
+  const text = JSON.stringify({ check: NO_CHECK, format: 1, key, changeId, version, ...value }, undefined, 1);
   const body = Buffer.from(`${text}\n`, 'utf8');
   body.write(checksumOf(body), CHECK_START.length, 'latin1');
   return { body, changeId };
@@ -97,28 +119,35 @@ export async function createDocument(
   value: object,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  const { body, changeId } = encode(options, key, value);
+  const { body, changeId } = encode(options, key, 1, value);
   const result = await options.objects.put(key, body, { condition: { ifAbsent: true }, ...withSignal(signal) });
-  if (result.outcome === 'stored') return true;
-  return (await readDocument(options.objects, key, signal))?.changeId === changeId;
+  if (result.outcome === 'stored') {
+    options.witness?.saw(key, 1);
+    return true;
+  }
+  return (await readDocument(options, key, signal))?.changeId === changeId;
 }
 
 /**
- * Replaces a document that is at `etag`. Durable when it resolves with `stored`; `lost` says that somebody else
+ * Replaces a document that is at version `now`. Durable when it resolves with `stored`; `lost` says that somebody else
  * changed it first.
  */
 export async function replaceDocument(
   options: BlockStoreOptions,
   key: string,
-  etag: Etag,
+  now: DocumentVersion,
   value: object,
   signal?: AbortSignal,
-): Promise<{ outcome: 'stored'; etag: Etag } | { outcome: 'lost' }> {
-  const { body, changeId } = encode(options, key, value);
-  const result = await options.objects.put(key, body, { condition: { ifMatch: etag }, ...withSignal(signal) });
-  if (result.outcome === 'stored') return result;
-  const now = await readDocument(options.objects, key, signal);
-  return now?.changeId === changeId ? { outcome: 'stored', etag: now.etag } : { outcome: 'lost' };
+): Promise<({ outcome: 'stored' } & DocumentVersion) | { outcome: 'lost' }> {
+  const version = now.version + 1;
+  const { body, changeId } = encode(options, key, version, value);
+  const result = await options.objects.put(key, body, { condition: { ifMatch: now.etag }, ...withSignal(signal) });
+  if (result.outcome === 'stored') {
+    options.witness?.saw(key, version);
+    return { ...result, version };
+  }
+  const there = await readDocument(options, key, signal);
+  return there?.changeId === changeId ? { outcome: 'stored', etag: there.etag, version } : { outcome: 'lost' };
 }
 
 /**
@@ -132,12 +161,12 @@ export async function changeDocument<T extends object>(
   signal?: AbortSignal,
 ): Promise<T> {
   for (let attempt = 0; attempt < TRIES; attempt++) {
-    const now = await readDocument<T>(options.objects, key, signal);
+    const now = await readDocument<T>(options, key, signal);
     if (now === undefined)
       throw new SgwError('notFound', 'document-not-found', `there is no object ${key}`, { details: { key } });
     const next = change(now.value);
     if (next === now.value) return next;
-    const result = await replaceDocument(options, key, now.etag, next, signal);
+    const result = await replaceDocument(options, key, now, next, signal);
     if (result.outcome === 'stored') return next;
     await options.clock.sleep(options.random.float() * Math.min(100, 2 ** attempt), signal);
   }

@@ -26,7 +26,7 @@ export async function readHead(
   volumeId: VolumeId,
   signal?: AbortSignal,
 ): Promise<Stored<Head>> {
-  const head = await readDocument<Head>(options.objects, keys.head(volumeId), signal);
+  const head = await readDocument<Head>(options, keys.head(volumeId), signal);
   if (head === undefined) throw damaged(keys.head(volumeId), 'it is missing');
   return head;
 }
@@ -63,9 +63,12 @@ export class OwnedHead {
         epoch: now.value.epoch + 1,
         holder: { ...holder, since: new Date(options.clock.nowMs()).toISOString() },
       };
-      const result = await replaceDocument(options, keys.head(volumeId), now.etag, next, signal);
+      const result = await replaceDocument(options, keys.head(volumeId), now, next, signal);
       if (result.outcome === 'stored') {
-        return { head: new OwnedHead(options, volumeId, { value: next, etag: result.etag }), unclean: other !== null };
+        return {
+          head: new OwnedHead(options, volumeId, { value: next, etag: result.etag, version: result.version }),
+          unclean: other !== null,
+        };
       }
     }
   }
@@ -79,9 +82,9 @@ export class OwnedHead {
     for (;;) {
       const next = change(this.#stored.value);
       assert(next.epoch === this.value.epoch, 'an open head keeps its epoch');
-      const result = await replaceDocument(this.#options, keys.head(this.#volumeId), this.#stored.etag, next, signal);
+      const result = await replaceDocument(this.#options, keys.head(this.#volumeId), this.#stored, next, signal);
       if (result.outcome === 'stored') {
-        this.#stored = { value: next, etag: result.etag };
+        this.#stored = { value: next, etag: result.etag, version: result.version };
         return;
       }
       const now = await readHead(this.#options, this.#volumeId, signal);

@@ -6,6 +6,22 @@ export interface BlockStoreOptions {
   readonly objects: ObjectStore;
   readonly clock: Clock;
   readonly random: Random;
+  /** Remembers the newest version seen of each document; absent where nobody remembers. */
+  readonly witness?: Witness;
+}
+
+/** What reading a document takes. */
+export type DocumentReading = Pick<BlockStoreOptions, 'objects' | 'witness'>;
+
+/**
+ * Remembers, outside the store, the newest version that was seen of each document, so that an older one which is put
+ * in its place is noticed.
+ */
+export interface Witness {
+  /** The newest version seen of the document; undefined when it was never seen. */
+  newest(key: string): number | undefined;
+  /** Takes note that the document was read or written at this version. */
+  saw(key: string, version: number): void;
 }
 
 /** A gateway that opens a volume for writing, as `head.json` names it. */

@@ -17,7 +17,7 @@ export interface StoreInfo {
  * @throws unsupported `document-format` for a newer format; corrupt
  */
 export async function readStoreInfo(objects: ObjectStore, options: Cancellable = {}): Promise<StoreInfo | undefined> {
-  return (await readDocument<StoreInfo>(objects, keys.store, options.signal))?.value;
+  return (await readDocument<StoreInfo>({ objects }, keys.store, options.signal))?.value;
 }
 
 /** Makes an object store an sgw store, or returns what it is already. */

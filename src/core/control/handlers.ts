@@ -17,12 +17,19 @@ import {
 
 /** The handlers over `gateway`. Total: a new operation of the contract does not compile without one. */
 export function createHandlers(gateway: Gateway): Handlers {
-  return { ...gatewayHandlers(gateway), ...volumeHandlers(gateway), ...snapshotHandlers(gateway) };
+  return {
+    ...gatewayHandlers(gateway),
+    ...volumeHandlers(gateway),
+    ...snapshotHandlers(gateway),
+    ...serviceHandlers(gateway),
+  };
 }
 
 type Group<Prefix extends string> = Pick<Handlers, Extract<keyof Handlers, `${Prefix}.${string}`>>;
 
-function gatewayHandlers(gateway: Gateway): Pick<Handlers, 'activate' | 'status' | 'configure'> & Group<'store'> {
+function gatewayHandlers(
+  gateway: Gateway,
+): Pick<Handlers, 'activate' | 'deactivate' | 'status' | 'configure'> & Group<'store'> {
   return {
     activate: async (input, call) => {
       if (input.name !== undefined) checkName(input.name, 'gateway');
@@ -31,6 +38,7 @@ function gatewayHandlers(gateway: Gateway): Pick<Handlers, 'activate' | 'status'
       if (input.store !== undefined) checkPath(input.store, 'a store');
       return await gateway.activate(input, call);
     },
+    deactivate: async (_input, call) => await gateway.deactivate(call),
     status: async (_input, call) => await gateway.status(call),
     configure: async (input, call) => {
       if (input.name !== undefined) checkName(input.name, 'gateway');
@@ -43,6 +51,19 @@ function gatewayHandlers(gateway: Gateway): Pick<Handlers, 'activate' | 'status'
       return await gateway.checkStore(input, call);
     },
     'store.stats': async (_input, call) => await gateway.storeStats(call),
+    'store.gc': async (input, call) => await gateway.collectGarbage(input, call),
+    'store.scrub': async (input, call) => await gateway.scrubStore(input, call),
+    'store.rekey': async (input, call) => await gateway.rekeyStore(input, call),
+  };
+}
+
+function serviceHandlers(gateway: Gateway): Group<'service'> {
+  return {
+    'service.account.create': async (input, call) => {
+      checkCreation(input.name, 'account', input);
+      return await gateway.createAccount(input, call);
+    },
+    'service.account.list': async (_input, call) => await gateway.listAccounts(call),
   };
 }
 
@@ -80,6 +101,10 @@ function volumeHandlers(gateway: Gateway): Group<'volume'> {
     'volume.delete': async (input, call) => {
       checkRef(input.volume, 'volume');
       return await gateway.deleteVolume(input, call);
+    },
+    'volume.undelete': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      return await gateway.undeleteVolume(input, call);
     },
     'volume.map': async (input, call) => {
       checkRef(input.volume, 'volume');
@@ -135,6 +160,14 @@ function snapshotHandlers(gateway: Gateway): Group<'snapshot'> {
     'snapshot.delete': async (input, call) => {
       checkRef(input.snapshot, 'snapshot');
       return await gateway.deleteSnapshot(input, call);
+    },
+    'snapshot.share': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      return await gateway.shareSnapshot(input, call);
+    },
+    'snapshot.unshare': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      return await gateway.unshareSnapshot(input, call);
     },
     'snapshot.verify': async (input, call) => {
       checkRef(input.snapshot, 'snapshot');

@@ -134,6 +134,10 @@ function activationDocument(home: string, record: GatewayState, created: boolean
     storeId: record.storeId,
     region: record.region,
     activatedAt: record.activatedAt,
+    encryption: 'none',
+    activationKey: null,
+    metadata: {},
+    recoveryCode: null,
     created,
   };
 }

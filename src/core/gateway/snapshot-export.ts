@@ -56,6 +56,7 @@ export async function exportSnapshot(
     dataBytes,
     resumed,
     verified: true,
+    remarks: [],
     durationMs: millisecondsSince(session, startedMs),
   };
 }

@@ -13,7 +13,7 @@ import { damagedSnapshot, damageRemark, snapshotSummary } from './documents.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { hasName, resolveSnapshot, resolveVolume } from './references.ts';
 import { timestamp, type Session } from './session.ts';
-import { orMissing, requireFinished } from './volumes.ts';
+import { NOTHING_DELETED, orMissing, requireFinished } from './volumes.ts';
 
 /**
  * Creates a snapshot of the volume's last consistent commit. Completed and durable in the store when it resolves.
@@ -129,6 +129,8 @@ export async function showSnapshot(
     ...snapshotSummary(entry),
     creators: [...entry.creators],
     clones: clones.map(({ volumeId, name }) => ({ volumeId, name })),
+    exportable: true,
+    grants: [],
   };
 }
 
@@ -161,7 +163,7 @@ export async function deleteSnapshot(
 ): Promise<DeletedDocument> {
   const { catalog } = session;
   const entry = await orMissing(input.ifExists, () => resolveSnapshot(catalog, input.snapshot, call.signal));
-  if (entry === undefined) return { id: null, name: null, deleted: false };
+  if (entry === undefined) return NOTHING_DELETED;
   await catalog.updateSnapshot(entry.snapshotId, (now) => ({ ...now, state: 'deleted' }), call.signal);
-  return { id: entry.snapshotId, name: entry.name, deleted: true };
+  return { ...NOTHING_DELETED, id: entry.snapshotId, name: entry.name, deleted: true };
 }

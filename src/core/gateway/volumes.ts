@@ -208,7 +208,7 @@ export async function deleteVolume(
 ): Promise<DeletedDocument> {
   const { catalog, identity, locks } = session;
   const entry = await orMissing(input.ifExists, () => resolveVolume(catalog, input.volume, call.signal));
-  if (entry === undefined) return { id: null, name: null, deleted: false };
+  if (entry === undefined) return NOTHING_DELETED;
   return await locks.withVolume(entry.volumeId, `deleting ${entry.name}`, call, async () => {
     const { holder } = await catalog.headOf(entry.volumeId, call.signal);
     if (holder !== null && holder.gatewayId !== identity.gatewayId) {
@@ -228,9 +228,19 @@ export async function deleteVolume(
       (now) => ({ ...now, state: 'deleted', deletedAt: now.deletedAt ?? deletedAt }),
       call.signal,
     );
-    return { id: entry.volumeId, name: entry.name, deleted: true };
+    return { ...NOTHING_DELETED, id: entry.volumeId, name: entry.name, deleted: true };
   });
 }
+
+/** What a removal answers that found nothing. */
+export const NOTHING_DELETED: DeletedDocument = {
+  id: null,
+  name: null,
+  deleted: false,
+  preview: false,
+  freesBytes: null,
+  undeleteUntil: null,
+};
 
 /** With `--if-exists`, something that is not there is no failure. */
 export async function orMissing<T>(ifExists: boolean | undefined, find: () => Promise<T>): Promise<T | undefined> {

@@ -12,8 +12,22 @@ export interface Progress {
   readonly totalBytes: number;
 }
 
+/** How the key of an encrypted store is unlocked: a file of `sgw`'s own form, or a passphrase. */
+export type KeySecret =
+  { readonly keyFile: string } | { readonly passphrase: string } | { readonly recoveryCode: string };
+
+/** Secrets that a call may need. Asked for when needed, never kept, never logged. */
+export interface Secrets {
+  /** What unlocks the store's key. @throws invalid `key-missing` when nobody can be asked */
+  readonly unlock: () => Promise<KeySecret>;
+  /** What is to unlock it from now on: for `activate` with `encrypt`, and for `store.rekey`. */
+  readonly renew?: () => Promise<KeySecret>;
+}
+
 /** What accompanies every call. */
 export interface CallContext {
+  /** Absent where the caller has none; then an encrypted store stays shut. */
+  readonly secrets?: Secrets;
   readonly signal: AbortSignal;
   /** Called often; must be cheap. */
   readonly onProgress: (progress: Progress) => void;
@@ -33,11 +47,20 @@ interface CreateOptions {
 }
 
 export interface Operations {
-  /** Name and mode have defaults: the host's name, and cached. */
+  /** Name and mode have defaults: the host's name, and cached. `encrypt` begins a store whose contents are sealed. */
   activate: {
-    input: { name?: string; mode?: Doc.GatewayMode; store?: string; region?: string; ifNotExists?: boolean };
+    input: {
+      name?: string;
+      mode?: Doc.GatewayMode;
+      store?: string;
+      region?: string;
+      ifNotExists?: boolean;
+      encrypt?: boolean;
+    };
     result: Doc.ActivationDocument;
   };
+  /** Takes the identity from the home; the store stays as it is. */
+  deactivate: { input: Record<string, never>; result: Doc.DeactivationDocument };
   status: { input: Record<string, never>; result: Doc.StatusDocument };
   /** With no setting given, reads the configuration. `store` names where the gateway's own store was moved to. */
   configure: { input: { name?: string; mode?: Doc.GatewayMode; store?: string }; result: Doc.ConfigureDocument };
@@ -63,7 +86,12 @@ export interface Operations {
   /** Shrinking needs `shrink`: the tail is lost. */
   'volume.resize': { input: { volume: Ref; sizeBytes: number; shrink?: boolean }; result: Doc.VolumeSummary };
   'volume.rename': { input: { volume: Ref; name: string }; result: Doc.VolumeSummary };
-  'volume.delete': { input: { volume: Ref; ifExists?: boolean }; result: Doc.DeletedDocument };
+  /** With `preview`, deletes nothing and says what it would free. `takeOver`: also when another gateway holds it. */
+  'volume.delete': {
+    input: { volume: Ref; ifExists?: boolean; preview?: boolean; takeOver?: boolean };
+    result: Doc.DeletedDocument;
+  };
+  'volume.undelete': { input: { volume: Ref }; result: Doc.VolumeSummary };
   'volume.map': { input: { volume: Ref }; result: Doc.MapDocument };
   'volume.verify': { input: { volume: Ref }; result: Doc.VerifyDocument };
 
@@ -71,7 +99,8 @@ export interface Operations {
     input: CreateOptions & { volume: Ref; name?: string; description?: string; tags?: Tags };
     result: Doc.SnapshotCreated;
   };
-  'snapshot.list': { input: { volume?: Ref }; result: Doc.SnapshotList };
+  /** With `exportable`, only those that the account may export. */
+  'snapshot.list': { input: { volume?: Ref; exportable?: boolean }; result: Doc.SnapshotList };
   'snapshot.show': { input: { snapshot: Ref }; result: Doc.SnapshotDocument };
   'snapshot.rename': { input: { snapshot: Ref; name: string }; result: Doc.SnapshotSummary };
   'snapshot.diff': { input: { from: Ref; to: Ref }; result: Doc.DiffDocument };
@@ -91,11 +120,30 @@ export interface Operations {
     };
     result: Doc.SnapshotCreated;
   };
-  'snapshot.delete': { input: { snapshot: Ref; ifExists?: boolean }; result: Doc.DeletedDocument };
+  /** With `preview`, deletes nothing and says what it would free. */
+  'snapshot.delete': {
+    input: { snapshot: Ref; ifExists?: boolean; preview?: boolean };
+    result: Doc.DeletedDocument;
+  };
+  /** Lets an account see, clone and export a snapshot, as far as the caller's own blocks in it go. */
+  'snapshot.share': { input: { snapshot: Ref; accountId: string }; result: Doc.SnapshotSharing };
+  'snapshot.unshare': { input: { snapshot: Ref; accountId: string }; result: Doc.SnapshotSharing };
   'snapshot.verify': { input: { snapshot: Ref }; result: Doc.VerifyDocument };
 
   'store.check': { input: { store?: string }; result: Doc.StoreCheckDocument };
   'store.stats': { input: Record<string, never>; result: Doc.StoreStatsDocument };
+  /** `graceMs`: how long what is found unreachable is kept; with `preview`, nothing is changed. */
+  'store.gc': { input: { graceMs?: number; preview?: boolean }; result: Doc.GcDocument };
+  /** Reads back everything; `acceptOlder` takes documents that are older than once seen for the newest from now on. */
+  'store.scrub': { input: { acceptOlder?: boolean }; result: Doc.ScrubDocument };
+  /** Wraps the account's key anew; the secrets come with `CallContext.secrets`. */
+  'store.rekey': { input: { recoveryKit?: boolean }; result: Doc.RekeyDocument };
+
+  'service.account.create': {
+    input: CreateOptions & { name: string; accountId?: string };
+    result: Doc.AccountCreated;
+  };
+  'service.account.list': { input: Record<string, never>; result: Doc.AccountList };
 }
 
 export type OperationName = keyof Operations;

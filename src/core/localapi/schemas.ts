@@ -24,8 +24,25 @@ export const ActivationDocument = object('activation', {
   storeId: Type.String(),
   region: Type.String(),
   activatedAt: Time,
+  /** How the store's contents are sealed: `none`, or by a key that only the customer holds. */
+  encryption: Type.Union([Type.Literal('none'), Type.Literal('customer')]),
+  /** The key that was shown on the local network and claimed. */
+  activationKey: Nullable(Type.String()),
+  /** What the device told of itself, as it was shown before it was confirmed. */
+  metadata: Type.Record(Type.String(), Type.String()),
+  /** Opens the store when the passphrase or key file is lost. Given once, when the key is made; null otherwise. */
+  recoveryCode: Nullable(Type.String()),
   /** False when `--if-not-exists` found the gateway already activated alike. */
   created: Type.Boolean(),
+});
+
+export const DeactivationDocument = object('deactivation', {
+  gatewayId: Type.String(),
+  name: Type.String(),
+  home: Type.String(),
+  /** Where the store is, which stays. */
+  store: Type.String(),
+  deactivatedAt: Time,
 });
 
 export const VolumeSummary = object('volume', {
@@ -91,8 +108,14 @@ export const ImportDocument = object('volume-import', {
 export const DeletedDocument = object('deleted', {
   id: Nullable(Type.String()),
   name: Nullable(Type.String()),
-  /** False when `--if-exists` found nothing. */
+  /** False when `--if-exists` found nothing, and of a preview. */
   deleted: Type.Boolean(),
+  /** True when this only says what would happen. */
+  preview: Type.Boolean(),
+  /** Bytes in the store that nothing else needs, freed by gc; null when that was not asked for. */
+  freesBytes: Nullable(Bytes),
+  /** Until when `volume undelete` brings it back; null for a snapshot. */
+  undeleteUntil: Nullable(Time),
 });
 
 export const SnapshotSummary = object('snapshot', {
@@ -118,6 +141,12 @@ export const SnapshotSummary = object('snapshot', {
   tags: Tags,
 });
 
+/** `by` lets `accountId` use the blocks that `by` wrote. */
+const Grant = Type.Object(
+  { accountId: Type.String(), by: Type.String(), grantedAt: Time },
+  { additionalProperties: false },
+);
+
 export const SnapshotCreated = object('snapshot-created', { ...SnapshotSummary.properties, created: Type.Boolean() });
 export const SnapshotList = object('snapshot-list', {
   snapshots: Type.Array(SnapshotSummary),
@@ -129,6 +158,17 @@ export const SnapshotDocument = object('snapshot-detail', {
   creators: Type.Array(Type.String()),
   /** Volumes cloned from it. */
   clones: Type.Array(Type.Object({ volumeId: Type.String(), name: Type.String() }, { additionalProperties: false })),
+  /** Whether this account may export it. */
+  exportable: Type.Boolean(),
+  grants: Type.Array(Grant),
+});
+
+export const SnapshotSharing = object('snapshot-sharing', {
+  snapshotId: Type.String(),
+  name: Type.String(),
+  grants: Type.Array(Grant),
+  /** False when it was so already. */
+  changed: Type.Boolean(),
 });
 
 export const Extent = Type.Object(
@@ -174,6 +214,8 @@ export const ExportDocument = object('snapshot-export', {
   resumed: Type.Boolean(),
   verified: Type.Boolean(),
   durationMs: Type.Integer({ minimum: 0 }),
+  /** Sentences that a person should read. */
+  remarks: Type.Array(Type.String()),
 });
 
 export const VerifyDocument = object('verify', {
@@ -216,6 +258,95 @@ export const StoreStatsDocument = object('store-stats', {
   ),
   volumes: Type.Integer({ minimum: 0 }),
   snapshots: Type.Integer({ minimum: 0 }),
+});
+
+const Counted = Type.Object({ objects: Type.Integer({ minimum: 0 }), bytes: Bytes }, { additionalProperties: false });
+
+export const GcDocument = object('store-gc', {
+  store: Type.String(),
+  preview: Type.Boolean(),
+  graceMs: Type.Integer({ minimum: 0 }),
+  /** What keeps objects alive. */
+  roots: Type.Object(
+    {
+      volumes: Type.Integer({ minimum: 0 }),
+      deletedVolumes: Type.Integer({ minimum: 0 }),
+      snapshots: Type.Integer({ minimum: 0 }),
+      pins: Type.Integer({ minimum: 0 }),
+    },
+    { additionalProperties: false },
+  ),
+  /** What is reachable, and stays. */
+  live: Counted,
+  /** Found unreachable before the grace period began, and now again: removed, or by a preview to be removed. */
+  removed: Counted,
+  /** Of the removed, log objects that left an empty tombstone, because a seq is never free again. */
+  tombstones: Type.Integer({ minimum: 0 }),
+  /** Unreachable, and waiting for its grace period to end. */
+  waiting: Counted,
+  /** When the first of what waits can be removed; null when nothing waits. */
+  removableAt: Nullable(Time),
+  /** Segments less than half live whose live pages were committed anew. */
+  rewritten: Type.Object({ segments: Type.Integer({ minimum: 0 }), bytes: Bytes }, { additionalProperties: false }),
+  /** Deleted volumes whose time for undelete was over. */
+  purgedVolumes: Type.Array(Type.String()),
+  remarks: Type.Array(Type.String()),
+  durationMs: Type.Integer({ minimum: 0 }),
+});
+
+export const ScrubDocument = object('store-scrub', {
+  store: Type.String(),
+  ok: Type.Boolean(),
+  objects: Type.Integer({ minimum: 0 }),
+  checkedBytes: Bytes,
+  damage: Type.Array(
+    Type.Object(
+      {
+        key: Type.String({ description: 'the object' }),
+        message: Type.String(),
+        /** Who needs what is damaged. */
+        affects: Type.Array(
+          Type.Object(
+            {
+              kind: Type.Union([Type.Literal('volume'), Type.Literal('snapshot'), Type.Literal('store')]),
+              id: Type.String(),
+              name: Type.String(),
+              /** Extents of it that can not be read; the whole of it when its entry or head is damaged. */
+              extents: Type.Array(Type.Object({ offset: Bytes, length: Bytes }, { additionalProperties: false })),
+            },
+            { additionalProperties: false },
+          ),
+        ),
+      },
+      { additionalProperties: false },
+    ),
+  ),
+  remarks: Type.Array(Type.String()),
+  durationMs: Type.Integer({ minimum: 0 }),
+});
+
+export const RekeyDocument = object('store-rekey', {
+  storeId: Type.String(),
+  keyId: Type.String(),
+  /** What unlocks the key now. */
+  slots: Type.Array(
+    Type.Object(
+      {
+        slotId: Type.String(),
+        kind: Type.Union([Type.Literal('passphrase'), Type.Literal('keyFile'), Type.Literal('recovery')]),
+        createdAt: Time,
+      },
+      { additionalProperties: false },
+    ),
+  ),
+  /** A new one, when it was asked for; the one before it is void. */
+  recoveryCode: Nullable(Type.String()),
+});
+
+const Account = { accountId: Type.String(), name: Type.String(), createdAt: Time };
+export const AccountCreated = object('account-created', { ...Account, created: Type.Boolean() });
+export const AccountList = object('account-list', {
+  accounts: Type.Array(Type.Object(Account, { additionalProperties: false })),
 });
 
 export const ConfigureDocument = object('configuration', {
@@ -299,5 +430,12 @@ export type ExportDocument = Static<typeof ExportDocument>;
 export type VerifyDocument = Static<typeof VerifyDocument>;
 export type StoreCheckDocument = Static<typeof StoreCheckDocument>;
 export type StoreStatsDocument = Static<typeof StoreStatsDocument>;
+export type DeactivationDocument = Static<typeof DeactivationDocument>;
+export type SnapshotSharing = Static<typeof SnapshotSharing>;
+export type GcDocument = Static<typeof GcDocument>;
+export type ScrubDocument = Static<typeof ScrubDocument>;
+export type RekeyDocument = Static<typeof RekeyDocument>;
+export type AccountCreated = Static<typeof AccountCreated>;
+export type AccountList = Static<typeof AccountList>;
 export type ConfigureDocument = Static<typeof ConfigureDocument>;
 export type StatusDocument = Static<typeof StatusDocument>;

@@ -21,11 +21,11 @@ describe('a document', () => {
       const flipped = Buffer.from(intact);
       flipped[i] = (flipped[i] ?? 0) ^ 1;
       await options.objects.put('doc', flipped);
-      await expect(readDocument(options.objects, 'doc'), `byte ${String(i)}`).rejects.toMatchObject({
+      await expect(readDocument(options, 'doc'), `byte ${String(i)}`).rejects.toMatchObject({
         kind: 'corrupt',
       });
       await options.objects.put('doc', intact.subarray(0, i));
-      await expect(readDocument(options.objects, 'doc'), `cut at ${String(i)}`).rejects.toMatchObject({
+      await expect(readDocument(options, 'doc'), `cut at ${String(i)}`).rejects.toMatchObject({
         kind: 'corrupt',
       });
     }
@@ -35,7 +35,7 @@ describe('a document', () => {
     const options = optionsOver();
     await createDocument(options, 'doc', { name: 'n', count: 0 });
     await Promise.all(Array.from({ length: 20 }, () => increment(options)));
-    expect((await readDocument<Counter>(options.objects, 'doc'))?.value).toEqual({ name: 'n', count: 20 });
+    expect((await readDocument<Counter>(options, 'doc'))?.value).toEqual({ name: 'n', count: 20 });
   });
 
   it('C3 written by a put whose reply was lost is recognised as written', async () => {
@@ -49,7 +49,7 @@ describe('a document', () => {
     const options = optionsOver(objects);
     expect(await createDocument(options, 'doc', { name: 'n', count: 0 })).toBe(true);
     for (let i = 0; i < 5; i++) await increment(options);
-    expect((await readDocument<Counter>(objects, 'doc'))?.value).toEqual({ name: 'n', count: 5 });
+    expect((await readDocument<Counter>(options, 'doc'))?.value).toEqual({ name: 'n', count: 5 });
   });
 
   it('put in the place of another is damage', async () => {
@@ -57,13 +57,13 @@ describe('a document', () => {
     await createDocument(options, 'volumes/a', { name: 'a' });
     const bytes = (await options.objects.get('volumes/a'))?.bytes ?? Buffer.alloc(0);
     await options.objects.put('volumes/b', bytes);
-    await expect(readDocument(options.objects, 'volumes/b')).rejects.toMatchObject({ code: 'object-damaged' });
+    await expect(readDocument(options, 'volumes/b')).rejects.toMatchObject({ code: 'object-damaged' });
   });
 
   it('of a newer format is unsupported, not damaged', async () => {
     const options = optionsOver();
     await createDocument(options, 'doc', { format: 2, count: 1 });
-    await expect(readDocument(options.objects, 'doc')).rejects.toMatchObject({
+    await expect(readDocument(options, 'doc')).rejects.toMatchObject({
       kind: 'unsupported',
       code: 'document-format',
     });

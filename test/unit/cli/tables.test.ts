@@ -16,7 +16,7 @@ it('values are painted on a terminal, and the text of others can not paint', () 
   const verified = { id: 'vol-0', name: 'a', ok: true, checkedBytes: 0, checkedObjects: 0, durationMs: 1 };
   expect(verifyFields(verified, colored)).not.toContain('\uFFFD');
   const exported = { snapshotId: 'snap-0', name: 'a', path: '/a', format: 'raw', sizeBytes: 0, dataBytes: 0 };
-  const text = exportFields({ ...exported, resumed: false, verified: true, durationMs: 1 }, colored);
+  const text = exportFields({ ...exported, resumed: false, verified: true, remarks: [], durationMs: 1 }, colored);
   expect(text).toContain('\u001b[32myes\u001b[39m');
 });
 
