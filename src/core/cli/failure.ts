@@ -3,8 +3,7 @@
  * else as a message, a hint and, for a bug that is being debugged, where it came from.
  */
 import { stripVTControlCharacters } from 'node:util';
-import { ERROR_KINDS, SgwError, toSgwError } from '../kit/index.ts';
-import { cut, printable, quoted } from './echo.ts';
+import { cut, ERROR_KINDS, printable, quoted, SgwError, toSgwError } from '../kit/index.ts';
 import type { Style } from './style.ts';
 
 /** What oclif's parser errors carry, by class name. They are not exported, so they are told by shape. */

@@ -1,8 +1,7 @@
 /** How the gateway and its store look to people. */
-import { formatSize } from '../kit/index.ts';
+import { formatSize, printable } from '../kit/index.ts';
 import type { ActivationDocument, StatusDocument, StoreCheckDocument, StoreStatsDocument } from '../localapi/index.ts';
 import type { ConfigurationDocument } from './documents.ts';
-import { printable } from './echo.ts';
 import type { Style } from './style.ts';
 import { formatTime, renderFields, renderTable, withRemarks } from './tables.ts';
 

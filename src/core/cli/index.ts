@@ -2,7 +2,7 @@
 export * from './command.ts';
 export * from './configure.ts';
 export * from './demo.ts';
-export { quoted } from './echo.ts';
+export { quoted } from '../kit/index.ts';
 export * from './flags.ts';
 export * from './gateway-views.ts';
 export * from './map-picture.ts';

@@ -5,10 +5,9 @@
 import { lstat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { gatewayNameOfHost, SgwError } from '../kit/index.ts';
+import { gatewayNameOfHost, quoted, SgwError } from '../kit/index.ts';
 import type { GatewayMode, Input } from '../localapi/index.ts';
 import type { Session } from './session.ts';
-import { quoted } from './echo.ts';
 import { checkName, checkPath, given as whatIsGiven, parseVolumeSize } from './values.ts';
 
 const MODES = [

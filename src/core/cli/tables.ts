@@ -1,5 +1,5 @@
 /** Tables and lists of fields for people, by cli-table3, loaded when the first one is drawn. */
-import { cut, printable } from './echo.ts';
+import { cut, printable } from '../kit/index.ts';
 import type { Paint, Style } from './style.ts';
 
 export interface Column<Row> {

@@ -1,6 +1,5 @@
 /** What is said to a command line that names no command: the nearest one, or the topic's help. */
-import { SgwError } from '../kit/index.ts';
-import { quoted } from './echo.ts';
+import { quoted, SgwError } from '../kit/index.ts';
 
 /** A suggestion further away than this, in edits, would puzzle. */
 const DISTANCE_MAX = 4;

@@ -1,8 +1,7 @@
 /** Reads what users type in flags and arguments: durations, names, references, tags. Pure. */
 import path from 'node:path';
-import { NAME_HINT, parseSize, problemOfName, SgwError } from '../kit/index.ts';
+import { NAME_HINT, parseSize, problemOfName, quoted, SgwError } from '../kit/index.ts';
 import type { ImageFormat, Tags } from '../localapi/index.ts';
-import { quoted } from './echo.ts';
 
 const REFERENCE_LENGTH_MAX = 128;
 const TOKEN_LENGTH_MAX = 64;

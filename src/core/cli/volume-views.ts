@@ -1,5 +1,5 @@
 /** How volumes look to people. */
-import { formatSize } from '../kit/index.ts';
+import { formatSize, printable } from '../kit/index.ts';
 import type {
   DeletedDocument,
   ImportDocument,
@@ -8,7 +8,6 @@ import type {
   VolumeList,
   VolumeSummary,
 } from '../localapi/index.ts';
-import { printable } from './echo.ts';
 import type { Style } from './style.ts';
 import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds, withRemarks } from './tables.ts';
 

@@ -3,8 +3,10 @@ import type { Gateway } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Tags } from '../localapi/index.ts';
 import {
+  checkAccountId,
   checkDescription,
   checkFormat,
+  checkGrace,
   checkMode,
   checkName,
   checkPath,
@@ -51,7 +53,10 @@ function gatewayHandlers(
       return await gateway.checkStore(input, call);
     },
     'store.stats': async (_input, call) => await gateway.storeStats(call),
-    'store.gc': async (input, call) => await gateway.collectGarbage(input, call),
+    'store.gc': async (input, call) => {
+      checkGrace(input.graceMs);
+      return await gateway.collectGarbage(input, call);
+    },
     'store.scrub': async (input, call) => await gateway.scrubStore(input, call),
     'store.rekey': async (input, call) => await gateway.rekeyStore(input, call),
   };
@@ -61,6 +66,7 @@ function serviceHandlers(gateway: Gateway): Group<'service'> {
   return {
     'service.account.create': async (input, call) => {
       checkCreation(input.name, 'account', input);
+      if (input.accountId !== undefined) checkAccountId(input.accountId);
       return await gateway.createAccount(input, call);
     },
     'service.account.list': async (_input, call) => await gateway.listAccounts(call),
@@ -163,10 +169,12 @@ function snapshotHandlers(gateway: Gateway): Group<'snapshot'> {
     },
     'snapshot.share': async (input, call) => {
       checkRef(input.snapshot, 'snapshot');
+      checkAccountId(input.accountId);
       return await gateway.shareSnapshot(input, call);
     },
     'snapshot.unshare': async (input, call) => {
       checkRef(input.snapshot, 'snapshot');
+      checkAccountId(input.accountId);
       return await gateway.unshareSnapshot(input, call);
     },
     'snapshot.verify': async (input, call) => {

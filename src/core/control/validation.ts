@@ -2,13 +2,17 @@
  * Checks what callers hand in, once, before any work: names, sizes, tags, tokens, paths. Whatever the transport, the
  * gateway behind it may rely on these.
  */
-import { isSnapshotId, isVolumeId, SgwError, type ErrorDetails } from '../kit/index.ts';
+import { cut, NAME_HINT, problemOfName, quoted, SgwError, type ErrorDetails } from '../kit/index.ts';
 import { checkVolumeSize } from '../blockstore/index.ts';
 import type { GatewayMode, ImageFormat, Tags } from '../localapi/index.ts';
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+/** Names, ids and beginnings of ids. */
+const REFERENCE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+const ACCOUNT_ID = /^\d{12}$/;
 const TOKEN = /^[\x21-\x7e]{1,64}$/;
 const REGION = /^[a-z0-9][a-z0-9-]{0,62}$/;
+/** As long as anything can be that names something. */
+const REFERENCE_LENGTH_MAX = 128;
 const DESCRIPTION_CHARACTERS_MAX = 1024;
 const TAGS_MAX = 50;
 const TAG_KEY_CHARACTERS_MAX = 128;
@@ -20,34 +24,44 @@ function invalid(code: string, message: string, hint: string, details: ErrorDeta
   return new SgwError('invalid', code, message, { hint, details });
 }
 
+/** A value as callers gave it, for a message: in quotes, and cut. */
+const echo = (value: unknown): string => quoted(String(value));
+/** The same for the details. */
+const brief = (value: unknown): string => cut(String(value), REFERENCE_LENGTH_MAX);
+
 /** A name for `what`. @throws invalid `bad-name` */
 export function checkName(name: unknown, what: string): void {
-  if (typeof name !== 'string' || !NAME.test(name)) {
-    throw invalid(
-      'bad-name',
-      `"${String(name)}" can not be the name of a ${what}`,
-      'Use up to 128 letters, digits, dots, underscores and hyphens, a letter or digit first.',
-      { name: String(name) },
-    );
-  }
-  if (/^(vol|snap)-[0-9a-f]{4,}$/i.test(name)) {
-    throw invalid(
-      'bad-name',
-      `"${name}" looks like an id and can not be the name of a ${what}`,
-      'Choose a name that does not begin like an id.',
-      { name },
-    );
-  }
+  const problem = typeof name === 'string' ? problemOfName(name) : 'is no text';
+  if (problem === undefined) return;
+  throw invalid('bad-name', `the name ${echo(name)} for a ${what} ${problem}`, NAME_HINT, { name: brief(name) });
 }
 
 /** A reference to a volume or snapshot; whether it exists is found later. @throws invalid `bad-reference` */
 export function checkRef(ref: unknown, what: string): void {
-  if (typeof ref === 'string' && (NAME.test(ref) || isVolumeId(ref) || isSnapshotId(ref))) return;
+  if (typeof ref === 'string' && REFERENCE.test(ref)) return;
   throw invalid(
     'bad-reference',
-    `"${String(ref)}" is neither the name nor the id of a ${what}`,
+    `${echo(ref)} is neither the name nor the id of a ${what}`,
     `\`sgw ${what} list\` shows names and ids.`,
-    { ref: String(ref) },
+    { ref: brief(ref) },
+  );
+}
+
+/** @throws invalid `bad-account-id` */
+export function checkAccountId(accountId: unknown): void {
+  if (typeof accountId === 'string' && ACCOUNT_ID.test(accountId)) return;
+  throw invalid('bad-account-id', `${echo(accountId)} is not an account`, 'An account id has 12 digits.', {
+    accountId: brief(accountId),
+  });
+}
+
+/** @throws invalid `bad-grace` */
+export function checkGrace(graceMs: unknown): void {
+  if (graceMs === undefined || (Number.isSafeInteger(graceMs) && (graceMs as number) >= 0)) return;
+  throw invalid(
+    'bad-grace',
+    `${echo(graceMs)} is not a grace period`,
+    'Give a whole number of milliseconds, 0 or more.',
   );
 }
 
@@ -70,9 +84,9 @@ export function checkTags(tags: Tags | undefined): void {
   if (bad === undefined) return;
   throw invalid(
     'bad-tags',
-    `tag "${bad[0]}" is not possible`,
+    `tag ${echo(bad[0])} is not possible`,
     `A key has 1 to ${String(TAG_KEY_CHARACTERS_MAX)} characters, a value at most ${String(TAG_VALUE_CHARACTERS_MAX)}.`,
-    { key: bad[0] },
+    { key: brief(bad[0]) },
   );
 }
 
@@ -103,19 +117,19 @@ export function checkDescription(description: unknown): void {
 /** A path on this machine. @throws invalid `bad-path` */
 export function checkPath(path: unknown, what: string): void {
   if (typeof path === 'string' && path.length > 0 && !path.includes('\0')) return;
-  throw invalid('bad-path', `"${String(path)}" is not the path of ${what}`, 'Give the path of a file.');
+  throw invalid('bad-path', `${echo(path)} is not the path of ${what}`, 'Give the path of a file.');
 }
 
 /** @throws invalid `bad-format` */
 export function checkFormat(format: string | undefined): void {
   if (format === undefined || FORMATS.some((known) => known === format)) return;
-  throw invalid('bad-format', `"${format}" is not an image format`, `Use one of ${FORMATS.join(', ')}.`);
+  throw invalid('bad-format', `${echo(format)} is not an image format`, `Use one of ${FORMATS.join(', ')}.`);
 }
 
 /** @throws invalid `bad-mode` */
 export function checkMode(mode: string): void {
   if (MODES.some((known) => known === mode)) return;
-  throw invalid('bad-mode', `"${mode}" is not a mode of a gateway`, `Use one of ${MODES.join(', ')}.`);
+  throw invalid('bad-mode', `${echo(mode)} is not a mode of a gateway`, `Use one of ${MODES.join(', ')}.`);
 }
 
 /** @throws invalid `bad-region` */
@@ -123,7 +137,7 @@ export function checkRegion(region: string | undefined): void {
   if (region === undefined || REGION.test(region)) return;
   throw invalid(
     'bad-region',
-    `"${region}" can not be a region`,
+    `${echo(region)} can not be a region`,
     'Use lower-case letters, digits and hyphens, such as local or eu-west-1.',
   );
 }

@@ -1,5 +1,6 @@
 /** Room `kit` (level 0): what every other room may use. No I/O but clock and randomness. */
 export * from './clock.ts';
+export * from './echo.ts';
 export * from './errors.ts';
 export * from './ids.ts';
 export * from './names.ts';

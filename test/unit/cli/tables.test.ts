@@ -1,7 +1,7 @@
 /** Tables and lists of fields: what is painted, what is made harmless, and what is cut. */
 import { PassThrough } from 'node:stream';
 import { expect, it } from 'vitest';
-import { quoted } from '../../../src/core/cli/echo.ts';
+import { quoted } from '../../../src/core/kit/index.ts';
 import { exportFields, snapshotTable } from '../../../src/core/cli/snapshot-views.ts';
 import { styleFor } from '../../../src/core/cli/style.ts';
 import { renderFields } from '../../../src/core/cli/tables.ts';

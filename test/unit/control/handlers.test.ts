@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { SgwError } from '../../../src/core/kit/index.ts';
 import type { Input, OperationName } from '../../../src/core/localapi/index.ts';
 import { GatewayRig } from '../gateway/rig.ts';
 
@@ -43,9 +44,21 @@ describe('handlers refuse bad input before any work', () => {
     ['snapshot.export', { snapshot: 's', path: 'x', format: 'iso' }, 'bad-format'],
     ['snapshot.import', { file: 'x', name: 'a', volumeName: '?' }, 'bad-name'],
     ['snapshot.diff', { from: 'a', to: ' ' }, 'bad-reference'],
+    ['snapshot.share', { snapshot: 's', accountId: '12' }, 'bad-account-id'],
+    ['snapshot.unshare', { snapshot: 's', accountId: 'x' }, 'bad-account-id'],
+    ['service.account.create', { name: 'a', accountId: '0000000000001' }, 'bad-account-id'],
+    ['service.account.create', { name: '-' }, 'bad-name'],
+    ['store.gc', { graceMs: -1 }, 'bad-grace'],
+    ['store.gc', { graceMs: 0.5 }, 'bad-grace'],
   ];
   test.each(rows)('%s %j is invalid: %s', async (name, input, code) => {
     await expect(rig.call(name, input as Input<typeof name>)).rejects.toMatchObject({ kind: 'invalid', code });
+  });
+
+  test('a value that is too long is cut in the message and in the details', async () => {
+    const failure = await rig.call('volume.show', { volume: 'x'.repeat(100_000) }).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'bad-reference' });
+    expect(JSON.stringify((failure as SgwError).toDocument()).length).toBeLessThan(600);
   });
 
   test.each([
