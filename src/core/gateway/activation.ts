@@ -49,6 +49,9 @@ export async function activate(
     storeId,
     activatedAt: new Date(parts.clock.nowMs()).toISOString(),
     configurationVersion: 1,
+    credential: null,
+    activationKey: null,
+    metadata: {},
   };
   const raced = await updateState(
     home,

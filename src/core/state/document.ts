@@ -1,6 +1,6 @@
 /** The document of `state.json`: docs/formats/state.md. Fields are only added, by a new schema version and a migration. */
 
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 export const GATEWAY_MODES = ['cached', 'shadowing'] as const;
 
@@ -19,42 +19,135 @@ export interface GatewayState {
   activatedAt: string;
   /** From 1; grows with every change of the configuration. */
   configurationVersion: number;
+  /** What the service gave for later requests; null in a home that was activated before there was one. */
+  credential: GatewayCredential | null;
+  /** The key that was claimed, spent since; null in a home that was activated without one. */
+  activationKey: string | null;
+  /** What the device told of itself at activation. */
+  metadata: Record<string, string>;
+}
+
+/** Of no use without the private key, which is in a file of its own. */
+export interface GatewayCredential {
+  credentialId: string;
+  /** Of the public key that it is bound to. */
+  keyFingerprint: string;
+  /** RFC 3339, UTC. */
+  issuedAt: string;
+}
+
+/**
+ * How far activation has come (docs/formats/state.md): `begun` (the key pair is there) -> `registered` (the service gave
+ * a challenge) -> `shown` (it gave the activation key) -> `claimed` (the customer's words are here) -> `issued` (the
+ * credential is here). Then it becomes the gateway.
+ */
+export const ACTIVATION_STEPS = ['begun', 'registered', 'shown', 'claimed', 'issued'] as const;
+
+export interface PendingActivation {
+  step: (typeof ACTIVATION_STEPS)[number];
+  /** Ed25519, base64url: the private key's file has to match it. */
+  publicKey: string;
+  metadata: Record<string, string>;
+  /** What was asked for, or, from `claimed` on, what the customer said. */
+  name: string;
+  mode: (typeof GATEWAY_MODES)[number];
+  accountId: string;
+  region: string;
+  store: string;
+  storeId: string;
+  /** From `claimed` on; before that only in a home that has an identity already. */
+  gatewayId: string | null;
+  /** From `registered` on. */
+  activationId: string | null;
+  challenge: string | null;
+  /** From `shown` on. */
+  activationKey: string | null;
+  expiresAt: string | null;
+  /** From `issued` on. */
+  credential: GatewayCredential | null;
 }
 
 export interface StateDocument {
   schemaVersion: typeof SCHEMA_VERSION;
   /** Null until activated. */
   gateway: GatewayState | null;
+  /** Null unless an activation is under way, or was stopped. */
+  activation: PendingActivation | null;
 }
 
 /** The state of a home where nothing has been done. */
 export function emptyState(): StateDocument {
-  return { schemaVersion: SCHEMA_VERSION, gateway: null };
+  return { schemaVersion: SCHEMA_VERSION, gateway: null, activation: null };
 }
 
 type Check = (value: unknown) => boolean;
+type Checks<T> = Readonly<Record<keyof T, Check>>;
 const isText: Check = (value) => typeof value === 'string' && value !== '';
+const isTime: Check = (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value));
+const isAccount: Check = (value) => typeof value === 'string' && /^[0-9]{12}$/.test(value);
+const orNull =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value);
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isTexts: Check = (value) => isObject(value) && Object.values(value).every((text) => typeof text === 'string');
 
-const GATEWAY_FIELDS: Readonly<Record<keyof GatewayState, Check>> = {
-  gatewayId: isText,
+const CREDENTIAL_FIELDS: Checks<GatewayCredential> = {
+  credentialId: isText,
+  keyFingerprint: isText,
+  issuedAt: isTime,
+};
+const isCredential = orNull((value) => findBad(value, CREDENTIAL_FIELDS) === undefined);
+
+/** Of what was asked for at activation, and is the gateway's later. */
+const SETTING_FIELDS = {
   name: isText,
-  mode: (value) => GATEWAY_MODES.some((mode) => mode === value),
-  accountId: (value) => typeof value === 'string' && /^[0-9]{12}$/.test(value),
+  mode: (value: unknown) => GATEWAY_MODES.some((mode) => mode === value),
+  accountId: isAccount,
   region: isText,
   store: isText,
   storeId: isText,
-  activatedAt: (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value)),
+  metadata: isTexts,
+  activationKey: orNull(isText),
+  credential: isCredential,
+} as const;
+
+const GATEWAY_FIELDS: Checks<GatewayState> = {
+  ...SETTING_FIELDS,
+  gatewayId: isText,
+  activatedAt: isTime,
   configurationVersion: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };
 
+const ACTIVATION_FIELDS: Checks<PendingActivation> = {
+  ...SETTING_FIELDS,
+  step: (value) => ACTIVATION_STEPS.some((step) => step === value),
+  publicKey: isText,
+  gatewayId: orNull(isText),
+  activationId: orNull(isText),
+  challenge: orNull(isText),
+  expiresAt: orNull(isTime),
+};
+
+/** The name of the first field that is not as `checks` say. */
+function findBad(value: unknown, checks: Readonly<Record<string, Check>>): string | undefined {
+  if (!isObject(value)) return '';
+  return Object.entries(checks).find(([name, isGood]) => !isGood(value[name]))?.[0];
+}
+
 /** The path of the first field that is not as the type says; undefined when all are. */
 export function findBadField(value: unknown): string | undefined {
-  if (typeof value !== 'object' || value === null) return 'document';
-  const { schemaVersion, gateway } = value as Record<string, unknown>;
-  if (schemaVersion !== SCHEMA_VERSION) return 'schemaVersion';
-  if (gateway === null) return undefined;
-  if (typeof gateway !== 'object') return 'gateway';
-  const fields = gateway as Record<string, unknown>;
-  const bad = Object.entries(GATEWAY_FIELDS).find(([name, isGood]) => !isGood(fields[name]));
-  return bad === undefined ? undefined : `gateway.${bad[0]}`;
+  if (!isObject(value)) return 'document';
+  if (value['schemaVersion'] !== SCHEMA_VERSION) return 'schemaVersion';
+  const parts = [
+    ['gateway', GATEWAY_FIELDS],
+    ['activation', ACTIVATION_FIELDS],
+  ] as const;
+  for (const [name, checks] of parts) {
+    if (value[name] === null) continue;
+    const bad = findBad(value[name], checks);
+    if (bad !== undefined) return bad === '' ? name : `${name}.${bad}`;
+  }
+  return undefined;
 }

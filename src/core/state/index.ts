@@ -1,5 +1,11 @@
 /** Room `state` (level 1): the document of a home, and the locks between processes that share it. */
-export { emptyState, type GatewayState, type StateDocument } from './document.ts';
+export {
+  emptyState,
+  type GatewayCredential,
+  type GatewayState,
+  type PendingActivation,
+  type StateDocument,
+} from './document.ts';
 export { acquireLock, lockHolder, type LockRequest } from './lock.ts';
 export type { LockOwner } from './lock-owner.ts';
 export { openState, updateState } from './state.ts';

@@ -16,7 +16,13 @@ const GATEWAY: GatewayState = {
   storeId: '0f0e0d0c',
   activatedAt: '2026-11-22T10:00:00.000Z',
   configurationVersion: 1,
+  credential: { credentialId: 'cred-1', keyFingerprint: 'aa', issuedAt: '2026-11-22T10:00:00.000Z' },
+  activationKey: 'AAAAA-BBBBB-CCCCC-DDDDD-EEEEE',
+  metadata: { version: '0.1.0' },
 };
+
+/** What an older version, which knew no service, leaves of it. */
+const MIGRATED: GatewayState = { ...GATEWAY, credential: null, activationKey: null, metadata: {} };
 
 let folder: string;
 let home: string;
@@ -43,7 +49,7 @@ describe('the state', () => {
 
   it('is read back as it was changed', async () => {
     await activate();
-    expect(await openState(home)).toEqual({ schemaVersion: 1, gateway: GATEWAY });
+    expect(await openState(home)).toEqual({ schemaVersion: 2, gateway: GATEWAY, activation: null });
     expect(await updateState(home, (state) => state.gateway?.name)).toBe('lab');
   });
 
@@ -164,21 +170,20 @@ describe('a damaged state', () => {
 });
 
 describe('schema versions', () => {
-  const fixture = fileURLToPath(new URL('fixtures/state-v0.json', import.meta.url));
-
-  it('a state of version 0 is migrated when read, and written anew by the next change', async () => {
+  it.each([0, 1])('a state of version %i is migrated when read, and written anew by the next change', async (from) => {
+    const fixture = fileURLToPath(new URL(`fixtures/state-v${String(from)}.json`, import.meta.url));
     await updateState(home, () => undefined);
     await writeFile(path, await readFile(fixture));
-    expect(await openState(home)).toEqual({ schemaVersion: 1, gateway: GATEWAY });
-    expect(await readFile(path)).toEqual(await readFile(fixture));
-    await updateState(home, (state) => (state.gateway = { ...GATEWAY, configurationVersion: 2 }));
-    expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ schemaVersion: 1 });
-    expect(await readFile(`${path}.previous`)).toEqual(await readFile(fixture));
+    expect(await openState(home)).toEqual({ schemaVersion: 2, gateway: MIGRATED, activation: null });
+    expect(await readFile(path, 'utf8')).toBe(await readFile(fixture, 'utf8'));
+    await updateState(home, (state) => (state.gateway = { ...MIGRATED, configurationVersion: 2 }));
+    expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ schemaVersion: 2 });
+    expect(await readFile(`${path}.previous`, 'utf8')).toBe(await readFile(fixture, 'utf8'));
   });
 
   it('a state of a newer version is unsupported, and left alone', async () => {
     await activate();
-    const newer = serialize({ schemaVersion: 2, gateway: GATEWAY, peers: [] });
+    const newer = serialize({ schemaVersion: 3, gateway: GATEWAY, peers: [] });
     await writeFile(path, newer);
     await expect(openState(home)).rejects.toMatchObject({ kind: 'unsupported', code: 'state-newer' });
     await expect(activate()).rejects.toMatchObject({ kind: 'unsupported' });
