@@ -12,7 +12,11 @@ export interface Progress {
   readonly totalBytes: number;
 }
 
-/** How the key of an encrypted store is unlocked: a file of `sgw`'s own form, or a passphrase. */
+/**
+ * How the key of an encrypted store is unlocked. `keyFile` is the text of a key file, not its path: the caller reads it,
+ * with the rights that the user has, and has made it (`sgw-key-1:` and 32 random bytes in base64url) when `renew` is asked
+ * and it was not there. A text comes without the line feed at its end.
+ */
 export type KeySecret =
   { readonly keyFile: string } | { readonly passphrase: string } | { readonly recoveryCode: string };
 
