@@ -4,8 +4,10 @@
  */
 import { SgwError } from '../kit/index.ts';
 import type { Etag } from '../objectstore/index.ts';
-import { damaged } from './damage.ts';
+import { damaged, missing } from './damage.ts';
 import { blake3Short } from './hash.ts';
+import { keys } from './keys.ts';
+import { openFields, sealFields } from './sealing/document-seal.ts';
 import { withSignal, type BlockStoreOptions, type DocumentReading } from './options.ts';
 
 /** A version of a document that is in the store. */
@@ -32,7 +34,7 @@ const TRIES = 64;
 
 /**
  * Reads a document; undefined when there is none.
- * @throws corrupt `object-damaged`; unsupported `document-format`
+ * @throws corrupt `object-damaged`; unsupported `document-format`; denied `key-needed` when it is sealed and no key is given
  */
 export async function readDocument<T extends object>(
   options: DocumentReading,
@@ -40,7 +42,10 @@ export async function readDocument<T extends object>(
   signal?: AbortSignal,
 ): Promise<(Stored<T> & { readonly changeId: string }) | undefined> {
   const object = await options.objects.get(key, withSignal(signal));
-  if (object === undefined) return undefined;
+  if (object === undefined) {
+    await checkGone(options, key, signal);
+    return undefined;
+  }
   checkDocument(key, object.bytes);
   let parsed: Envelope & T;
   try {
@@ -65,15 +70,35 @@ export async function readDocument<T extends object>(
   const { check: _check, format: _format, key: _key, changeId, version, ...value } = parsed;
   if (!Number.isSafeInteger(version) || version < 1) throw damaged(key, 'it names no version');
   checkNewest(options, key, version);
-  return { value: value as unknown as T, etag: object.etag, changeId, version };
+  const fields = openFields(options.keys, { key, changeId, version }, value);
+  return { value: fields as T, etag: object.etag, changeId, version };
 }
+
+/** Documents that are never made anew under the same key, so that their versions only grow. */
+const WITNESSED =
+  /^(?:keys\/[^/]+|volumes\/[^/]+\/(?:volume|head)|snapshots\/[^/]+\/snapshot|service\/accounts\/[^/]+)\.json$/;
 
 /** @throws corrupt `object-damaged` when a newer version was seen before; else takes note of this one */
 function checkNewest({ witness }: DocumentReading, key: string, version: number): void {
-  const newest = witness?.newest(key);
+  if (witness === undefined || !WITNESSED.test(key)) return;
+  const newest = witness.newest(key);
   if (newest !== undefined && version < newest)
     throw damaged(key, `it is version ${String(version)}, and version ${String(newest)} was seen here before`);
-  witness?.saw(key, version);
+  witness.saw(key, version);
+}
+
+/** @throws corrupt `object-missing` when the document was seen before, and gc has not noted that it purged it */
+async function checkGone(options: DocumentReading, key: string, signal?: AbortSignal): Promise<void> {
+  const { objects, witness } = options;
+  if (witness === undefined || !WITNESSED.test(key) || witness.newest(key) === undefined) return;
+  const id = key.split('/')[1] ?? key;
+  for await (const list of objects.list(keys.purged, withSignal(signal))) {
+    const purged = await readDocument<object>(options, list.key, signal);
+    if (purged === undefined || !JSON.stringify(purged.value).includes(id)) continue;
+    witness.forget(key);
+    return;
+  }
+  throw missing(key);
 }
 
 /** The document's beginning, up to the digits of its checksum; and the digits while that is computed. */
@@ -106,7 +131,8 @@ function encode(
   value: object,
 ): { body: Buffer; changeId: string } {
   const changeId = options.random.bytes(12).toString('hex');
-  const text = JSON.stringify({ check: NO_CHECK, format: 1, key, changeId, version, ...value }, undefined, 1);
+  const fields = sealFields(options.keys, options.random, { key, changeId, version }, value);
+  const text = JSON.stringify({ check: NO_CHECK, format: 1, key, changeId, version, ...fields }, undefined, 1);
   const body = Buffer.from(`${text}\n`, 'utf8');
   body.write(checksumOf(body), CHECK_START.length, 'latin1');
   return { body, changeId };
@@ -122,7 +148,7 @@ export async function createDocument(
   const { body, changeId } = encode(options, key, 1, value);
   const result = await options.objects.put(key, body, { condition: { ifAbsent: true }, ...withSignal(signal) });
   if (result.outcome === 'stored') {
-    options.witness?.saw(key, 1);
+    checkNewest(options, key, 1);
     return true;
   }
   return (await readDocument(options, key, signal))?.changeId === changeId;
@@ -143,7 +169,7 @@ export async function replaceDocument(
   const { body, changeId } = encode(options, key, version, value);
   const result = await options.objects.put(key, body, { condition: { ifMatch: now.etag }, ...withSignal(signal) });
   if (result.outcome === 'stored') {
-    options.witness?.saw(key, version);
+    checkNewest(options, key, version);
     return { ...result, version };
   }
   const there = await readDocument(options, key, signal);

@@ -5,7 +5,7 @@
  *
  * One changer at a time: `applySegment` and `unmap` must not overlap. Readers may run beside it.
  */
-import { assert } from '../kit/index.ts';
+import { SgwError, assert } from '../kit/index.ts';
 import { BLOCK_PAGES, LEAF_PAGES, ROOT_LEVEL } from './geometry.ts';
 import { Interior, Leaf, SourceNumbers, childPages, mappedBelow, slotOf, sweep, touch } from './map-node.ts';
 import { creatorSet, decodeInterior, decodeLeaf, type NodePointer, type SegmentRef } from './node-codec.ts';
@@ -30,6 +30,22 @@ export interface LeafView {
   readonly runs: PageRun[];
 }
 
+/** Looks over the shoulder of a walk through a map. */
+export interface MapVisitor {
+  /** Before what is stored below a pointer is read; false: leave it out. */
+  readonly enter?: (pointer: NodePointer) => boolean;
+  /** After everything below that pointer was yielded. */
+  readonly leave?: (pointer: NodePointer) => void;
+  /** A node is damaged or missing: these pages can't be told. Without it, the walk ends with the error. */
+  readonly damage?: (error: SgwError, firstPage: number, pageCount: number) => void;
+}
+
+export interface WalkOptions extends MapVisitor {
+  readonly fromPage?: number;
+  readonly toPage?: number;
+  readonly signal?: AbortSignal;
+}
+
 export interface PageMapOptions {
   readonly root: NodePointer | null;
   readonly load: NodeLoader;
@@ -38,6 +54,22 @@ export interface PageMapOptions {
 }
 
 const DEFAULT_LEAF_LIMIT = 16384;
+
+/** What `load` gives; undefined when it met damage and the visitor was told. */
+async function tolerant<T>(
+  { damage }: MapVisitor,
+  firstPage: number,
+  pageCount: number,
+  load: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await load();
+  } catch (error) {
+    if (damage === undefined || !(error instanceof SgwError) || error.kind !== 'corrupt') throw error;
+    damage(error, firstPage, pageCount);
+    return undefined;
+  }
+}
 
 export class PageMap {
   readonly #load: NodeLoader;
@@ -184,26 +216,26 @@ export class PageMap {
   }
 
   /** Yields every leaf with something mapped, ascending, that touches pages `fromPage` to `toPage` (exclusive). */
-  async *leaves(options: { fromPage?: number; toPage?: number; signal?: AbortSignal } = {}): AsyncGenerator<LeafView> {
-    const root = await this.#rootNode(options.signal);
-    if (root === undefined) return;
-    yield* this.#leavesIn(root, 0, options.fromPage ?? 0, options.toPage ?? Number.MAX_SAFE_INTEGER, options.signal);
+  async *leaves(options: WalkOptions = {}): AsyncGenerator<LeafView> {
+    const pointer = this.#root === undefined ? this.#rootPointer : null;
+    if (pointer !== null && options.enter?.(pointer) === false) return;
+    const root = await tolerant(options, 0, childPages(ROOT_LEVEL + 1), () => this.#rootNode(options.signal));
+    if (root !== undefined) yield* this.#leavesIn(root, 0, options);
+    if (pointer !== null) options.leave?.(pointer);
   }
 
-  async *#leavesIn(
-    node: Interior,
-    base: number,
-    from: number,
-    to: number,
-    signal?: AbortSignal,
-  ): AsyncGenerator<LeafView> {
+  async *#leavesIn(node: Interior, base: number, options: WalkOptions): AsyncGenerator<LeafView> {
+    const { fromPage = 0, toPage = Number.MAX_SAFE_INTEGER } = options;
     const span = childPages(node.level);
-    for (const slot of node.slots(Math.max(0, Math.floor((from - base) / span)))) {
+    for (const slot of node.slots(Math.max(0, Math.floor((fromPage - base) / span)))) {
       const start = base + slot * span;
-      if (start >= to) return;
-      const child = await this.#child(node, slot, signal);
-      if (child instanceof Interior) yield* this.#leavesIn(child, start, from, to, signal);
+      if (start >= toPage) return;
+      const pointer = node.loaded.get(slot)?.dirty === true ? undefined : node.pointers.get(slot);
+      if (pointer !== undefined && options.enter?.(pointer) === false) continue;
+      const child = await tolerant(options, start, span, () => this.#child(node, slot, options.signal));
+      if (child instanceof Interior) yield* this.#leavesIn(child, start, options);
       else if (child !== undefined && child.mapped > 0) yield { firstPage: start, runs: this.#pageRuns(child, start) };
+      if (pointer !== undefined) options.leave?.(pointer);
     }
   }
 

@@ -1,7 +1,9 @@
 /** A volume or a snapshot as it is at one point of its history, for reading. */
 import { SgwError, throwIfAborted, type VolumeId } from '../kit/index.ts';
+import { damaged, missing } from './damage.ts';
 import type { SnapshotEntry } from './entries.ts';
-import { readHead } from './head.ts';
+import { readHead, type Head } from './head.ts';
+import { keys } from './keys.ts';
 import { advance, readLogEntry, type LogPosition } from './log-reader.ts';
 import { nodeLoader, type Checkpoint } from './map-object.ts';
 import type { BlockStoreOptions, Cancellable } from './options.ts';
@@ -64,8 +66,28 @@ export async function openVolumeView(
   volumeId: VolumeId,
   { signal }: Cancellable = {},
 ): Promise<VolumeView> {
-  const head = await readHead(options, volumeId, signal);
-  return replayLog(options, volumeId, head.value.checkpoint, Number.MAX_SAFE_INTEGER, signal);
+  const head = (await readHead(options, volumeId, signal)).value;
+  const view = await replayLog(options, volumeId, head.checkpoint, Number.MAX_SAFE_INTEGER, signal);
+  await checkEpoch(options, volumeId, head, view.position, signal);
+  return view;
+}
+
+/**
+ * No epoch is in the log that its head did not name first, so a head of a lower one is an older version of itself. It is
+ * read once more: an opening may have been under way.
+ * @throws corrupt `object-damaged`
+ */
+export async function checkEpoch(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  head: Head,
+  end: LogPosition,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (end.epoch <= head.epoch) return;
+  const { epoch } = (await readHead(options, volumeId, signal)).value;
+  if (end.epoch > epoch)
+    throw damaged(keys.head(volumeId), `it is of epoch ${String(epoch)}, and the log of ${String(end.epoch)}`);
 }
 
 /**
@@ -78,7 +100,8 @@ export async function openConsistentView(
   { signal }: Cancellable = {},
 ): Promise<Replayed> {
   const head = (await readHead(options, volumeId, signal)).value;
-  const last = await lastConsistentSeq(options, volumeId, head.checkpoint, signal);
+  const { last, end } = await lastConsistentSeq(options, volumeId, head.checkpoint, signal);
+  await checkEpoch(options, volumeId, head, end, signal);
   if (last !== undefined) return replayLog(options, volumeId, head.checkpoint, last, signal);
   if (head.consistent !== null) return replayLog(options, volumeId, head.consistent, head.consistent.seq, signal);
   throw new SgwError(
@@ -97,12 +120,14 @@ async function lastConsistentSeq(
   volumeId: VolumeId,
   from: Checkpoint,
   signal?: AbortSignal,
-): Promise<number | undefined> {
+): Promise<{ readonly last: number | undefined; readonly end: LogPosition }> {
   let last = from.consistent ? from.seq : undefined;
-  for await (const { index } of walkLog(options, volumeId, from, Number.MAX_SAFE_INTEGER, signal)) {
-    if (index.footer.consistent) last = index.footer.seq;
+  const steps = walkLog(options, volumeId, from, Number.MAX_SAFE_INTEGER, signal);
+  for (;;) {
+    const step = await steps.next();
+    if (step.done === true) return { last, end: step.value };
+    if (step.value.index.footer.consistent) last = step.value.index.footer.seq;
   }
-  return last;
 }
 
 interface Step {
@@ -129,11 +154,20 @@ async function* walkLog(
   while (position.seq < upToSeq) {
     throwIfAborted(signal);
     const entry = await readLogEntry(options, volumeId, position, signal);
-    if (entry === undefined) break;
+    if (entry === undefined) {
+      checkEnd(options, volumeId, position);
+      break;
+    }
     position = advance(position, entry);
     if (!entry.void) yield { index: entry.index, position };
   }
   return position;
+}
+
+/** @throws corrupt `object-missing` when the log was seen to go further */
+function checkEnd({ witness }: BlockStoreOptions, volumeId: VolumeId, { seq }: LogPosition): void {
+  if ((witness?.newest(keys.logOf(volumeId)) ?? 0) > seq) throw missing(keys.log(volumeId, seq + 1));
+  witness?.saw(keys.logOf(volumeId), seq);
 }
 
 /** Applies the log after a checkpoint, up to `upToSeq` or its end. */

@@ -20,7 +20,7 @@ import { cutTailPage } from './tail-page.ts';
 import { sealSegment, type EncodedFrames, type SealedSegment } from './segment-codec.ts';
 import type { PageExtent, SegmentFooter } from './segment-index.ts';
 import { readSegmentIndex, type SegmentReader } from './segment-reader.ts';
-import { replayLog, type Replayed } from './volume-view.ts';
+import { checkEpoch, replayLog, type Replayed } from './volume-view.ts';
 
 /** Segments after which a checkpoint is made, so that an opening replays few. */
 const CHECKPOINT_SEGMENTS = 64;
@@ -57,6 +57,7 @@ export async function openVolumeWriter(
 ): Promise<VolumeWriter> {
   const { head, unclean } = await OwnedHead.acquire(options, volumeId, how.holder, how.takeOver === true, how.signal);
   const replayed = await replayLog(options, volumeId, head.value.checkpoint, Number.MAX_SAFE_INTEGER, how.signal);
+  await checkEpoch(options, volumeId, head.value, replayed.position, how.signal);
   const writer = new VolumeWriter(options, volumeId, how, head, replayed);
   if (unclean) await writer.fence(how.signal);
   return writer;
@@ -206,6 +207,7 @@ export class VolumeWriter implements AsyncDisposable {
       await this.#apply(sealed.index.footer, () => this.map.applySegment(sealed.index, signal));
       this.segments.remember(sealed.index);
       this.#committed = advance(this.#committed, { void: false, index: sealed.index });
+      this.#options.witness?.saw(keys.logOf(this.volumeId), this.#committed.seq);
       if (this.#checkpointDue()) await this.#checkpoint(signal);
     } catch (error) {
       this.#failure ??= error;
