@@ -18,6 +18,7 @@ import { checkVolumeSize } from './geometry.ts';
 import { readHead, type Head } from './head.ts';
 import { keys } from './keys.ts';
 import { withSignal, type BlockStoreOptions, type Cancellable } from './options.ts';
+import { createDataKey } from './sealing/volume-keys.ts';
 import { ZERO_HASH } from './segment-codec.ts';
 
 const PARALLEL_READS = 16;
@@ -98,7 +99,7 @@ export class Catalog {
   }
 
   /**
-   * Creates a volume: first its head, then its entry, so that a crash between leaves nothing that is listed.
+   * Creates a volume: first its data key and head, then its entry, so that a crash between leaves nothing that is listed.
    * A clone costs these two small objects, whatever its size. Durable when it resolves.
    * @throws invalid when the size is impossible or below the snapshot's
    */
@@ -121,6 +122,7 @@ export class Catalog {
       clientToken: volume.clientToken ?? null,
       unfinishedImport: volume.unfinishedImport ?? null,
     };
+    await createDataKey(this.#options, volumeId, signal);
     await this.#createNew(keys.head(volumeId), firstHead(volume), signal);
     await this.#createNew(keys.volume(volumeId), entry, signal);
     return entry;

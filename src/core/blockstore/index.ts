@@ -24,7 +24,17 @@ export type { LeafView, PageMap, PageRun } from './page-map.ts';
 export type { EncodedFrames } from './segment-codec.ts';
 export { popcount16, type FrameEntry, type PageExtent, type SegmentIndex } from './segment-index.ts';
 export type { SegmentReader } from './segment-reader.ts';
+export { KeyRing } from './sealing/key-ring.ts';
+export type { KeySlot, ScryptCost } from './sealing/key-slots.ts';
+export {
+  newKeyFileText,
+  parseKeyFile,
+  parseRecoveryCode,
+  passphraseSecret,
+  type SlotSecret,
+} from './sealing/secret-text.ts';
+export { beginStoreKey, rekeyStore, unlockStore } from './sealing/store-keys.ts';
 export { createSnapshot } from './snapshots.ts';
-export { createStore, readStoreInfo } from './store-info.ts';
+export { createStore, readStoreInfo, type StoreInfo } from './store-info.ts';
 export { openConsistentView, openSnapshotView, openVolumeView, type VolumeView } from './volume-view.ts';
 export { openVolumeWriter, VolumeWriter, type Batch } from './volume-writer.ts';

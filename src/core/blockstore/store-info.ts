@@ -8,8 +8,8 @@ import type { BlockStoreOptions, Cancellable } from './options.ts';
 export interface StoreInfo {
   readonly storeId: string;
   readonly createdAt: string;
-  /** How keys are derived; null in a store that is not encrypted. */
-  readonly keyDerivation: null;
+  /** How keys are kept; null in a store that is not encrypted. The customer's are in `keys/<keyId>.json`. */
+  readonly keyDerivation: null | { readonly mode: 'customer'; readonly keyId: string };
 }
 
 /**
@@ -20,14 +20,20 @@ export async function readStoreInfo(objects: ObjectStore, options: Cancellable =
   return (await readDocument<StoreInfo>({ objects }, keys.store, options.signal))?.value;
 }
 
-/** Makes an object store an sgw store, or returns what it is already. */
-export async function createStore(options: BlockStoreOptions, { signal }: Cancellable = {}): Promise<StoreInfo> {
+/**
+ * Makes an object store an sgw store, or returns what it is already; with `keyId`, one whose contents are sealed by that
+ * account's key: see `beginStoreKey`.
+ */
+export async function createStore(
+  options: BlockStoreOptions,
+  { signal, keyId }: Cancellable & { readonly keyId?: string } = {},
+): Promise<StoreInfo> {
   const present = await readStoreInfo(options.objects, signal === undefined ? {} : { signal });
   if (present !== undefined) return present;
   const info: StoreInfo = {
     storeId: `store-${options.random.bytes(8).toString('hex')}`,
     createdAt: new Date(options.clock.nowMs()).toISOString(),
-    keyDerivation: null,
+    keyDerivation: keyId === undefined ? null : { mode: 'customer', keyId },
   };
   if (await createDocument(options, keys.store, info, signal)) return info;
   const winner = await readStoreInfo(options.objects, signal === undefined ? {} : { signal });
