@@ -47,6 +47,7 @@ export async function activate(
     region: input.region ?? DEFAULT_REGION,
     store,
     storeId,
+    encryption: 'none',
     activatedAt: new Date(parts.clock.nowMs()).toISOString(),
     configurationVersion: 1,
     credential: null,

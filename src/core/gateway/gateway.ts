@@ -5,13 +5,14 @@
  * asked for its status, and reading a list starts no worker thread. Invariants: calls share one open store, closed by
  * `close`, when no call is under way; the identity is read anew for each call, since another process may change it.
  */
-import { Catalog } from '../blockstore/index.ts';
+import { Catalog, type BlockStoreOptions, type KeyRing } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type * as Api from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
 import { activate } from './activation.ts';
 import { configure, notActivated } from './configuration.ts';
+import { openKeys, rekeyStore } from './key-source.ts';
 import { Locks } from './locks.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
@@ -35,6 +36,8 @@ type Call = Api.CallContext;
 export class Gateway implements AsyncDisposable {
   readonly #parts: GatewayParts;
   #store: Promise<ObjectStore> | undefined;
+  /** Of an encrypted store, once a call has unlocked it. */
+  #keys: KeyRing | undefined;
   /** Stores of before they were moved. */
   readonly #retired: Promise<ObjectStore>[] = [];
 
@@ -157,7 +160,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async rekeyStore(input: In<'store.rekey'>, call: Call): Out<'store.rekey'> {
-    return await notBuilt(input, call);
+    return await rekeyStore((await this.#open(call)).blocks, input, call);
   }
 
   async undeleteVolume(input: In<'volume.undelete'>, call: Call): Out<'volume.undelete'> {
@@ -213,10 +216,18 @@ export class Gateway implements AsyncDisposable {
       this.#store = undefined;
       throw error;
     });
-    const blocks = { objects: await this.#store, clock, random };
+    const objects = await this.#store;
+    const keys = record.encryption === 'none' ? undefined : await this.#unlocked({ objects, clock, random }, call);
+    const blocks = { objects, clock, random, ...(keys === undefined ? {} : { keys }) };
     const { gatewayId, name, mode, accountId, storeId } = record;
     const identity = { gatewayId, name, mode, accountId };
     return { home, storeId, identity, blocks, catalog: new Catalog(blocks), locks: new Locks(home), openPool };
+  }
+
+  /** The store's key, unlocked by the first call that needs it. Calls that wait for secrets do not wait for each other. */
+  async #unlocked(blocks: BlockStoreOptions, call: Call): Promise<KeyRing> {
+    this.#keys ??= await openKeys(blocks, call);
+    return this.#keys;
   }
 
   /** Calls that are under way still use it. */

@@ -7,6 +7,7 @@ import { readStoreInfo } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import type { GatewayState } from '../state/index.ts';
+import { requireSameEncryption } from './key-source.ts';
 import type { GatewayParts } from './parts.ts';
 
 const URL_SCHEME = /^[a-z][a-z0-9+.-]+:\/\//i;
@@ -27,7 +28,8 @@ export function openableStore(home: string, place: string): string {
 
 /**
  * Opens the store at `place` and makes sure that it is the one of the gateway.
- * @throws notFound `store-missing`; conflict `another-store` for its own place, `other-store` for a new one
+ * @throws notFound `store-missing`; conflict `another-store` for its own place, `other-store` for a new one; corrupt
+ * `encryption-differs`
  */
 export async function openStoreOf(
   parts: GatewayParts,
@@ -41,7 +43,10 @@ export async function openStoreOf(
   });
   try {
     const info = await readStoreInfo(objects, { signal });
-    if (info?.storeId === record.storeId) return objects;
+    if (info?.storeId === record.storeId) {
+      requireSameEncryption(info, record.encryption);
+      return objects;
+    }
     throw place === record.store
       ? anotherStore(description, record, info?.storeId)
       : otherStore(description, record, info?.storeId);

@@ -4,6 +4,9 @@ export const SCHEMA_VERSION = 2;
 
 export const GATEWAY_MODES = ['cached', 'shadowing'] as const;
 
+/** How a store's contents are sealed: not at all, or by a key that only the customer holds. */
+export const ENCRYPTIONS = ['none', 'customer'] as const;
+
 /** What activation made of this home. */
 export interface GatewayState {
   gatewayId: string;
@@ -15,6 +18,8 @@ export interface GatewayState {
   /** A directory inside the home relative to the home, another one as an absolute path; or a URL. */
   store: string;
   storeId: string;
+  /** What the store must say of itself: one that lost its key derivation would be written in clear. Never a key. */
+  encryption: (typeof ENCRYPTIONS)[number];
   /** RFC 3339, UTC. */
   activatedAt: string;
   /** From 1; grows with every change of the configuration. */
@@ -37,11 +42,11 @@ export interface GatewayCredential {
 }
 
 /**
- * How far activation has come (docs/formats/state.md): `begun` (the key pair is there) -> `registered` (the service gave
- * a challenge) -> `shown` (it gave the activation key) -> `claimed` (the customer's words are here) -> `issued` (the
- * credential is here). Then it becomes the gateway.
+ * How far activation has come (docs/formats/state.md): `begun` (the key pair is there) -> `shown` (the service gave the
+ * activation key) -> `claimed` (the customer's words are here) -> `issued` (the credential is here). Then it becomes the
+ * gateway.
  */
-export const ACTIVATION_STEPS = ['begun', 'registered', 'shown', 'claimed', 'issued'] as const;
+export const ACTIVATION_STEPS = ['begun', 'shown', 'claimed', 'issued'] as const;
 
 export interface PendingActivation {
   step: (typeof ACTIVATION_STEPS)[number];
@@ -57,10 +62,8 @@ export interface PendingActivation {
   storeId: string;
   /** From `claimed` on; before that only in a home that has an identity already. */
   gatewayId: string | null;
-  /** From `registered` on. */
-  activationId: string | null;
-  challenge: string | null;
   /** From `shown` on. */
+  activationId: string | null;
   activationKey: string | null;
   expiresAt: string | null;
   /** From `issued` on. */
@@ -116,6 +119,7 @@ const SETTING_FIELDS = {
 const GATEWAY_FIELDS: Checks<GatewayState> = {
   ...SETTING_FIELDS,
   gatewayId: isText,
+  encryption: (value) => ENCRYPTIONS.some((encryption) => encryption === value),
   activatedAt: isTime,
   configurationVersion: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };
@@ -126,7 +130,6 @@ const ACTIVATION_FIELDS: Checks<PendingActivation> = {
   publicKey: isText,
   gatewayId: orNull(isText),
   activationId: orNull(isText),
-  challenge: orNull(isText),
   expiresAt: orNull(isTime),
 };
 

@@ -16,10 +16,10 @@ const MIGRATIONS: Readonly<Record<number, Migration>> = {
     if (typeof gateway !== 'object' || gateway === null) return { ...document, schemaVersion: 1, gateway: null };
     return { ...document, schemaVersion: 1, gateway: { region: 'local', configurationVersion: 1, ...gateway } };
   },
-  // Version 1 knew no service: such a gateway gets its credential when it first needs one.
+  // Version 1 knew no encryption and no service: such a gateway gets its credential when it first needs one.
   1: (document) => {
     const gateway = document['gateway'];
-    const added = { credential: null, activationKey: null, metadata: {} };
+    const added = { encryption: 'none', credential: null, activationKey: null, metadata: {} };
     return {
       ...document,
       schemaVersion: 2,

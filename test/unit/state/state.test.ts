@@ -15,6 +15,7 @@ const GATEWAY: GatewayState = {
   store: '/srv/store',
   storeId: '0f0e0d0c',
   activatedAt: '2026-11-22T10:00:00.000Z',
+  encryption: 'none',
   configurationVersion: 1,
   credential: { credentialId: 'cred-1', keyFingerprint: 'aa', issuedAt: '2026-11-22T10:00:00.000Z' },
   activationKey: 'AAAAA-BBBBB-CCCCC-DDDDD-EEEEE',
@@ -22,7 +23,12 @@ const GATEWAY: GatewayState = {
 };
 
 /** What an older version, which knew no service, leaves of it. */
-const MIGRATED: GatewayState = { ...GATEWAY, credential: null, activationKey: null, metadata: {} };
+const MIGRATED: GatewayState = {
+  ...GATEWAY,
+  credential: null,
+  activationKey: null,
+  metadata: {},
+};
 
 let folder: string;
 let home: string;

@@ -87,7 +87,6 @@ export async function openSlots(
   slots: readonly KeySlot[],
   secret: SlotSecret,
 ): Promise<Buffer | undefined> {
-  if (!Array.isArray(slots as unknown)) throw damaged(key, 'it names no slots');
   for (const slot of slots) {
     if (slot.kind !== secret.kind) continue;
     checkCost(key, slot.kdf, secret.kind);

@@ -17,14 +17,13 @@ const FILE_TEXT = /^sgw-key-1:([A-Za-z0-9_-]{43})\r?\n?$/;
 export const newKeyFileText = (random: Random): string =>
   `sgw-key-1:${random.bytes(KEY_BYTES).toString('base64url')}\n`;
 
-/** @throws invalid `bad-key-file`; the message names `path`, never the contents */
-export function parseKeyFile(path: string, text: string): SlotSecret {
+/** @throws invalid `bad-key-file`; the message never has the contents */
+export function parseKeyFile(text: string): SlotSecret {
   const digits = FILE_TEXT.exec(text)?.[1];
   const bytes = Buffer.from(digits ?? '', 'base64url');
   if (bytes.length !== KEY_BYTES || bytes.toString('base64url') !== digits) {
-    throw new SgwError('invalid', 'bad-key-file', `${path} is not a key file of sgw`, {
+    throw new SgwError('invalid', 'bad-key-file', 'the key file is not one of sgw', {
       hint: 'Name the file that `sgw activate --encrypt` made, whole and unchanged.',
-      details: { path },
     });
   }
   return { kind: 'keyFile', key: createSecretKey(bytes) };

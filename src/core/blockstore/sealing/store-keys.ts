@@ -4,7 +4,7 @@
  */
 import { SgwError, isVolumeId } from '../../kit/index.ts';
 import type { ObjectStore } from '../../objectstore/index.ts';
-import { missing } from '../damage.ts';
+import { damaged, missing } from '../damage.ts';
 import { changeDocument, createDocument, readDocument } from '../documents.ts';
 import { keys as names } from '../keys.ts';
 import { withSignal, type BlockStoreOptions, type Cancellable, type DocumentReading } from '../options.ts';
@@ -32,7 +32,7 @@ function newRecovery(options: BlockStoreOptions): Recovery {
 
 const keyIdOf = (info: StoreInfo): string => {
   if (info.keyDerivation !== null) return info.keyDerivation.keyId;
-  throw new SgwError('invalid', 'store-not-encrypted', `store ${info.storeId} is not encrypted`, {
+  throw new SgwError('conflict', 'store-not-encrypted', `store ${info.storeId} is not encrypted`, {
     hint: 'A store is encrypted from its beginning, or not at all: sgw activate --encrypt over a new one.',
     details: { storeId: info.storeId },
   });
@@ -41,7 +41,7 @@ const keyIdOf = (info: StoreInfo): string => {
 /**
  * Makes the key of a store that has none yet, opened by `secret` and by a new recovery code. Durable when it resolves;
  * undefined when the store's key was made before.
- * @throws invalid `store-not-encrypted`; corrupt `object-missing` when the key is gone while there are volumes
+ * @throws conflict `store-not-encrypted`; corrupt `object-missing` when the key is gone while there are volumes
  */
 export async function beginStoreKey(
   options: BlockStoreOptions,
@@ -75,7 +75,7 @@ async function hasVolumes(objects: ObjectStore, signal?: AbortSignal): Promise<b
 
 /**
  * Unlocks the key of a store. Reads only.
- * @throws denied `wrong-key`; invalid `store-not-encrypted`; corrupt `object-missing`, `object-damaged`
+ * @throws denied `wrong-key`; conflict `store-not-encrypted`; corrupt `object-missing`, `object-damaged`
  */
 export async function unlockStore(
   reading: DocumentReading,
@@ -88,6 +88,7 @@ export async function unlockStore(
   const document = await readDocument<KeyDocument>(reading, key, signal);
   if (document === undefined) throw missing(key);
   const { slots } = document.value;
+  if (!(slots instanceof Array)) throw damaged(key, 'it names no slots');
   const accountKey = await openSlots(key, { storeId: info.storeId, keyId }, slots, secret);
   if (accountKey === undefined) throw wrongKey(info, secret, slots);
   const keys = new KeyRing(info.storeId, keyId, accountKey);

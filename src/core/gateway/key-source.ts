@@ -1,0 +1,153 @@
+/**
+ * Where the key of an encrypted store comes from: the secrets that accompany a call. A key that was unlocked is kept in the
+ * memory of the process and nowhere else; `state.json` says only that there is one.
+ */
+import {
+  beginStoreKey,
+  createStore,
+  parseKeyFile,
+  parseRecoveryCode,
+  passphraseSecret,
+  readStoreInfo,
+  rekeyStore as wrapAnew,
+  unlockStore,
+  type BlockStoreOptions,
+  type KeyRing,
+  type SlotSecret,
+  type StoreInfo,
+} from '../blockstore/index.ts';
+import { SgwError } from '../kit/index.ts';
+import type { CallContext, Input, KeySecret, RekeyDocument } from '../localapi/index.ts';
+import type { GatewayState } from '../state/index.ts';
+
+/** A store that is begun or opened at activation, and what to work on it with. */
+export interface BegunStore {
+  readonly info: StoreInfo;
+  /** The blocks that were given, with the unlocked key where there is one: use these from here on. */
+  readonly blocks: BlockStoreOptions;
+  /** For `GatewayState.encryption` and the activation's document. */
+  readonly encryption: GatewayState['encryption'];
+  /** Set only when this call made the store's key: to be shown once. Lost, `store rekey` makes another. */
+  readonly recoveryCode: string | null;
+}
+
+/**
+ * Makes an object store an sgw store, or takes the one that is there, and opens its key. To be called by activation once the
+ * store is found fit, before anything else is read from it or written to it; again after a death at any later step.
+ * With `encrypt` a new store gets a key of account `accountId`, opened by what `call.secrets.renew` gives; a store whose key
+ * exists, made by an earlier try or by another home, is unlocked by `call.secrets.unlock`, whether `encrypt` is asked or not.
+ * Durable when it resolves.
+ * @throws conflict `store-not-encrypted` when `encrypt` is asked of a store that was begun without; invalid `key-missing`,
+ * `bad-key-file`, `bad-recovery-code`, `bad-passphrase`; denied `wrong-key`. Then nothing was made but perhaps `sgw.json`.
+ */
+export async function beginKeys(
+  blocks: BlockStoreOptions,
+  asked: { readonly encrypt: boolean; readonly accountId: string },
+  call: CallContext,
+): Promise<BegunStore> {
+  const { signal } = call;
+  const present = await readStoreInfo(blocks.objects, { signal });
+  const makesKey = asked.encrypt && present === undefined;
+  // Asked before the store is begun: without an answer there is nothing that would have to be undone.
+  let renewed = makesKey ? await renewedSecret(call) : undefined;
+  const info = present ?? (await createStore(blocks, { signal, ...(makesKey ? { keyId: asked.accountId } : {}) }));
+  if (info.keyDerivation === null) {
+    if (asked.encrypt) throw notEncrypted(info);
+    return { info, blocks, encryption: 'none', recoveryCode: null };
+  }
+  if (asked.encrypt && !(await hasKey(blocks, info, signal))) {
+    renewed ??= await renewedSecret(call);
+    const begun = await beginStoreKey(blocks, info, renewed, { signal });
+    if (begun !== undefined)
+      return {
+        info,
+        blocks: { ...blocks, keys: begun.keys },
+        encryption: 'customer',
+        recoveryCode: begun.recoveryCode,
+      };
+  }
+  const keys = await unlockStore(blocks, info, await unlockingSecret(call), { signal });
+  return { info, blocks: { ...blocks, keys }, encryption: 'customer', recoveryCode: null };
+}
+
+async function hasKey({ objects }: BlockStoreOptions, info: StoreInfo, signal: AbortSignal): Promise<boolean> {
+  return (await objects.head(`keys/${info.keyDerivation?.keyId ?? ''}.json`, { signal })) !== undefined;
+}
+
+/**
+ * Unlocks the key of the gateway's store.
+ * @throws invalid `key-missing`, `bad-key-file`, `bad-recovery-code`, `bad-passphrase`; denied `wrong-key`
+ */
+export async function openKeys(blocks: BlockStoreOptions, call: CallContext): Promise<KeyRing> {
+  const { signal } = call;
+  const info = await readStoreInfo(blocks.objects, { signal });
+  if (info === undefined) throw new SgwError('corrupt', 'object-missing', 'object sgw.json is missing from the store');
+  return await unlockStore(blocks, info, await unlockingSecret(call), { signal });
+}
+
+/**
+ * Wraps the store's key anew; no data is written again. The old secret is asked for, though the key may be unlocked already:
+ * who only finds a daemon running must not be able to change what opens the store. Durable when it resolves.
+ * @throws as `openKeys`; invalid `key-missing` when nothing new is given and no recovery code is asked for
+ */
+export async function rekeyStore(
+  blocks: BlockStoreOptions,
+  input: Input<'store.rekey'>,
+  call: CallContext,
+): Promise<RekeyDocument> {
+  const { signal } = call;
+  const keys = await openKeys(blocks, call);
+  const secret = call.secrets?.renew === undefined ? undefined : await renewedSecret(call);
+  const recoveryKit = input.recoveryKit === true;
+  if (secret === undefined && !recoveryKit) throw keyMissing('no new key file or passphrase was given');
+  const renewed = await wrapAnew(blocks, keys, { signal, recoveryKit, ...(secret === undefined ? {} : { secret }) });
+  return {
+    storeId: keys.storeId,
+    keyId: keys.keyId,
+    slots: renewed.slots.map(({ slotId, kind, createdAt }) => ({ slotId, kind, createdAt })),
+    recoveryCode: renewed.recoveryCode,
+  };
+}
+
+/** @throws corrupt `encryption-differs` when the store says otherwise of itself than when the home was activated */
+export function requireSameEncryption(info: StoreInfo, encryption: GatewayState['encryption']): void {
+  const found = info.keyDerivation === null ? 'none' : 'customer';
+  if (found === encryption) return;
+  const message = `store ${info.storeId} says encryption ${found}; the gateway was activated with ${encryption}`;
+  throw new SgwError('corrupt', 'encryption-differs', message, {
+    hint: 'Somebody changed sgw.json in the store: put its true version back, from a copy of the store.',
+    details: { storeId: info.storeId, found, expected: encryption },
+  });
+}
+
+async function unlockingSecret(call: CallContext): Promise<SlotSecret> {
+  if (call.secrets === undefined) throw keyMissing('the store is encrypted, and no key file or passphrase was given');
+  return secretOf(await call.secrets.unlock());
+}
+
+/** @throws invalid `key-missing` when there is none, or it is a recovery code, which only sgw makes */
+async function renewedSecret(call: CallContext): Promise<SlotSecret> {
+  const renew = call.secrets?.renew;
+  if (renew === undefined) throw keyMissing('encryption needs a key file or a passphrase');
+  const secret = secretOf(await renew());
+  if (secret.kind === 'recovery') throw keyMissing('a recovery code is made by sgw, and is no new secret');
+  return secret;
+}
+
+function secretOf(given: KeySecret): SlotSecret {
+  if ('keyFile' in given) return parseKeyFile(given.keyFile);
+  return 'passphrase' in given ? passphraseSecret(given.passphrase) : parseRecoveryCode(given.recoveryCode);
+}
+
+function keyMissing(message: string): SgwError {
+  return new SgwError('invalid', 'key-missing', message, {
+    hint: 'Give --key-file FILE, or run the command at a terminal to be asked for the passphrase.',
+  });
+}
+
+function notEncrypted(info: StoreInfo): SgwError {
+  return new SgwError('conflict', 'store-not-encrypted', `store ${info.storeId} exists and is not encrypted`, {
+    hint: 'A store is encrypted from its beginning, or not at all. Name another place: --store DIR',
+    details: { storeId: info.storeId },
+  });
+}
