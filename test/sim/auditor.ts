@@ -1,0 +1,278 @@
+/**
+ * Watches everything that takes effect on the store, holds what the volumes and snapshots must read as, and throws a
+ * Violation as soon as a rule is broken. It reads the store with code of its own (test/reader).
+ */
+import type { SnapshotId, VolumeId } from '../../src/core/kit/index.ts';
+import type { Checkpoint, NodePointer } from '../reader/independent-formats.ts';
+import { contentName, describeState, type DiskState } from './disk-state.ts';
+import type { StoreChange } from './sim-store.ts';
+import { StoreReader, isMap, isSegment } from './store-reader.ts';
+import type { Tally } from './tally.ts';
+import { VolumeLedger, hold, type Tenure } from './volume-ledger.ts';
+
+export interface HeadDocument {
+  readonly epoch: number;
+  readonly holder: object | null;
+  readonly checkpoint: Checkpoint;
+  readonly consistent: Checkpoint | null;
+}
+
+export interface VolumeDocument {
+  readonly volumeId: VolumeId;
+  readonly state: string;
+}
+
+export interface SnapshotDocument {
+  readonly snapshotId: SnapshotId;
+  readonly volumeId: VolumeId;
+  readonly state: string;
+  readonly sizeBytes: number;
+  readonly root: NodePointer | null;
+  readonly creators: readonly string[];
+}
+
+/** A completed snapshot as it must read for ever. */
+export interface SnapshotRecord {
+  readonly snapshotId: SnapshotId;
+  readonly volumeId: VolumeId;
+  readonly state: DiskState;
+  deletion: 'none' | 'asked' | 'deleted';
+}
+
+/** A pin that is in force: it was made, and its source was there afterwards. */
+export interface HeldPin {
+  readonly root: NodePointer | null;
+  readonly deadlineMs: () => number;
+}
+
+export class Auditor {
+  readonly reader = new StoreReader();
+  readonly volumes = new Map<VolumeId, VolumeLedger>();
+  readonly snapshots = new Map<SnapshotId, SnapshotRecord>();
+  readonly pins = new Set<HeldPin>();
+  readonly #tally: Tally;
+  readonly #nowMs: () => number;
+  #purged = new Set<string>();
+
+  constructor(tally: Tally, nowMs: () => number) {
+    this.#tally = tally;
+    this.#nowMs = nowMs;
+  }
+
+  /** Something took effect. */
+  observe(change: StoreChange): void {
+    const key = 'put' in change ? change.put : change.deleted;
+    const was = this.reader.segment(key)?.segment.footer;
+    this.reader.apply(change);
+    const segment = this.reader.segment(key)?.segment.footer;
+    if ('deleted' in change || (was !== undefined && was.kind !== 'tombstone' && segment?.kind === 'tombstone')) {
+      this.#removed(key, 'deleted' in change, was?.kind);
+    }
+    if ('deleted' in change) return;
+    if (key.endsWith('/head.json')) this.#headChanged(key);
+    else if (key.endsWith('/snapshot.json')) this.#snapshotChanged(key);
+    else if (key.endsWith('/volume.json')) this.#entryChanged(key);
+  }
+
+  head(volumeId: VolumeId): HeadDocument | undefined {
+    return this.reader.document<HeadDocument>(`volumes/${volumeId}/head.json`);
+  }
+
+  entry(volumeId: VolumeId): VolumeDocument | undefined {
+    return this.reader.document<VolumeDocument>(`volumes/${volumeId}/volume.json`);
+  }
+
+  snapshot(id: SnapshotId): SnapshotDocument | undefined {
+    return this.reader.document<SnapshotDocument>(`snapshots/${id}/snapshot.json`);
+  }
+
+  /** What a volume reads as now, by its log. */
+  stateOf(volumeId: VolumeId): DiskState & { readonly seq: number; readonly epoch: number } {
+    const head = this.head(volumeId);
+    hold(head !== undefined, () => `C10 ${volumeId}: its head is gone`);
+    return this.reader.replay(volumeId, head.checkpoint);
+  }
+
+  /** A volume's creation was acknowledged. */
+  created(volumeId: VolumeId, state: DiskState): VolumeLedger {
+    const ledger = new VolumeLedger(volumeId, state);
+    ledger.acknowledged = true;
+    this.volumes.set(volumeId, ledger);
+    this.#wholeVolume(volumeId);
+    const found = this.stateOf(volumeId);
+    hold(
+      contentName(found) === contentName(state),
+      () => `C11 ${volumeId} was created as ${describeState(found)}, and should be ${describeState(state)}`,
+    );
+    this.#tally.check('new volume reads as its source');
+    return ledger;
+  }
+
+  /** A volume was opened for writing: what it found is settled. */
+  opened(volumeId: VolumeId, epoch: number, seen?: { readonly sizeBytes: number; readonly mappedPages: number }): Tenure {
+    const ledger = this.#ledger(volumeId);
+    const found = this.stateOf(volumeId);
+    if (seen !== undefined && epoch > ledger.epoch) {
+      hold(
+        seen.sizeBytes === found.sizeBytes && seen.mappedPages === found.pages.size,
+        () => `C1 ${volumeId}: epoch ${String(epoch)} opened ${JSON.stringify(seen)}, the store has ${describeState(found)}`,
+      );
+    }
+    const { certain } = ledger;
+    const tenure = ledger.opened(epoch, found);
+    this.#tally.check('opening finds what was acknowledged');
+    if (tenure.fencedAt === null) this.#tally.event('unacknowledged commits adopted', ledger.certain - certain);
+    else this.#tally.event('openings that were fenced before they ended');
+    return tenure;
+  }
+
+  #ledger(volumeId: VolumeId): VolumeLedger {
+    const ledger = this.volumes.get(volumeId);
+    hold(ledger !== undefined, () => `nobody created ${volumeId}`);
+    return ledger;
+  }
+
+  /** A view was read: it must be one of the states from `from` on that the volume had, or has. */
+  checkRead(volumeId: VolumeId, from: number, found: DiskState, onlyConsistent = false): void {
+    const ledger = this.#ledger(volumeId);
+    const name = contentName(found);
+    const fits = ledger.states.some(
+      (state, i) => i >= from && (!onlyConsistent || state.consistent) && contentName(state) === name,
+    );
+    hold(
+      fits,
+      () =>
+        `C5 ${volumeId} was read as ${describeState(found)}, which is no${onlyConsistent ? ' consistent' : ''} state from ${String(from)} on: ` +
+        ledger.states
+          .slice(from)
+          .map((s) => `[${describeState(s)} ${String(s.consistent)}]`)
+          .join(', '),
+    );
+    this.#tally.check('a view reads as a state of its volume');
+  }
+
+  /** A snapshot was read. */
+  checkSnapshotRead(snapshotId: SnapshotId, found: Pick<DiskState, 'sizeBytes' | 'pages'>): void {
+    const record = this.snapshots.get(snapshotId);
+    hold(record !== undefined, () => `nobody completed ${snapshotId}`);
+    hold(
+      contentName(found) === contentName(record.state),
+      () => `C8 ${snapshotId} was read as ${describeState(found)}, and is ${describeState(record.state)}`,
+    );
+    this.#tally.check('a snapshot reads as it was completed');
+  }
+
+  #headChanged(key: string): void {
+    const volumeId = key.split('/')[1] as VolumeId;
+    if (this.volumes.get(volumeId)?.acknowledged === true) this.#wholeVolume(volumeId);
+  }
+
+  #entryChanged(key: string): void {
+    const { volumeId, state } = this.reader.document<VolumeDocument>(key) ?? { volumeId: '', state: '' };
+    if (state !== 'purging' || this.#purged.has(volumeId)) return;
+    this.#purged.add(volumeId);
+    const ledger = this.volumes.get(volumeId as VolumeId);
+    if (ledger === undefined) return;
+    hold(ledger.deletion !== 'none', () => `C11 ${volumeId} is being purged, and nobody deleted it`);
+    this.#tally.event('volumes purged');
+  }
+
+  /** Every root that appears, or moves, is whole. */
+  #wholeVolume(volumeId: VolumeId): void {
+    const head = this.head(volumeId);
+    if (head === undefined || this.entry(volumeId)?.state === 'purging') return;
+    for (const point of [head.checkpoint, head.consistent]) {
+      const missing = point === null ? undefined : this.reader.missingOf(point.root);
+      hold(missing === undefined, () => `C10 ${volumeId}: its head needs what is not there: ${missing ?? ''}`);
+    }
+    this.#tally.check('a head that appears is whole');
+  }
+
+  #snapshotChanged(key: string): void {
+    const document = this.reader.document<SnapshotDocument>(key);
+    if (document?.state !== 'completed') return;
+    const { snapshotId, volumeId, root, sizeBytes, creators } = document;
+    const known = this.snapshots.get(snapshotId);
+    const missing = this.reader.missingOf(root);
+    if (missing !== undefined && known?.deletion === 'deleted') return;
+    hold(missing === undefined, () => `C10 ${snapshotId} is completed, and needs what is not there: ${missing ?? ''}`);
+    if (known !== undefined) return;
+    const state = { sizeBytes, pages: this.reader.reach(root).pages, consistent: true };
+    // From the first state on: whether it is new enough is judged by who asked for it.
+    this.checkRead(volumeId, 0, state, true);
+    this.snapshots.set(snapshotId, { snapshotId, volumeId, state, deletion: 'none' });
+    this.#tally.check('a snapshot is a consistent state of its volume');
+    hold(creators.length > 0 || state.pages.size === 0, () => `C17 ${snapshotId} names no creators`);
+  }
+
+  #removed(key: string, deleted: boolean, was: string | undefined): void {
+    if (isSegment(key) && deleted) {
+      const volumeId = key.split('/')[1] as VolumeId;
+      hold(
+        this.entry(volumeId)?.state === 'purging' || this.entry(volumeId) === undefined,
+        () => `C2 ${key} was deleted while its volume exists`,
+      );
+      this.#tally.event('segments deleted');
+    } else if (isSegment(key)) this.#tally.event('tombstones');
+    else if (isMap(key)) this.#tally.event('map objects deleted');
+    else this.#tally.event('documents deleted');
+    if (isSegment(key) || isMap(key)) {
+      if (was !== 'tombstone') {
+        const needed = this.neededBy(key);
+        hold(needed === undefined, () => `C10 ${key} was removed, and ${needed ?? ''} needs it`);
+      }
+      this.#tally.check('what is removed is not reachable');
+    } else this.#documentRemoved(key);
+  }
+
+  #documentRemoved(key: string): void {
+    const [folder, id = '', part] = key.split('/');
+    if (folder === 'snapshots' && part === 'snapshot.json') {
+      const record = this.snapshots.get(id as SnapshotId);
+      hold(
+        record === undefined || record.deletion !== 'none',
+        () => `C10 the completed snapshot ${id} was removed, and nobody deleted it`,
+      );
+    }
+    if (folder === 'volumes') {
+      const ledger = this.volumes.get(id as VolumeId);
+      hold(
+        ledger === undefined || ledger.deletion !== 'none',
+        () => `C10 ${key} was removed, and nobody deleted the volume`,
+      );
+    }
+    this.#tally.check('only documents of what was deleted are removed');
+  }
+
+  /** Which root needs an object: undefined when none does. */
+  neededBy(key: string): string | undefined {
+    for (const [volumeId, ledger] of this.volumes) {
+      const head = this.head(volumeId);
+      const entry = this.entry(volumeId);
+      if (!ledger.acknowledged || head === undefined || entry === undefined || entry.state === 'purging') continue;
+      const { checkpoint, consistent } = head;
+      const seq = seqOf(key, volumeId);
+      if (seq !== undefined && seq > checkpoint.seq) return `${volumeId}, above its checkpoint`;
+      if (this.#reaches(checkpoint.root, key)) return `the checkpoint of ${volumeId}`;
+      if (consistent !== null && this.#reaches(consistent.root, key)) return `the consistent state of ${volumeId}`;
+      // What the log after the checkpoint holds is above it, and so named above.
+    }
+    for (const id of this.snapshots.keys()) {
+      const snapshot = this.snapshot(id);
+      if (snapshot?.state === 'completed' && this.#reaches(snapshot.root, key)) return `the snapshot ${id}`;
+    }
+    for (const pin of this.pins)
+      if (pin.deadlineMs() > this.#nowMs() && this.#reaches(pin.root, key)) return 'a pin';
+    return undefined;
+  }
+
+  #reaches(root: NodePointer | null, key: string): boolean {
+    const { maps, segments } = this.reader.reach(root);
+    return maps.has(key) || segments.has(key);
+  }
+}
+
+function seqOf(key: string, volumeId: string): number | undefined {
+  const match = /^volumes\/([^/]+)\/(?:log|map)\/([0-9a-f]{16})$/.exec(key);
+  return match?.[1] === volumeId ? Number.parseInt(match[2] ?? '', 16) : undefined;
+}

@@ -1,0 +1,261 @@
+/** One run: a store, its programs, their faults, and the auditor; decided by a seed alone. */
+import { Catalog, createStore, type BlockStoreOptions } from '../../src/core/blockstore/index.ts';
+import { memoryStore, withRetry, type ObjectStore } from '../../src/core/objectstore/index.ts';
+import type { Actor, SimSettings } from './actors/actor.ts';
+import { clonerProcess, snapshotterProcess } from './actors/catalog-actors.ts';
+import { readerProcess } from './actors/reader.ts';
+import { SIZES, writerProcess } from './actors/writer.ts';
+import { Auditor } from './auditor.ts';
+import { ACCOUNTS } from './disk-state.ts';
+import { FaultPlan, drawPlan, type FaultRates } from './fault-plan.ts';
+import { Choices } from './random.ts';
+import { SimStore, type Sabotage } from './sim-store.ts';
+import { Tally } from './tally.ts';
+import { Violation } from './volume-ledger.ts';
+import { World, type Process } from './world.ts';
+
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly steps: number;
+  /** Default drawn from the seed. */
+  readonly faults?: FaultRates;
+  /** Default a store in memory. */
+  readonly base?: ObjectStore;
+  readonly sabotage?: Sabotage;
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  readonly steps: number;
+  readonly traceHash: string;
+  readonly tally: Tally;
+  readonly failure: Error | undefined;
+  readonly trace: readonly string[];
+}
+
+const HOUR_MS = 3_600_000;
+/** Steps that the end of a run may take, beyond those asked for. */
+const SETTLING_STEPS = 20_000;
+
+/** A program that runs again after it crashed. */
+interface Role {
+  readonly name: string;
+  readonly main: (actor: Actor) => Promise<void>;
+}
+
+export class Simulation {
+  readonly world: World;
+  readonly auditor: Auditor;
+  readonly tally = new Tally();
+  readonly choices: Choices;
+  readonly #options: SimulationOptions;
+  readonly #base: ObjectStore;
+  readonly #settings: SimSettings;
+  readonly #retries: boolean;
+  readonly #listPage: number;
+  readonly #roles = new Map<Process, Role>();
+  #incarnations = 0;
+  #stamps = 0;
+  #running = 0;
+  #closing = false;
+  #failure: Error | undefined;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    this.#base = options.base ?? memoryStore();
+    this.choices = Choices.named(options.seed, 'simulation');
+    const plan = new FaultPlan(options.faults ?? drawPlan(Choices.named(options.seed, 'faults')));
+    this.world = new World({
+      choices: Choices.named(options.seed, 'world'),
+      plan,
+      tally: this.tally,
+      onCrash: (process) => {
+        this.#restart(process);
+      },
+    });
+    this.auditor = new Auditor(this.tally, () => this.world.nowMs);
+    this.#retries = this.choices.chance(0.6);
+    this.#listPage = this.choices.pick([5, 20, 1000]);
+    this.#settings = {
+      graceMs: this.choices.pick([1, 6, 24]) * HOUR_MS,
+      undeleteMs: 7 * 24 * HOUR_MS,
+      volumesMax: this.choices.integer(2, 5),
+      snapshotsMax: this.choices.integer(1, 6),
+    };
+  }
+
+  /** Components of a process: its store, its clock, its randomness. */
+  optionsOf(process: Process): BlockStoreOptions {
+    const { world } = this;
+    const { seed, sabotage } = this.#options;
+    const clock = world.clockOf(process);
+    const random = Choices.named(seed, process.name).random;
+    const bare = new SimStore({
+      world,
+      process,
+      base: this.#base,
+      listPage: this.#listPage,
+      observe: (change) => {
+        this.#guard(() => {
+          this.auditor.observe(change);
+        });
+      },
+      ...(sabotage === undefined ? {} : { sabotage }),
+    });
+    const objects = this.#retries ? withRetry(bare, { clock, random: Choices.named(seed, `${process.name} retry`).random }) : bare;
+    return { objects, clock, random };
+  }
+
+  /** What is wrong in an observer must end the run, not one call. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error instanceof Error ? error : new Error(String(error));
+  }
+
+  actorOf(name: string): Actor {
+    const process = this.world.newProcess(name);
+    const options = this.optionsOf(process);
+    return {
+      process,
+      options,
+      catalog: new Catalog(options),
+      clock: options.clock,
+      choices: Choices.named(this.#options.seed, `${name} choices`),
+      auditor: this.auditor,
+      tally: this.tally,
+      settings: this.#settings,
+      closing: () => this.#closing,
+      stamp: () => (this.#stamps += 1),
+    };
+  }
+
+  #start(role: Role): void {
+    const actor = this.actorOf(`${role.name}#${String((this.#incarnations += 1))}`);
+    this.#roles.set(actor.process, role);
+    this.#running += 1;
+    role.main(actor).then(
+      () => {
+        this.#running -= 1;
+      },
+      (error: unknown) => {
+        this.#fail(error);
+      },
+    );
+  }
+
+  #restart(process: Process): void {
+    const role = this.#roles.get(process);
+    this.#running -= 1;
+    if (role === undefined) return;
+    const delayMs = this.choices.durationMs(100, 24 * HOUR_MS);
+    this.world.later(delayMs, `restart of ${role.name}`, () => {
+      if (!this.#closing) this.#start(role);
+    });
+  }
+
+  /** Runs it; what it finds is in the result. */
+  async run(): Promise<SimulationResult> {
+    try {
+      await this.#setUp();
+      for (const role of this.#cast()) this.#start(role);
+      await this.#stepUntil(() => this.world.steps >= this.#options.steps || !this.world.busy);
+      await this.#settle();
+    } catch (error) {
+      this.#fail(error);
+    }
+    const { steps, traceHash, trace } = this.world;
+    const { seed } = this.#options;
+    return { seed, steps, traceHash, trace, tally: this.tally, failure: this.#failure };
+  }
+
+  async #stepUntil(done: () => boolean): Promise<void> {
+    while (!done()) {
+      await this.world.step();
+      if (this.#failure !== undefined) throw this.#failure;
+    }
+  }
+
+  /** Runs work alone and without faults: nothing else is under way. */
+  async alone<T>(name: string, work: (actor: Actor) => Promise<T>): Promise<T> {
+    const actor = this.actorOf(name);
+    let result: { readonly value: T } | undefined;
+    work(actor).then(
+      (value) => {
+        result = { value };
+      },
+      (error: unknown) => {
+        this.#fail(error);
+      },
+    );
+    const limit = this.world.steps + SETTLING_STEPS;
+    await this.#stepUntil(() => {
+      if (this.world.steps > limit) throw new Violation(`${name} does not come to an end`);
+      return result !== undefined || this.#failure !== undefined;
+    });
+    if (result === undefined) throw this.#failure ?? new Error(`${name} gave nothing`);
+    return result.value;
+  }
+
+  async #setUp(): Promise<void> {
+    const process = this.world.newProcess('setup');
+    const options = { ...this.optionsOf(process), objects: this.#observedBase(process) };
+    await createStore(options);
+    const catalog = new Catalog(options);
+    for (let i = 0; i < 2; i++) {
+      const sizeBytes = this.choices.pick(SIZES);
+      const made = await catalog.createVolume({ name: `v${String(i)}`, sizeBytes, accountId: ACCOUNTS[0] });
+      this.auditor.created(made.volumeId, { sizeBytes, pages: new Map(), consistent: true });
+    }
+  }
+
+  /** The base store without steps, for what happens before the run. */
+  #observedBase(process: Process): ObjectStore {
+    const base = this.#base;
+    const { auditor } = this;
+    return new Proxy(base, {
+      get: (target, name) => {
+        if (name !== 'put') return Reflect.get(target, name).bind(target) as unknown;
+        return async (...args: Parameters<ObjectStore['put']>) => {
+          const [key, body] = args;
+          const result = await base.put(...args);
+          const bytes = Buffer.concat(body instanceof Uint8Array ? [body] : body);
+          if (result.outcome === 'stored') auditor.observe({ put: key, bytes, etag: result.etag, by: process });
+          return result;
+        };
+      },
+    });
+  }
+
+  #cast(): Role[] {
+    const { choices } = this;
+    const writers = Array.from({ length: choices.integer(2, 4) }, (_, i) => {
+      const number = i % 3;
+      const role = { holder: { gatewayId: `sgw-0000000${String(number)}`, name: `gateway ${String(number)}` }, account: number };
+      return { name: `writer-${String(i)}`, main: async (actor: Actor) => writerProcess(actor, role) };
+    });
+    return [
+      ...writers,
+      { name: 'snapshotter', main: snapshotterProcess },
+      { name: 'cloner', main: clonerProcess },
+      { name: 'reader', main: readerProcess },
+    ];
+  }
+
+  async #settle(): Promise<void> {
+    this.#closing = true;
+    this.world.calm();
+    const limit = this.world.steps + SETTLING_STEPS;
+    await this.#stepUntil(() => {
+      if (this.world.steps > limit) throw new Violation('the run does not come to an end');
+      return !this.world.busy;
+    });
+    if (this.#running !== 0) throw new Violation(`${String(this.#running)} processes neither ended nor wait for anything`);
+  }
+}
