@@ -5,7 +5,10 @@ import type { NodePointer } from './node-codec.ts';
 export interface VolumeEntry {
   readonly volumeId: VolumeId;
   readonly name: string;
-  readonly state: 'available' | 'importing' | 'deleted';
+  /** `deleted` can be undone; `purging` can't: gc removes what nothing else needs, and the entry last. */
+  readonly state: 'available' | 'importing' | 'deleted' | 'purging';
+  /** What it is again once it is undeleted; absent unless it is deleted. */
+  readonly stateBefore?: 'available' | 'importing';
   /** A hint: the log has the truth (C9). */
   readonly sizeBytes: number;
   readonly accountId: string;
@@ -21,6 +24,14 @@ export interface VolumeEntry {
   readonly unfinishedImport: { readonly source: string; readonly startedAt: string } | null;
   /** Absolute path of the image that the last finished import read; absent when there was none. */
   readonly importedFrom?: string;
+}
+
+/** `by` lets `accountId` use the blocks that `by` wrote; the owner's grant also lets it see the snapshot. */
+export interface Grant {
+  readonly accountId: string;
+  readonly by: string;
+  /** RFC 3339, UTC. */
+  readonly grantedAt: string;
 }
 
 export interface SnapshotEntry {
@@ -39,10 +50,14 @@ export interface SnapshotEntry {
   readonly accountId: string;
   /** Accounts that wrote at least one of its frames (C17). */
   readonly creators: readonly string[];
+  /** Absent while it was never shared. */
+  readonly grants?: readonly Grant[];
   readonly createdAt: string;
   readonly completedAt: string | null;
   readonly description: string;
   readonly tags: Readonly<Record<string, string>>;
   readonly clientToken: string | null;
   readonly root: NodePointer | null;
+  /** Absent unless deleted. */
+  readonly deletedAt?: string;
 }

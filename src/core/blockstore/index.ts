@@ -3,7 +3,9 @@
  * Data flows frames -> segments -> log -> map -> checkpoint; reading goes the other way.
  */
 export { Catalog, type DamagedEntry } from './catalog.ts';
+export { isCorrupt, missing } from './damage.ts';
 export { diffViews, type DiffExtent } from './diff.ts';
+export { changeDocument, createDocument, readDocument } from './documents.ts';
 export type { SnapshotEntry, VolumeEntry } from './entries.ts';
 export { FramePool } from './frame-pool.ts';
 export type { DecodeTask, FrameJob } from './frame-tasks.ts';
@@ -19,11 +21,18 @@ export {
 } from './geometry.ts';
 export type { Head } from './head.ts';
 export type { SegmentRef } from './node-codec.ts';
-export type { BlockStoreOptions, Holder } from './options.ts';
+export type { BlockStoreOptions, Holder, Witness } from './options.ts';
 export type { LeafView, PageMap, PageRun } from './page-map.ts';
 export type { EncodedFrames } from './segment-codec.ts';
 export { popcount16, type FrameEntry, type PageExtent, type SegmentIndex } from './segment-index.ts';
 export type { SegmentReader } from './segment-reader.ts';
+export { checkObject, type ObjectVerdict } from './scrub/check-object.ts';
+export { DamageLedger, type DamagedObject, type HurtExtent, type Subject } from './scrub/ledger.ts';
+export { objectName } from './scrub/object-name.ts';
+export { scrubSnapshot } from './scrub/scrub-snapshot.ts';
+export { scrubVolume } from './scrub/scrub-volume.ts';
+export { SegmentBook } from './scrub/segment-book.ts';
+export type { WalkState } from './scrub/walk-view.ts';
 export { KeyRing } from './sealing/key-ring.ts';
 export type { KeySlot, ScryptCost } from './sealing/key-slots.ts';
 export {

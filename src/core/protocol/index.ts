@@ -1,0 +1,21 @@
+/** Room `protocol` (level 1): what gateways, customers and the service say to each other, and how it is signed. */
+export { newActivationKey, readActivationKey } from './activation-key.ts';
+export { canonicalJson } from './canonical.ts';
+export { fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
+export type {
+  AccountRecord,
+  ActivationMetadata,
+  Credential,
+  CustomerInformation,
+  GatewayConfiguration,
+  Grant,
+  MessageInput,
+  MessageName,
+  MessageResult,
+  Messages,
+  Signed,
+  SignedBody,
+  SignedMessageName,
+} from './messages.ts';
+export { isSignatureOf, signRequest, type Signer } from './signing.ts';
+export { inMemoryTransport, type ServiceConnections, type ServiceTransport } from './transport.ts';

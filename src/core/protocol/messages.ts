@@ -1,0 +1,158 @@
+/**
+ * The messages: name, input, result. Times are RFC 3339 in UTC, binary values base64url. The same whether they go over the
+ * network or stay in memory.
+ *
+ * Activation (mechanisms, S5): `register` -> `prove` -> (the key is shown) -> `describe`, `claim` by the customer ->
+ * `collect` -> `credential` -> `configuration`.
+ */
+
+/** What a device tells of itself before anybody trusts it; at most 16 short texts. */
+export type ActivationMetadata = Readonly<Record<string, string>>;
+
+/** What the customer said when claiming a gateway. */
+export interface CustomerInformation {
+  readonly gatewayId: string;
+  readonly gatewayName: string;
+  /** 12 digits. */
+  readonly accountId: string;
+  readonly mode: 'cached' | 'shadowing';
+  readonly region: string;
+}
+
+/** What later requests name; of no use without the private key that it is bound to. */
+export interface Credential {
+  readonly credentialId: string;
+  readonly gatewayId: string;
+  readonly accountId: string;
+  readonly keyFingerprint: string;
+  readonly issuedAt: string;
+}
+
+export interface GatewayConfiguration {
+  /** From 1; grows with every change. */
+  readonly version: number;
+  readonly name: string;
+  readonly mode: 'cached' | 'shadowing';
+  readonly region: string;
+}
+
+export interface AccountRecord {
+  readonly accountId: string;
+  readonly name: string;
+  readonly createdAt: string;
+}
+
+/** `by` lets `accountId` use the blocks that `by` wrote in a snapshot; the owner's grant also lets it see the snapshot. */
+export interface Grant {
+  readonly accountId: string;
+  readonly by: string;
+  readonly grantedAt: string;
+}
+
+/** A message that its sender vouches for. The signature covers all of it, its name, and the service it is meant for. */
+export interface Signed<T> {
+  readonly body: T;
+  /** An activation id before the credential, a gateway id with it. */
+  readonly signer: string;
+  readonly credentialId: string | null;
+  readonly timestamp: string;
+  /** Never used twice. */
+  readonly nonce: string;
+  readonly signature: string;
+}
+
+/** The account that the gateway acts for. */
+interface Acting {
+  readonly accountId: string;
+}
+
+type Nothing = Readonly<Record<string, never>>;
+
+export interface Messages {
+  /** Says who the device is; again as often as needed until it is claimed. */
+  'activation.register': {
+    input: { readonly publicKey: string; readonly metadata: ActivationMetadata };
+    result: { readonly activationId: string; readonly challenge: string };
+  };
+  /** Proves that the device holds the private key. The key is single-use; one that was given before is void. */
+  'activation.prove': {
+    input: Signed<{ readonly challenge: string; readonly metadata: ActivationMetadata }>;
+    result: { readonly activationKey: string; readonly expiresAt: string };
+  };
+  /** What the service knows of the device, for the customer to compare before confirming. */
+  'activation.describe': {
+    input: { readonly activationKey: string };
+    result: { readonly metadata: ActivationMetadata; readonly keyFingerprint: string; readonly expiresAt: string };
+  };
+  /** The customer takes the device. `gatewayId` only for a gateway that had an identity before there was a service. */
+  'activation.claim': {
+    input: Omit<CustomerInformation, 'gatewayId'> & {
+      readonly activationKey: string;
+      readonly gatewayId: string | null;
+      readonly confirm: boolean;
+    };
+    result: { readonly gatewayId: string };
+  };
+  'activation.collect': {
+    input: Signed<Nothing>;
+    result:
+      { readonly state: 'waiting'; readonly expiresAt: string } | ({ readonly state: 'claimed' } & CustomerInformation);
+  };
+  /** The key once more, and the customer's words, bind the credential to what was claimed. Repeated, the same answer. */
+  'activation.credential': {
+    input: Signed<{ readonly activationKey: string; readonly gatewayId: string; readonly accountId: string }>;
+    result: Credential;
+  };
+  /** The device gives up: nothing of this activation can be used from now on. */
+  'activation.withdraw': { input: Signed<Nothing>; result: Nothing };
+
+  'gateway.configuration': { input: Signed<Nothing>; result: GatewayConfiguration };
+  /** The gateway leaves; its credential is void. */
+  'gateway.deregister': { input: Signed<Nothing>; result: Nothing };
+
+  /** May the snapshot's data leave: into a file, or into a clone of another's snapshot? Refused with `export-denied`. */
+  'export.decide': {
+    input: Signed<Acting & { readonly snapshotId: string; readonly purpose: 'export' | 'clone' }>;
+    /** `binding` is false where the caller can reach the data without asking. */
+    result: { readonly binding: boolean };
+  };
+  /** Which of these may be exported. */
+  'export.list': {
+    input: Signed<Acting & { readonly snapshotIds: readonly string[] }>;
+    result: { readonly exportable: readonly string[] };
+  };
+  /** What a decision would be. Nothing leaves, so nothing is recorded. */
+  'export.assess': {
+    input: Signed<Acting & { readonly snapshotId: string }>;
+    result: { readonly exportable: boolean };
+  };
+  'snapshot.share': {
+    input: Signed<Acting & { readonly snapshotId: string; readonly withAccountId: string }>;
+    result: { readonly name: string; readonly grants: readonly Grant[]; readonly changed: boolean };
+  };
+  'snapshot.unshare': {
+    input: Signed<Acting & { readonly snapshotId: string; readonly withAccountId: string }>;
+    result: { readonly name: string; readonly grants: readonly Grant[]; readonly changed: boolean };
+  };
+
+  'account.create': {
+    input: { readonly name: string; readonly accountId: string | null; readonly clientToken: string | null };
+    result: AccountRecord & { readonly created: boolean };
+  };
+  'account.list': { input: Nothing; result: { readonly accounts: readonly AccountRecord[] } };
+  'account.find': { input: { readonly accountId: string }; result: AccountRecord };
+  /** The account that a gateway is activated for: made where it is the default one, or the store's first. */
+  'account.begin': {
+    input: { readonly accountId: string; readonly isKnown: boolean };
+    result: AccountRecord;
+  };
+}
+
+export type MessageName = keyof Messages;
+export type MessageInput<N extends MessageName> = Messages[N]['input'];
+export type MessageResult<N extends MessageName> = Messages[N]['result'];
+/** Messages that a gateway signs. */
+export type SignedMessageName = {
+  [N in MessageName]: MessageInput<N> extends Signed<unknown> ? N : never;
+}[MessageName];
+export type SignedBody<N extends SignedMessageName> = MessageInput<N> extends Signed<infer B> ? B : never;

@@ -1,0 +1,314 @@
+/**
+ * Activation as the service sees it (DESIGN section 9, S5). One document for each key pair, so that one pair becomes at
+ * most one gateway however often its device starts again.
+ *
+ *   registered --prove--> shown --claim--> claimed --credential--> issued
+ *        \__________________\________________\_____________________\-----withdraw--> withdrawn
+ *
+ * Invariants: an activation key is kept only as its hash, is good for one claim, and for 30 minutes until then; a new one
+ * voids the one before. Whatever is shown to the customer was signed by the device. A state is never left backwards, and
+ * every change is one compare-and-set, so that each message can be repeated after any death.
+ */
+import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
+import { SgwError, newGatewayId, problemOfName } from '../../kit/index.ts';
+import {
+  canonicalJson,
+  fingerprintOf,
+  isPublicKey,
+  newActivationKey,
+  readActivationKey,
+  type ActivationMetadata,
+  type Credential,
+  type CustomerInformation,
+  type MessageInput,
+  type MessageResult,
+  type Signed,
+  type SignedMessageName,
+} from '../../protocol/index.ts';
+import { timeOf, type ServiceContext } from '../context.ts';
+import type { Accounts } from '../identity/accounts.ts';
+import type { Gateways } from '../identity/gateways.ts';
+import type { SignatureCheck } from '../identity/signature-check.ts';
+import { serviceKeys } from '../keys.ts';
+import { hashOf, isSame } from '../secrets.ts';
+import {
+  badMessage,
+  claimed,
+  keyExpired,
+  keyUnknown,
+  keyUsed,
+  keyWrong,
+  notClaimed,
+  proofWrong,
+  withdrawn,
+} from './refusals.ts';
+
+const KEY_LIFETIME_MS = 30 * 60 * 1000;
+const CHALLENGE_BYTES = 32;
+const METADATA_FIELDS_MAX = 16;
+const METADATA_NAME_MAX = 64;
+const METADATA_VALUE_MAX = 256;
+
+interface ActivationRecord {
+  readonly activationId: string;
+  readonly state: 'registered' | 'shown' | 'claimed' | 'issued' | 'withdrawn';
+  readonly publicKey: string;
+  readonly createdAt: string;
+  /** What the device said last, which is believed once it is signed. */
+  readonly offer: { readonly challenge: string; readonly metadata: ActivationMetadata } | null;
+  /** From `shown` on: as signed. */
+  readonly metadata: ActivationMetadata;
+  readonly keyHash: string | null;
+  readonly expiresAt: string | null;
+  readonly customer: CustomerInformation | null;
+  readonly claimedAt: string | null;
+}
+
+interface Token {
+  readonly activationId: string;
+}
+
+/** The activation of a key pair: nobody else's can have its name. */
+const activationIdOf = (publicKey: string): string => `act-${fingerprintOf(publicKey).slice(0, 32)}`;
+
+export interface ActivationParts {
+  readonly context: ServiceContext;
+  readonly accounts: Accounts;
+  readonly gateways: Gateways;
+  readonly signatures: SignatureCheck;
+}
+
+export class Activations {
+  readonly #parts: ActivationParts;
+
+  constructor(parts: ActivationParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws invalid `bad-message`; conflict `activation-claimed`, `activation-withdrawn` */
+  async register(
+    { publicKey, metadata }: MessageInput<'activation.register'>,
+    signal: AbortSignal,
+  ): Promise<MessageResult<'activation.register'>> {
+    if (!isPublicKey(publicKey)) throw badMessage('its public key is none');
+    checkMetadata(metadata);
+    const { blocks } = this.#parts.context;
+    const activationId = activationIdOf(publicKey);
+    const offer = { challenge: blocks.random.bytes(CHALLENGE_BYTES).toString('base64url'), metadata };
+    const first: ActivationRecord = {
+      activationId,
+      state: 'registered',
+      publicKey,
+      createdAt: timeOf(this.#parts.context),
+      offer,
+      metadata: {},
+      keyHash: null,
+      expiresAt: null,
+      customer: null,
+      claimedAt: null,
+    };
+    if (!(await createDocument(blocks, serviceKeys.activation(activationId), first, signal)))
+      await this.#change(activationId, (now) => ({ ...requireUnclaimed(now), offer }), signal);
+    return { activationId, challenge: offer.challenge };
+  }
+
+  /** @throws denied `proof-wrong`; conflict `activation-claimed`, `activation-withdrawn` */
+  async prove(
+    request: MessageInput<'activation.prove'>,
+    signal: AbortSignal,
+  ): Promise<MessageResult<'activation.prove'>> {
+    const { blocks } = this.#parts.context;
+    const { activationId } = await this.#authenticate('activation.prove', request, signal).catch((error: unknown) => {
+      throw error instanceof SgwError && error.code === 'signature-wrong' ? proofWrong() : error;
+    });
+    const activationKey = newActivationKey(blocks.random);
+    const keyHash = hashOf(activationKey);
+    const expiresAt = new Date(blocks.clock.nowMs() + KEY_LIFETIME_MS).toISOString();
+    // First: a key that is found but is no activation's is unknown.
+    await createDocument(blocks, serviceKeys.token(keyHash), { activationId } satisfies Token, signal);
+    await this.#change(
+      activationId,
+      (now) => {
+        const { offer } = requireUnclaimed(now);
+        if (offer === null || !isSame(canonicalJson(offer), canonicalJson(request.body))) throw proofWrong();
+        return { ...now, state: 'shown', metadata: offer.metadata, offer: null, keyHash, expiresAt };
+      },
+      signal,
+    );
+    return { activationKey, expiresAt };
+  }
+
+  /** @throws notFound `activation-key-unknown`; conflict `activation-key-expired`, `activation-key-used` */
+  async describe(
+    { activationKey }: MessageInput<'activation.describe'>,
+    signal: AbortSignal,
+  ): Promise<MessageResult<'activation.describe'>> {
+    const record = this.#requireShown(await this.#byKey(activationKey, signal));
+    const { metadata, publicKey, expiresAt } = record;
+    return { metadata, keyFingerprint: fingerprintOf(publicKey), expiresAt: expiresAt ?? '' };
+  }
+
+  /**
+   * @throws what `describe` throws; invalid `not-confirmed`, `bad-name`; notFound `account-not-found`; conflict
+   * `gateway-exists`
+   */
+  async claim(
+    input: MessageInput<'activation.claim'>,
+    signal: AbortSignal,
+  ): Promise<MessageResult<'activation.claim'>> {
+    const { context, accounts, gateways } = this.#parts;
+    const { activationId } = this.#requireShown(await this.#byKey(input.activationKey, signal));
+    checkClaim(input);
+    await accounts.find(input.accountId, signal);
+    const gatewayId = input.gatewayId ?? newGatewayId(context.blocks.random);
+    if ((await gateways.find(gatewayId, signal)) !== undefined) {
+      throw new SgwError('conflict', 'gateway-exists', `there is a gateway ${gatewayId} already`, {
+        details: { gatewayId },
+      });
+    }
+    const { gatewayName, accountId, mode, region } = input;
+    const customer: CustomerInformation = { gatewayId, gatewayName, accountId, mode, region };
+    const claimedAt = timeOf(context);
+    await this.#change(
+      activationId,
+      (now) => ({ ...this.#requireShown(requireKey(now, input.activationKey)), state: 'claimed', customer, claimedAt }),
+      signal,
+    );
+    return { gatewayId };
+  }
+
+  /** @throws conflict `activation-key-expired` when nobody came in time */
+  async collect(
+    request: MessageInput<'activation.collect'>,
+    signal: AbortSignal,
+  ): Promise<MessageResult<'activation.collect'>> {
+    const record = await this.#authenticate('activation.collect', request, signal);
+    if (record.customer !== null) return { state: 'claimed', ...record.customer };
+    if (record.state === 'registered') throw notClaimed();
+    return { state: 'waiting', expiresAt: this.#requireShown(record).expiresAt ?? '' };
+  }
+
+  /** @throws denied `activation-key-wrong`; conflict `activation-not-claimed`, `customer-differs` */
+  async credential(request: MessageInput<'activation.credential'>, signal: AbortSignal): Promise<Credential> {
+    const record = await this.#authenticate('activation.credential', request, signal);
+    const { activationKey, gatewayId, accountId } = request.body;
+    const { customer, activationId, publicKey } = record;
+    if (customer === null) throw notClaimed();
+    if (!isKeyOf(record, activationKey)) throw keyWrong();
+    if (customer.gatewayId !== gatewayId || customer.accountId !== accountId) {
+      throw new SgwError('conflict', 'customer-differs', 'the gateway was claimed with another id or account', {
+        details: { gatewayId: customer.gatewayId, accountId: customer.accountId },
+      });
+    }
+    const credential = await this.#parts.gateways.register(customer, { publicKey, activationId }, signal);
+    await this.#change(
+      activationId,
+      (now) => {
+        if (now.state === 'withdrawn') throw withdrawn();
+        return now.state === 'issued' ? now : { ...now, state: 'issued' };
+      },
+      signal,
+    );
+    return credential;
+  }
+
+  /** Voids the activation, its key, and the gateway that it may have made already. Again: nothing. */
+  async withdraw(request: MessageInput<'activation.withdraw'>, signal: AbortSignal): Promise<void> {
+    const stored = await this.#read(request.signer, signal);
+    if (stored === undefined) throw keyUnknown();
+    this.#parts.signatures.verify(stored.publicKey, 'activation.withdraw', request);
+    const { customer } = await this.#change(
+      stored.activationId,
+      (now) => (now.state === 'withdrawn' ? now : { ...now, state: 'withdrawn' }),
+      signal,
+    );
+    if (customer === null) return;
+    const gateway = await this.#parts.gateways.find(customer.gatewayId, signal);
+    if (gateway?.activationId === stored.activationId)
+      await this.#parts.gateways.deregister(customer.gatewayId, signal);
+  }
+
+  /** The activation whose device signed the request. @throws conflict `activation-withdrawn` */
+  async #authenticate(
+    message: SignedMessageName,
+    request: Signed<unknown>,
+    signal: AbortSignal,
+  ): Promise<ActivationRecord> {
+    const record = await this.#read(request.signer, signal);
+    if (record === undefined) throw keyUnknown();
+    this.#parts.signatures.verify(record.publicKey, message, request);
+    if (record.state === 'withdrawn') throw withdrawn();
+    return record;
+  }
+
+  async #read(activationId: string, signal: AbortSignal): Promise<ActivationRecord | undefined> {
+    if (!/^act-[0-9a-f]{32}$/.test(activationId)) return undefined;
+    const { blocks } = this.#parts.context;
+    return (await readDocument<ActivationRecord>(blocks, serviceKeys.activation(activationId), signal))?.value;
+  }
+
+  async #byKey(typed: string, signal: AbortSignal): Promise<ActivationRecord> {
+    const activationKey = readActivationKey(typed);
+    if (activationKey === undefined) throw keyUnknown();
+    const { blocks } = this.#parts.context;
+    const token = await readDocument<Token>(blocks, serviceKeys.token(hashOf(activationKey)), signal);
+    const record = token === undefined ? undefined : await this.#read(token.value.activationId, signal);
+    if (record === undefined) throw keyUnknown();
+    return requireKey(record, activationKey);
+  }
+
+  async #change(
+    activationId: string,
+    change: (now: ActivationRecord) => ActivationRecord,
+    signal: AbortSignal,
+  ): Promise<ActivationRecord> {
+    const { blocks } = this.#parts.context;
+    return await changeDocument<ActivationRecord>(blocks, serviceKeys.activation(activationId), change, signal);
+  }
+
+  /** An activation whose key can be claimed now. */
+  #requireShown(record: ActivationRecord): ActivationRecord {
+    if (record.state === 'withdrawn') throw withdrawn();
+    if (record.state !== 'shown') throw keyUsed();
+    if (record.expiresAt === null || Date.parse(record.expiresAt) <= this.#parts.context.blocks.clock.nowMs())
+      throw keyExpired(record.expiresAt);
+    return record;
+  }
+}
+
+function requireUnclaimed(record: ActivationRecord): ActivationRecord {
+  if (record.state === 'withdrawn') throw withdrawn();
+  if (record.state === 'claimed' || record.state === 'issued') throw claimed();
+  return record;
+}
+
+/** A key that a newer one replaced is as unknown as one that never was. */
+function requireKey(record: ActivationRecord, typed: string): ActivationRecord {
+  if (!isKeyOf(record, typed)) throw keyUnknown();
+  return record;
+}
+
+function isKeyOf(record: ActivationRecord, typed: string): boolean {
+  const activationKey = readActivationKey(typed);
+  return activationKey !== undefined && record.keyHash !== null && isSame(hashOf(activationKey), record.keyHash);
+}
+
+function checkMetadata(metadata: unknown): void {
+  const fields = typeof metadata === 'object' && metadata !== null ? Object.entries(metadata) : undefined;
+  const fits = ([name, value]: readonly [string, unknown]): boolean =>
+    name.length <= METADATA_NAME_MAX && typeof value === 'string' && value.length <= METADATA_VALUE_MAX;
+  if (fields === undefined || fields.length > METADATA_FIELDS_MAX || !fields.every(fits))
+    throw badMessage('its metadata is more than 16 short texts');
+}
+
+function checkClaim(input: MessageInput<'activation.claim'>): void {
+  if (!input.confirm) {
+    throw new SgwError('invalid', 'not-confirmed', 'what the gateway tells of itself was not confirmed', {
+      hint: 'Compare it with the device, and confirm.',
+    });
+  }
+  const problem = problemOfName(input.gatewayName);
+  if (problem !== undefined) throw new SgwError('invalid', 'bad-name', `the name for a gateway ${problem}`);
+  if (input.gatewayId !== null && !/^sgw-[0-9a-f]{8}$/.test(input.gatewayId))
+    throw badMessage('its gateway id is none');
+}

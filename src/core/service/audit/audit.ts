@@ -1,0 +1,47 @@
+/** What was decided, about what, for whom: one object each, created once and never changed. */
+import { createDocument } from '../../blockstore/index.ts';
+import { assert } from '../../kit/index.ts';
+import { timeOf, type ServiceContext } from '../context.ts';
+import { serviceKeys } from '../keys.ts';
+
+interface Asked {
+  readonly gatewayId: string;
+  readonly accountId: string;
+}
+
+export type AuditRecord = Asked &
+  (
+    | {
+        readonly kind: 'export' | 'clone';
+        readonly snapshotId: string;
+        readonly granted: boolean;
+        /** Accounts whose agreement was missing. */
+        readonly missing: readonly string[];
+      }
+    | { readonly kind: 'list'; readonly listed: readonly string[]; readonly leftOut: readonly string[] }
+    | {
+        readonly kind: 'share' | 'unshare';
+        readonly snapshotId: string;
+        readonly withAccountId: string;
+        readonly changed: boolean;
+      }
+  );
+
+const RANDOM_BYTES = 8;
+
+export class Audit {
+  readonly #context: ServiceContext;
+
+  constructor(context: ServiceContext) {
+    this.#context = context;
+  }
+
+  /** Keys are in the order of time. Durable when it resolves. */
+  async record(record: AuditRecord, signal: AbortSignal): Promise<void> {
+    const { blocks } = this.#context;
+    const at = timeOf(this.#context);
+    const name = `${at.replaceAll(/[-:]/g, '')}-${blocks.random.bytes(RANDOM_BYTES).toString('hex')}`;
+    const created = await createDocument(blocks, serviceKeys.audit(name), { at, ...record }, signal);
+    assert(created, 'an audit record has a new name');
+  }
+}

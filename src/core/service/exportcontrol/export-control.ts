@@ -1,0 +1,118 @@
+/**
+ * The one place that decides what may leave (S7). Each decision is recorded before it is answered, so that nothing leaves
+ * without a trace.
+ */
+import { Catalog, type SnapshotEntry } from '../../blockstore/index.ts';
+import { isSnapshotId, Semaphore, SgwError } from '../../kit/index.ts';
+import type { MessageResult } from '../../protocol/index.ts';
+import type { Audit } from '../audit/audit.ts';
+import type { ServiceContext } from '../context.ts';
+import { judge, type Verdict } from './rights.ts';
+
+const READS_AT_ONCE = 16;
+
+/** Who asks: a gateway, for an account. */
+export interface Asker {
+  readonly gatewayId: string;
+  readonly accountId: string;
+}
+
+export class ExportControl {
+  readonly #context: ServiceContext;
+  readonly #catalog: Catalog;
+  readonly #audit: Audit;
+
+  constructor(context: ServiceContext, audit: Audit) {
+    this.#context = context;
+    this.#catalog = new Catalog(context.blocks);
+    this.#audit = audit;
+  }
+
+  /**
+   * Decides, and records it.
+   * @throws denied `export-denied` naming the accounts that do not agree; notFound `snapshot-not-found`; conflict
+   * `snapshot-not-completed`
+   */
+  async decide(
+    asker: Asker,
+    { snapshotId, purpose }: { readonly snapshotId: string; readonly purpose: 'export' | 'clone' },
+    signal: AbortSignal,
+  ): Promise<MessageResult<'export.decide'>> {
+    const entry = await this.#read(snapshotId, signal);
+    if (entry === undefined) throw notFound(snapshotId);
+    const verdict = judge(asker.accountId, entry);
+    const granted = verdict.mayExport && entry.state === 'completed';
+    await this.#audit.record({ kind: purpose, ...asker, snapshotId, granted, missing: verdict.missing }, signal);
+    // To whom it does not belong and is not shared with, it does not exist.
+    if (!verdict.isVisible) throw notFound(snapshotId);
+    if (entry.state !== 'completed') throw notCompleted(entry);
+    if (!verdict.mayExport) throw denied(asker, entry, verdict, purpose);
+    return { binding: !this.#context.isEmbedded };
+  }
+
+  /** Which of these the account may export. Leaves one record. */
+  async list(asker: Asker, snapshotIds: readonly string[], signal: AbortSignal): Promise<string[]> {
+    const slots = new Semaphore(READS_AT_ONCE);
+    const may = await Promise.all(
+      snapshotIds.map(async (snapshotId) => {
+        const release = await slots.acquire(1, signal);
+        try {
+          return await this.assess(asker.accountId, snapshotId, signal);
+        } finally {
+          release();
+        }
+      }),
+    );
+    const exportable = snapshotIds.filter((_, index) => may[index] === true);
+    const leftOut = snapshotIds.filter((_, index) => may[index] !== true);
+    await this.#audit.record({ kind: 'list', ...asker, listed: exportable, leftOut }, signal);
+    return exportable;
+  }
+
+  /** What a decision on an export would be. */
+  async assess(accountId: string, snapshotId: string, signal: AbortSignal): Promise<boolean> {
+    const entry = await this.#read(snapshotId, signal);
+    return entry?.state === 'completed' && judge(accountId, entry).mayExport;
+  }
+
+  async #read(snapshotId: string, signal: AbortSignal): Promise<SnapshotEntry | undefined> {
+    if (!isSnapshotId(snapshotId)) return undefined;
+    try {
+      return await this.#catalog.getSnapshot(snapshotId, signal);
+    } catch (error) {
+      if (error instanceof SgwError && error.kind === 'notFound') return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Also for one that the asker must not know of. */
+export function notFound(snapshotId: string): SgwError {
+  const id = snapshotId.slice(0, 64);
+  return new SgwError('notFound', 'snapshot-not-found', `snapshot "${id}" does not exist`, {
+    hint: '`sgw snapshot list` shows what there is.',
+    details: { snapshotId: id },
+  });
+}
+
+function notCompleted(entry: SnapshotEntry): SgwError {
+  return new SgwError('conflict', 'snapshot-not-completed', `snapshot "${entry.name}" is ${entry.state}`, {
+    hint: 'Choose another snapshot: `sgw snapshot list`.',
+    details: { snapshotId: entry.snapshotId, state: entry.state },
+  });
+}
+
+function denied(asker: Asker, entry: SnapshotEntry, verdict: Verdict, purpose: 'export' | 'clone'): SgwError {
+  const owners = verdict.missing.join(', ');
+  const share = `sgw snapshot share ${entry.snapshotId} --with ${asker.accountId}`;
+  return new SgwError(
+    'denied',
+    'export-denied',
+    `snapshot "${entry.name}" holds blocks that account ${owners} created, and does not share with ${asker.accountId}; ` +
+      `${purpose === 'export' ? 'it is not exported' : 'no clone is made of it'}`,
+    {
+      hint: `Whoever created them can share it: ${share}`,
+      details: { snapshotId: entry.snapshotId, accountId: asker.accountId, creators: verdict.missing },
+    },
+  );
+}

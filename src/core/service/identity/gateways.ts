@@ -1,0 +1,126 @@
+/**
+ * The gateways that activation made, and whether a request is really one of theirs.
+ *
+ * States: `active` -> `deregistered`, for good. A gateway's public key never changes; its credential names the issue.
+ */
+import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
+import { SgwError } from '../../kit/index.ts';
+import { fingerprintOf, type Credential, type CustomerInformation, type Signed } from '../../protocol/index.ts';
+import type { SignedMessageName } from '../../protocol/index.ts';
+import { timeOf, type ServiceContext } from '../context.ts';
+import { serviceKeys } from '../keys.ts';
+import { isSame } from '../secrets.ts';
+import type { SignatureCheck } from './signature-check.ts';
+
+export interface GatewayRecord extends CustomerInformation {
+  readonly publicKey: string;
+  readonly credentialId: string;
+  readonly activationId: string;
+  readonly state: 'active' | 'deregistered';
+  readonly registeredAt: string;
+  readonly deregisteredAt: string | null;
+  readonly configurationVersion: number;
+}
+
+const CREDENTIAL_BYTES = 16;
+
+export class Gateways {
+  readonly #context: ServiceContext;
+  readonly #signatures: SignatureCheck;
+
+  constructor(context: ServiceContext, signatures: SignatureCheck) {
+    this.#context = context;
+    this.#signatures = signatures;
+  }
+
+  /**
+   * Registers what was claimed, or finds it registered by an earlier try. Durable when it resolves.
+   * @throws conflict `gateway-exists` when the id belongs to another key
+   */
+  async register(
+    customer: CustomerInformation,
+    device: { readonly publicKey: string; readonly activationId: string },
+    signal: AbortSignal,
+  ): Promise<Credential> {
+    const { blocks } = this.#context;
+    const record: GatewayRecord = {
+      ...customer,
+      publicKey: device.publicKey,
+      credentialId: `cred-${blocks.random.bytes(CREDENTIAL_BYTES).toString('hex')}`,
+      activationId: device.activationId,
+      state: 'active',
+      registeredAt: timeOf(this.#context),
+      deregisteredAt: null,
+      configurationVersion: 1,
+    };
+    if (await createDocument(blocks, serviceKeys.gateway(customer.gatewayId), record, signal))
+      return credentialOf(record);
+    const present = await this.find(customer.gatewayId, signal);
+    if (present?.publicKey === device.publicKey && present.state === 'active') return credentialOf(present);
+    throw new SgwError('conflict', 'gateway-exists', `gateway ${customer.gatewayId} is registered with another key`, {
+      details: { gatewayId: customer.gatewayId },
+    });
+  }
+
+  /** Undefined when there never was one. */
+  async find(gatewayId: string, signal: AbortSignal): Promise<GatewayRecord | undefined> {
+    if (!/^sgw-[0-9a-f]{8}$/.test(gatewayId)) return undefined;
+    return (await readDocument<GatewayRecord>(this.#context.blocks, serviceKeys.gateway(gatewayId), signal))?.value;
+  }
+
+  /**
+   * The gateway that sent the request.
+   * @throws denied `gateway-unknown`, `gateway-deregistered`, `credential-wrong`, and what `SignatureCheck` throws
+   */
+  async authenticate(
+    message: SignedMessageName,
+    request: Signed<unknown>,
+    signal: AbortSignal,
+  ): Promise<GatewayRecord> {
+    const record = await this.find(request.signer, signal);
+    if (record === undefined) throw refused('gateway-unknown', 'this service knows no such gateway');
+    this.#signatures.verify(record.publicKey, message, request);
+    // Only now, so that nobody without the key learns more than whether the gateway exists.
+    if (!isSame(request.credentialId ?? '', record.credentialId))
+      throw refused('credential-wrong', `the credential is not that of gateway ${record.gatewayId}`);
+    return record;
+  }
+
+  /** As `authenticate`, of one that has not left. @throws denied `gateway-deregistered` */
+  async requireActive(
+    message: SignedMessageName,
+    request: Signed<unknown>,
+    signal: AbortSignal,
+  ): Promise<GatewayRecord> {
+    const record = await this.authenticate(message, request, signal);
+    if (record.state === 'active') return record;
+    throw refused('gateway-deregistered', `gateway ${record.gatewayId} was deregistered`);
+  }
+
+  /** Voids the gateway's credential, for good. Again: nothing. Durable when it resolves. */
+  async deregister(gatewayId: string, signal: AbortSignal): Promise<void> {
+    const deregisteredAt = timeOf(this.#context);
+    await changeDocument<GatewayRecord>(
+      this.#context.blocks,
+      serviceKeys.gateway(gatewayId),
+      (now) => (now.state === 'deregistered' ? now : { ...now, state: 'deregistered', deregisteredAt }),
+      signal,
+    );
+  }
+}
+
+function credentialOf(record: GatewayRecord): Credential {
+  return {
+    credentialId: record.credentialId,
+    gatewayId: record.gatewayId,
+    accountId: record.accountId,
+    keyFingerprint: fingerprintOf(record.publicKey),
+    issuedAt: record.registeredAt,
+  };
+}
+
+function refused(code: string, message: string): SgwError {
+  return new SgwError('denied', code, message, {
+    hint: 'Activate the gateway anew: sgw deactivate, then sgw activate.',
+  });
+}

@@ -1,0 +1,62 @@
+/**
+ * Whether a request is signed by who it says, for this service, now, and for the first time.
+ *
+ * Invariant: a nonce is remembered until its request would be too old anyway, by this process; where the service is many
+ * processes, a request that is repeated to another one within that time is answered again, which no message minds.
+ */
+import { SgwError } from '../../kit/index.ts';
+import { isSignatureOf, type Signed, type SignedMessageName } from '../../protocol/index.ts';
+import type { ServiceContext } from '../context.ts';
+
+/** How far a request's time may be from ours, either way. */
+const SKEW_MS = 5 * 60 * 1000;
+const NONCES_MAX = 65_536;
+
+export class SignatureCheck {
+  readonly #context: ServiceContext;
+  /** Nonces by when they may be forgotten, oldest first. */
+  readonly #seen = new Map<string, number>();
+
+  constructor(context: ServiceContext) {
+    this.#context = context;
+  }
+
+  /**
+   * @throws denied `signature-wrong`, `request-stale`, `request-replayed`; invalid `bad-message`; unavailable
+   * `too-many-requests` when more requests came than can be remembered
+   */
+  verify(publicKey: string, message: SignedMessageName, request: Signed<unknown>): void {
+    const fields = [request.signer, request.timestamp, request.nonce, request.signature] as readonly unknown[];
+    if (fields.some((field) => typeof field !== 'string' || field.length > 256))
+      throw new SgwError('invalid', 'bad-message', `${message} is not signed in the form that it needs`);
+    if (!isSignatureOf(publicKey, this.#context.serviceId, message, request))
+      throw denied('signature-wrong', `the signature of ${message} is not that of ${request.signer}`);
+    const nowMs = this.#context.blocks.clock.nowMs();
+    const sentMs = Date.parse(request.timestamp);
+    if (!(Math.abs(nowMs - sentMs) <= SKEW_MS)) {
+      throw denied(
+        'request-stale',
+        `${message} was signed at ${request.timestamp}, which is too far from now`,
+        'Set the clock of the gateway right.',
+      );
+    }
+    this.#remember(`${request.signer} ${request.nonce}`, nowMs, sentMs, message);
+  }
+
+  #remember(nonce: string, nowMs: number, sentMs: number, message: string): void {
+    for (const [old, untilMs] of this.#seen) {
+      if (untilMs >= nowMs) break;
+      this.#seen.delete(old);
+    }
+    if (this.#seen.has(nonce)) throw denied('request-replayed', `this ${message} was sent before`);
+    if (this.#seen.size >= NONCES_MAX) {
+      throw new SgwError('unavailable', 'too-many-requests', 'the service has more requests than it can check', {
+        hint: 'Try again in a few minutes.',
+      });
+    }
+    this.#seen.set(nonce, Math.max(nowMs, sentMs) + SKEW_MS);
+  }
+}
+
+const denied = (code: string, message: string, hint?: string): SgwError =>
+  new SgwError('denied', code, message, hint === undefined ? {} : { hint });

@@ -1,0 +1,10 @@
+/** The keys of the service's documents (docs/formats/service.md). The only place that spells them. */
+export const serviceKeys = {
+  accounts: 'service/accounts/',
+  account: (accountId: string) => `service/accounts/${accountId}.json`,
+  activation: (activationId: string) => `service/activations/${activationId}.json`,
+  /** By the hash of an activation key: which activation it is of. */
+  token: (hash: string) => `service/tokens/${hash}.json`,
+  gateway: (gatewayId: string) => `service/gateways/${gatewayId}.json`,
+  audit: (name: string) => `service/audit/${name}.json`,
+} as const;
