@@ -58,6 +58,8 @@ export async function openVolumeWriter(
   const { head, unclean } = await OwnedHead.acquire(options, volumeId, how.holder, how.takeOver === true, how.signal);
   const replayed = await replayLog(options, volumeId, head.value.checkpoint, Number.MAX_SAFE_INTEGER, how.signal);
   await checkEpoch(options, volumeId, head.value, replayed.position, how.signal);
+  // A newer opening has put its fences already: what would be committed behind them is void, though nothing refuses it.
+  if (replayed.position.epoch > head.value.epoch) throw fenced(volumeId, head.value.epoch);
   const writer = new VolumeWriter(options, volumeId, how, head, replayed);
   if (unclean) await writer.fence(how.signal);
   return writer;
@@ -345,12 +347,22 @@ export class VolumeWriter implements AsyncDisposable {
    */
   async close({ signal }: Cancellable = {}): Promise<void> {
     await this.#alone(async () => {
-      if (this.#closed) return;
+      if (this.#closed && this.#failure === undefined) return;
       this.#checkUsable();
       await this.#checkpoint(signal);
       this.#closed = true;
-      await this.#head.change((head) => ({ ...head, holder: null }), signal);
+      await this.#giveBack(signal);
     }, signal);
+  }
+
+  async #giveBack(signal?: AbortSignal): Promise<void> {
+    try {
+      await this.#head.change((head) => ({ ...head, holder: null }), signal);
+    } catch (error) {
+      // It may have been given back all the same: then the next opening puts no fences, so nothing may follow.
+      this.#failure ??= error;
+      throw error;
+    }
   }
 
   /** Waits for what is under way and lets go without writing anything. Idempotent. */
