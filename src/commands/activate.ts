@@ -4,9 +4,13 @@ import {
   askActivation,
   createFlags,
   directoryFlag,
+  firstSecret,
   flagsOf,
+  keepRecoveryCode,
   modeFlag,
   nameFlag,
+  recoveryFileFlag,
+  requireWith,
   SgwCommand,
 } from '../core/cli/index.ts';
 
@@ -14,29 +18,43 @@ export default class Activate extends SgwCommand {
   static override summary = 'Make a home directory into a gateway.';
   static override description =
     'Activates a gateway against a service embedded in the same home directory, over an object store in a directory. ' +
-    'On a terminal, what is not given is asked for; elsewhere the name is that of this host and the mode is cached.';
+    'On a terminal, what is not given is asked for; elsewhere the name is that of this host and the mode is cached. ' +
+    'With --encrypt all data, names and tags in a new store are sealed with a key that opens with your passphrase or key file ' +
+    'only (--passphrase-file, --key-file, which is made if it does not exist, SGW_PASSPHRASE, or a question on a terminal), and a ' +
+    'recovery code is shown once. Root and processes of the same user can see variables, so a file is better.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --name lab --mode cached',
     '<%= config.bin %> <%= command.id %> --name lab --store /mnt/backup/sgw',
+    '<%= config.bin %> <%= command.id %> --name lab --encrypt --key-file /media/usb/sgw.key --recovery-file /media/usb/recovery.txt',
   ];
   static override flags = flagsOf('activate', {
     name: nameFlag({ description: 'Name of the gateway. [default: the name of this host]' }),
     mode: modeFlag({ description: 'cached keeps data in the store, shadowing in local images. [default: cached]' }),
     store: directoryFlag({ description: 'Directory of the object store. [default: inside the home]' }),
     region: Flags.string({ description: 'Region that the gateway reports.', helpValue: 'REGION' }),
+    encrypt: Flags.boolean({
+      description: 'Seal all that is stored; there is no way back, and none in without the key.',
+    }),
+    'recovery-file': recoveryFileFlag(),
     'if-not-exists': createFlags['if-not-exists'],
   });
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Activate);
+    requireWith('--recovery-file', flags['recovery-file'], '--encrypt', flags.encrypt);
     await using session = this.session(flags);
     const input = await askActivation(session, flags);
-    const result = await session.call('activate', {
+    const wanted = {
       ...input,
       ...(flags.region === undefined ? {} : { region: flags.region }),
+      ...(flags.encrypt ? { encrypt: true } : {}),
       ifNotExists: flags['if-not-exists'],
-    });
-    await session.print(result, (style) => activationFields(result, style));
+    };
+    const surroundings = session.secretSurroundings;
+    const { result, codeFile } = await keepRecoveryCode(flags['recovery-file'], surroundings.say, async () =>
+      session.call('activate', wanted, { renew: firstSecret(session.secretFiles, surroundings) }),
+    );
+    await session.print(result, (style) => activationFields(result, style, codeFile));
     await session.next('sgw volume import FILE --name NAME', 'sgw volume create NAME --size 10GiB');
   }
 }

@@ -4,10 +4,11 @@
  * `stubborn` longer, and `bug` is one.
  */
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
+import { ACCOUNT, careHandlers, checkSecret, newSlotKind, RECOVERY_CODE, verifyDamage } from './fake-care.ts';
 import type { CallContext, Handlers, Input, LocalApi, OperationName, Result } from '../../src/core/localapi/index.ts';
 
-const ACCOUNT = '000000000001';
 const TIME = '2026-11-22T23:45:00.000Z';
+const UNDELETE_UNTIL = '2026-11-29T23:45:00.000Z';
 const PAGE = 4096;
 
 interface FakeVolume {
@@ -35,15 +36,21 @@ export interface FakeGateway {
 
 export interface FakeOptions {
   readonly activated?: boolean;
-  /** Adds volume `golden` with snapshots `v1` and `v2`, and volume `other` with snapshot `o1`. */
+  /** Adds volume `golden` with snapshots `v1` and `v2`, volume `other` with snapshot `o1`, and the deleted `gone`. */
   readonly filled?: boolean;
+  /** Whether the store is encrypted, with `PASSPHRASE`. */
+  readonly encrypted?: boolean;
+  /** Whether `store.scrub` and the verifications find `DAMAGE`. */
+  readonly damaged?: boolean;
   /** The class of errors to throw: that of the build under test. */
   readonly SgwError: typeof SgwErrorClass;
 }
 
-export function createFakeGateway({ activated = true, filled = true, SgwError }: FakeOptions): FakeGateway {
+export function createFakeGateway(options: FakeOptions): FakeGateway {
+  const { activated = true, filled = true, encrypted = false, damaged = false, SgwError } = options;
   const state = { activated, name: 'lab', mode: 'cached' as 'cached' | 'shadowing', version: 1 };
   const volumes: FakeVolume[] = [];
+  const deletedVolumes: FakeVolume[] = [];
   const snapshots: FakeSnapshot[] = [];
   const calls: FakeGateway['calls'] = [];
   let closed = false;
@@ -66,6 +73,8 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
     addSnapshot(golden, 'v1');
     addSnapshot(golden, 'v2');
     addSnapshot(addVolume('other', 64 * PAGE), 'o1');
+    const gone = addVolume('gone', PAGE);
+    deletedVolumes.push(...volumes.splice(volumes.indexOf(gone), 1));
   }
 
   const notFound = (kind: string, ref: string): SgwErrorClass =>
@@ -136,23 +145,34 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
     freesBytes: null,
     undeleteUntil: null,
   };
-  const notFaked = async (): Promise<never> =>
-    Promise.reject(new SgwError('internal', 'not-faked', 'the fake gateway has no such operation yet'));
+  const preview = { preview: true, freesBytes: PAGE };
   const handlers: Handlers = {
-    deactivate: notFaked,
-    'volume.undelete': notFaked,
-    'snapshot.share': notFaked,
-    'snapshot.unshare': notFaked,
-    'store.gc': notFaked,
-    'store.scrub': notFaked,
-    'store.rekey': notFaked,
-    'service.account.create': notFaked,
-    'service.account.list': notFaked,
-    activate: async (input) => {
+    ...careHandlers({ SgwError, isDamaged: damaged, snapshotOf }),
+    deactivate: async () => {
+      requireActivated();
+      state.activated = false;
+      return {
+        gatewayId: 'sgw-01234567',
+        name: state.name,
+        home: '/home/fake',
+        store: '/home/fake/store',
+        deactivatedAt: TIME,
+      };
+    },
+    'volume.undelete': async (input) => {
+      const volume = deletedVolumes.find((one) => one.name === input.volume || one.volumeId === input.volume);
+      if (volume === undefined) throw notFound('volume', input.volume);
+      requireFree('volume', volumes, volume.name);
+      deletedVolumes.splice(deletedVolumes.indexOf(volume), 1);
+      volumes.push(volume);
+      return volumeDoc(volume);
+    },
+    activate: async (input, context) => {
       if (state.activated && input.ifNotExists !== true) {
         throw new SgwError('conflict', 'already-activated', 'the home is activated already');
       }
       const created = !state.activated;
+      if (input.encrypt === true) await newSlotKind(context);
       const { name = 'host', mode = 'cached' } = input;
       Object.assign(state, { activated: true, name, mode });
       const store = input.store ?? '/home/fake/store';
@@ -166,10 +186,10 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
         storeId: 'store-1',
         region: input.region ?? 'local',
         activatedAt: TIME,
-        encryption: 'none',
+        encryption: input.encrypt === true ? 'customer' : 'none',
         activationKey: null,
         metadata: {},
-        recoveryCode: null,
+        recoveryCode: input.encrypt === true ? RECOVERY_CODE : null,
         created,
       };
     },
@@ -236,7 +256,15 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
         durationMs: 5,
       };
     },
-    'volume.list': async () => ({ volumes: volumes.map(volumeDoc) }),
+    'volume.list': async (input) => ({
+      volumes: [
+        ...volumes.map(volumeDoc),
+        ...(input.deleted === true ? deletedVolumes : []).map((one) => ({
+          ...volumeDoc(one),
+          state: 'deleted' as const,
+        })),
+      ],
+    }),
     'volume.show': async (input) => {
       const volume = volumeOf(input.volume);
       const own = snapshots.filter((one) => one.volume === volume);
@@ -267,10 +295,14 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
       return volumeDoc(volume);
     },
     'volume.delete': async (input) => {
-      if (input.ifExists === true && !volumes.some((one) => one.name === input.volume)) return nothingDeleted;
+      if (input.ifExists === true && !volumes.some((one) => one.name === input.volume))
+        return { ...nothingDeleted, preview: input.preview === true };
       const volume = volumeOf(input.volume);
+      const known = { ...nothingDeleted, id: volume.volumeId, name: volume.name, undeleteUntil: UNDELETE_UNTIL };
+      if (input.preview === true) return { ...known, ...preview };
+      deletedVolumes.push(volume);
       volumes.splice(volumes.indexOf(volume), 1);
-      return { ...nothingDeleted, id: volume.volumeId, name: volume.name, deleted: true };
+      return { ...known, deleted: true };
     },
     'volume.map': async (input) => {
       const volume = volumeOf(input.volume);
@@ -290,6 +322,7 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
     },
     'volume.verify': async (input) => {
       const volume = volumeOf(input.volume);
+      if (damaged) throw verifyDamage(SgwError);
       return verifyDoc(volume.volumeId, volume.name);
     },
     'snapshot.create': async (input) => {
@@ -361,10 +394,13 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
       return { ...snapshotDoc(snapshot), created: true };
     },
     'snapshot.delete': async (input) => {
-      if (input.ifExists === true && !snapshots.some((one) => one.name === input.snapshot)) return nothingDeleted;
+      if (input.ifExists === true && !snapshots.some((one) => one.name === input.snapshot))
+        return { ...nothingDeleted, preview: input.preview === true };
       const snapshot = snapshotOf(input.snapshot);
+      const known = { ...nothingDeleted, id: snapshot.snapshotId, name: snapshot.name };
+      if (input.preview === true) return { ...known, ...preview };
       snapshots.splice(snapshots.indexOf(snapshot), 1);
-      return { ...nothingDeleted, id: snapshot.snapshotId, name: snapshot.name, deleted: true };
+      return { ...known, deleted: true };
     },
     'snapshot.verify': async (input) => {
       const snapshot = snapshotOf(input.snapshot);
@@ -400,6 +436,10 @@ export function createFakeGateway({ activated = true, filled = true, SgwError }:
       calls.push({ name, input });
       if (!withoutActivation.has(name) || (name === 'store.check' && (input as { store?: string }).store === undefined))
         requireActivated();
+      if (encrypted && !withoutActivation.has(name)) {
+        const secret = await context.secrets?.unlock();
+        if (secret !== undefined) checkSecret(secret, SgwError);
+      }
       return await handlers[name](input, context);
     },
     [Symbol.asyncDispose]: async () => {

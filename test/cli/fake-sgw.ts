@@ -1,4 +1,7 @@
-/** The built command line over the fake gateway, as a program: what spawn tests start. `SGW_FAKE=empty` has no volumes. */
+/**
+ * The built command line over the fake gateway, as a program: what spawn tests start. `SGW_FAKE=empty` has no volumes,
+ * `encrypted` a store that is.
+ */
 import { createFakeGateway } from './fake-gateway.ts';
 
 const dist = process.env['SGW_TEST_DIST'] ?? new URL('../../dist/', import.meta.url).href;
@@ -10,6 +13,7 @@ const fake = createFakeGateway({
   SgwError,
   activated: process.env['SGW_FAKE'] !== 'empty',
   filled: process.env['SGW_FAKE'] !== 'empty',
+  encrypted: process.env['SGW_FAKE'] === 'encrypted',
 });
 
 await main({

@@ -52,9 +52,9 @@ manifest.describe('help', () => {
     });
   }
 
-  for (const topic of ['volume', 'snapshot', 'store']) {
+  for (const topic of ['volume', 'snapshot', 'store', 'service', 'service account']) {
     manifest.it(`sgw ${topic} --help lists its verbs`, async () => {
-      const text = await helpOf([topic]);
+      const text = await helpOf(topic.split(' '));
       for (const verb of presentVerbs().filter((one) => one.startsWith(`${topic} `))) expect(text).toContain(verb);
       expect(text).toMatchSnapshot();
     });

@@ -107,7 +107,8 @@ describe.each(presentVerbs())('%s', (verb) => {
 
   it('completes the arguments that name volumes or snapshots, and no others', async () => {
     const found = await commandClass(verb);
-    const kinds: Record<string, string> = { volume: 'volume', snapshot: 'snapshot', from: 'snapshot', to: 'snapshot' };
+    const volume = verb === 'volume undelete' ? 'deleted volume' : 'volume';
+    const kinds: Record<string, string> = { volume, snapshot: 'snapshot', from: 'snapshot', to: 'snapshot' };
     const expected = Object.keys(found.args).map((name) => kinds[name] ?? null);
     const listed = COMMAND_TABLE[verb]?.names ?? [];
     expect(expected.map((_, at) => listed[at] ?? null)).toEqual(expected);
@@ -128,8 +129,9 @@ it('verbs that create, remove and last take the flags of their kind', async () =
   for (const verb of ['volume create', 'volume import', 'snapshot create', 'snapshot import']) {
     expect(await flagsOf(verb)).toEqual(expect.arrayContaining(['if-not-exists', 'client-token', 'tag']));
   }
+  expect(await flagsOf('service account create')).toEqual(expect.arrayContaining(['if-not-exists', 'client-token']));
   for (const verb of ['volume delete', 'snapshot delete'])
-    expect(await flagsOf(verb)).toEqual(expect.arrayContaining(['if-exists', 'yes']));
+    expect(await flagsOf(verb)).toEqual(expect.arrayContaining(['if-exists', 'yes', 'dry-run']));
   for (const verb of [
     'volume import',
     'snapshot export',
@@ -137,6 +139,8 @@ it('verbs that create, remove and last take the flags of their kind', async () =
     'volume verify',
     'snapshot verify',
     'snapshot create',
+    'store gc',
+    'store scrub',
   ]) {
     expect(await flagsOf(verb)).toContain('timeout');
   }
@@ -144,7 +148,8 @@ it('verbs that create, remove and last take the flags of their kind', async () =
 
 it('topics are described', async () => {
   const config = await Config.load(ROOT);
-  const topics = config.topics.filter((topic) => ['volume', 'snapshot', 'store'].includes(topic.name));
+  const names = ['volume', 'snapshot', 'store', 'service', 'service:account'];
+  const topics = config.topics.filter((topic) => names.includes(topic.name));
   expect(topics.map((topic) => topic.description).every((description) => (description ?? '').endsWith('.'))).toBe(true);
-  expect(topics).toHaveLength(3);
+  expect(topics).toHaveLength(names.length);
 });

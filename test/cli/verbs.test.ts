@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import * as documents from '../../src/core/cli/documents.ts';
 import * as schemas from '../../src/core/localapi/schemas.ts';
 import { presentVerbs } from '../../src/core/cli/command-table.ts';
+import { ACCOUNT, PASSPHRASE, RECOVERY_CODE } from './fake-care.ts';
 import { runVerb } from './run-verb.ts';
 
 interface Good {
@@ -17,6 +18,7 @@ interface Good {
   /** What people must see. */
   readonly shows: string;
   readonly activated?: boolean;
+  readonly env?: Record<string, string>;
 }
 
 interface Bad {
@@ -55,6 +57,14 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
         input: { ifNotExists: true },
         shows: 'sgw-01234567',
       },
+      {
+        words: ['--name', 'lab', '--encrypt'],
+        schema: schemas.ActivationDocument,
+        input: { name: 'lab', encrypt: true, ifNotExists: false },
+        shows: RECOVERY_CODE,
+        activated: false,
+        env: { SGW_PASSPHRASE: PASSPHRASE },
+      },
     ],
     bad: [
       bad('a name that is empty', ['--name', ''], 'bad-name', 2, false),
@@ -64,6 +74,26 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       bad('a flag without a value', ['--store'], 'missing-value', 2, false),
       bad('a surplus argument', ['lab'], 'unexpected-argument', 2, false),
       bad('activated already', ['--name', 'lab'], 'already-activated', 4),
+      bad('a key that nobody can be asked for', ['--encrypt'], 'key-missing', 2, false),
+      bad('a key file that is no file', ['--encrypt', '--key-file', ''], 'bad-path', 2, false),
+      bad(
+        'a passphrase file that is not there',
+        ['--encrypt', '--passphrase-file', '/nonexistent/p'],
+        'system-enoent',
+        3,
+        false,
+      ),
+      bad('two secrets', ['--encrypt', '--passphrase-file', 'p', '--key-file', 'k'], 'one-of', 2, false),
+      bad('a recovery file without a recovery code', ['--recovery-file', '/tmp/r'], 'flag-alone', 2, false),
+      bad('a recovery file that is there', ['--encrypt', '--recovery-file', '/dev/null'], 'file-exists', 4, false),
+    ],
+  },
+  deactivate: {
+    good: [{ words: ['--yes'], schema: schemas.DeactivationDocument, input: {}, shows: 'lab (sgw-01234567)' }],
+    bad: [
+      bad('no confirmation', [], 'confirmation-needed'),
+      bad('a surplus argument', ['lab', '--yes'], 'unexpected-argument'),
+      notActivated('--yes'),
     ],
   },
   status: {
@@ -215,21 +245,51 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       {
         words: ['golden', '--yes'],
         schema: schemas.DeletedDocument,
-        input: { volume: 'golden', ifExists: false },
+        input: { volume: 'golden', ifExists: false, takeOver: false },
         shows: 'Deleted volume golden',
       },
       {
         words: ['nope', '-y', '--if-exists'],
         schema: schemas.DeletedDocument,
-        input: { volume: 'nope', ifExists: true },
+        input: { volume: 'nope', ifExists: true, takeOver: false },
         shows: 'no such volume',
+      },
+      {
+        words: ['golden', '--yes', '--take-over'],
+        schema: schemas.DeletedDocument,
+        input: { volume: 'golden', ifExists: false, takeOver: true },
+        shows: 'Until 2026-11-29 23:45 UTC, `sgw volume undelete golden` brings it back.',
+      },
+      {
+        words: ['golden', '--dry-run'],
+        schema: schemas.DeletedDocument,
+        input: { volume: 'golden', ifExists: false, takeOver: false, preview: true },
+        shows: 'After that, `sgw store gc` frees 4 KiB in the store.',
+      },
+      {
+        words: ['nope', '--dry-run', '--if-exists'],
+        schema: schemas.DeletedDocument,
+        input: { volume: 'nope', ifExists: true, takeOver: false, preview: true },
+        shows: 'nothing would be deleted',
       },
     ],
     bad: [
       bad('no volume', ['--yes'], 'missing-argument'),
       bad('no confirmation', ['golden'], 'confirmation-needed'),
       unknownVolume('nope', '--yes'),
+      unknownVolume('nope', '--dry-run'),
       notActivated('golden', '--yes'),
+    ],
+  },
+  'volume undelete': {
+    good: [{ words: ['gone'], schema: schemas.VolumeSummary, input: { volume: 'gone' }, shows: 'available' }],
+    bad: [
+      bad('no volume', [], 'missing-argument'),
+      bad('an empty reference', [''], 'bad-reference'),
+      bad('a reference that is too long', [LONG], 'bad-reference'),
+      unknownVolume('nope'),
+      unknownVolume('golden'),
+      notActivated('gone'),
     ],
   },
   'volume map': {
@@ -301,6 +361,7 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
     good: [
       { words: [], schema: schemas.SnapshotList, input: {}, shows: 'v1' },
       { words: ['--volume', 'other'], schema: schemas.SnapshotList, input: { volume: 'other' }, shows: 'o1' },
+      { words: ['--exportable'], schema: schemas.SnapshotList, input: { exportable: true }, shows: 'v1' },
     ],
     bad: [
       bad('an empty volume', ['--volume', ''], 'bad-reference'),
@@ -400,12 +461,54 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
         shows: 'Deleted snapshot v1',
       },
       { words: ['nope', '--yes', '--if-exists'], schema: schemas.DeletedDocument, shows: 'no such snapshot' },
+      {
+        words: ['v1', '--dry-run'],
+        schema: schemas.DeletedDocument,
+        input: { snapshot: 'v1', ifExists: false, preview: true },
+        shows: 'This would delete snapshot v1',
+      },
     ],
     bad: [
       bad('no snapshot', ['--yes'], 'missing-argument'),
       bad('no confirmation', ['v1'], 'confirmation-needed'),
       unknownSnapshot('nope', '--yes'),
+      unknownSnapshot('nope', '--dry-run'),
       notActivated('v1', '--yes'),
+    ],
+  },
+  'snapshot share': {
+    good: [
+      {
+        words: ['v1', '--with', ACCOUNT],
+        schema: schemas.SnapshotSharing,
+        input: { snapshot: 'v1', accountId: ACCOUNT },
+        shows: `${ACCOUNT} (by ${ACCOUNT})`,
+      },
+    ],
+    bad: [
+      bad('no snapshot', ['--with', ACCOUNT], 'missing-argument'),
+      bad('no account', ['v1'], 'missing-flag'),
+      bad('an account that is no id', ['v1', '--with', 'research'], 'bad-account'),
+      bad('an account that does not exist', ['v1', '--with', '999999999999'], 'account-not-found', 3),
+      unknownSnapshot('nope', '--with', ACCOUNT),
+      notActivated('v1', '--with', ACCOUNT),
+    ],
+  },
+  'snapshot unshare': {
+    good: [
+      {
+        words: ['v1', '--with', ACCOUNT],
+        schema: schemas.SnapshotSharing,
+        input: { snapshot: 'v1', accountId: ACCOUNT },
+        shows: 'no, it was so already',
+      },
+    ],
+    bad: [
+      bad('no snapshot', ['--with', ACCOUNT], 'missing-argument'),
+      bad('no account', ['v1'], 'missing-flag'),
+      bad('an account that is no id', ['v1', '--with', '12'], 'bad-account'),
+      unknownSnapshot('nope', '--with', ACCOUNT),
+      notActivated('v1', '--with', ACCOUNT),
     ],
   },
   'snapshot verify': {
@@ -429,6 +532,94 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
     good: [{ words: [], schema: schemas.StoreStatsDocument, input: {}, shows: 'segment' }],
     bad: [bad('a surplus argument', ['x'], 'unexpected-argument'), notActivated()],
   },
+  'store gc': {
+    good: [
+      { words: [], schema: schemas.GcDocument, input: {}, shows: '4 KiB in 2 objects, leaving 1 empty tombstone' },
+      {
+        words: ['--dry-run', '--grace', '0'],
+        schema: schemas.GcDocument,
+        input: { graceMs: 0, preview: true },
+        shows: 'would remove:',
+      },
+      { words: ['--grace', '2h'], schema: schemas.GcDocument, input: { graceMs: 7_200_000 }, shows: 'removed:' },
+      {
+        words: ['--grace', '0', '-y'],
+        schema: schemas.GcDocument,
+        input: { graceMs: 0 },
+        shows: '2 volumes, 1 deleted',
+      },
+    ],
+    bad: [
+      bad('a grace period that is none', ['--grace', 'soon'], 'bad-duration'),
+      bad('a negative grace period', ['--grace', '-1h'], 'bad-duration'),
+      bad('a short grace period without confirmation', ['--grace', '59m'], 'confirmation-needed'),
+      bad('a surplus argument', ['x'], 'unexpected-argument'),
+      notActivated(),
+    ],
+  },
+  'store scrub': {
+    good: [
+      { words: [], schema: schemas.ScrubDocument, input: { acceptOlder: false }, shows: '1 MiB in 23 objects' },
+      { words: ['--accept-older'], schema: schemas.ScrubDocument, input: { acceptOlder: true }, shows: 'ok' },
+    ],
+    bad: [
+      bad('a timeout that is none', ['--timeout', 'x'], 'bad-duration'),
+      bad('a surplus argument', ['golden'], 'unexpected-argument'),
+      notActivated(),
+    ],
+  },
+  'store rekey': {
+    good: [
+      {
+        words: [],
+        schema: schemas.RekeyDocument,
+        input: { recoveryKit: false },
+        shows: 'a passphrase, set 2026-11-22 23:45 UTC',
+        env: { SGW_NEW_PASSPHRASE: 'eight or more' },
+      },
+      { words: ['--recovery-kit'], schema: schemas.RekeyDocument, input: { recoveryKit: true }, shows: RECOVERY_CODE },
+    ],
+    bad: [
+      bad('no new secret', [], 'key-missing'),
+      bad('an empty path', ['--new-key-file', ''], 'bad-path'),
+      bad('a file that is not there', ['--new-passphrase-file', '/nonexistent/p'], 'system-enoent', 3),
+      bad('a folder that is not there', ['--new-key-file', '/nonexistent/k'], 'system-enoent', 3),
+      bad('two new secrets', ['--new-passphrase-file', 'p', '--new-key-file', 'k'], 'one-of'),
+      bad('an empty file', ['--new-passphrase-file', '/dev/null'], 'bad-secret-file'),
+      bad('a file without end', ['--new-passphrase-file', '/dev/zero'], 'bad-secret-file'),
+      bad('a recovery file without a recovery code', ['--recovery-file', '/tmp/r'], 'flag-alone'),
+      notActivated('--recovery-kit'),
+    ],
+  },
+  'service account create': {
+    good: [
+      {
+        words: ['research', '--id', '000000000007', '--client-token', 't'],
+        schema: schemas.AccountCreated,
+        input: { name: 'research', accountId: '000000000007', ifNotExists: false, clientToken: 't' },
+        shows: '000000000007',
+      },
+      {
+        words: ['default', '--if-not-exists'],
+        schema: schemas.AccountCreated,
+        input: { name: 'default', ifNotExists: true },
+        shows: ACCOUNT,
+      },
+    ],
+    bad: [
+      bad('no name', [], 'missing-argument'),
+      bad('a name with a blank', ['my lab'], 'bad-name'),
+      bad('an id that is too short', ['research', '--id', '2'], 'bad-account'),
+      bad('an id that holds letters', ['research', '--id', '00000000000a'], 'bad-account'),
+      bad('a token with blanks', ['research', '--client-token', 'a b'], 'bad-client-token'),
+      bad('an account that exists', ['research', '--id', ACCOUNT], 'account-exists', 4),
+      notActivated('research'),
+    ],
+  },
+  'service account list': {
+    good: [{ words: [], schema: schemas.AccountList, input: {}, shows: 'default' }],
+    bad: [bad('a surplus argument', ['x'], 'unexpected-argument'), notActivated()],
+  },
 };
 
 it('covers every verb of the command table', () => {
@@ -438,14 +629,14 @@ it('covers every verb of the command table', () => {
 describe.each(Object.entries(VERBS))('%s', (verb, { good, bad: failures }) => {
   it.each(good.map((one) => [one.words.join(' '), one] as const))(
     'works: %s',
-    async (_title, { words, schema, input, shows, activated = true }) => {
-      const asJson = await runVerb(verb, [...words, '--json'], { activated });
+    async (_title, { words, schema, input, shows, activated = true, env = {} }) => {
+      const asJson = await runVerb(verb, [...words, '--json'], { activated, env });
       expect(asJson.stderr).toBe('');
       expect(asJson.exitCode).toBe(0);
       expect([...Value.Errors(schema, asJson.document())]).toEqual([]);
       expect(asJson.wasClosed).toBe(true);
       if (input !== undefined) expect(asJson.calls[0]?.input).toEqual(input);
-      const asText = await runVerb(verb, words, { activated });
+      const asText = await runVerb(verb, words, { activated, env });
       expect(asText.stdout).toContain(shows);
       expect(asText.stdout.endsWith('\n')).toBe(true);
     },

@@ -6,7 +6,7 @@ export default class VolumeList extends SgwCommand {
   static override description = 'DATA is what is mapped, before compression, shared with other volumes or not.';
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --json'];
   static override flags = flagsOf('volume list', {
-    deleted: Flags.boolean({ description: 'Include deleted volumes that still exist in the store.' }),
+    deleted: Flags.boolean({ description: 'Include deleted volumes that can be brought back with volume undelete.' }),
   });
 
   async run(): Promise<void> {

@@ -2,13 +2,13 @@ import { Flags } from '@oclif/core';
 import {
   confirmDestruction,
   flagsOf,
-  quoted,
   referenceArgument,
   SgwCommand,
   sizeFlag,
   volumeFields,
   yesFlag,
 } from '../../core/cli/index.ts';
+import { formatSize, quoted } from '../../core/kit/index.ts';
 
 export default class VolumeResize extends SgwCommand {
   static override summary = 'Change the size of a volume.';
@@ -34,7 +34,10 @@ export default class VolumeResize extends SgwCommand {
     if (flags.shrink) {
       await confirmDestruction(session, flags.yes, {
         what: `cut the end off volume ${quoted(args.volume)}`,
-        lookUp: async () => session.call('volume.show', { volume: args.volume }),
+        lookUp: async () => {
+          const { sizeBytes } = await session.call('volume.show', { volume: args.volume });
+          return `It is ${formatSize(sizeBytes)} now and would be ${formatSize(flags.size)}.`;
+        },
       });
     }
     const volume = await session.call('volume.resize', {

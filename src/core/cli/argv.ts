@@ -4,7 +4,15 @@ import type { Runtime } from './runtime.ts';
 
 const GLOBAL_SWITCHES = new Set(['--json', '--no-json', '--no-input', '--quiet', '-q', '--no-color', '--debug']);
 /** Global flags that take a value. */
-export const GLOBAL_VALUES: ReadonlySet<string> = new Set(['--home', '--account', '--progress', '--lock-timeout']);
+export const GLOBAL_VALUES: ReadonlySet<string> = new Set([
+  '--home',
+  '--account',
+  '--progress',
+  '--lock-timeout',
+  '--key-file',
+  '--passphrase-file',
+  '--recovery-code-file',
+]);
 
 /** oclif wants the command first: global flags before it move behind it. */
 export function globalFlagsLast(argv: readonly string[]): string[] {

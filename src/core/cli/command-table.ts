@@ -9,7 +9,8 @@
  * and waits until done. `needs daemon`: exit 5 and a hint without one.
  */
 export type Availability = 'offline' | 'offline, waits' | 'needs daemon';
-export type NameKind = 'volume' | 'snapshot';
+/** What a word can name. Accounts are named by id. */
+export type NameKind = 'volume' | 'deleted volume' | 'snapshot' | 'account';
 
 export interface Verb {
   readonly availability: Availability;
@@ -22,7 +23,7 @@ export interface Verb {
 }
 
 /** Issues whose verbs exist. */
-const ISSUES_DONE: readonly number[] = [2];
+const ISSUES_DONE: readonly number[] = [2, 3];
 
 const offline = (issue: number, ...names: (NameKind | null)[]): Verb => ({ availability: 'offline', issue, names });
 const waits = (issue: number, ...names: (NameKind | null)[]): Verb => ({
@@ -59,7 +60,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'volume resize': offline(2, 'volume'),
   'volume rename': offline(2, 'volume'),
   'volume delete': offline(2, 'volume'),
-  'volume undelete': offline(3, 'volume'),
+  'volume undelete': offline(3, 'deleted volume'),
   'volume map': offline(2, 'volume'),
   'volume verify': waits(2, 'volume'),
   'volume connect': offline(9, 'volume'),
@@ -73,8 +74,8 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'snapshot restore': offline(5, 'snapshot'),
   'snapshot export': waits(2, 'snapshot', null),
   'snapshot import': waits(2),
-  'snapshot share': offline(3, 'snapshot'),
-  'snapshot unshare': offline(3, 'snapshot'),
+  'snapshot share': { ...offline(3, 'snapshot'), flagNames: { with: 'account' } },
+  'snapshot unshare': { ...offline(3, 'snapshot'), flagNames: { with: 'account' } },
   'snapshot delete': offline(2, 'snapshot'),
   'snapshot verify': waits(2, 'snapshot'),
 

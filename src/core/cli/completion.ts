@@ -1,5 +1,5 @@
 /**
- * Completion of the names of volumes and snapshots. The commands and flags are completed by
+ * Completion of the names of volumes and snapshots, and of the ids of accounts. The commands and flags are completed by
  * @oclif/plugin-autocomplete, from files that it writes; `withNames` adds to those files a function
  * that first asks `sgw __complete WORD...`, which is answered here, before oclif loads.
  *
@@ -12,26 +12,32 @@ import { GLOBAL_VALUES } from './argv.ts';
 import { COMMAND_TABLE, type NameKind } from './command-table.ts';
 import { readPreferences } from './preferences.ts';
 import type { Runtime } from './runtime.ts';
+import { unlockingSecrets, type SecretSurroundings } from './secrets.ts';
 import { defaultHome } from './session.ts';
 
 /** The hidden first argument by which the shell's functions ask. */
 export const COMPLETE_VERB = '__complete';
 const LOCK_TIMEOUT_MS = 0;
-const MARK = '# names of volumes and snapshots';
+const MARK = '# names of volumes, snapshots and accounts';
+const ACCOUNT_FLAG = '--account';
+const NO_PROMPTS: SecretSurroundings['prompts'] = { isInteractive: false, secret: async () => Promise.resolve('') };
 
 /** What the last of `words` names, by the command table: words are all after `sgw`, the last being typed. */
 export function kindOfWord(words: readonly string[]): NameKind | undefined {
+  const typed = words.at(-1);
+  if (typed === undefined || typed.startsWith('-')) return undefined;
+  if (words.at(-2) === ACCOUNT_FLAG) return 'account';
   const [topic = '', verb = '', ...rest] = words;
   const row = COMMAND_TABLE[`${topic} ${verb}`];
-  const typed = rest.at(-1);
-  if (row === undefined || typed === undefined || typed.startsWith('-')) return undefined;
+  if (row === undefined || rest.length === 0) return undefined;
+  const flagNames = row.flagNames ?? {};
   let position = 0;
   for (let at = 0; at < rest.length - 1; at++) {
     const word = rest[at] ?? '';
-    const isLastBefore = at === rest.length - 2;
+    const kindOfFlag = flagNames[word.slice(2)];
     if (!word.startsWith('-')) position++;
-    else if (isLastBefore && row.flagNames?.[word.slice(2)] !== undefined) return row.flagNames[word.slice(2)];
-    else if (GLOBAL_VALUES.has(word)) at++;
+    else if (kindOfFlag !== undefined && at === rest.length - 2) return kindOfFlag;
+    else if (kindOfFlag !== undefined || GLOBAL_VALUES.has(word)) at++;
   }
   return row.names?.[position] ?? undefined;
 }
@@ -52,23 +58,28 @@ export async function answerCompletion(words: readonly string[], runtime: Runtim
 
 async function readNames(kind: NameKind, home: string, runtime: Runtime): Promise<string[]> {
   await using api = await runtime.openGateway({ home, lockTimeoutMs: LOCK_TIMEOUT_MS });
-  return kind === 'volume' ? await volumeNames(api, runtime.interrupt) : await snapshotNames(api, runtime.interrupt);
+  return await NAMES_OF[kind](api, contextOf(runtime));
 }
 
-async function volumeNames(api: LocalApi, signal: AbortSignal): Promise<string[]> {
-  const { volumes } = await api.call('volume.list', {}, contextOf(signal));
-  return volumes.map((volume) => volume.name);
-}
+type Context = Parameters<LocalApi['call']>[2];
 
-async function snapshotNames(api: LocalApi, signal: AbortSignal): Promise<string[]> {
-  const { snapshots } = await api.call('snapshot.list', {}, contextOf(signal));
-  return snapshots.map((snapshot) => snapshot.name);
-}
+const NAMES_OF: Readonly<Record<NameKind, (api: LocalApi, context: Context) => Promise<string[]>>> = {
+  volume: async (api, context) => (await api.call('volume.list', {}, context)).volumes.map(({ name }) => name),
+  'deleted volume': async (api, context) =>
+    (await api.call('volume.list', { deleted: true }, context)).volumes
+      .filter(({ state }) => state === 'deleted')
+      .map(({ name }) => name),
+  snapshot: async (api, context) => (await api.call('snapshot.list', {}, context)).snapshots.map(({ name }) => name),
+  account: async (api, context) =>
+    (await api.call('service.account.list', {}, context)).accounts.map(({ accountId }) => accountId),
+};
 
-const contextOf = (signal: AbortSignal): Parameters<LocalApi['call']>[2] => ({
-  signal,
+/** Secrets come from variables only: nobody can be asked while a word is completed. */
+const contextOf = ({ env, interrupt }: Runtime): Context => ({
+  signal: interrupt,
   onProgress: () => undefined,
   lockTimeoutMs: LOCK_TIMEOUT_MS,
+  secrets: unlockingSecrets({}, { env, prompts: NO_PROMPTS, say: async () => Promise.resolve() }),
 });
 
 function homeOf(words: readonly string[], runtime: Runtime): string {
@@ -97,7 +108,8 @@ ${MARK}
 _sgw_complete()
 {
   COMPREPLY=()
-  if [[ \${COMP_WORDS[1]} == volume || \${COMP_WORDS[1]} == snapshot ]] && (( COMP_CWORD > 2 )); then
+  if [[ \${COMP_WORDS[1]} == volume || \${COMP_WORDS[1]} == snapshot || \${COMP_WORDS[COMP_CWORD-1]} == --account ]] &&
+    (( COMP_CWORD > 2 )); then
     local name
     while IFS= read -r name; do
       COMPREPLY+=( "$(printf '%q' "$name")" )
@@ -114,7 +126,7 @@ function withNamesInZsh(script: string): string {
   return `${renamed}
 ${MARK}
 _sgw() {
-  if [[ $words[2] == (volume|snapshot) ]] && (( CURRENT > 3 )); then
+  if [[ $words[2] == (volume|snapshot) || $words[CURRENT-1] == --account ]] && (( CURRENT > 3 )); then
     local -a names
     names=("\${(@f)$($words[1] ${COMPLETE_VERB} "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
     names=(\${names:#})

@@ -4,6 +4,7 @@
  */
 import { stripVTControlCharacters } from 'node:util';
 import { cut, ERROR_KINDS, printable, quoted, SgwError, toSgwError } from '../kit/index.ts';
+import { damageLines } from './damage-text.ts';
 import type { Style } from './style.ts';
 
 /** What oclif's parser errors carry, by class name. They are not exported, so they are told by shape. */
@@ -69,6 +70,7 @@ export const exitCodeOf = (failure: SgwError): number => ERROR_KINDS[failure.kin
 /** The text that a person sees on standard error. */
 export function failureText(failure: SgwError, style: Style, debug: boolean): string {
   const lines = [`${style.red('error:')} ${oneLine(failure.message)} ${style.dim(`[${failure.code}]`)}`];
+  lines.push(...damageLines(failure, style));
   if (failure.hint !== undefined) lines.push(`${style.cyan('hint:')}  ${oneLine(failure.hint)}`);
   if (failure.kind === 'internal') {
     if (debug) lines.push(stackOf(failure));

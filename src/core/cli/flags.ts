@@ -17,9 +17,20 @@ import {
 } from './values.ts';
 
 const GLOBAL = 'GLOBAL';
+const ENCRYPTED = 'ENCRYPTED STORE';
 
 const GATEWAY_MODES = ['cached', 'shadowing'] as const;
 const IMAGE_FORMATS = ['raw', 'qcow2', 'vmdk', 'vhdx', 'vdi'] as const;
+
+/** A file that holds what opens an encrypted store. A secret itself is never the value of a flag: others see those. */
+function secretFile(options: { description: string; env: string }): Interfaces.OptionFlag<string | undefined> {
+  return Flags.string({
+    ...options,
+    helpValue: 'FILE',
+    helpGroup: ENCRYPTED,
+    parse: async (text, _context, flag) => checkPath(text, `--${flag.name}`),
+  });
+}
 
 /** What every command accepts. */
 export const globalFlags = {
@@ -73,6 +84,18 @@ export const globalFlags = {
     helpGroup: GLOBAL,
     parse: async (text) => parseDuration(text, '--lock-timeout'),
   })(),
+  'key-file': secretFile({
+    description: 'Key file that opens the store.',
+    env: 'SGW_KEY_FILE',
+  }),
+  'passphrase-file': secretFile({
+    description: 'File with the passphrase that opens the store (or set SGW_PASSPHRASE).',
+    env: 'SGW_PASSPHRASE_FILE',
+  }),
+  'recovery-code-file': secretFile({
+    description: 'File with the recovery code, when the passphrase or key file is lost.',
+    env: 'SGW_RECOVERY_CODE_FILE',
+  }),
   debug: Flags.boolean({
     description: 'Show where an internal error comes from.',
     env: 'SGW_DEBUG',
@@ -115,6 +138,25 @@ export const directoryFlag = Flags.custom({
   parse: async (text, _context, options) => checkPath(text, `--${options.name}`),
 });
 
+/** A flag that is the path of a file. */
+export const pathFlag = Flags.custom({
+  helpValue: 'FILE',
+  parse: async (text, _context, options) => checkPath(text, `--${options.name}`),
+});
+
+/** Where to write a recovery code instead of showing it. */
+export const recoveryFileFlag = Flags.custom({
+  description: 'Write the recovery code to this new file, readable by you alone, instead of showing it.',
+  helpValue: 'FILE',
+  parse: async (text) => checkPath(text, '--recovery-file'),
+});
+
+/** A flag that is the id of an account. */
+export const accountFlag = Flags.custom({
+  helpValue: 'ACCOUNT',
+  parse: async (text) => checkAccountId(text),
+});
+
 /** `--tag k=v`, many times; read them with `parseTags`. */
 export const tagFlag = Flags.custom({
   description: 'Tag to attach; can be given many times.',
@@ -151,6 +193,7 @@ export const createFlags = {
 };
 
 export const yesFlag = Flags.boolean({ char: 'y', description: 'Do not ask for confirmation.' });
+export const dryRunFlag = Flags.boolean({ description: 'Change nothing; only tell what would be done.' });
 export const ifExistsFlag = Flags.boolean({ description: 'Succeed if there is no such thing.' });
 
 /** A required argument that names something by id, beginning of an id, or name. */

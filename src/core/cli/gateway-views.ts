@@ -2,12 +2,13 @@
 import { formatSize, printable } from '../kit/index.ts';
 import type { ActivationDocument, StatusDocument, StoreCheckDocument, StoreStatsDocument } from '../localapi/index.ts';
 import type { ConfigurationDocument } from './documents.ts';
+import { recoveryCodeText } from './store-views.ts';
 import type { Style } from './style.ts';
 import { formatTime, renderFields, renderTable, withRemarks } from './tables.ts';
 
-/** What `activate` made. */
-export function activationFields(result: ActivationDocument, style: Style): string {
-  return renderFields(
+/** What `activate` made. `codeFile` holds the recovery code when it is not to be shown. */
+export function activationFields(result: ActivationDocument, style: Style, codeFile: string | null): string {
+  const fields = renderFields(
     [
       ['gateway', `${result.name} (${result.gatewayId})${result.created ? '' : ', activated before'}`],
       ['mode', result.mode],
@@ -15,9 +16,11 @@ export function activationFields(result: ActivationDocument, style: Style): stri
       ['home', result.home],
       ['store', `${result.store} (${result.storeId})`],
       ['region', result.region],
+      ['encryption', result.encryption === 'none' ? null : 'by a key that only you hold'],
     ],
     style,
   );
+  return `${fields}${recoveryCodeText(result.recoveryCode, style, codeFile)}`;
 }
 
 /** What `status` tells, its remarks last, where they are read. */

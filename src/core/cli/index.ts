@@ -2,13 +2,16 @@
 export * from './command.ts';
 export * from './configure.ts';
 export * from './demo.ts';
-export { quoted } from '../kit/index.ts';
 export * from './flags.ts';
 export * from './gateway-views.ts';
 export * from './map-picture.ts';
 export { COLORS, OUTPUTS } from './preferences.ts';
 export * from './prompted.ts';
+export * from './secrets.ts';
+export * from './secret-files.ts';
+export * from './service-views.ts';
 export * from './snapshot-views.ts';
 export * from './snapshot-wait.ts';
+export * from './store-views.ts';
 export * from './values.ts';
 export * from './volume-views.ts';

@@ -8,6 +8,7 @@ import path from 'node:path';
 import { gatewayNameOfHost, quoted, SgwError } from '../kit/index.ts';
 import type { GatewayMode, Input } from '../localapi/index.ts';
 import type { Session } from './session.ts';
+import { formatDuration } from './tables.ts';
 import { checkName, checkPath, given as whatIsGiven, parseVolumeSize } from './values.ts';
 
 const MODES = [
@@ -155,11 +156,27 @@ async function chooseSnapshot(session: Session): Promise<string> {
   return await session.prompts.choice({ ...question, choices });
 }
 
+/** Below this, gc could remove what a writer elsewhere has begun to use. */
+const GRACE_SAFE_MS = 3_600_000;
+
+/**
+ * Asks before gc runs with a grace period that is shorter than what a slow writer may take.
+ * @throws as `confirmDestruction`.
+ */
+export async function confirmHasty(session: Session, isConfirmed: boolean, graceMs: number | undefined): Promise<void> {
+  if (graceMs === undefined || graceMs >= GRACE_SAFE_MS) return;
+  await confirmDestruction(session, isConfirmed, {
+    what: `remove what has been unused for only ${formatDuration(graceMs)}`,
+    lookUp: async () =>
+      'Only do this when no other gateway works with the store: a short grace period takes away what a slow one still needs.',
+  });
+}
+
 interface Destruction {
   /** What would be done, as `delete volume "golden"`. */
   readonly what: string;
-  /** Fails if there is nothing to destroy, before it is asked about. */
-  readonly lookUp: () => Promise<unknown>;
+  /** Fails if there is nothing to destroy, before it is asked about; else what should be known before the answer. */
+  readonly lookUp: () => Promise<string>;
   /** With `--if-exists` what does not exist needs no confirmation. */
   readonly ifExists?: boolean;
 }
@@ -180,11 +197,12 @@ export async function confirmDestruction(
       hint: 'Add --yes to do it without being asked.',
     });
   }
+  let known: string;
   try {
-    await lookUp();
+    known = await lookUp();
   } catch (error) {
     if (ifExists === true && error instanceof SgwError && error.kind === 'notFound') return;
     throw error;
   }
-  await session.prompts.confirm({ message: `Really ${what}?`, flag: '--yes' });
+  await session.prompts.confirm({ message: `${known}${known === '' ? '' : ' '}Really ${what}?`, flag: '--yes' });
 }

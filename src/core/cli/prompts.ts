@@ -46,6 +46,14 @@ export class Prompts {
     return String(answer);
   }
 
+  /** Asks without showing what is typed. @throws as `text`. */
+  async secret(question: Omit<TextQuestion, 'default'>): Promise<string> {
+    const check = question.check ?? requireSome;
+    return String(
+      await this.#ask(question, { type: 'password', validate: async (text: string) => problemOf(check, text) }),
+    );
+  }
+
   /** @throws as `text`. */
   async choice(question: ChoiceQuestion): Promise<string> {
     return String(await this.#ask(question, { type: 'select', choices: question.choices }));
@@ -82,6 +90,10 @@ export class Prompts {
       throw error;
     }
   }
+}
+
+function requireSome(text: string): void {
+  if (text === '') throw new SgwError('invalid', 'input-needed', 'nothing was typed');
 }
 
 async function problemOf(check: (text: string) => unknown, text: string): Promise<true | string> {

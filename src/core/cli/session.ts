@@ -6,9 +6,10 @@
 import path from 'node:path';
 import { GatewayClient } from '../client/index.ts';
 import { ERROR_KINDS, type ErrorKind } from '../kit/index.ts';
-import type { Input, OperationName, Result } from '../localapi/index.ts';
+import type { Input, KeySecret, OperationName, Result, Secrets } from '../localapi/index.ts';
 import type { GlobalFlags } from './flags.ts';
 import { absolute, readPreferences, userHomeOf, type Preferences } from './preferences.ts';
+import { unlockingSecrets, type SecretFiles, type SecretSurroundings } from './secrets.ts';
 import { startProgress, type ProgressMode } from './progress.ts';
 import { Prompts } from './prompts.ts';
 import { columnsOf, currentRuntime, write, type Runtime } from './runtime.ts';
@@ -17,6 +18,8 @@ import { styleFor, type Style } from './style.ts';
 export interface CallLimits {
   /** Fails with kind `timeout` after this many milliseconds. */
   readonly timeoutMs?: number | undefined;
+  /** What is to open the store from now on, for operations that set it. */
+  readonly renew?: (() => Promise<KeySecret>) | undefined;
 }
 
 /** How a result looks to people: text, perhaps with a trailing line feed, for a width in columns. */
@@ -33,6 +36,9 @@ export class Session implements AsyncDisposable {
   readonly #isColored: boolean;
   readonly #progress: ProgressMode;
   readonly #client: GatewayClient;
+  readonly #secrets: Secrets;
+  /** The files of secrets that flags or variables name. */
+  readonly secretFiles: SecretFiles;
 
   constructor(flags: GlobalFlags, runtime: Runtime = currentRuntime()) {
     const { env } = runtime;
@@ -44,6 +50,12 @@ export class Session implements AsyncDisposable {
     this.#isColored = wantsColor(flags, env, this.preferences);
     this.#progress = flags.quiet ? 'none' : flags.progress;
     this.prompts = new Prompts(runtime, !flags['no-input']);
+    this.secretFiles = {
+      keyFile: flags['key-file'],
+      passphraseFile: flags['passphrase-file'],
+      recoveryCodeFile: flags['recovery-code-file'],
+    };
+    this.#secrets = unlockingSecrets(this.secretFiles, this.secretSurroundings);
     const account = flags.account === undefined ? {} : { accountId: flags.account };
     this.#client = new GatewayClient(
       { home: this.home, lockTimeoutMs: flags['lock-timeout'], ...account },
@@ -56,6 +68,11 @@ export class Session implements AsyncDisposable {
     return this.#runtime.env;
   }
 
+  /** What secrets are read with. */
+  get secretSurroundings(): SecretSurroundings {
+    return { env: this.env, prompts: this.prompts, say: async (text) => this.say(text) };
+  }
+
   /** Fires when the user wants to stop. */
   get signal(): AbortSignal {
     return this.#runtime.interrupt;
@@ -63,11 +80,28 @@ export class Session implements AsyncDisposable {
 
   /** Runs an operation of the gateway with progress on standard error. @throws what the operation throws. */
   async call<N extends OperationName>(name: N, input: Input<N>, limits: CallLimits = {}): Promise<Result<N>> {
-    const progress = startProgress(this.#progress, this.#runtime.stderr);
+    let progress = startProgress(this.#progress, this.#runtime.stderr);
+    /** A question can not be asked under a bar that moves. */
+    const withoutProgress = async (read: () => Promise<KeySecret>): Promise<KeySecret> => {
+      progress.stop();
+      try {
+        return await read();
+      } finally {
+        progress = startProgress(this.#progress, this.#runtime.stderr);
+      }
+    };
+    const { renew } = limits;
+    const secrets: Secrets = {
+      unlock: async () => withoutProgress(this.#secrets.unlock),
+      ...(renew === undefined ? {} : { renew: async () => withoutProgress(renew) }),
+    };
     try {
       return await this.#client.call(name, input, {
         signal: this.#runtime.interrupt,
-        onProgress: progress.report,
+        onProgress: (done) => {
+          progress.report(done);
+        },
+        secrets,
         ...(limits.timeoutMs === undefined ? {} : { timeoutMs: limits.timeoutMs }),
       });
     } finally {

@@ -7,6 +7,7 @@ import type {
   SnapshotList,
   SnapshotSummary,
 } from '../localapi/index.ts';
+import { grantsText } from './service-views.ts';
 import type { Style } from './style.ts';
 import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds, withRemarks } from './tables.ts';
 
@@ -54,6 +55,8 @@ export function snapshotDetails(snapshot: SnapshotDocument, style: Style): strin
       ...summaryFields(snapshot),
       ['written by', snapshot.creators.join(', ') || null],
       ['clones', snapshot.clones.map((clone) => clone.name).join(', ') || 'none'],
+      ['shared with', grantsText(snapshot.grants)],
+      ['exportable', snapshot.exportable ? 'yes' : 'no: others wrote blocks of it, and have not shared it'],
     ],
     style,
   );
@@ -103,7 +106,7 @@ export async function extentTable(
 
 /** What an export wrote. */
 export function exportFields(result: ExportDocument, style: Style): string {
-  return renderFields(
+  const fields = renderFields(
     [
       ['snapshot', `${result.name} (${result.snapshotId})`],
       ['written to', `${result.path} (${result.format}${result.resumed ? ', resumed' : ''})`],
@@ -114,6 +117,7 @@ export function exportFields(result: ExportDocument, style: Style): string {
     ],
     style,
   );
+  return withRemarks(fields, result.remarks, style);
 }
 
 function summaryFields(snapshot: SnapshotSummary): [string, string | null][] {

@@ -104,11 +104,17 @@ export function formatTags(tags: Readonly<Record<string, string>>): string | nul
   return pairs.length === 0 ? null : pairs.join(', ');
 }
 
-/** `1.2 s`, `3 min 5 s`. */
+/** `1.2 s`, `3 min 5 s`, `7 d 2 h`. */
 export function formatDuration(durationMs: number): string {
   if (durationMs < 1000) return `${String(Math.round(durationMs))} ms`;
   if (durationMs < 100_000) return `${(durationMs / 1000).toFixed(1)} s`;
+  const hours = Math.floor(durationMs / 3_600_000);
+  if (hours >= 48) return pair(Math.floor(hours / 24), 'd', hours % 24, 'h');
+  if (hours >= 2) return pair(hours, 'h', Math.floor(durationMs / 60_000) % 60, 'min');
   return `${String(Math.floor(durationMs / 60_000))} min ${String(Math.round((durationMs % 60_000) / 1000))} s`;
 }
+
+const pair = (large: number, largeUnit: string, small: number, smallUnit: string): string =>
+  `${String(large)} ${largeUnit}${small === 0 ? '' : ` ${String(small)} ${smallUnit}`}`;
 
 const trimLines = (text: string): string => text.replaceAll(/[ \t]+$/gm, '');

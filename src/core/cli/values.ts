@@ -166,6 +166,17 @@ export function given<T extends object>(fields: T): Given<T> {
 }
 
 /**
+ * Checks that `flag`, when it was given, came with the switch that gives it a meaning.
+ * @throws invalid `flag-alone` naming both.
+ */
+export function requireWith(flag: string, value: string | undefined, needed: string, isGiven: boolean): void {
+  if (value === undefined || isGiven) return;
+  throw new SgwError('invalid', 'flag-alone', `${flag} means nothing without ${needed}`, {
+    hint: `Give ${needed} too, or leave ${flag} out.`,
+  });
+}
+
+/**
  * Checks that exactly one of these flags was given.
  * @throws invalid `one-of` naming them.
  */

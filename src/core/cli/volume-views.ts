@@ -85,14 +85,31 @@ export function verifyFields(result: VerifyDocument, style: Style): string {
   );
 }
 
-/** What a deletion does not do yet. */
-const SPACE_REMARK = 'Its space in the store is freed by gc, which a later version brings.';
+/** What `delete` did, or would do. */
+export function deletedText(kind: string, result: DeletedDocument): string {
+  const { id, name, preview } = result;
+  if (id === null) return `There is no such ${kind}; nothing ${preview ? 'would be' : 'was'} deleted.`;
+  const what = `${kind} ${printable(name ?? '')} (${id})`;
+  return [
+    preview ? `This would delete ${what}. Nothing was changed.` : `Deleted ${what}.`,
+    ...afterDeletion(result),
+  ].join('\n');
+}
 
-/** What `delete` did. */
-export const deletedText = (kind: string, result: DeletedDocument): string =>
-  result.deleted
-    ? `Deleted ${kind} ${printable(result.name ?? '')} (${result.id ?? ''}).\n${SPACE_REMARK}`
-    : `There is no such ${kind}; nothing was deleted.`;
+/** What a deletion means: how long it can be undone, and what it frees. */
+export function afterDeletion({ id, name, freesBytes, undeleteUntil }: DeletedDocument): string[] {
+  const frees =
+    freesBytes === null
+      ? 'frees its space in the store'
+      : freesBytes === 0
+        ? 'frees nothing: other volumes and snapshots need all of its data'
+        : `frees ${formatSize(freesBytes)} in the store`;
+  if (undeleteUntil === null) return [`\`sgw store gc\` ${frees}.`];
+  return [
+    `Until ${formatTime(undeleteUntil)} UTC, \`sgw volume undelete ${printable(name ?? id ?? '')}\` brings it back.`,
+    `After that, \`sgw store gc\` ${frees}.`,
+  ];
+}
 
 function summaryFields(volume: VolumeSummary): [string, string | null][] {
   return [

@@ -6,7 +6,7 @@
  * exactly once if it was opened; after `close` every call fails with `client-closed`.
  */
 import { SgwError, throwIfAborted, toSgwError } from '../kit/index.ts';
-import type { Input, LocalApi, OperationName, Progress, Result } from '../localapi/index.ts';
+import type { Input, LocalApi, OperationName, Progress, Result, Secrets } from '../localapi/index.ts';
 
 /** Where the gateway is, and how long its locks are waited for. */
 export interface OpenOptions {
@@ -23,6 +23,8 @@ export type OpenGateway = (options: OpenOptions) => Promise<LocalApi>;
 export interface CallOptions {
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
+  /** How an encrypted store is opened; asked only when that is needed. */
+  readonly secrets?: Secrets;
   /** The whole call fails with kind `timeout` after this many milliseconds. */
   readonly timeoutMs?: number;
 }
@@ -58,6 +60,7 @@ export class GatewayClient implements AsyncDisposable {
         signal,
         onProgress: options.onProgress ?? ignoreProgress,
         lockTimeoutMs: this.#options.lockTimeoutMs,
+        ...(options.secrets === undefined ? {} : { secrets: options.secrets }),
       });
     } catch (error) {
       throw reasonOfStop(error, signal);

@@ -140,7 +140,10 @@ export interface Operations {
   'store.gc': { input: { graceMs?: number; preview?: boolean }; result: Doc.GcDocument };
   /** Reads back everything; `acceptOlder` takes documents that are older than once seen for the newest from now on. */
   'store.scrub': { input: { acceptOlder?: boolean }; result: Doc.ScrubDocument };
-  /** Wraps the account's key anew; the secrets come with `CallContext.secrets`. */
+  /**
+   * Wraps the account's key anew; the secrets come with `CallContext.secrets`. Without `renew` there, only the recovery
+   * code is new, and has to be asked for.
+   */
   'store.rekey': { input: { recoveryKit?: boolean }; result: Doc.RekeyDocument };
 
   'service.account.create': {
