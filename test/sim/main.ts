@@ -9,9 +9,11 @@ const { values } = parseArgs({
     minutes: { type: 'string' },
     seeds: { type: 'string' },
     steps: { type: 'string' },
+    trace: { type: 'string' },
   },
 });
 const first = Number(values.seed ?? 1);
+const traceLines = Number(values.trace ?? 40);
 const steps = Number(values.steps ?? 1000);
 const seeds = Number(values.seeds ?? (values.minutes === undefined && values.seed !== undefined ? 1 : Number.MAX_SAFE_INTEGER));
 const minutes = Number(values.minutes ?? (values.seeds === undefined ? 1 : Number.POSITIVE_INFINITY));
@@ -21,14 +23,14 @@ let done = 0;
 let stepsDone = 0;
 let failed = 0;
 for (let seed = first; done < seeds && Date.now() - startedMs < minutes * 60_000; seed++) {
-  const result = await new Simulation({ seed, steps }).run();
+  const result = await new Simulation({ seed, steps, traceLines }).run();
   total.merge(result.tally);
   done += 1;
   stepsDone += result.steps;
   if (result.failure !== undefined) {
     failed += 1;
     console.error(`seed ${String(seed)} failed after ${String(result.steps)} steps (trace ${result.traceHash}):`);
-    for (const line of result.trace.slice(-40)) console.error(`  ${line}`);
+    for (const line of result.trace) console.error(`  ${line}`);
     console.error(result.failure);
     if (failed >= 3) break;
   }

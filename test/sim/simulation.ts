@@ -22,6 +22,8 @@ export interface SimulationOptions {
   /** Default a store in memory. */
   readonly base?: ObjectStore;
   readonly sabotage?: Sabotage;
+  /** Lines of the trace to keep; default 80. */
+  readonly traceLines?: number;
 }
 
 export interface SimulationResult {
@@ -73,6 +75,7 @@ export class Simulation {
         this.#restart(process);
       },
     });
+    if (options.traceLines !== undefined) this.world.traceLines = options.traceLines;
     this.auditor = new Auditor(this.tally, () => this.world.nowMs);
     this.#retries = this.choices.chance(0.6);
     this.#listPage = this.choices.pick([5, 20, 1000]);
@@ -132,6 +135,9 @@ export class Simulation {
       tally: this.tally,
       settings: this.#settings,
       closing: () => this.#closing,
+      note: (text) => {
+        this.world.note(`${process.name} ${text}`);
+      },
       stamp: () => (this.#stamps += 1),
     };
   }

@@ -24,6 +24,8 @@ export interface Tenure {
   fencedAt: number | null;
   /** What its holder believes the volume to be. */
   view: DiskState;
+  /** False where it was fenced before its opening ended: what it found then is gone. */
+  readonly viewKnown: boolean;
 }
 
 /** A commit that was asked for. */
@@ -71,7 +73,7 @@ export class VolumeLedger {
 
   /** An opening succeeded: what it found must be what was acknowledged, and a prefix of what was not. */
   opened(epoch: number, found: DiskState): Tenure {
-    if (epoch < this.epoch) return { ledger: this, epoch, last: -1, fencedAt: -1, view: found };
+    if (epoch < this.epoch) return { ledger: this, epoch, last: -1, fencedAt: -1, view: found, viewKnown: false };
     hold(epoch > this.epoch, () => `${this.volumeId}: epoch ${String(epoch)} was opened twice`);
     const index = this.indexOf(found, this.certain, true);
     hold(
@@ -87,14 +89,14 @@ export class VolumeLedger {
     this.certain = index;
     this.epoch = epoch;
     if (this.tenure !== undefined) this.tenure.fencedAt = index;
-    this.tenure = { ledger: this, epoch, last: index, fencedAt: null, view: this.#state(index) };
+    this.tenure = { ledger: this, epoch, last: index, fencedAt: null, view: this.#state(index), viewKnown: true };
     return this.tenure;
   }
 
-  /** The index of a state that reads like `found`, from `from` on; -1 when there is none. */
+  /** The index of the last state that reads like `found`, from `from` on; -1 when there is none. */
   indexOf(found: DiskState, from: number, withFlag: boolean): number {
     const name = contentName(found);
-    return this.states.findIndex(
+    return this.states.findLastIndex(
       (state, i) => i >= from && (!withFlag || state.consistent === found.consistent) && contentName(state) === name,
     );
   }

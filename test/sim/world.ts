@@ -43,7 +43,6 @@ export interface StoreCall<T> {
   readonly execute: () => Promise<T>;
 }
 
-const TRACE_LINES = 80;
 const START_MS = Date.UTC(2026, 0, 1);
 
 export class World {
@@ -52,6 +51,8 @@ export class World {
   readonly plan: FaultPlan;
   /** Store calls that were executed. */
   steps = 0;
+  /** Lines of the trace that are kept. */
+  traceLines = 80;
   #nowMs = START_MS;
   #items: Item[] = [];
   #hash = 0;
@@ -90,7 +91,7 @@ export class World {
     this.#hash = crc32(line, this.#hash);
     this.#lines += 1;
     this.#trace.push(line);
-    if (this.#trace.length > TRACE_LINES) this.#trace.shift();
+    if (this.#trace.length > this.traceLines) this.#trace.shift();
   }
 
   newProcess(name: string): Process {

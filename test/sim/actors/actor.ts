@@ -25,6 +25,8 @@ export interface Actor {
   readonly settings: SimSettings;
   /** True once the run is to end: finish what is under way, begin nothing. */
   readonly closing: () => boolean;
+  /** Puts a line into the trace. */
+  readonly note: (text: string) => void;
   /** The next number that no commit had yet. */
   readonly stamp: () => number;
 }
@@ -65,6 +67,7 @@ export async function attempt(
       });
     }
     actor.tally.event(`${name} failed: ${error.kind} ${error.code}`);
+    actor.note(`${name} failed: ${error.kind} ${error.code}`);
     return false;
   }
 }

@@ -45,6 +45,7 @@ async function useVolume(actor: Actor, role: WriterRole, ledger: VolumeLedger): 
   if (writer === undefined) return;
   const { sizeBytes, map, epoch } = writer;
   const tenure = actor.auditor.opened(volumeId, epoch, { sizeBytes, mappedPages: map.mappedPages });
+  actor.note(`opened ${volumeId} under epoch ${String(epoch)}: state ${String(tenure.last)}`);
   if (before?.holder !== null) actor.tally.event('take-overs');
   await new Session(actor, role, writer, tenure).run();
 }
@@ -55,6 +56,7 @@ class Session {
   readonly #writer: VolumeWriter;
   readonly #tenure: Tenure;
   #broken = false;
+  #ended = false;
 
   constructor(actor: Actor, role: WriterRole, writer: VolumeWriter, tenure: Tenure) {
     this.#actor = actor;
@@ -76,7 +78,7 @@ class Session {
     const { choices } = this.#actor;
     if (this.#broken) {
       // What is broken or fenced stays so.
-      if (choices.chance(0.5)) await this.#commits(1);
+      if (!this.#ended && choices.chance(0.5)) await this.#commits(1);
       await this.#writer.abandon();
     } else if (choices.chance(0.7)) await this.#do('close', async () => this.#writer.close());
     else await this.#writer.abandon();
@@ -99,7 +101,10 @@ class Session {
       (this.#actor.auditor.head(ledger.volumeId)?.epoch ?? Number.POSITIVE_INFINITY) > this.#tenure.epoch ||
       ledger.deletion !== 'none';
     const done = await attempt(this.#actor, name, work, (error) => error.kind === 'corrupt' && lost());
-    if (!done) this.#broken = true;
+    if (done) return;
+    this.#broken = true;
+    // A resize can fail before it commits anything, and what comes after it then counts.
+    if (name === 'resize') this.#ended = true;
   }
 
   #nextState(): { readonly after: DiskState; readonly commit: () => Promise<void> } {
@@ -130,8 +135,11 @@ class Session {
   async #issue(name: string, after: DiskState, commit: () => Promise<void>): Promise<void> {
     const { ledger } = this.#tenure;
     const issued = ledger.issue(this.#tenure, after);
+    const what = `${name} ${String(issued.index)} of ${ledger.volumeId}`;
+    this.#actor.note(`asks for ${what}: ${describeState(after)}`);
     await this.#do(name, async () => {
       await commit();
+      this.#actor.note(`${what} acknowledged`);
       const how = ledger.acknowledge(issued);
       this.#actor.tally.check('an acknowledgement counts');
       if (how === 'adopted') this.#actor.tally.event('acknowledged after being adopted');
@@ -147,7 +155,8 @@ class Session {
   async #read(): Promise<void> {
     await this.#do('read by the writer', async () => {
       const found = { sizeBytes: this.#writer.sizeBytes, pages: await readPages(this.#writer) };
-      const { view } = this.#tenure;
+      const { view, viewKnown } = this.#tenure;
+      if (!viewKnown) return;
       hold(
         contentName(found) === contentName(view),
         () => `C5 a writer reads ${describeState(found)}, and has written ${describeState(view)}`,
