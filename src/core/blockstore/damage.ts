@@ -23,3 +23,6 @@ export function missing(key: string): SgwError {
     details: { key },
   });
 }
+
+/** True for an error that says that stored data is damaged. */
+export const isCorrupt = (error: unknown): error is SgwError => error instanceof SgwError && error.kind === 'corrupt';

@@ -7,6 +7,11 @@ export { isCorrupt, missing } from './damage.ts';
 export { diffViews, type DiffExtent } from './diff.ts';
 export { changeDocument, createDocument, readDocument } from './documents.ts';
 export type { SnapshotEntry, VolumeEntry } from './entries.ts';
+export { collectGarbage, type GcReport } from './gc/collect.ts';
+export { withPin } from './gc/pins.ts';
+export { previewFree } from './gc/preview.ts';
+export { undeleteUntil } from './gc/purge.ts';
+export { readPurged } from './gc/purged.ts';
 export { FramePool } from './frame-pool.ts';
 export type { DecodeTask, FrameJob } from './frame-tasks.ts';
 export {
@@ -27,13 +32,13 @@ export type { EncodedFrames } from './segment-codec.ts';
 export { popcount16, type FrameEntry, type PageExtent, type SegmentIndex } from './segment-index.ts';
 export type { SegmentReader } from './segment-reader.ts';
 export { checkObject, type ObjectVerdict } from './scrub/check-object.ts';
-export { DamageLedger, type DamagedObject, type HurtExtent, type Subject } from './scrub/ledger.ts';
+export { DamageLedger, ExtentList, type DamagedObject, type HurtExtent, type Subject } from './scrub/ledger.ts';
 export { objectName } from './scrub/object-name.ts';
 export { scrubSnapshot } from './scrub/scrub-snapshot.ts';
 export { scrubVolume } from './scrub/scrub-volume.ts';
 export { SegmentBook } from './scrub/segment-book.ts';
 export type { WalkState } from './scrub/walk-view.ts';
-export { KeyRing } from './sealing/key-ring.ts';
+export type { KeyRing } from './sealing/key-ring.ts';
 export type { KeySlot, ScryptCost } from './sealing/key-slots.ts';
 export {
   newKeyFileText,
@@ -42,6 +47,7 @@ export {
   passphraseSecret,
   type SlotSecret,
 } from './sealing/secret-text.ts';
+export type { FrameOpening } from './sealing/segment-seal.ts';
 export { beginStoreKey, rekeyStore, unlockStore } from './sealing/store-keys.ts';
 export { createSnapshot } from './snapshots.ts';
 export { createStore, readStoreInfo, type StoreInfo } from './store-info.ts';

@@ -30,6 +30,8 @@ export interface Witness {
   saw(key: string, version: number): void;
   /** The document is gone for good reason. */
   forget(key: string): void;
+  /** Everything that was seen and not forgotten. */
+  known(): Iterable<string>;
 }
 
 /** A gateway that opens a volume for writing, as `head.json` names it. */

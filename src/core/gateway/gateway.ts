@@ -15,6 +15,7 @@ import { configure, notActivated } from './configuration.ts';
 import { openKeys, rekeyStore } from './key-source.ts';
 import { Locks } from './locks.ts';
 import type { GatewayParts } from './parts.ts';
+import { scrubStore } from './scrub.ts';
 import type { Session } from './session.ts';
 import { diffSnapshots } from './snapshot-diff.ts';
 import { exportSnapshot } from './snapshot-export.ts';
@@ -28,6 +29,7 @@ import { verifySnapshot, verifyVolume } from './verification.ts';
 import { importVolume } from './volume-import.ts';
 import { mapVolume } from './volume-map.ts';
 import { createVolume, deleteVolume, listVolumes, renameVolume, resizeVolume, showVolume } from './volumes.ts';
+import { HomeWitness } from './witness.ts';
 
 type In<N extends Api.OperationName> = Api.Input<N>;
 type Out<N extends Api.OperationName> = Promise<Api.Result<N>>;
@@ -38,6 +40,7 @@ export class Gateway implements AsyncDisposable {
   #store: Promise<ObjectStore> | undefined;
   /** Of an encrypted store, once a call has unlocked it. */
   #keys: KeyRing | undefined;
+  #witness: HomeWitness | undefined;
   /** Stores of before they were moved. */
   readonly #retired: Promise<ObjectStore>[] = [];
 
@@ -156,7 +159,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async scrubStore(input: In<'store.scrub'>, call: Call): Out<'store.scrub'> {
-    return await notBuilt(input, call);
+    return await scrubStore(await this.#open(call), this.#witnessOf(await this.#requireRecord()), input, call);
   }
 
   async rekeyStore(input: In<'store.rekey'>, call: Call): Out<'store.rekey'> {
@@ -185,6 +188,7 @@ export class Gateway implements AsyncDisposable {
 
   /** Closes what was opened. Idempotent. */
   async close(): Promise<void> {
+    this.#witness?.flush();
     this.#retireStore();
     for (const opened of this.#retired.splice(0)) await (await opened.catch(() => undefined))?.close();
   }
@@ -218,7 +222,10 @@ export class Gateway implements AsyncDisposable {
     });
     const objects = await this.#store;
     const keys = record.encryption === 'none' ? undefined : await this.#unlocked({ objects, clock, random }, call);
-    const blocks = { objects, clock, random, ...(keys === undefined ? {} : { keys }) };
+    const witness = this.#witnessOf(record);
+    // What calls before this one have noted.
+    witness.flush();
+    const blocks = { objects, clock, random, witness, ...(keys === undefined ? {} : { keys }) };
     const { gatewayId, name, mode, accountId, storeId } = record;
     const identity = { gatewayId, name, mode, accountId };
     return { home, storeId, identity, blocks, catalog: new Catalog(blocks), locks: new Locks(home), openPool };
@@ -228,6 +235,14 @@ export class Gateway implements AsyncDisposable {
   async #unlocked(blocks: BlockStoreOptions, call: Call): Promise<KeyRing> {
     this.#keys ??= await openKeys(blocks, call);
     return this.#keys;
+  }
+
+  #witnessOf({ storeId }: GatewayState): HomeWitness {
+    if (this.#witness?.storeId !== storeId) {
+      this.#witness?.flush();
+      this.#witness = new HomeWitness(this.#parts.home, storeId);
+    }
+    return this.#witness;
   }
 
   /** Calls that are under way still use it. */

@@ -1,22 +1,23 @@
 /** Reading back everything that a volume or a snapshot maps. */
-import { openSnapshotView, openVolumeView, type VolumeView } from '../blockstore/index.ts';
+import { ExtentList, isCorrupt, openSnapshotView, openVolumeView, type VolumeView } from '../blockstore/index.ts';
+import { SgwError } from '../kit/index.ts';
 import type { CallContext, Input, VerifyDocument } from '../localapi/index.ts';
-import { verifyView } from '../transfer/index.ts';
+import { verifyView, type VerifyReport, type ViewDamage } from '../transfer/index.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
 import { millisecondsSince, progressOf, type Session } from './session.ts';
 
-/** Reads back and checks every page of the newest committed state. @throws corrupt naming object and extent */
+/** Reads back and checks every page of the newest committed state. @throws corrupt `damage-found` naming all extents hurt */
 export async function verifyVolume(
   session: Session,
   input: Input<'volume.verify'>,
   call: CallContext,
 ): Promise<VerifyDocument> {
-  const { volumeId, name } = await resolveVolume(session.catalog, input.volume, call.signal);
+  const { volumeId, name, sizeBytes } = await resolveVolume(session.catalog, input.volume, call.signal);
   const open = async (): Promise<VolumeView> => openVolumeView(session.blocks, volumeId, { signal: call.signal });
-  return await verify(session, { id: volumeId, name, open }, call);
+  return await verify(session, { id: volumeId, name, sizeBytes, open }, call);
 }
 
-/** Reads back and checks every page of a snapshot. @throws corrupt naming object and extent */
+/** Reads back and checks every page of a snapshot. @throws corrupt `damage-found` naming all extents hurt */
 export async function verifySnapshot(
   session: Session,
   input: Input<'snapshot.verify'>,
@@ -24,24 +25,54 @@ export async function verifySnapshot(
 ): Promise<VerifyDocument> {
   const entry = await resolveSnapshot(session.catalog, input.snapshot, call.signal);
   const open = async (): Promise<VolumeView> => Promise.resolve(openSnapshotView(session.blocks, entry));
-  return await verify(session, { id: entry.snapshotId, name: entry.name, open }, call);
+  return await verify(session, { id: entry.snapshotId, name: entry.name, sizeBytes: entry.sizeBytes, open }, call);
 }
 
 interface Subject {
   readonly id: string;
   readonly name: string;
+  /** As its entry says. */
+  readonly sizeBytes: number;
   readonly open: () => Promise<VolumeView>;
 }
 
-async function verify(session: Session, { id, name, open }: Subject, call: CallContext): Promise<VerifyDocument> {
+async function verify(session: Session, subject: Subject, call: CallContext): Promise<VerifyDocument> {
   const startedMs = session.blocks.clock.monotonicMs();
-  const view = await open();
+  const { id, name } = subject;
+  const report = await readBack(session, subject, call);
+  const { checkedBytes, checkedObjects, damage } = report;
+  if (damage.length > 0) throw damageFound(subject, damage);
+  return { id, name, ok: true, checkedBytes, checkedObjects, durationMs: millisecondsSince(session, startedMs) };
+}
+
+async function readBack(session: Session, subject: Subject, call: CallContext): Promise<VerifyReport> {
+  let view: VolumeView;
+  try {
+    view = await subject.open();
+  } catch (error) {
+    if (!isCorrupt(error)) throw error;
+    const key = typeof error.details['key'] === 'string' ? error.details['key'] : '';
+    const whole = [{ offset: 0, length: subject.sizeBytes }];
+    return { checkedBytes: 0, checkedObjects: 0, damage: [{ key, message: error.message, extents: whole }] };
+  }
   await using pool = session.openPool();
-  const report = await verifyView({
-    pool,
-    view,
-    signal: call.signal,
-    onProgress: progressOf(call, `verifying ${name}`),
-  });
-  return { id, name, ok: true, ...report, durationMs: millisecondsSince(session, startedMs) };
+  const onProgress = progressOf(call, `verifying ${subject.name}`);
+  return await verifyView({ pool, view, signal: call.signal, onProgress });
+}
+
+function damageFound({ id, name }: Subject, damage: readonly ViewDamage[]): SgwError {
+  const extents = new ExtentList();
+  for (const { offset, length } of damage.flatMap((object) => object.extents)) extents.add(offset, length);
+  const hurt = extents.merged;
+  const bytes = hurt.reduce((sum, { length }) => sum + length, 0);
+  const [first] = damage;
+  return new SgwError(
+    'corrupt',
+    'damage-found',
+    `${String(bytes)} bytes of ${name} can not be read, in ${String(hurt.length)} extents: ${first?.message ?? ''}`,
+    {
+      hint: 'The rest can be read. `sgw store scrub` tells what else is hurt; put intact copies of the objects back, from a copy of the store.',
+      details: { id, name, extents: hurt, objects: damage.map(({ key }) => key), damage },
+    },
+  );
 }

@@ -42,8 +42,10 @@ interface ErrorKindRow {
 
 export type ErrorKind = keyof typeof ERROR_KINDS;
 
-/** A JSON-safe bag of facts about an error: ids, paths, sizes. Never secrets. */
-export type ErrorDetails = Readonly<Record<string, string | number | boolean | null | readonly string[]>>;
+/** A JSON-safe bag of facts about an error: ids, paths, sizes, lists of them. Never secrets. */
+export type ErrorDetails = Readonly<
+  Record<string, string | number | boolean | null | readonly string[] | readonly object[]>
+>;
 
 export interface SgwErrorOptions {
   /** What the user can do next: a sentence, often with a command. */

@@ -3,6 +3,7 @@ export * from './contract.ts';
 export { directoryStore } from './directory.ts';
 export { withFaults, type FaultRule, type FaultyStore } from './fault.ts';
 export { freeBytes, sharesFileSystem } from './file-system.ts';
+export { StoreLayer } from './layer.ts';
 export { memoryStore } from './memory.ts';
 export { withMeter } from './meter.ts';
 export { openObjectStore } from './open.ts';

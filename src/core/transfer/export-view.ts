@@ -1,11 +1,12 @@
 /**
- * Writes a view into a sparse raw output, and checks a view without writing it.
+ * Writes a view into a sparse raw output.
  */
 import { stat } from 'node:fs/promises';
 import { PAGE_BYTES, type FramePool, type VolumeView } from '../blockstore/index.ts';
 import type { SparseOutput } from '../image/index.ts';
 import { assert, MIB, SgwError } from '../kit/index.ts';
 import { firstDifference } from './check-written.ts';
+import { countMismatch } from './map-count.ts';
 import { readView } from './read-view.ts';
 
 const CHECKPOINT_BYTES = 64 * MIB;
@@ -29,13 +30,6 @@ export interface ExportReport {
   readonly dataBytes: number;
   /** Bytes written by this run. */
   readonly writtenBytes: number;
-}
-
-export interface VerifyReport {
-  /** Bytes of pages that were read, decoded and matched their hashes. */
-  readonly checkedBytes: number;
-  /** Segments that hold them. */
-  readonly checkedObjects: number;
 }
 
 /**
@@ -65,7 +59,7 @@ export async function exportView(options: ExportOptions): Promise<ExportReport> 
       if (donePage !== undefined) await checkpoints.reach(Math.min(donePage * PAGE_BYTES, view.sizeBytes));
     },
   });
-  assert(donePages === totalPages, `all ${String(totalPages)} mapped pages were exported, not ${String(donePages)}`);
+  if (donePages !== totalPages) throw countMismatch(donePages, totalPages);
   await checkpoints.settle();
   await output.checkpoint(view.sizeBytes);
   const { size } = await stat(output.partialPath);
@@ -120,30 +114,6 @@ class Checkpoints {
   }
 }
 
-/**
- * Reads and decodes every mapped page of the view and checks it against its stored hash.
- * @throws corrupt naming object and extent
- */
-export async function verifyView(options: TransferOptions): Promise<VerifyReport> {
-  const { pool, view, signal } = options;
-  const totalBytes = view.map.mappedPages * PAGE_BYTES;
-  let donePages = 0;
-  const totals = await readView({
-    pool,
-    view,
-    target: undefined,
-    fromPage: 0,
-    signal,
-    onDone: (pages) => {
-      donePages += pages;
-      options.onProgress?.(donePages * PAGE_BYTES, totalBytes);
-      return Promise.resolve();
-    },
-  });
-  if (totals.pages !== view.map.mappedPages) throw countMismatch(totals.pages, view.map.mappedPages);
-  return { checkedBytes: totals.pages * PAGE_BYTES, checkedObjects: totals.objects };
-}
-
 /** Mapped bytes; of a last page that reaches over the end of the volume, only what lies within. */
 async function dataBytesOf(view: VolumeView, signal: AbortSignal | undefined): Promise<number> {
   const mappedBytes = view.map.mappedPages * PAGE_BYTES;
@@ -172,18 +142,6 @@ function outputChanged(path: string, sizeBytes: number, expectedBytes: number): 
     {
       hint: 'Run the same command again.',
       details: { path, sizeBytes, expectedBytes },
-    },
-  );
-}
-
-function countMismatch(found: number, expected: number): SgwError {
-  return new SgwError(
-    'corrupt',
-    'map-count',
-    `the map counts ${String(expected)} pages, but ${String(found)} were found`,
-    {
-      hint: 'Run the command again; if it stays so, the map is damaged: use another snapshot.',
-      details: { found, expected },
     },
   );
 }

@@ -2,7 +2,9 @@
  * Room `transfer` (level 3): moves whole volumes between image files and the block store, in bulk, through the
  * worker threads: import, export, verification.
  */
-export { exportView, verifyView } from './export-view.ts';
+export { exportView } from './export-view.ts';
 export type { ExportReport } from './export-view.ts';
 export { importImage } from './import-image.ts';
 export type { ImportReport } from './import-image.ts';
+export { scrubStore, type ScrubReport } from './scrub-store.ts';
+export { verifyView, type VerifyReport, type ViewDamage } from './verify-view.ts';

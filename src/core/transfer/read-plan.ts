@@ -7,10 +7,12 @@
  */
 import {
   BLOCK_PAGES,
+  isCorrupt,
   PAGE_BYTES,
   PAGE_HASH_BYTES,
   popcount16,
   type FrameEntry,
+  type FrameOpening,
   type PageRun,
   type SegmentIndex,
   type SegmentRef,
@@ -34,6 +36,8 @@ export interface PlannedSpan {
 
 export interface PlannedFrame {
   readonly entry: FrameEntry;
+  /** Opens the frame when its segment is sealed. */
+  readonly opening: FrameOpening | undefined;
   /** Hashes of all pages of the frame, in slot order. */
   readonly pageHashes: Uint8Array;
   readonly slots: readonly { readonly slot: number; readonly page: number; readonly count: number }[];
@@ -48,16 +52,26 @@ export interface ReadUnit {
   readonly donePage: number | undefined;
 }
 
-/** The units that read every mapped page from `fromPage` on. @throws corrupt when segments or frames are missing or damaged */
-export async function* planRead(
-  view: VolumeView,
-  options: { readonly fromPage: number; readonly signal: AbortSignal },
-): AsyncGenerator<ReadUnit> {
-  const { fromPage, signal } = options;
+/** Is told of pages that can't be read, and why; the reading then goes on without them. */
+export type OnDamage = (error: SgwError, firstPage: number, pageCount: number) => void;
+
+export interface PlanOptions {
+  readonly fromPage: number;
+  readonly signal: AbortSignal;
+  readonly onDamage?: OnDamage | undefined;
+}
+
+/**
+ * The units that read every mapped page from `fromPage` on.
+ * @throws corrupt when segments or frames are missing or damaged, unless `onDamage` takes it
+ */
+export async function* planRead(view: VolumeView, options: PlanOptions): AsyncGenerator<ReadUnit> {
+  const { fromPage, signal, onDamage } = options;
   let runs: PageRun[] = [];
   let pages = 0;
   let endPage = fromPage;
-  for await (const leaf of view.map.leaves({ fromPage, signal })) {
+  const walk = { fromPage, signal, ...(onDamage === undefined ? {} : { damage: onDamage }) };
+  for await (const leaf of view.map.leaves(walk)) {
     for (const run of leaf.runs) {
       if (run.page + run.count <= fromPage) continue;
       runs.push(run);
@@ -65,18 +79,18 @@ export async function* planRead(
       endPage = run.page + run.count;
     }
     if (pages < WINDOW_PAGES) continue;
-    yield* planWindow(view, runs, endPage, signal);
+    yield* planWindow(view, runs, endPage, options);
     runs = [];
     pages = 0;
   }
-  yield* planWindow(view, runs, endPage, signal);
+  yield* planWindow(view, runs, endPage, options);
 }
 
 async function* planWindow(
   view: VolumeView,
   runs: readonly PageRun[],
   endPage: number,
-  signal: AbortSignal,
+  { signal, onDamage }: PlanOptions,
 ): AsyncGenerator<ReadUnit> {
   const bySegment = new Map<string, PageRun[]>();
   for (const run of runs) {
@@ -85,7 +99,7 @@ async function* planWindow(
     else known.push(run);
   }
   const spans: PlannedSpan[] = [];
-  for (const ofSegment of bySegment.values()) spans.push(...(await planSegment(view, ofSegment, signal)));
+  for (const ofSegment of bySegment.values()) spans.push(...(await planReadable(view, ofSegment, signal, onDamage)));
   yield* unitsOf(spans, endPage);
 }
 
@@ -110,6 +124,28 @@ function pagesOfSpans(spans: readonly PlannedSpan[]): number {
   return pages;
 }
 
+/** As `planSegment`; where that meets damage, run by run, without those that can't be read. */
+async function planReadable(
+  view: VolumeView,
+  runs: readonly PageRun[],
+  signal: AbortSignal,
+  onDamage: OnDamage | undefined,
+): Promise<PlannedSpan[]> {
+  try {
+    return await planSegment(view, runs, signal);
+  } catch (error) {
+    if (onDamage === undefined || !isCorrupt(error)) throw error;
+    const [only] = runs;
+    if (runs.length === 1 && only !== undefined) {
+      onDamage(error, only.page, only.count);
+      return [];
+    }
+  }
+  const spans: PlannedSpan[] = [];
+  for (const run of runs) spans.push(...(await planReadable(view, [run], signal, onDamage)));
+  return spans;
+}
+
 async function planSegment(view: VolumeView, runs: readonly PageRun[], signal: AbortSignal): Promise<PlannedSpan[]> {
   const first = runs[0];
   if (first === undefined) return [];
@@ -126,7 +162,7 @@ async function planSegment(view: VolumeView, runs: readonly PageRun[], signal: A
       const pageHashes = new Uint8Array(
         hashes.subarray(firstHash, firstHash + popcount16(entry.mask) * PAGE_HASH_BYTES),
       );
-      frame = { entry, pageHashes, slots: [] };
+      frame = { entry, opening: index.opening(run.frame), pageHashes, slots: [] };
       frames.set(run.frame, frame);
     }
     checkRun(ref.key, frame.entry, run);

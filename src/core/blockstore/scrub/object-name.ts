@@ -1,0 +1,35 @@
+/** What an object is, by its key (docs/formats/README.md). */
+import { isSnapshotId, isVolumeId, type SnapshotId, type VolumeId } from '../../kit/index.ts';
+
+export type ObjectName =
+  | { readonly kind: 'segment'; readonly volumeId: VolumeId; readonly seq: number }
+  /** A checkpoint when it has a seq, else the own map of a snapshot. */
+  | { readonly kind: 'map'; readonly owner: VolumeId | SnapshotId; readonly seq: number | undefined }
+  | { readonly kind: 'document'; readonly owner: VolumeId | SnapshotId | undefined }
+  /** Left by a probe or written by a later sgw. */
+  | { readonly kind: 'unknown' };
+
+const SEQ = /^[0-9a-f]{16}$/;
+const UNKNOWN: ObjectName = { kind: 'unknown' };
+const DOCUMENT_FOLDERS = new Set(['keys', 'gc', 'pins', 'restores', 'service']);
+
+export function objectName(key: string): ObjectName {
+  const [folder = '', id = '', part = '', seq = '', ...more] = key.split('/');
+  if (key === 'sgw.json') return { kind: 'document', owner: undefined };
+  if (DOCUMENT_FOLDERS.has(folder)) return key.endsWith('.json') ? { kind: 'document', owner: undefined } : UNKNOWN;
+  if (more.length > 0) return UNKNOWN;
+  if (folder === 'volumes' && isVolumeId(id)) return volumeObject(id, part, seq);
+  if (folder === 'snapshots' && isSnapshotId(id) && seq === '') {
+    if (part === 'snapshot.json') return { kind: 'document', owner: id };
+    if (part === 'map') return { kind: 'map', owner: id, seq: undefined };
+  }
+  return UNKNOWN;
+}
+
+function volumeObject(volumeId: VolumeId, part: string, name: string): ObjectName {
+  if (name === '') return /^(?:volume|head|key)\.json$/.test(part) ? { kind: 'document', owner: volumeId } : UNKNOWN;
+  const seq = SEQ.test(name) ? Number.parseInt(name, 16) : Number.NaN;
+  if (!Number.isSafeInteger(seq)) return UNKNOWN;
+  if (part === 'log') return { kind: 'segment', volumeId, seq };
+  return part === 'map' ? { kind: 'map', owner: volumeId, seq } : UNKNOWN;
+}
