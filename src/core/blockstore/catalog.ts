@@ -49,6 +49,7 @@ export interface Survey<T, I extends string> {
   readonly damaged: readonly DamagedEntry<I>[];
 }
 
+/** Volumes that gc is purging are never listed. */
 type ListOptions = Cancellable & { readonly includeDeleted?: boolean };
 
 export class Catalog {
@@ -83,7 +84,7 @@ export class Catalog {
   /** @throws notFound `volume-not-found` */
   async getVolume(id: VolumeId, signal?: AbortSignal): Promise<VolumeEntry> {
     const stored = await readDocument<VolumeEntry>(this.#options, keys.volume(id), signal);
-    if (stored === undefined)
+    if (stored === undefined || stored.value.state === 'purging')
       throw new SgwError('notFound', 'volume-not-found', `there is no volume ${id}`, { details: { volumeId: id } });
     return stored.value;
   }
@@ -101,7 +102,7 @@ export class Catalog {
   /**
    * Creates a volume: first its data key and head, then its entry, so that a crash between leaves nothing that is listed.
    * A clone costs these two small objects, whatever its size. Durable when it resolves.
-   * @throws invalid when the size is impossible or below the snapshot's
+   * @throws invalid when the size is impossible or below the snapshot's; conflict `snapshot-deleted`, `creation-interrupted`
    */
   async createVolume(volume: NewVolume, signal?: AbortSignal): Promise<VolumeEntry> {
     checkVolumeSize(volume.sizeBytes);
@@ -124,8 +125,24 @@ export class Catalog {
     };
     await createDataKey(this.#options, volumeId, signal);
     await this.#createNew(keys.head(volumeId), firstHead(volume), signal);
-    await this.#createNew(keys.volume(volumeId), entry, signal);
+    if (from !== undefined) await this.#requireSource(from, entry, signal);
+    if (!(await createDocument(this.#options, keys.volume(volumeId), entry, signal))) throw interrupted(entry);
     return entry;
+  }
+
+  /**
+   * A snapshot that is deleted keeps nothing alive for what is being made of it: had it been deleted before the clone's
+   * head was there, gc may have missed both. While it is there after the head is, no mark misses what both reach (C11).
+   */
+  async #requireSource(from: SnapshotEntry, entry: VolumeEntry, signal?: AbortSignal): Promise<void> {
+    const now = await readDocument<SnapshotEntry>(this.#options, keys.snapshot(from.snapshotId), signal);
+    if (now?.value.state === 'completed') return;
+    // So gc takes the head away.
+    await createDocument(this.#options, keys.volume(entry.volumeId), { ...entry, state: 'purging' }, signal);
+    throw new SgwError('conflict', 'snapshot-deleted', `snapshot ${from.name} was deleted while it was cloned`, {
+      hint: 'Choose another snapshot: `sgw snapshot list`.',
+      details: { snapshotId: from.snapshotId },
+    });
   }
 
   async #createNew(key: string, value: object, signal?: AbortSignal): Promise<void> {
@@ -177,7 +194,8 @@ export class Catalog {
       const release = await slots.acquire(1, signal);
       try {
         const entry = (await readDocument<T>(this.#options, keyOf(id), signal))?.value;
-        if (entry !== undefined && (includeDeleted || entry.state !== 'deleted')) found.push({ id, entry });
+        if (entry === undefined || entry.state === 'purging') return;
+        if (includeDeleted || entry.state !== 'deleted') found.push({ id, entry });
       } catch (error) {
         if (!(error instanceof SgwError) || error.kind !== 'corrupt') throw error;
         damaged.push({ id, error });
@@ -191,6 +209,14 @@ export class Catalog {
       damaged: damaged.sort((a, b) => (a.id < b.id ? -1 : 1)),
     };
   }
+}
+
+/** gc has seen the head without an entry for a whole grace period. */
+function interrupted({ name, volumeId }: VolumeEntry): SgwError {
+  return new SgwError('conflict', 'creation-interrupted', `creating volume "${name}" took so long that gc gave it up`, {
+    hint: 'Run the command again.',
+    details: { volumeId },
+  });
 }
 
 function firstHead(volume: NewVolume): Head {

@@ -19,8 +19,13 @@ export const keys = {
   checkpoint: (id: VolumeId, seq: number) => `volumes/${id}/map/${seqName(seq)}`,
   snapshots: 'snapshots/',
   snapshot: (id: SnapshotId) => `snapshots/${id}/snapshot.json`,
+  /** What the last mark of gc found unreachable. */
+  condemned: 'gc/condemned.json',
+  /** Which seqs of a volume are known to be tombstones. */
+  tombstones: (id: VolumeId) => `gc/tombstones/${id}.json`,
   /** What gc has purged, by day. */
   purged: 'gc/purged/',
+  pins: 'pins/',
   snapshotMap: (id: SnapshotId) => `snapshots/${id}/map`,
 } as const;
 
@@ -28,4 +33,12 @@ export const keys = {
 export function volumeOfKey(key: string): VolumeId | undefined {
   const [folder, id] = key.split('/');
   return folder === keys.volumes.slice(0, -1) && id !== undefined && isVolumeId(id) ? id : undefined;
+}
+
+/** What a log or map object of a volume is; undefined for other keys. */
+export function seqOfKey(key: string): { readonly kind: 'log' | 'map'; readonly seq: number } | undefined {
+  const match = /^volumes\/[^/]+\/(log|map)\/([0-9a-f]{16})$/.exec(key);
+  const [, kind, digits] = match ?? [];
+  if (kind === undefined || digits === undefined) return undefined;
+  return { kind: kind === 'log' ? 'log' : 'map', seq: Number.parseInt(digits, 16) };
 }

@@ -8,9 +8,12 @@ import { SgwError, assert, newSnapshotId, toSgwError } from '../kit/index.ts';
 import { Catalog } from './catalog.ts';
 import { createDocument } from './documents.ts';
 import type { SnapshotEntry, VolumeEntry } from './entries.ts';
+import { readHead } from './head.ts';
 import { keys } from './keys.ts';
 import { encodeMap, type Checkpoint } from './map-object.ts';
 import { withSignal, type BlockStoreOptions, type Cancellable } from './options.ts';
+import { requirePresent } from './presence.ts';
+import { dataKeyOf } from './sealing/volume-keys.ts';
 import { openConsistentView, type Replayed } from './volume-view.ts';
 
 export interface NewSnapshot extends Cancellable {
@@ -24,16 +27,22 @@ export interface NewSnapshot extends Cancellable {
 
 /**
  * Creates a snapshot of the volume's last consistent commit. Durable and completed when it resolves.
- * @throws conflict `import-unfinished` when the volume has no consistent state yet
+ * @throws conflict `import-unfinished` when the volume has no consistent state yet; notFound `volume-not-found` when it is
+ * deleted; conflict `snapshot-not-pending` when gc, which saw it pending for a whole grace period, gave it up
  */
 export async function createSnapshot(options: BlockStoreOptions, request: NewSnapshot): Promise<SnapshotEntry> {
   const { volume, signal } = request;
-  // Opened first, so that a volume which has nothing to show leaves no snapshot behind.
-  const view = await openConsistentView(options, volume.volumeId, withSignal(signal));
+  const { volumeId } = volume;
+  // A volume which has nothing to show leaves no snapshot behind.
+  if ((await readHead(options, volumeId, signal)).value.consistent === null)
+    await openConsistentView(options, volumeId, withSignal(signal));
   const pending = pendingEntry(options, request);
   const created = await createDocument(options, keys.snapshot(pending.snapshotId), pending, signal);
   assert(created, 'a snapshot id is new');
   try {
+    // What is read from here on, gc knows to be wanted (C11).
+    await requirePresent(options, volumeId, signal);
+    const view = await openConsistentView(options, volumeId, withSignal(signal));
     const checkpoint = await storeMap(options, pending, view, signal);
     return await complete(options, pending, checkpoint, signal);
   } catch (error) {
@@ -83,7 +92,9 @@ async function storeMap(
     consistent: true,
   };
   const changed = view.map.dirty;
-  const encoded = encodeMap(view.map, key, snapshot.snapshotId, facts);
+  const dataKey = await dataKeyOf(options, snapshot.volumeId, signal);
+  const seal = dataKey && { volumeId: snapshot.volumeId, dataKey, random: options.random };
+  const encoded = encodeMap(view.map, key, snapshot.snapshotId, facts, seal);
   if (changed) {
     // Only this call knows the id, so an object under the key already is an earlier try of these same bytes.
     await options.objects.put(key, encoded.body, { condition: { ifAbsent: true }, ...withSignal(signal) });

@@ -1,11 +1,12 @@
 /** A volume or a snapshot as it is at one point of its history, for reading. */
-import { SgwError, throwIfAborted, type VolumeId } from '../kit/index.ts';
+import { SgwError, throwIfAborted, toSgwError, type VolumeId } from '../kit/index.ts';
 import { damaged, missing } from './damage.ts';
 import type { SnapshotEntry } from './entries.ts';
 import { readHead, type Head } from './head.ts';
 import { keys } from './keys.ts';
 import { advance, readLogEntry, type LogPosition } from './log-reader.ts';
 import { nodeLoader, type Checkpoint } from './map-object.ts';
+import type { NodePointer } from './node-codec.ts';
 import type { BlockStoreOptions, Cancellable } from './options.ts';
 import { PageMap, type NodeLoader } from './page-map.ts';
 import type { SegmentIndex } from './segment-index.ts';
@@ -39,7 +40,7 @@ const BESIDE_LEAVES = 64;
  * @throws conflict `snapshot-not-completed`
  */
 export function openSnapshotView(options: BlockStoreOptions, snapshot: SnapshotEntry, beside?: VolumeView): VolumeView {
-  const load = beside?.load ?? nodeLoader(options.objects);
+  const load = beside?.load ?? nodeLoader(options);
   if (snapshot.state !== 'completed') {
     throw new SgwError('conflict', 'snapshot-not-completed', `snapshot ${snapshot.name} is ${snapshot.state}`, {
       hint:
@@ -55,10 +56,14 @@ export function openSnapshotView(options: BlockStoreOptions, snapshot: SnapshotE
     epoch: 0,
     lastCommitTimeMs: Date.parse(snapshot.createdAt),
     map: new PageMap({ root: snapshot.root, load, ...(beside === undefined ? {} : { leafLimit: BESIDE_LEAVES }) }),
-    segments: new SegmentReader(options.objects),
+    segments: new SegmentReader(options),
     load,
   };
 }
+
+/** A stored map, to be walked once, in little memory. */
+export const openStoredMap = (options: BlockStoreOptions, root: NodePointer): PageMap =>
+  new PageMap({ root, load: nodeLoader(options), leafLimit: BESIDE_LEAVES });
 
 /** Opens the newest committed state of a volume: a checkpoint and the log after it. Takes no lock and no epoch. */
 export async function openVolumeView(
@@ -66,10 +71,34 @@ export async function openVolumeView(
   volumeId: VolumeId,
   { signal }: Cancellable = {},
 ): Promise<VolumeView> {
-  const head = (await readHead(options, volumeId, signal)).value;
-  const view = await replayLog(options, volumeId, head.checkpoint, Number.MAX_SAFE_INTEGER, signal);
-  await checkEpoch(options, volumeId, head, view.position, signal);
-  return view;
+  return whileHeadStays(options, volumeId, signal, async (head) => {
+    const view = await replayLog(options, volumeId, head.checkpoint, Number.MAX_SAFE_INTEGER, signal);
+    await checkEpoch(options, volumeId, head, view.position, signal);
+    return view;
+  });
+}
+
+/**
+ * Opens what the head says. Where that meets damage, and the head has moved on to a newer checkpoint meanwhile, gc may
+ * have removed what the older one needed: then it begins again. It ends, since each time takes a checkpoint of a writer.
+ */
+async function whileHeadStays<T>(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  signal: AbortSignal | undefined,
+  open: (head: Head) => Promise<T>,
+): Promise<T> {
+  let head = (await readHead(options, volumeId, signal)).value;
+  for (;;) {
+    try {
+      return await open(head);
+    } catch (error) {
+      if (toSgwError(error).kind !== 'corrupt') throw error;
+      const now = (await readHead(options, volumeId, signal)).value;
+      if (now.checkpoint.seq <= head.checkpoint.seq) throw error;
+      head = now;
+    }
+  }
 }
 
 /**
@@ -99,7 +128,15 @@ export async function openConsistentView(
   volumeId: VolumeId,
   { signal }: Cancellable = {},
 ): Promise<Replayed> {
-  const head = (await readHead(options, volumeId, signal)).value;
+  return whileHeadStays(options, volumeId, signal, (head) => openConsistent(options, volumeId, head, signal));
+}
+
+async function openConsistent(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  head: Head,
+  signal?: AbortSignal,
+): Promise<Replayed> {
   const { last, end } = await lastConsistentSeq(options, volumeId, head.checkpoint, signal);
   await checkEpoch(options, volumeId, head, end, signal);
   if (last !== undefined) return replayLog(options, volumeId, head.checkpoint, last, signal);
@@ -178,9 +215,9 @@ export async function replayLog(
   upToSeq: number,
   signal?: AbortSignal,
 ): Promise<Replayed> {
-  const load = nodeLoader(options.objects);
+  const load = nodeLoader(options);
   const map = new PageMap({ root: from.root, load });
-  const segments = new SegmentReader(options.objects);
+  const segments = new SegmentReader(options);
   let { sizeBytes, consistent } = from;
   const steps = walkLog(options, volumeId, from, upToSeq, signal);
   for (;;) {

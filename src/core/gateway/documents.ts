@@ -11,7 +11,7 @@ export function volumeSummary(entry: VolumeEntry, head: Head): VolumeSummary {
   return {
     volumeId: entry.volumeId,
     name: entry.name,
-    state: entry.state,
+    state: entry.state === 'purging' ? 'deleted' : entry.state,
     sizeBytes: head.checkpoint.sizeBytes,
     mappedBytes: head.checkpoint.mappedPages * PAGE_BYTES,
     accountId: entry.accountId,

@@ -1,0 +1,129 @@
+/**
+ * Pins: roots of their own for work that reads for long (C10): `pins/<id>.json`. A pin holds until its deadline, which
+ * whoever made it moves on while the work goes on; one whose maker was killed ends by itself.
+ */
+import { SgwError, toSgwError } from '../../kit/index.ts';
+import { changeDocument, createDocument, readDocument, type Stored } from '../documents.ts';
+import { keys } from '../keys.ts';
+import type { NodePointer } from '../node-codec.ts';
+import { withSignal, type BlockStoreOptions } from '../options.ts';
+
+/** How long a pin holds without being renewed. Clocks of gateways that share a store may differ by half of it. */
+const HOLD_MS = 60 * 60_000;
+const RENEW_MS = 15 * 60_000;
+
+interface PinDocument {
+  readonly purpose: string;
+  readonly holder: string;
+  readonly deadline: string;
+  readonly roots: readonly NodePointer[];
+  /** Objects that the pin keeps beside the trees below its roots. */
+  readonly objects: readonly string[];
+}
+
+export interface Pin {
+  readonly key: string;
+  readonly document: Stored<PinDocument>;
+}
+
+export interface PinRequest {
+  /** What it is for, and who works: for people. */
+  readonly purpose: string;
+  readonly holder: string;
+  readonly roots: readonly (NodePointer | null)[];
+  /** Keys of objects to keep beside the trees below the roots. */
+  readonly objects?: readonly string[];
+  /** Looks once more, now that the pin is there, whether what it pins is still a root elsewhere. Throws when it is not. */
+  readonly check: () => Promise<void>;
+}
+
+/**
+ * Runs `work` while what it reads is pinned. The signal that `work` is given fires when the pin is lost.
+ * @throws what `check` and `work` throw; unavailable `pin-lost`
+ */
+export async function withPin<T>(
+  options: BlockStoreOptions,
+  request: PinRequest,
+  work: (signal: AbortSignal) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  const key = `${keys.pins}${options.random.bytes(12).toString('hex')}.json`;
+  const { purpose, holder, roots, objects = [] } = request;
+  const pinned = roots.filter((root) => root !== null);
+  const pin: PinDocument = { purpose, holder, deadline: deadlineFrom(options), roots: pinned, objects };
+  await createDocument(options, key, pin, signal);
+  const lost = new AbortController();
+  const ended = new AbortController();
+  const renewing = renew(options, key, ended.signal).catch((error: unknown) => {
+    if (!ended.signal.aborted) lost.abort(toSgwError(error));
+  });
+  try {
+    await request.check();
+    return await work(signal === undefined ? lost.signal : AbortSignal.any([signal, lost.signal]));
+  } finally {
+    ended.abort();
+    await renewing;
+    // One that stays ends by itself.
+    await options.objects.delete(key).catch(() => false);
+  }
+}
+
+const deadlineFrom = ({ clock }: BlockStoreOptions): string => new Date(clock.nowMs() + HOLD_MS).toISOString();
+
+/** Moves the deadline on until the signal fires. */
+async function renew(options: BlockStoreOptions, key: string, signal: AbortSignal): Promise<void> {
+  let heldUntilMs = options.clock.nowMs() + HOLD_MS;
+  for (;;) {
+    await options.clock.sleep(RENEW_MS, signal);
+    try {
+      const deadline = deadlineFrom(options);
+      await changeDocument<PinDocument>(options, key, (pin) => ({ ...pin, deadline }), signal);
+      heldUntilMs = Date.parse(deadline);
+    } catch (error) {
+      const failure = toSgwError(error);
+      // A store that is away for a while does not end the pin; it ends itself.
+      if (failure.kind !== 'unavailable' && failure.kind !== 'timeout') throw pinLost(key, error);
+      if (options.clock.nowMs() + RENEW_MS > heldUntilMs) throw pinLost(key, error);
+    }
+  }
+}
+
+function pinLost(key: string, cause: unknown): SgwError {
+  return new SgwError('unavailable', 'pin-lost', `pin ${key}, which kept what is being read, is gone`, {
+    hint: 'Run the command again.',
+    details: { key },
+    cause,
+  });
+}
+
+/** Every pin whose time is not over. */
+export async function readPins(options: BlockStoreOptions, signal?: AbortSignal): Promise<Pin[]> {
+  const pins = await readAllPins(options, signal);
+  const nowMs = options.clock.nowMs();
+  return pins.filter((pin) => !isOver(pin, nowMs));
+}
+
+const isOver = ({ document }: Pin, nowMs: number): boolean => Date.parse(document.value.deadline) <= nowMs;
+
+async function readAllPins(options: BlockStoreOptions, signal?: AbortSignal): Promise<Pin[]> {
+  const pins: Pin[] = [];
+  for await (const { key } of options.objects.list(keys.pins, withSignal(signal))) {
+    const document = await readDocument<PinDocument>(options, key, signal);
+    if (document !== undefined) pins.push({ key, document });
+  }
+  return pins;
+}
+
+/** Removes the pins whose time is over, each only as it was read. */
+export async function removeEndedPins(options: BlockStoreOptions, signal?: AbortSignal): Promise<void> {
+  const nowMs = options.clock.nowMs();
+  for (const pin of await readAllPins(options, signal)) {
+    if (!isOver(pin, nowMs)) continue;
+    try {
+      await options.objects.delete(pin.key, { ifMatch: pin.document.etag, ...withSignal(signal) });
+    } catch (error) {
+      // Renewed after all.
+      if (toSgwError(error).kind !== 'conflict') throw error;
+    }
+  }
+}
