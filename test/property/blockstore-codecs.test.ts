@@ -20,11 +20,12 @@ import {
   type LeafRun,
   type NodePointer,
 } from '../../src/core/blockstore/node-codec.ts';
-import { parseSegmentTail, parseWholeSegment, sealSegment } from '../../src/core/blockstore/segment-codec.ts';
+import { sealSegment } from '../../src/core/blockstore/segment-codec.ts';
+import { parseSegmentTail, parseWholeSegment } from '../../src/core/blockstore/segment-parse.ts';
 import { SgwError, seededRandom } from '../../src/core/kit/index.ts';
 import { buildSegment, buildTree } from '../reader/independent-builder.ts';
 import { hash128, hash256, parseSegment } from '../reader/independent-formats.ts';
-import { stamp } from '../unit/blockstore/volume-model.ts';
+import { nodeOf, stamp } from '../unit/blockstore/volume-model.ts';
 
 const seed = Number(process.env['SGW_SEED'] ?? 20261122);
 const volumeId = 'vol-0123456789abcdef0';
@@ -188,10 +189,10 @@ describe(`block store codecs (SGW_SEED=${String(seed)})`, () => {
           return { page: page - count, count, source: rest.source, frame: rest.frame, slot: from };
         });
         const leaf = encodeLeaf(runs);
-        expect(decodeLeaf(leaf, pointerTo(leaf))).toEqual(runs);
+        expect(decodeLeaf(nodeOf(leaf, pointerTo(leaf)), pointerTo(leaf))).toEqual(runs);
         const sorted = entries.sort(([a], [b]) => a - b);
         const interior = encodeInterior(2, sorted);
-        expect([...decodeInterior(interior, pointerTo(interior), 2)]).toEqual(sorted);
+        expect([...decodeInterior(nodeOf(interior, pointerTo(interior)), pointerTo(interior), 2)]).toEqual(sorted);
       }),
       { seed, numRuns: 100 },
     );
@@ -257,14 +258,14 @@ describe(`block store codecs (SGW_SEED=${String(seed)})`, () => {
 
   it('a damaged map node is refused, or says the same', () => {
     const [stored = Buffer.alloc(0), level1 = Buffer.alloc(0)] = tree.nodes;
-    const runs = decodeLeaf(stored, pointerTo(stored));
+    const runs = decodeLeaf(nodeOf(stored, pointerTo(stored)), pointerTo(stored));
     for (const damaged of damagesOf(stored, 1500)) {
-      const parsed = outcomeOf(() => decodeLeaf(damaged, pointerTo(stored)));
+      const parsed = outcomeOf(() => decodeLeaf(nodeOf(damaged, pointerTo(stored)), pointerTo(stored)));
       if (parsed !== undefined) expect(parsed.value).toEqual(runs);
     }
-    const children = decodeInterior(level1, pointerTo(level1), 1);
+    const children = decodeInterior(nodeOf(level1, pointerTo(level1)), pointerTo(level1), 1);
     for (const damaged of damagesOf(level1, 1500)) {
-      const parsed = outcomeOf(() => decodeInterior(damaged, pointerTo(level1), 1));
+      const parsed = outcomeOf(() => decodeInterior(nodeOf(damaged, pointerTo(level1)), pointerTo(level1), 1));
       if (parsed !== undefined) expect(parsed.value).toEqual(children);
     }
   });
@@ -272,8 +273,8 @@ describe(`block store codecs (SGW_SEED=${String(seed)})`, () => {
   it('a map node that is nonsense under a hash that matches is refused, or decodes to something', () => {
     for (const stored of tree.nodes) {
       for (const nonsense of damagesOf(stored, 200)) {
-        outcomeOf(() => decodeLeaf(nonsense, pointerTo(nonsense)));
-        outcomeOf(() => decodeInterior(nonsense, pointerTo(nonsense), 1));
+        outcomeOf(() => decodeLeaf(nodeOf(nonsense, pointerTo(nonsense)), pointerTo(nonsense)));
+        outcomeOf(() => decodeInterior(nodeOf(nonsense, pointerTo(nonsense)), pointerTo(nonsense), 1));
       }
     }
   });

@@ -8,6 +8,7 @@ import { damaged } from './damage.ts';
 import { BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from './geometry.ts';
 import { blake3ShortInto } from './hash.ts';
 import { CODECS, popcount16, type FrameEntry, type PageExtent } from './segment-index.ts';
+import { openFrame, type FrameOpening } from './sealing/segment-seal.ts';
 import type { EncodedFrames } from './segment-codec.ts';
 import { blockCompressor, compressBound } from './zstd.ts';
 
@@ -136,21 +137,36 @@ const decoded = blockViews(Buffer.alloc(BLOCK_BYTES));
 const pageHash = Buffer.alloc(PAGE_HASH_BYTES);
 
 /**
- * Decodes a frame: checks its checksum, decompresses it, checks the hash of every page. Returns the pages of all
+ * Decodes a frame: checks its checksum, opens it with `opening` if its segment is sealed (`SegmentIndex.opening`),
+ * decompresses it, checks the hash of every page. Returns the pages of all
  * slots, 4 KiB each.
  * @throws corrupt `object-damaged` naming `key` and the block
  */
-export function decodeFrame(key: string, entry: FrameEntry, stored: Buffer, pageHashes: Uint8Array): Buffer {
-  return Buffer.from(decodeFrameInPlace(key, entry, stored, pageHashes));
+export function decodeFrame(
+  key: string,
+  entry: FrameEntry,
+  stored: Buffer,
+  pageHashes: Uint8Array,
+  opening?: FrameOpening,
+): Buffer {
+  return Buffer.from(decodeFrameInPlace(key, entry, stored, pageHashes, opening));
 }
 
 /** As `decodeFrame`, into memory of this module: the result is valid until the next call. */
-export function decodeFrameInPlace(key: string, entry: FrameEntry, stored: Buffer, pageHashes: Uint8Array): Buffer {
+export function decodeFrameInPlace(
+  key: string,
+  entry: FrameEntry,
+  stored: Buffer,
+  pageHashes: Uint8Array,
+  opening?: FrameOpening,
+): Buffer {
   const what = `the frame at byte ${String(entry.offset)} (volume offset ${String(entry.block * BLOCK_BYTES)})`;
   if (stored.length !== entry.storedLength || crc32(stored) !== entry.crc32)
     throw damaged(key, `${what} does not match its checksum`);
   const pages = popcount16(entry.mask);
-  const rawLength = decompress(key, entry, stored, what);
+  const packed = opening === undefined ? stored : openFrame(opening, entry, stored);
+  if (packed === undefined) throw damaged(key, `${what} was altered, or belongs elsewhere`);
+  const rawLength = decompress(key, entry, packed, what);
   if (rawLength !== pages * PAGE_BYTES || pageHashes.length !== pages * PAGE_HASH_BYTES)
     throw damaged(key, `${what} has ${String(rawLength)} bytes`);
   decoded.pages.slice(0, pages).forEach((page, slot) => {

@@ -1,5 +1,6 @@
 /** What passes between `FramePool` and its worker threads. */
 import type { ErrorDocument } from '../kit/index.ts';
+import type { FrameOpening } from './sealing/segment-seal.ts';
 import type { FrameEntry } from './segment-index.ts';
 
 export interface FileExtent {
@@ -22,7 +23,10 @@ export interface FrameJob {
   /** Index into the task's spans. */
   readonly span: number;
   readonly entry: FrameEntry;
+  /** The key of its segment's object. */
   readonly segmentKey: string;
+  /** Opens the frame when its segment is sealed. */
+  readonly opening?: FrameOpening;
   /** Hashes of this frame's pages, 16 bytes each. */
   readonly pageHashes: Uint8Array;
   /** Pages wanted: `count` slots from `slot` are the volume's pages from `page`. */

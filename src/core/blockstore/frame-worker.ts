@@ -84,7 +84,7 @@ function decodeFrames(task: DecodeTask, fd?: number): number {
     assert(span !== undefined, "a frame names one of its task's spans");
     const at = span.bytes.byteOffset + job.entry.offset - span.baseOffset;
     const stored = Buffer.from(span.bytes.buffer, at, job.entry.storedLength);
-    const raw = decodeFrameInPlace(job.segmentKey, job.entry, stored, job.pageHashes);
+    const raw = decodeFrameInPlace(job.segmentKey, job.entry, stored, job.pageHashes, job.opening);
     if (fd === undefined || task.target === undefined) continue;
     for (const { slot, page, count } of job.slots) {
       const length = Math.min(count * PAGE_BYTES, task.target.sizeBytes - page * PAGE_BYTES);

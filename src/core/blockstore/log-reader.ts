@@ -32,7 +32,7 @@ export async function readLogEntry(
 ): Promise<LogEntry | undefined> {
   const seq = position.seq + 1;
   const key = keys.log(volumeId, seq);
-  const index = await readSegmentIndex(options.objects, key, signal);
+  const index = await readSegmentIndex(options, key, signal);
   if (index === undefined) return undefined;
   const { footer } = index;
   if (footer.volumeId !== volumeId || footer.seq !== seq)

@@ -8,10 +8,21 @@ import type { ObjectStore } from '../objectstore/index.ts';
 import { damaged, missing } from './damage.ts';
 import { blake3, blake3Short } from './hash.ts';
 import { Interior, Leaf } from './map-node.ts';
-import { creatorSet, encodeInterior, encodeLeaf, type Creators, type NodePointer } from './node-codec.ts';
+import {
+  checkStoredNode,
+  creatorSet,
+  encodeInterior,
+  encodeLeaf,
+  unpackNode,
+  type Creators,
+  type NodePointer,
+} from './node-codec.ts';
 import { getPart } from './object-part.ts';
-import { withSignal } from './options.ts';
+import { withSignal, type DataReading } from './options.ts';
 import type { NodeLoader, PageMap } from './page-map.ts';
+import { keyNeeded } from './sealing/key-needed.ts';
+import { openNode, sealNode, sealedBy, type NodeSeal } from './sealing/node-seal.ts';
+import { dataKeyOf } from './sealing/volume-keys.ts';
 import { SharedLoads } from './shared-loads.ts';
 
 const HEADER_BYTES = 16;
@@ -56,19 +67,25 @@ interface StoredNode {
   readonly pointer: NodePointer | null;
 }
 
-/** Encodes the changed nodes of `map` as the map object `key`. The map may be changed before `confirm`. */
+/**
+ * Encodes the changed nodes of `map` as the map object `key`. The map may be changed before `confirm`. With `seal` the nodes
+ * are sealed, with fresh salts: encoding the same nodes again gives other bytes.
+ */
 export function encodeMap(
   map: PageMap,
   key: string,
   owner: string,
   facts: Omit<Checkpoint, 'root' | 'mappedPages'>,
+  seal?: NodeSeal,
 ): EncodedMap {
-  const encoder = new MapEncoder(map, key);
+  const encoder = new MapEncoder(map, key, seal);
   const root = map.rootForEncoding;
   const rootVersion = root?.version;
   const pointer = map.dirty && root !== undefined ? encoder.interior(root) : map.storedRoot;
   const checkpoint: Checkpoint = { ...facts, root: pointer, mappedPages: pointer?.mappedPages ?? 0 };
-  const footer: MapFooter = { format: 1, kind: 'map', owner, ...checkpoint };
+  // The pointer in the checkpoint has the creators; what anyone can read has them only where nothing is sealed.
+  const shown = pointer === null || seal === undefined ? pointer : { ...pointer, creators: [] };
+  const footer: MapFooter = { format: 1, kind: 'map', owner, ...checkpoint, root: shown };
   return {
     body: assemble(encoder.parts, footer),
     checkpoint,
@@ -84,11 +101,13 @@ class MapEncoder {
   readonly #map: PageMap;
   readonly #key: string;
   readonly #stored: StoredNode[] = [];
+  readonly #seal: NodeSeal | undefined;
   #offset = HEADER_BYTES;
 
-  constructor(map: PageMap, key: string) {
+  constructor(map: PageMap, key: string, seal: NodeSeal | undefined) {
     this.#map = map;
     this.#key = key;
+    this.#seal = seal;
   }
 
   /** Encodes what is changed below a node, then the node; null when nothing is left in it. */
@@ -119,9 +138,11 @@ class MapEncoder {
     return this.#append(encodeLeaf(runs), leaf.mapped, creatorSet(...runs.map((run) => run.source.creators)));
   }
 
-  #append(stored: Buffer, mappedPages: number, creators: Creators): NodePointer {
+  #append(packed: Buffer, mappedPages: number, creators: Creators): NodePointer {
+    const place = { key: this.#key, offset: this.#offset };
+    const stored = this.#seal === undefined ? packed : sealNode(this.#seal, place, packed);
     const hash = blake3Short(stored).toString('hex');
-    const pointer = { key: this.#key, offset: this.#offset, length: stored.length, hash, mappedPages, creators };
+    const pointer = { ...place, length: stored.length, hash, mappedPages, creators };
     this.parts.push(stored);
     this.#offset += stored.length;
     return pointer;
@@ -207,9 +228,10 @@ const CACHED_OBJECTS = 8;
 
 /**
  * A loader of nodes from an object store. Nodes of one object are mostly wanted together, so objects of up to 4 MiB
- * are read whole, and the last few of them are kept.
+ * are read whole, and the last few of them are kept. With the store's key it opens sealed nodes, and takes no other.
  */
-export function nodeLoader(objects: ObjectStore): NodeLoader {
+export function nodeLoader(reading: DataReading): NodeLoader {
+  const { objects } = reading;
   const cached = new Map<string, Buffer | undefined>();
   const loads = new SharedLoads<Buffer | undefined>();
   const whole = async (key: string, signal?: AbortSignal): Promise<Buffer | undefined> => {
@@ -222,13 +244,38 @@ export function nodeLoader(objects: ObjectStore): NodeLoader {
     }
     return object;
   };
-  return async (pointer, signal) => {
+  const stored = async (pointer: NodePointer, signal?: AbortSignal): Promise<Buffer> => {
     const object = await whole(pointer.key, signal);
     if (object !== undefined) return object.subarray(pointer.offset, pointer.offset + pointer.length);
     const part = await getPart(objects, pointer.key, { offset: pointer.offset, length: pointer.length }, signal);
     if (part === undefined) throw missing(pointer.key);
     return part.bytes;
   };
+  return async (pointer, signal) => {
+    const bytes = await stored(pointer, signal);
+    checkStoredNode(bytes, pointer);
+    return unpackNode(await opened(reading, bytes, pointer, signal), pointer);
+  };
+}
+
+/** The packed node. @throws denied `key-needed`; corrupt `object-damaged` */
+async function opened(
+  reading: DataReading,
+  stored: Buffer,
+  pointer: NodePointer,
+  signal?: AbortSignal,
+): Promise<Buffer> {
+  const volumeId = sealedBy(stored);
+  const what = `the map node at ${String(pointer.offset)}`;
+  if (volumeId === undefined) {
+    if (reading.keys === undefined) return stored;
+    throw damaged(pointer.key, `${what} is not sealed, in a store whose maps are`);
+  }
+  const dataKey = await dataKeyOf(reading, volumeId, signal);
+  if (dataKey === undefined) throw keyNeeded(pointer.key);
+  const packed = openNode(dataKey, pointer, stored);
+  if (packed === undefined) throw damaged(pointer.key, `${what} was altered, or belongs elsewhere`);
+  return packed;
 }
 
 /** The object, or undefined when it is too large to be read whole. */

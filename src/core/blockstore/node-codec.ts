@@ -147,19 +147,26 @@ function packNode(node: Buffer): Buffer {
     : Buffer.concat([Buffer.of(0), node]);
 }
 
-function unpackNode(stored: Buffer, pointer: NodePointer): Buffer {
-  if (stored.length !== pointer.length || blake3Short(stored).toString('hex') !== pointer.hash) {
-    throw damaged(pointer.key, `the map node at ${String(pointer.offset)} does not match its hash`);
-  }
-  if (stored[0] !== 0 && stored[0] !== 1) {
-    const what = `the map node at ${String(pointer.offset)} of object ${pointer.key} has codec ${String(stored[0])}`;
+/** @throws corrupt `object-damaged` unless the stored bytes are those that the pointer names */
+export function checkStoredNode(stored: Buffer, pointer: NodePointer): void {
+  if (stored.length === pointer.length && blake3Short(stored).toString('hex') === pointer.hash) return;
+  throw damaged(pointer.key, `the map node at ${String(pointer.offset)} does not match its hash`);
+}
+
+/**
+ * The node in a packed one: what is stored, or what was opened of a sealed one.
+ * @throws corrupt `object-damaged`; unsupported `node-codec`
+ */
+export function unpackNode(packed: Buffer, pointer: NodePointer): Buffer {
+  if (packed[0] !== 0 && packed[0] !== 1) {
+    const what = `the map node at ${String(pointer.offset)} of object ${pointer.key} has codec ${String(packed[0])}`;
     throw new SgwError('unsupported', 'node-codec', what, { hint: 'Use a newer sgw.', details: { key: pointer.key } });
   }
   try {
     const node =
-      stored[0] === 1
-        ? zstdDecompressSync(stored.subarray(1), { maxOutputLength: NODE_MAX_BYTES })
-        : stored.subarray(1);
+      packed[0] === 1
+        ? zstdDecompressSync(packed.subarray(1), { maxOutputLength: NODE_MAX_BYTES })
+        : packed.subarray(1);
     if (node.length < HEADER_BYTES || node[1] !== 1) throw new Error('unknown node version');
     return node;
   } catch (error) {
@@ -168,21 +175,19 @@ function unpackNode(stored: Buffer, pointer: NodePointer): Buffer {
 }
 
 interface NodeReader {
-  readonly node: Buffer;
   readonly level: number;
   readonly count: number;
   readonly sources: readonly SegmentRef[];
   readonly entriesAt: number;
 }
 
-function readNode(stored: Buffer, pointer: NodePointer, entryBytes: number): NodeReader {
-  const node = unpackNode(stored, pointer);
+function readNode(node: Buffer, pointer: NodePointer, entryBytes: number): NodeReader {
   const level = node.readUInt8(0);
   const count = node.readUInt32LE(4);
   const { sources, end: at } = readSources(node);
   if (at + count * entryBytes !== node.length)
     throw damaged(pointer.key, `the map node at ${String(pointer.offset)} has a wrong length`);
-  return { node, level, count, sources, entriesAt: at };
+  return { level, count, sources, entriesAt: at };
 }
 
 function readSources(node: Buffer): { sources: SegmentRef[]; end: number } {
@@ -205,9 +210,9 @@ function readSources(node: Buffer): { sources: SegmentRef[]; end: number } {
   return { sources, end: at };
 }
 
-/** @throws corrupt `object-damaged` */
-export function decodeLeaf(stored: Buffer, pointer: NodePointer): LeafRun[] {
-  const { node, level, count, sources, entriesAt } = readNode(stored, pointer, RUN_BYTES);
+/** The runs of a leaf, as a `NodeLoader` or `unpackNode` gave it. @throws corrupt `object-damaged` */
+export function decodeLeaf(node: Buffer, pointer: NodePointer): LeafRun[] {
+  const { level, count, sources, entriesAt } = readNode(node, pointer, RUN_BYTES);
   if (level !== 0) throw damaged(pointer.key, `the map node at ${String(pointer.offset)} is no leaf`);
   const runs: LeafRun[] = [];
   let next = 0;
@@ -234,12 +239,11 @@ export function decodeLeaf(stored: Buffer, pointer: NodePointer): LeafRun[] {
   return runs;
 }
 
-/** @throws corrupt `object-damaged` */
-export function decodeInterior(stored: Buffer, pointer: NodePointer, level: number): Map<number, NodePointer> {
-  const reader = readNode(stored, pointer, CHILD_BYTES);
+/** The children of an interior node, as a `NodeLoader` or `unpackNode` gave it. @throws corrupt `object-damaged` */
+export function decodeInterior(node: Buffer, pointer: NodePointer, level: number): Map<number, NodePointer> {
+  const reader = readNode(node, pointer, CHILD_BYTES);
   if (reader.level !== level)
     throw damaged(pointer.key, `the map node at ${String(pointer.offset)} is not of level ${String(level)}`);
-  const { node } = reader;
   const children = new Map<number, NodePointer>();
   for (let i = 0, at = reader.entriesAt; i < reader.count; i++, at += CHILD_BYTES) {
     const slot = node.readUInt16LE(at);

@@ -12,7 +12,7 @@ import { creatorSet, decodeInterior, decodeLeaf, type NodePointer, type SegmentR
 import { forEachPage, type FrameEntry, type SegmentIndex } from './segment-index.ts';
 import { SharedLoads } from './shared-loads.ts';
 
-/** Reads the stored bytes of a node. */
+/** Reads a node: found to be what the pointer names, opened if it is sealed, unpacked. */
 export type NodeLoader = (pointer: NodePointer, signal?: AbortSignal) => Promise<Buffer>;
 
 /** Consecutive pages of the volume that sit in consecutive slots of one frame. */
@@ -295,10 +295,10 @@ export class PageMap {
   }
 
   async #readNode(pointer: NodePointer, level: number, signal?: AbortSignal): Promise<Leaf | Interior> {
-    const stored = await this.#load(pointer, signal);
-    if (level > 0) return new Interior(level, decodeInterior(stored, pointer, level));
+    const node = await this.#load(pointer, signal);
+    if (level > 0) return new Interior(level, decodeInterior(node, pointer, level));
     const leaf = new Leaf();
-    leaf.fill(decodeLeaf(stored, pointer), this.#sources);
+    leaf.fill(decodeLeaf(node, pointer), this.#sources);
     return leaf;
   }
 

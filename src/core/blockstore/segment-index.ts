@@ -4,6 +4,7 @@
  */
 import { damaged } from './damage.ts';
 import { BLOCK_PAGES } from './geometry.ts';
+import type { FrameOpening, SegmentKey } from './sealing/segment-seal.ts';
 
 export const FRAME_ENTRY_BYTES = 32;
 export const EXTENT_ENTRY_BYTES = 16;
@@ -62,8 +63,13 @@ export interface SegmentFooter {
   readonly consistent: boolean;
   readonly records: RecordSpan | null;
   readonly hash: 'blake3';
-  readonly cipher: 'none';
+  readonly cipher: 'none' | 'aes-256-gcm';
+  /** Of a sealed segment: 32 random bytes, hex. */
+  readonly salt?: string;
+  /** In a sealed segment not stored here, but at `sealed`. */
   readonly creators: readonly (readonly string[])[];
+  /** Where the sealed creators are. */
+  readonly sealed?: { readonly offset: number; readonly length: number };
   readonly frames: TableRef;
   readonly extents: TableRef;
   readonly pageHashes: TableRef;
@@ -113,6 +119,8 @@ export class SegmentIndex {
   /** The hash of the segment, hex: what the next segment's `prevHash` names. */
   readonly hash: string;
   readonly extents: readonly PageExtent[];
+  /** What its contents are sealed with; undefined when they are not. */
+  readonly segmentKey: SegmentKey | undefined;
   readonly #frames: Buffer;
 
   constructor(parts: {
@@ -121,11 +129,13 @@ export class SegmentIndex {
     hash: string;
     frames: Buffer;
     extents: readonly PageExtent[];
+    segmentKey: SegmentKey | undefined;
   }) {
     this.key = parts.key;
     this.footer = parts.footer;
     this.hash = parts.hash;
     this.extents = parts.extents;
+    this.segmentKey = parts.segmentKey;
     this.#frames = parts.frames;
   }
 
@@ -141,6 +151,11 @@ export class SegmentIndex {
   frame(i: number): FrameEntry {
     if (i >= this.frameCount) throw damaged(this.key, `it has no frame ${String(i)}`);
     return readFrameEntry(this.#frames, i * FRAME_ENTRY_BYTES);
+  }
+
+  /** What opens frame `i`; undefined when it is not sealed. */
+  opening(i: number): FrameOpening | undefined {
+    return this.segmentKey === undefined ? undefined : { segment: this.segmentKey, frame: i };
   }
 }
 

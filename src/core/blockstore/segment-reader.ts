@@ -2,14 +2,17 @@
  * Reads segments: their indexes and page hashes (kept, within limits) and spans of frames. Everything returned has
  * been checked against the segment's own hashes, and the segment against the random id by which the map names it.
  */
-import type { ObjectStore } from '../objectstore/index.ts';
+import type { KeyObject } from 'node:crypto';
 import { BoundedCache } from './bounded-cache.ts';
 import { damaged, missing } from './damage.ts';
-import { PAGE_HASH_BYTES } from './geometry.ts';
 import { blake3Short } from './hash.ts';
+import { volumeOfKey } from './keys.ts';
 import type { SegmentRef } from './node-codec.ts';
 import { getPart } from './object-part.ts';
-import { parseSegmentTail } from './segment-codec.ts';
+import type { DataReading } from './options.ts';
+import { openPageHashes } from './sealing/segment-seal.ts';
+import { dataKeyOf } from './sealing/volume-keys.ts';
+import { pageHashesBytes, parseSegmentTail } from './segment-parse.ts';
 import type { SegmentIndex } from './segment-index.ts';
 
 const TAIL_BYTES = 64 * 1024;
@@ -18,36 +21,51 @@ const HASH_CACHE_BYTES = 32 << 20;
 
 /**
  * Reads a segment's index with one request, or two when it is large; undefined when there is no such object.
- * @throws corrupt `object-damaged`
+ * @throws corrupt `object-damaged`; denied `key-needed` when it is sealed and the store's key is not given
  */
 export async function readSegmentIndex(
-  objects: ObjectStore,
+  reading: DataReading,
   key: string,
   signal?: AbortSignal,
 ): Promise<SegmentIndex | undefined> {
   let wanted = TAIL_BYTES;
   for (;;) {
-    const tail = await getPart(objects, key, { suffix: wanted }, signal);
+    const tail = await getPart(reading.objects, key, { suffix: wanted }, signal);
     if (tail === undefined) return undefined;
-    const parsed = parseSegmentTail(key, tail.bytes, tail.sizeBytes);
+    const parsed = parseSegmentTail(key, tail.bytes, tail.sizeBytes, await segmentDataKey(reading, key, signal));
     if ('index' in parsed) return parsed.index;
     wanted = parsed.needBytes;
   }
 }
 
+/**
+ * The data key that opens a segment; undefined in a store without a key, or where that is not unlocked.
+ * @throws corrupt `object-damaged`, `object-missing`
+ */
+export async function segmentDataKey(
+  reading: DataReading,
+  key: string,
+  signal?: AbortSignal,
+): Promise<KeyObject | undefined> {
+  if (reading.keys === undefined) return undefined;
+  const volumeId = volumeOfKey(key);
+  if (volumeId === undefined) throw damaged(key, 'it names no volume whose key could open it');
+  return await dataKeyOf(reading, volumeId, signal);
+}
+
 export class SegmentReader {
-  readonly #objects: ObjectStore;
+  readonly #reading: DataReading;
   readonly #indexes = new BoundedCache<SegmentIndex>(INDEX_CACHE_BYTES, (index) => index.sizeInMemoryBytes);
   readonly #hashes = new BoundedCache<Buffer>(HASH_CACHE_BYTES, (hashes) => hashes.length);
 
-  constructor(objects: ObjectStore) {
-    this.#objects = objects;
+  constructor(reading: DataReading) {
+    this.#reading = reading;
   }
 
   /** @throws corrupt `object-missing`, `object-damaged` */
   async index(ref: SegmentRef, signal?: AbortSignal): Promise<SegmentIndex> {
     const load = async (stop: AbortSignal): Promise<SegmentIndex> => {
-      const index = await readSegmentIndex(this.#objects, ref.key, stop);
+      const index = await readSegmentIndex(this.#reading, ref.key, stop);
       if (index === undefined) throw missing(ref.key);
       if (index.footer.segmentId !== ref.segmentId)
         throw damaged(ref.key, `it is segment ${index.footer.segmentId}, not ${ref.segmentId}`);
@@ -59,12 +77,14 @@ export class SegmentReader {
   /** The hashes of all pages in the segment, 16 bytes each, in the order of frames and slots. */
   async pageHashes(ref: SegmentRef, signal?: AbortSignal): Promise<Buffer> {
     const load = async (stop: AbortSignal): Promise<Buffer> => {
-      const { footer } = await this.index(ref, stop);
+      const { footer, segmentKey } = await this.index(ref, stop);
       const { offset, count } = footer.pageHashes;
       if (count === 0) return Buffer.alloc(0);
-      const hashes = await this.readSpan(ref, offset, count * PAGE_HASH_BYTES, stop);
-      if (blake3Short(hashes).toString('hex') !== footer.pageHashesHash)
+      const stored = await this.readSpan(ref, offset, pageHashesBytes(count, segmentKey !== undefined), stop);
+      if (blake3Short(stored).toString('hex') !== footer.pageHashesHash)
         throw damaged(ref.key, 'its page hashes do not match their hash');
+      const hashes = segmentKey === undefined ? stored : openPageHashes(segmentKey, stored);
+      if (hashes === undefined) throw damaged(ref.key, 'its page hashes were altered');
       return hashes;
     };
     return this.#hashes.get(ref.segmentId + ref.key, load, signal);
@@ -72,7 +92,7 @@ export class SegmentReader {
 
   /** Bytes of the segment, unchecked: frames carry their own checksums. */
   async readSpan(ref: SegmentRef, offset: number, length: number, signal?: AbortSignal): Promise<Buffer> {
-    const part = await getPart(this.#objects, ref.key, { offset, length }, signal);
+    const part = await getPart(this.#reading.objects, ref.key, { offset, length }, signal);
     if (part === undefined) throw missing(ref.key);
     if (part.bytes.length !== length) throw damaged(ref.key, `it ends before byte ${String(offset + length)}`);
     return part.bytes;

@@ -38,14 +38,15 @@ export async function cutTailPage(
 
 /** Reads one page through the map's run that holds it; a copy. */
 async function readPage(segments: SegmentReader, run: PageRun, page: number, signal?: AbortSignal): Promise<Buffer> {
-  const entry = (await segments.index(run.source, signal)).frame(run.frame);
+  const index = await segments.index(run.source, signal);
+  const entry = index.frame(run.frame);
   const stored = await segments.readSpan(run.source, entry.offset, entry.storedLength, signal);
   const hashes = await segments.pageHashes(run.source, signal);
   const own = hashes.subarray(
     entry.hashIndex * PAGE_HASH_BYTES,
     (entry.hashIndex + popcount16(entry.mask)) * PAGE_HASH_BYTES,
   );
-  const raw = decodeFrame(run.source.key, entry, stored, own);
+  const raw = decodeFrame(run.source.key, entry, stored, own, index.opening(run.frame));
   const slot = run.slot + (page - run.page);
   return Buffer.from(raw.subarray(slot * PAGE_BYTES, (slot + 1) * PAGE_BYTES));
 }

@@ -6,16 +6,21 @@
  * Invariants: at most COMMIT_WINDOW seqs above the last committed one are under way; commits are applied to the map
  * in order of seq; the map at a checkpoint is exactly the log up to its seq.
  */
-import { Semaphore, assert, type VolumeId } from '../kit/index.ts';
+import type { KeyObject } from 'node:crypto';
+import { Semaphore, assert, toSgwError, type VolumeId } from '../kit/index.ts';
+import { bodyPieces, type PutBody } from '../objectstore/index.ts';
 import { damaged } from './damage.ts';
 import { COMMIT_WINDOW, checkVolumeSize, pagesOf } from './geometry.ts';
-import { OwnedHead, fenced } from './head.ts';
+import { OwnedHead, fenced, readHead } from './head.ts';
 import { keys } from './keys.ts';
 import { advance, readLogEntry, type LogPosition } from './log-reader.ts';
-import { encodeMap, readMapFooter } from './map-object.ts';
+import { encodeMap, type Checkpoint, type EncodedMap } from './map-object.ts';
 import { withSignal, type BlockStoreOptions, type Cancellable, type Holder } from './options.ts';
 import { creatorSet } from './node-codec.ts';
 import type { PageMap } from './page-map.ts';
+import { requirePresent } from './presence.ts';
+import { SALT_BYTES } from './sealing/aead.ts';
+import { dataKeyOf } from './sealing/volume-keys.ts';
 import { cutTailPage } from './tail-page.ts';
 import { sealSegment, type EncodedFrames, type SealedSegment } from './segment-codec.ts';
 import type { PageExtent, SegmentFooter } from './segment-index.ts';
@@ -48,7 +53,7 @@ export interface WriterOptions extends Cancellable {
 
 /**
  * Opens a volume for writing: next epoch, replay, and, where the last holder did not close it, fences.
- * @throws conflict `volume-held`; fenced when another opening is faster; corrupt
+ * @throws conflict `volume-held`; fenced when another opening is faster; notFound `volume-not-found` when it is deleted; corrupt
  */
 export async function openVolumeWriter(
   options: BlockStoreOptions,
@@ -56,11 +61,33 @@ export async function openVolumeWriter(
   how: WriterOptions,
 ): Promise<VolumeWriter> {
   const { head, unclean } = await OwnedHead.acquire(options, volumeId, how.holder, how.takeOver === true, how.signal);
+  try {
+    await requirePresent(options, volumeId, how.signal);
+    return await startWriter(options, volumeId, how, head, unclean);
+  } catch (error) {
+    const failure = toSgwError(error);
+    // A deleted volume is given back as it was found, so that it can be opened once it is undeleted.
+    if (failure.kind === 'notFound' && !unclean) await head.change((now) => ({ ...now, holder: null }), how.signal);
+    if (failure.kind !== 'corrupt') throw error;
+    // What looks like damage may be what gc did for an opening that was faster.
+    const now = (await readHead(options, volumeId, how.signal)).value;
+    throw now.epoch > head.value.epoch ? fenced(volumeId, head.value.epoch, now) : error;
+  }
+}
+
+async function startWriter(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  how: WriterOptions,
+  head: OwnedHead,
+  unclean: boolean,
+): Promise<VolumeWriter> {
   const replayed = await replayLog(options, volumeId, head.value.checkpoint, Number.MAX_SAFE_INTEGER, how.signal);
   await checkEpoch(options, volumeId, head.value, replayed.position, how.signal);
   // A newer opening has put its fences already: what would be committed behind them is void, though nothing refuses it.
   if (replayed.position.epoch > head.value.epoch) throw fenced(volumeId, head.value.epoch);
-  const writer = new VolumeWriter(options, volumeId, how, head, replayed);
+  const dataKey = await dataKeyOf(options, volumeId, how.signal);
+  const writer = new VolumeWriter(options, volumeId, { ...how, dataKey }, head, replayed);
   if (unclean) await writer.fence(how.signal);
   return writer;
 }
@@ -71,6 +98,8 @@ export class VolumeWriter implements AsyncDisposable {
   readonly segments: SegmentReader;
   readonly #options: BlockStoreOptions;
   readonly #accountId: string;
+  /** What the volume's segments and map are sealed with; undefined in a store without a key. */
+  readonly #dataKey: KeyObject | undefined;
   readonly #head: OwnedHead;
   readonly #window = new Semaphore(COMMIT_WINDOW);
   #committed: LogPosition;
@@ -82,13 +111,22 @@ export class VolumeWriter implements AsyncDisposable {
   #tail: Promise<void> = Promise.resolve();
   /** Whether the newest commit that was asked for, done or not, is a consistent one. */
   #lastAskedConsistent: boolean;
+  /** A map object whose PUT is not settled: the same bytes are sent again (C3), since sealing twice gives others. */
+  #unsettled: { readonly seq: number; readonly encoded: EncodedMap } | undefined;
   #failure: unknown;
   #closed = false;
 
-  constructor(options: BlockStoreOptions, volumeId: VolumeId, how: WriterOptions, head: OwnedHead, state: Replayed) {
+  constructor(
+    options: BlockStoreOptions,
+    volumeId: VolumeId,
+    how: WriterOptions & { readonly dataKey: KeyObject | undefined },
+    head: OwnedHead,
+    state: Replayed,
+  ) {
     this.#options = options;
     this.volumeId = volumeId;
     this.#accountId = how.accountId;
+    this.#dataKey = how.dataKey;
     this.#head = head;
     this.map = state.map;
     this.segments = state.segments;
@@ -242,26 +280,29 @@ export class VolumeWriter implements AsyncDisposable {
       records: null,
       creators: kind === 'fence' ? [] : (batch.creators ?? [[this.#accountId]]).map((set) => creatorSet(set)),
     };
-    const sealed = sealSegment(keys.log(this.volumeId, seq), facts, batch.encoded, batch.unmap ?? []);
+    const seal = this.#dataKey && { dataKey: this.#dataKey, salt: this.#options.random.bytes(SALT_BYTES) };
+    const sealed = sealSegment(keys.log(this.volumeId, seq), facts, batch.encoded, batch.unmap ?? [], seal);
     this.#sealed = { seq, hash: sealed.index.hash, commitTimeMs, sizeBytes };
     return sealed;
   }
 
   /** Creates the segment's object. False when another one stands there. */
-  async #put(sealed: SealedSegment, signal?: AbortSignal): Promise<boolean> {
-    const { key, hash } = sealed.index;
-    const result = await this.#options.objects.put(key, sealed.body, {
-      condition: { ifAbsent: true },
-      ...withSignal(signal),
-    });
+  async #put({ index, body }: SealedSegment, signal?: AbortSignal): Promise<boolean> {
+    return await this.#putOnce(index.key, body, signal);
+  }
+
+  /** Creates an object. False when another one stands there. */
+  async #putOnce(key: string, body: PutBody, signal?: AbortSignal): Promise<boolean> {
+    const { objects } = this.#options;
+    const result = await objects.put(key, body, { condition: { ifAbsent: true }, ...withSignal(signal) });
     if (result.outcome === 'stored') return true;
-    // An earlier try of these same bytes may have been applied although its reply was lost.
-    const entry = await readSegmentIndex(this.#options.objects, key, signal);
-    return entry?.hash === hash;
+    // An earlier try of these same bytes may have been applied although its reply was lost (C3).
+    const there = await objects.get(key, withSignal(signal));
+    return there !== undefined && isBody(there.bytes, bodyPieces(body));
   }
 
   async #refused(key: string, signal?: AbortSignal): Promise<Error> {
-    const other = await readSegmentIndex(this.#options.objects, key, signal);
+    const other = await readSegmentIndex(this.#options, key, signal);
     if (other === undefined) return damaged(key, 'it was refused as present, and is absent');
     if (other.footer.epoch > this.epoch) return fenced(this.volumeId, this.epoch);
     return damaged(
@@ -295,12 +336,11 @@ export class VolumeWriter implements AsyncDisposable {
     if (seq === this.#head.value.checkpoint.seq) return;
     const key = keys.checkpoint(this.volumeId, seq);
     const facts = { seq, epoch, logHash, commitTimeMs, sizeBytes: this.#sizeBytes, consistent: this.#consistent };
-    const encoded = encodeMap(this.map, key, this.volumeId, facts);
-    const result = await this.#options.objects.put(key, encoded.body, {
-      condition: { ifAbsent: true },
-      ...withSignal(signal),
-    });
-    if (result.outcome !== 'stored') await this.#checkOwnMap(key, logHash, signal);
+    if (this.#unsettled?.seq !== seq) this.#unsettled = { seq, encoded: this.#encodeMap(key, facts) };
+    const { encoded } = this.#unsettled;
+    // Fences keep other epochs' seqs apart, so nobody else makes an object under this key.
+    if (!(await this.#putOnce(key, encoded.body, signal)))
+      throw damaged(key, 'it belongs to another history of the volume');
     await this.#head.change(
       (head) => ({
         ...head,
@@ -310,12 +350,12 @@ export class VolumeWriter implements AsyncDisposable {
       signal,
     );
     encoded.confirm();
+    this.#unsettled = undefined;
   }
 
-  /** A map object under our seq can only be an earlier try of ours: fences keep other epochs' seqs apart. */
-  async #checkOwnMap(key: string, logHash: string, signal?: AbortSignal): Promise<void> {
-    const footer = await readMapFooter(this.#options.objects, key, signal);
-    if (footer.logHash !== logHash) throw damaged(key, 'it belongs to another history of the volume');
+  #encodeMap(key: string, facts: Omit<Checkpoint, 'root' | 'mappedPages'>): EncodedMap {
+    const seal = this.#dataKey && { volumeId: this.volumeId, dataKey: this.#dataKey, random: this.#options.random };
+    return encodeMap(this.map, key, this.volumeId, facts, seal);
   }
 
   /**
@@ -385,3 +425,14 @@ const sealedAt = (
   commitTimeMs: position.commitTimeMs,
   sizeBytes,
 });
+
+/** Whether `bytes` are just these pieces, one after the other. */
+function isBody(bytes: Buffer, pieces: readonly Uint8Array[]): boolean {
+  let at = 0;
+  for (const piece of pieces) {
+    if (bytes.length < at + piece.length || bytes.compare(piece, 0, piece.length, at, at + piece.length) !== 0)
+      return false;
+    at += piece.length;
+  }
+  return at === bytes.length;
+}

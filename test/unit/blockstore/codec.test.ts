@@ -14,12 +14,12 @@ import {
 } from '../../../src/core/blockstore/index.ts';
 import { parseMapObject } from '../../../src/core/blockstore/map-object.ts';
 import { decodeInterior, decodeLeaf } from '../../../src/core/blockstore/node-codec.ts';
-import { parseSegmentTail, parseWholeSegment } from '../../../src/core/blockstore/segment-codec.ts';
+import { parseSegmentTail, parseWholeSegment } from '../../../src/core/blockstore/segment-parse.ts';
 import { MIB, type VolumeId } from '../../../src/core/kit/index.ts';
 import { buildDocument, buildInterior, buildLeaf, buildSegment, buildTree } from '../../reader/independent-builder.ts';
 import { decodeFrame as decodeByTheBook, hash128, parseSegment } from '../../reader/independent-formats.ts';
 import { readSnapshot, readVolume, toBuffer, type GetObject } from '../../reader/independent-reader.ts';
-import { ACCOUNT, encodeBlocks, holder, optionsOver, otherHolder, readAll, stamp } from './volume-model.ts';
+import { ACCOUNT, encodeBlocks, holder, nodeOf, optionsOver, otherHolder, readAll, stamp } from './volume-model.ts';
 
 const OTHER = '210987654321';
 const volumeId = 'vol-0123456789abcdef0' as VolumeId;
@@ -121,7 +121,7 @@ describe('the map parsers', () => {
   it.each([false, true])('read a leaf, compressed: %s', (compressed) => {
     const stored = buildLeaf(sources, runs, compressed);
     const expected = runs.map(({ source, ...run }) => ({ ...run, source: sources[source] }));
-    expect(decodeLeaf(stored, pointerTo(stored))).toEqual(expected);
+    expect(decodeLeaf(nodeOf(stored, pointerTo(stored)), pointerTo(stored))).toEqual(expected);
   });
 
   it.each([false, true])('read an interior node, compressed: %s', (compressed) => {
@@ -135,7 +135,7 @@ describe('the map parsers', () => {
     ];
     const stored = buildInterior(2, maps, children, compressed);
     const expected = children.map(({ slot, source, ...child }) => [slot, { ...child, ...maps[source] }]);
-    expect([...decodeInterior(stored, pointerTo(stored), 2)]).toEqual(expected);
+    expect([...decodeInterior(nodeOf(stored, pointerTo(stored)), pointerTo(stored), 2)]).toEqual(expected);
   });
 });
 

@@ -74,7 +74,7 @@ const many = (count: number, step: number): number[] => Array.from({ length: cou
 describe('the page map', () => {
   it('finds every page again although most leaves were evicted', async () => {
     const objects = memoryStore();
-    const map = new PageMap({ root: null, load: nodeLoader(objects), leafLimit: 8 });
+    const map = new PageMap({ root: null, load: nodeLoader({ objects }), leafLimit: 8 });
     const leaves = many(300, 7);
     for (let i = 0; i < leaves.length; i += 10) {
       await map.applySegment(segmentOf(i + 1, leaves.slice(i, i + 10)));
@@ -86,14 +86,14 @@ describe('the page map', () => {
     expect(await pagesOf(map)).toEqual(expected);
     expect(map.mappedPages).toBe(expected.length);
     const { checkpoint } = await store(objects, map, 1000);
-    const reopened = new PageMap({ root: checkpoint.root, load: nodeLoader(objects), leafLimit: 8 });
+    const reopened = new PageMap({ root: checkpoint.root, load: nodeLoader({ objects }), leafLimit: 8 });
     expect(await pagesOf(reopened)).toEqual(expected);
     expect(reopened.mappedPages).toBe(expected.length);
   });
 
   it('writes changed nodes only', async () => {
     const objects = memoryStore();
-    const map = new PageMap({ root: null, load: nodeLoader(objects) });
+    const map = new PageMap({ root: null, load: nodeLoader({ objects }) });
     await map.applySegment(segmentOf(1, many(2000, 1)));
     const first = await store(objects, map, 1);
     await map.applySegment(segmentOf(2, [77]));
@@ -106,7 +106,7 @@ describe('the page map', () => {
 
   it('keeps what changed while a checkpoint was on its way', async () => {
     const objects = memoryStore();
-    const map = new PageMap({ root: null, load: nodeLoader(objects) });
+    const map = new PageMap({ root: null, load: nodeLoader({ objects }) });
     await map.applySegment(segmentOf(1, [1, 2, 3]));
     const encoded = encodeMap(map, 'map/1', 'vol-1', facts(1));
     await map.applySegment(segmentOf(2, [2, 9]));
@@ -115,18 +115,18 @@ describe('the page map', () => {
     encoded.confirm();
     expect(map.dirty).toBe(true);
     const second = await store(objects, map, 2);
-    const reopened = new PageMap({ root: second.checkpoint.root, load: nodeLoader(objects) });
+    const reopened = new PageMap({ root: second.checkpoint.root, load: nodeLoader({ objects }) });
     expect(await pagesOf(reopened)).toEqual([1024, 2048, 9216]);
     const sources = [];
     for await (const leaf of reopened.leaves()) sources.push(leaf.runs[0]?.source.key);
     expect(sources).toEqual(['log/1', 'log/2', 'log/2']);
-    const old = new PageMap({ root: encoded.checkpoint.root, load: nodeLoader(objects) });
+    const old = new PageMap({ root: encoded.checkpoint.root, load: nodeLoader({ objects }) });
     expect(await pagesOf(old)).toEqual([1024, 2048, 3072]);
   });
 
   it('has no root again once everything is unmapped', async () => {
     const objects = memoryStore();
-    const map = new PageMap({ root: null, load: nodeLoader(objects) });
+    const map = new PageMap({ root: null, load: nodeLoader({ objects }) });
     await map.applySegment(segmentOf(1, many(50, 3)));
     await store(objects, map, 1);
     await map.unmap(0, 2 ** 34);
@@ -137,7 +137,7 @@ describe('the page map', () => {
   it('C17 carries the exact set of creators to the root', async () => {
     const objects = memoryStore();
     const other = '000000000002';
-    const map = new PageMap({ root: null, load: nodeLoader(objects) });
+    const map = new PageMap({ root: null, load: nodeLoader({ objects }) });
     await map.applySegment(segmentOf(1, [0, 1, 2000], [[ACCOUNT], [ACCOUNT, other]]));
     expect((await store(objects, map, 1)).checkpoint.root?.creators).toEqual([ACCOUNT, other]);
     await map.unmap(1024, 1024);

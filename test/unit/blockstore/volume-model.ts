@@ -10,6 +10,7 @@ import {
   type EncodedFrames,
   type VolumeView,
 } from '../../../src/core/blockstore/index.ts';
+import { checkStoredNode, unpackNode, type NodePointer } from '../../../src/core/blockstore/node-codec.ts';
 import { seededRandom, type Clock } from '../../../src/core/kit/index.ts';
 import { memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
 
@@ -60,9 +61,15 @@ export async function readAll(view: Pick<VolumeView, 'sizeBytes' | 'map' | 'segm
         entry.hashIndex * PAGE_HASH_BYTES,
         (entry.hashIndex + popcount16(entry.mask)) * PAGE_HASH_BYTES,
       );
-      const raw = decodeFrame(run.source.key, entry, stored, own);
+      const raw = decodeFrame(run.source.key, entry, stored, own, index.opening(run.frame));
       raw.copy(out, run.page * PAGE_BYTES, run.slot * PAGE_BYTES, (run.slot + run.count) * PAGE_BYTES);
     }
   }
   return out.subarray(0, view.sizeBytes);
+}
+
+/** The node in stored bytes that are not sealed, checked against its pointer, as a loader gives it. */
+export function nodeOf(stored: Buffer, pointer: NodePointer): Buffer {
+  checkStoredNode(stored, pointer);
+  return unpackNode(stored, pointer);
 }
