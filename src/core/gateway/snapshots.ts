@@ -65,7 +65,7 @@ export async function makeSnapshot(
 /**
  * Whoever makes a snapshot holds the names' lock until it is completed, so one of this volume that is still pending was left
  * by a process that was killed. It is marked as failed, and its name is free again. Should another gateway be at it at this
- * moment, its completion is refused.
+ * moment, its completion is refused; if that, or what the killed process had sent, came first, the snapshot is completed.
  */
 async function withoutInterrupted(
   session: Session,
@@ -77,12 +77,11 @@ async function withoutInterrupted(
   const left = listed.filter(
     (entry) => entry.name === name && entry.state === 'pending' && entry.volumeId === volume.volumeId,
   );
-  for (const entry of left) {
-    const fail = (now: SnapshotEntry): SnapshotEntry =>
-      now.state === 'pending' ? { ...now, state: 'failed', reason: 'the process that made it was stopped' } : now;
-    await session.catalog.updateSnapshot(entry.snapshotId, fail, signal);
-  }
-  return listed.filter((entry) => !left.includes(entry));
+  const fail = (now: SnapshotEntry): SnapshotEntry =>
+    now.state === 'pending' ? { ...now, state: 'failed', reason: 'the process that made it was stopped' } : now;
+  const settled: SnapshotEntry[] = [];
+  for (const entry of left) settled.push(await session.catalog.updateSnapshot(entry.snapshotId, fail, signal));
+  return [...listed.filter((entry) => !left.includes(entry)), ...settled.filter(hasName)];
 }
 
 /** `golden-20261122-101500`, with a number behind it when that is taken. */

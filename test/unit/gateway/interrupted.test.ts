@@ -1,6 +1,7 @@
 /** What a command finds that runs again after an earlier run of it was stopped between two writes to the store. */
 import { writeFile } from 'node:fs/promises';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { SgwError } from '../../../src/core/kit/index.ts';
 import { memoryStore, withFaults, type FaultyStore } from '../../../src/core/objectstore/index.ts';
 import { writeSparse } from '../transfer/rig.ts';
 import { GatewayRig } from './rig.ts';
@@ -36,6 +37,32 @@ test('a snapshot that was left pending is marked as failed when its name is aske
     'failed',
   ]);
   expect(await rig.call('snapshot.show', { snapshot: 's' })).toMatchObject({ state: 'completed' });
+});
+
+test('a snapshot whose completion was under way when its process was killed is not made a second time', async () => {
+  const objects = memoryStore();
+  await using rig = await GatewayRig.start(objects);
+  await rig.call('volume.create', { name: 'v', sizeBytes: MIB });
+  const put = objects.put.bind(objects);
+  let completion: (() => Promise<unknown>) | undefined;
+  const store = vi.spyOn(objects, 'put').mockImplementation(async (key, body, options) => {
+    const isCompletion =
+      key.endsWith('/snapshot.json') && options?.condition !== undefined && 'ifMatch' in options.condition;
+    if (isCompletion && completion === undefined) {
+      completion = async () => put(key, body, options);
+      throw new SgwError('unavailable', 'store-error', 'the process is killed here');
+    }
+    // What it had sent arrives now, before the next run marks the snapshot as failed.
+    if (isCompletion) await completion?.();
+    return put(key, body, options);
+  });
+  await expect(rig.call('snapshot.create', { volume: 'v', name: 's' })).rejects.toMatchObject(STOPPED);
+  expect(await rig.call('snapshot.create', { volume: 'v', name: 's', ifNotExists: true })).toMatchObject({
+    state: 'completed',
+    created: false,
+  });
+  store.mockRestore();
+  expect((await rig.call('snapshot.list', {})).snapshots).toMatchObject([{ name: 's', state: 'completed' }]);
 });
 
 test.each([

@@ -1,0 +1,89 @@
+/**
+ * kill -9 at random, over the real command and real files: `npm run soak -- --seed N --minutes M [--rounds R]`.
+ *
+ * Runs lanes of rounds (test/soak) until the time or the rounds are over, prints what was killed and where, and ends
+ * with 1 at the first loss, which keeps its folder. `--record` writes a row into docs/evidence/kill-rounds.md.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { Counts } from '../test/soak/counts.ts';
+import { runLane } from '../test/soak/lane.ts';
+import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
+import { recordRow } from './evidence.ts';
+
+const PROGRESS_EVERY_ROUNDS = 25;
+const ERA_ROUNDS = 40;
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    minutes: { type: 'string', default: '40' },
+    rounds: { type: 'string' },
+    lanes: { type: 'string', default: '2' },
+    record: { type: 'boolean', default: false },
+    verbose: { type: 'boolean', default: false },
+  },
+});
+const seed = numberOf('--seed', values.seed ?? String(Math.floor(Math.random() * 0x1_0000_0000)));
+const minutes = numberOf('--minutes', values.minutes);
+const roundsMax = values.rounds === undefined ? Number.POSITIVE_INFINITY : numberOf('--rounds', values.rounds);
+const lanes = numberOf('--lanes', values.lanes);
+
+const counts = new Counts();
+const startedMs = performance.now();
+const minutesRun = (): number => (performance.now() - startedMs) / 60_000;
+let lost: Error | undefined;
+let interrupted = false;
+process.once('SIGINT', () => {
+  interrupted = true;
+});
+
+console.log(`seed ${seed}, ${lanes} lanes, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
+const folder = mkdtempSync(path.join(os.tmpdir(), 'sgw-soak-'));
+const present = presentVerbs();
+const running = Array.from({ length: lanes }, async (_, lane) =>
+  runLane({ seed, lane, folder, limits: LIMITS, eraRounds: ERA_ROUNDS, present, goesOn, onRound }, counts).catch(
+    (error: unknown) => {
+      lost ??= error instanceof Error ? error : new Error(String(error));
+    },
+  ),
+);
+await Promise.all(running);
+report();
+
+function goesOn(): boolean {
+  return !interrupted && lost === undefined && minutesRun() < minutes && counts.rounds < roundsMax;
+}
+
+function onRound(line: string): void {
+  if (values.verbose) console.log(line);
+  if (counts.rounds % PROGRESS_EVERY_ROUNDS === 0)
+    console.log(`${counts.rounds} rounds, ${counts.kills} kills, ${minutesRun().toFixed(1)} minutes`);
+}
+
+function report(): void {
+  console.log(`\n${counts.table()}\n`);
+  const losses = lost === undefined ? 0 : 1;
+  console.log(`seed ${seed}: ${counts.rounds} rounds, ${counts.kills} kills, ${losses} losses`);
+  if (values.record) {
+    const row = { seed, rounds: counts.rounds, kills: counts.kills, losses, minutes: minutesRun().toFixed(1) };
+    recordRow('kill-rounds.md', row);
+  }
+  if (lost === undefined) {
+    rmSync(folder, { recursive: true, force: true });
+    return;
+  }
+  process.exitCode = 1;
+  console.error(`\n${lost.message}`);
+  console.error(
+    `the same plan again, the moments of the kills but for the machine's own time: npm run soak -- --seed ${seed} --lanes ${lanes}`,
+  );
+}
+
+function numberOf(flag: string, text: string): number {
+  const number = Number(text);
+  if (!Number.isFinite(number) || number < 0) throw new Error(`${flag} ${text} is no number`);
+  return number;
+}

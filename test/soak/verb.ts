@@ -1,0 +1,153 @@
+/** One run of `sgw` that may be killed: when to kill it, and in which phase the kill found it. */
+import { spawn } from 'node:child_process';
+import { watch, type FSWatcher } from 'node:fs';
+import { join } from 'node:path';
+
+const RUN = join(import.meta.dirname, '..', '..', 'bin', 'run.js');
+/** A command that takes longer hangs: the soak's own images are small. */
+const HANGS_AFTER_MS = 120_000;
+const OUTPUT_CHARACTERS_MAX = 1 << 20;
+
+/** When a run is killed: after a time, or so long after its nth change of the files in the store's temporary folder. */
+export type KillPlan = { readonly afterMs: number } | { readonly atEvent: number; readonly delayMs: number };
+
+/**
+ * What a run was at when it was killed, as its store saw it: nothing written yet, in the middle of a write, between two
+ * writes, or at its end already.
+ */
+export type Phase = 'before' | 'writing' | 'between' | 'ended';
+
+export interface Outcome {
+  readonly words: readonly string[];
+  readonly killed: boolean;
+  /** Null when it was killed. */
+  readonly exitCode: number | null;
+  readonly phase: Phase;
+  /** Changes of files in the store's temporary folder: about two for each object written. */
+  readonly events: number;
+  readonly durationMs: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Place {
+  readonly folder: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** A gateway's folder, and the environment that its commands run in. */
+export function placeIn(folder: string, name = 'home'): Place {
+  const env: NodeJS.ProcessEnv = { ...process.env };
+  for (const key of Object.keys(env)) if (key.startsWith('SGW_')) env[key] = undefined;
+  return {
+    folder,
+    env: {
+      ...env,
+      SGW_HOME: join(folder, name),
+      SGW_CONFIG_DIR: join(folder, `config-${name}`),
+      SGW_NO_INPUT: '1',
+      SGW_PROGRESS: 'none',
+    },
+  };
+}
+
+/** Starts and watches runs over one store. */
+export class Runner implements Disposable {
+  readonly #place: Place;
+  #watcher: FSWatcher | undefined;
+  readonly #listeners = new Map<number, (name: string) => void>();
+
+  constructor(place: Place) {
+    this.#place = place;
+  }
+
+  /** To be called once the store is there. */
+  watchStore(store: string): void {
+    this.#watcher = watch(join(store, '@tmp'), (event, name) => {
+      if (event === 'rename' && name !== null) this.#listeners.get(Number(name.split('-')[1]))?.(name);
+    });
+  }
+
+  /** Runs `sgw WORDS`, and kills it as planned unless it ends before. Resolves when it is gone. */
+  async run(words: readonly string[], kill?: KillPlan): Promise<Outcome> {
+    const startedMs = performance.now();
+    const child = spawn(process.execPath, [RUN, ...words], {
+      cwd: this.#place.folder,
+      env: this.#place.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const text = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name].setEncoding('utf8').on('data', (part: string) => {
+        text[name] = (text[name] + part).slice(-OUTPUT_CHARACTERS_MAX);
+      });
+    }
+    const open = new Set<string>();
+    let [events, killed] = [0, false];
+    const timers: NodeJS.Timeout[] = [];
+    const killIn = (ms: number): void => {
+      timers.push(
+        setTimeout(() => {
+          killed = child.kill('SIGKILL') || killed;
+        }, ms),
+      );
+    };
+    if (child.pid !== undefined) {
+      this.#listeners.set(child.pid, (name) => {
+        if (killed) return;
+        events += 1;
+        if (!open.delete(name)) open.add(name);
+        if (kill !== undefined && 'atEvent' in kill && events === kill.atEvent) killIn(kill.delayMs);
+      });
+    }
+    if (kill !== undefined && 'afterMs' in kill) killIn(kill.afterMs);
+    const hangs = new AbortController();
+    timers.push(
+      setTimeout(() => {
+        hangs.abort();
+        child.kill('SIGKILL');
+      }, HANGS_AFTER_MS),
+    );
+    const [exitCode, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (code, name) => {
+        resolve([code, name]);
+      });
+    });
+    for (const timer of timers) clearTimeout(timer);
+    if (child.pid !== undefined) this.#listeners.delete(child.pid);
+    if (hangs.signal.aborted) throw new Error(`sgw ${words.join(' ')} hangs\n${text.stdout}${text.stderr}`);
+    const phase = signal === null ? 'ended' : events === 0 ? 'before' : open.size > 0 ? 'writing' : 'between';
+    return {
+      words,
+      killed: signal === 'SIGKILL',
+      exitCode,
+      phase,
+      events,
+      durationMs: performance.now() - startedMs,
+      ...text,
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#watcher?.close();
+  }
+}
+
+/** The JSON document that a run printed. */
+export function documentOf(outcome: Outcome): unknown {
+  try {
+    return JSON.parse(outcome.stdout);
+  } catch (error) {
+    throw new Error(`sgw ${outcome.words.join(' ')} printed no document: ${describeRun(outcome)}`, { cause: error });
+  }
+}
+
+/** A run for people: what was asked, and what came of it. */
+export function describeRun(outcome: Outcome): string {
+  const end = outcome.killed
+    ? `killed (${outcome.phase}, ${outcome.events} events)`
+    : `exit ${String(outcome.exitCode)}`;
+  const said = outcome.killed || outcome.exitCode === 0 ? '' : `\n${outcome.stdout}${outcome.stderr}`;
+  return `sgw ${outcome.words.join(' ')}: ${end} after ${outcome.durationMs.toFixed(0)} ms${said}`;
+}
