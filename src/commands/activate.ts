@@ -33,7 +33,7 @@ export default class Activate extends SgwCommand {
     store: directoryFlag({ description: 'Directory of the object store. [default: inside the home]' }),
     region: Flags.string({ description: 'Region that the gateway reports.', helpValue: 'REGION' }),
     encrypt: Flags.boolean({
-      description: 'Seal all that is stored; there is no way back, and none in without the key.',
+      description: 'Seal everything in a new store, from its beginning, with a key that only you can open.',
     }),
     'recovery-file': recoveryFileFlag(),
     'if-not-exists': createFlags['if-not-exists'],

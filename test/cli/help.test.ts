@@ -55,7 +55,10 @@ manifest.describe('help', () => {
   for (const topic of ['volume', 'snapshot', 'store', 'service', 'service account']) {
     manifest.it(`sgw ${topic} --help lists its verbs`, async () => {
       const text = await helpOf(topic.split(' '));
-      for (const verb of presentVerbs().filter((one) => one.startsWith(`${topic} `))) expect(text).toContain(verb);
+      // A topic in the topic stands for its verbs.
+      const words = topic.split(' ').length + 1;
+      const listed = presentVerbs().filter((one) => one.startsWith(`${topic} `));
+      for (const verb of listed) expect(text).toContain(verb.split(' ').slice(0, words).join(' '));
       expect(text).toMatchSnapshot();
     });
   }

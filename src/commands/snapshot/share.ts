@@ -4,6 +4,7 @@ export default class SnapshotShare extends SgwCommand {
   static override summary = 'Let another account use a snapshot.';
   static override description =
     "Lets the account see, clone, compare and export the snapshot, as far as the blocks go that the acting account wrote: a block that a third account wrote needs that account's own share. Others who wrote blocks name the snapshot by its id.";
+  static override usage = '<%= command.id %> SNAPSHOT --with ACCOUNT';
   static override examples = [
     '<%= config.bin %> <%= command.id %> v1 --with 000000000002',
     '<%= config.bin %> <%= command.id %> snap-0123 --with 000000000002 --account 000000000003 --json',

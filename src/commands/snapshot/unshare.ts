@@ -4,6 +4,7 @@ export default class SnapshotUnshare extends SgwCommand {
   static override summary = 'Take back the share of a snapshot.';
   static override description =
     'Takes back what the acting account gave to the other account with `snapshot share`. What that account has exported or cloned already stays with it.';
+  static override usage = '<%= command.id %> SNAPSHOT --with ACCOUNT';
   static override examples = [
     '<%= config.bin %> <%= command.id %> v1 --with 000000000002',
     '<%= config.bin %> <%= command.id %> snap-0123 --with 000000000002 --account 000000000003 --json',
