@@ -20,6 +20,7 @@ export interface HeadDocument {
 export interface VolumeDocument {
   readonly volumeId: VolumeId;
   readonly state: string;
+  readonly deletedAt: string | null;
 }
 
 export interface SnapshotDocument {
@@ -41,8 +42,25 @@ export interface SnapshotRecord {
 
 /** A pin that is in force: it was made, and its source was there afterwards. */
 export interface HeldPin {
+  readonly purpose: string;
   readonly root: NodePointer | null;
-  readonly deadlineMs: () => number;
+  /** Whether its deadline once passed before it was renewed: from then on nothing is promised. */
+  lapsed: boolean;
+}
+
+interface PinDocument {
+  readonly purpose: string;
+  readonly deadline: string;
+}
+
+interface CondemnedDocument {
+  readonly objects: readonly (readonly [key: string, etag: string, sizeBytes: number, sinceMs: number])[];
+}
+
+/** What of gc's promises needs its settings. */
+export interface Periods {
+  readonly graceMs: number;
+  readonly undeleteMs: number;
 }
 
 export class Auditor {
@@ -52,17 +70,23 @@ export class Auditor {
   readonly pins = new Set<HeldPin>();
   readonly #tally: Tally;
   readonly #nowMs: () => number;
+  readonly #periods: Periods;
   #purged = new Set<string>();
+  /** Since when objects were condemned, by key; of the newest list. */
+  #condemned = new Map<string, number>();
 
-  constructor(tally: Tally, nowMs: () => number) {
+  constructor(tally: Tally, nowMs: () => number, periods: Periods) {
     this.#tally = tally;
     this.#nowMs = nowMs;
+    this.#periods = periods;
   }
 
   /** Something took effect. */
   observe(change: StoreChange): void {
     const key = 'put' in change ? change.put : change.deleted;
     const was = this.reader.segment(key)?.segment.footer;
+    const entryWas = key.endsWith('/volume.json') ? this.reader.document<VolumeDocument>(key) : undefined;
+    if (key.startsWith('pins/')) this.#pinChanges(key);
     this.reader.apply(change);
     const segment = this.reader.segment(key)?.segment.footer;
     if ('deleted' in change || (was !== undefined && was.kind !== 'tombstone' && segment?.kind === 'tombstone')) {
@@ -71,7 +95,34 @@ export class Auditor {
     if ('deleted' in change) return;
     if (key.endsWith('/head.json')) this.#headChanged(key);
     else if (key.endsWith('/snapshot.json')) this.#snapshotChanged(key);
-    else if (key.endsWith('/volume.json')) this.#entryChanged(key);
+    else if (key.endsWith('/volume.json')) this.#entryChanged(key, entryWas);
+    else if (key === 'gc/condemned.json') this.#condemnedChanged(key);
+  }
+
+  #condemnedChanged(key: string): void {
+    const { objects } = this.reader.document<CondemnedDocument>(key) ?? { objects: [] };
+    // Kept from before: a gc that was slow removes what an older list had.
+    for (const [object, , , sinceMs] of objects)
+      this.#condemned.set(object, Math.min(this.#condemned.get(object) ?? sinceMs, sinceMs));
+  }
+
+  /** Before a pin's document changes: a deadline that is over is over. */
+  #pinChanges(key: string): void {
+    const document = this.reader.document<PinDocument>(key);
+    if (document === undefined || Date.parse(document.deadline) > this.#nowMs()) return;
+    for (const pin of this.pins) if (pin.purpose === document.purpose) pin.lapsed = true;
+  }
+
+  /** Whether a pin still holds. */
+  holds(pin: HeldPin): boolean {
+    if (pin.lapsed) return false;
+    const documents = this.reader
+      .keys()
+      .filter((key) => key.startsWith('pins/'))
+      .map((key) => this.reader.document<PinDocument>(key));
+    const deadline = documents.find((document) => document?.purpose === pin.purpose)?.deadline;
+    pin.lapsed = deadline === undefined || Date.parse(deadline) <= this.#nowMs();
+    return !pin.lapsed;
   }
 
   head(volumeId: VolumeId): HeadDocument | undefined {
@@ -98,7 +149,7 @@ export class Auditor {
     const ledger = new VolumeLedger(volumeId, state);
     ledger.acknowledged = true;
     this.volumes.set(volumeId, ledger);
-    this.#wholeVolume(volumeId);
+    this.wholeVolume(volumeId);
     const found = this.stateOf(volumeId);
     hold(
       contentName(found) === contentName(state),
@@ -106,6 +157,14 @@ export class Auditor {
     );
     this.#tally.check('new volume reads as its source');
     return ledger;
+  }
+
+  /** A volume was undeleted: all of it is promised again. */
+  undeleted(volumeId: VolumeId): void {
+    this.#ledger(volumeId).deletion = 'none';
+    hold(this.entry(volumeId)?.state === 'available', () => `C11 ${volumeId} was undeleted, and is not there`);
+    this.wholeVolume(volumeId);
+    this.#tally.check('an undeleted volume is whole');
   }
 
   /** A volume was opened for writing: what it found is settled. */
@@ -164,12 +223,22 @@ export class Auditor {
 
   #headChanged(key: string): void {
     const volumeId = key.split('/')[1] as VolumeId;
-    if (this.volumes.get(volumeId)?.acknowledged === true) this.#wholeVolume(volumeId);
+    if (this.isRoot(volumeId)) this.wholeVolume(volumeId);
   }
 
-  #entryChanged(key: string): void {
+  #entryChanged(key: string, was: VolumeDocument | undefined): void {
     const { volumeId, state } = this.reader.document<VolumeDocument>(key) ?? { volumeId: '', state: '' };
+    hold(was?.state !== 'purging' || state === 'purging', () => `C11 ${volumeId} was ${state} again while it was purged`);
+    if (was === undefined) this.wholeVolume(volumeId as VolumeId);
     if (state !== 'purging' || this.#purged.has(volumeId)) return;
+    if (was !== undefined) {
+      const deletedMs = Date.parse(was.deletedAt ?? '');
+      hold(
+        was.state === 'deleted' && deletedMs + this.#periods.undeleteMs <= this.#nowMs(),
+        () => `C11 ${volumeId} was purged while it was ${was.state} and could be undeleted`,
+      );
+      this.#tally.check('a volume is purged only after its time for undelete');
+    }
     this.#purged.add(volumeId);
     const ledger = this.volumes.get(volumeId as VolumeId);
     if (ledger === undefined) return;
@@ -178,9 +247,9 @@ export class Auditor {
   }
 
   /** Every root that appears, or moves, is whole. */
-  #wholeVolume(volumeId: VolumeId): void {
+  wholeVolume(volumeId: VolumeId): void {
     const head = this.head(volumeId);
-    if (head === undefined || this.entry(volumeId)?.state === 'purging') return;
+    if (head === undefined || !this.isRoot(volumeId)) return;
     for (const point of [head.checkpoint, head.consistent]) {
       const missing = point === null ? undefined : this.reader.missingOf(point.root);
       hold(missing === undefined, () => `C10 ${volumeId}: its head needs what is not there: ${missing ?? ''}`);
@@ -222,6 +291,12 @@ export class Auditor {
         hold(needed === undefined, () => `C10 ${key} was removed, and ${needed ?? ''} needs it`);
       }
       this.#tally.check('what is removed is not reachable');
+      const sinceMs = this.#condemned.get(key);
+      hold(
+        was === 'tombstone' || (sinceMs !== undefined && sinceMs + this.#periods.graceMs <= this.#nowMs()),
+        () => `C11 ${key} was removed, and was condemned ${sinceMs === undefined ? 'never' : new Date(sinceMs).toISOString()}`,
+      );
+      this.#tally.check('what is removed was condemned for the grace period');
     } else this.#documentRemoved(key);
   }
 
@@ -246,24 +321,30 @@ export class Auditor {
 
   /** Which root needs an object: undefined when none does. */
   neededBy(key: string): string | undefined {
-    for (const [volumeId, ledger] of this.volumes) {
+    for (const volumeId of this.reader.volumeIds()) {
       const head = this.head(volumeId);
-      const entry = this.entry(volumeId);
-      if (!ledger.acknowledged || head === undefined || entry === undefined || entry.state === 'purging') continue;
-      const { checkpoint, consistent } = head;
+      if (head === undefined || !this.isRoot(volumeId)) continue;
       const seq = seqOf(key, volumeId);
-      if (seq !== undefined && seq > checkpoint.seq) return `${volumeId}, above its checkpoint`;
-      if (this.#reaches(checkpoint.root, key)) return `the checkpoint of ${volumeId}`;
-      if (consistent !== null && this.#reaches(consistent.root, key)) return `the consistent state of ${volumeId}`;
-      // What the log after the checkpoint holds is above it, and so named above.
+      // What the log after the checkpoint holds is above it.
+      if (seq !== undefined && seq > head.checkpoint.seq) return `${volumeId}, above its checkpoint`;
+      if (this.#reaches(head.checkpoint.root, key)) return `the checkpoint of ${volumeId}`;
+      if (head.consistent !== null && this.#reaches(head.consistent.root, key))
+        return `the consistent state of ${volumeId}`;
     }
-    for (const id of this.snapshots.keys()) {
+    for (const id of this.reader.snapshotIds()) {
       const snapshot = this.snapshot(id);
       if (snapshot?.state === 'completed' && this.#reaches(snapshot.root, key)) return `the snapshot ${id}`;
     }
-    for (const pin of this.pins)
-      if (pin.deadlineMs() > this.#nowMs() && this.#reaches(pin.root, key)) return 'a pin';
+    for (const pin of this.pins) {
+      if (this.#reaches(pin.root, key) && this.holds(pin)) return 'a pin';
+    }
     return undefined;
+  }
+
+  /** Whether a volume is there, deleted or not, and not being purged. */
+  isRoot(volumeId: VolumeId): boolean {
+    const state = this.entry(volumeId)?.state;
+    return state !== undefined && state !== 'purging';
   }
 
   #reaches(root: NodePointer | null, key: string): boolean {

@@ -3,8 +3,12 @@ import { Catalog, createStore, type BlockStoreOptions } from '../../src/core/blo
 import { memoryStore, withRetry, type ObjectStore } from '../../src/core/objectstore/index.ts';
 import type { Actor, SimSettings } from './actors/actor.ts';
 import { clonerProcess, snapshotterProcess } from './actors/catalog-actors.ts';
-import { readerProcess } from './actors/reader.ts';
+import { deleterProcess } from './actors/deleter.ts';
+import { gcProcess, runGc } from './actors/gc.ts';
+import { closeAll, readAll } from './actors/last.ts';
+import { exporterProcess, readerProcess } from './actors/reader.ts';
 import { SIZES, writerProcess } from './actors/writer.ts';
+import { checkEnd } from './check-end.ts';
 import { Auditor } from './auditor.ts';
 import { ACCOUNTS } from './disk-state.ts';
 import { FaultPlan, drawPlan, type FaultRates } from './fault-plan.ts';
@@ -38,6 +42,8 @@ export interface SimulationResult {
 const HOUR_MS = 3_600_000;
 /** Steps that the end of a run may take, beyond those asked for. */
 const SETTLING_STEPS = 20_000;
+/** Runs of gc, a grace period apart, within which everything dead has to be gone. */
+const ROUNDS_MAX = 12;
 
 /** A program that runs again after it crashed. */
 interface Role {
@@ -76,7 +82,6 @@ export class Simulation {
       },
     });
     if (options.traceLines !== undefined) this.world.traceLines = options.traceLines;
-    this.auditor = new Auditor(this.tally, () => this.world.nowMs);
     this.#retries = this.choices.chance(0.6);
     this.#listPage = this.choices.pick([5, 20, 1000]);
     this.#settings = {
@@ -85,6 +90,7 @@ export class Simulation {
       volumesMax: this.choices.integer(2, 5),
       snapshotsMax: this.choices.integer(1, 6),
     };
+    this.auditor = new Auditor(this.tally, () => this.world.nowMs, this.#settings);
   }
 
   /** Components of a process: its store, its clock, its randomness. */
@@ -251,6 +257,9 @@ export class Simulation {
       { name: 'snapshotter', main: snapshotterProcess },
       { name: 'cloner', main: clonerProcess },
       { name: 'reader', main: readerProcess },
+      { name: 'exporter', main: exporterProcess },
+      { name: 'deleter', main: deleterProcess },
+      ...Array.from({ length: choices.pick([1, 1, 2]) }, (_, i) => ({ name: `gc-${String(i)}`, main: gcProcess })),
     ];
   }
 
@@ -263,5 +272,27 @@ export class Simulation {
       return !this.world.busy;
     });
     if (this.#running !== 0) throw new Violation(`${String(this.#running)} processes neither ended nor wait for anything`);
+    await this.#end();
+  }
+
+  /** Everything is closed, all periods pass, gc runs until it finds nothing: then all that is left is needed, and right. */
+  async #end(): Promise<void> {
+    await this.alone('closer', closeAll);
+    const { graceMs, undeleteMs } = this.#settings;
+    this.world.pass(undeleteMs + 1000);
+    let keysBefore = '';
+    for (let round = 1; ; round++) {
+      if (round > ROUNDS_MAX) throw new Violation('gc does not come to an end');
+      await this.alone(`last-gc-${String(round)}`, runGc);
+      this.world.pass(graceMs + 1000);
+      const names = this.auditor.reader.keys().map((key) => `${key} ${this.auditor.reader.segment(key)?.segment.footer.kind ?? ''}`).join();
+      if (round > 3 && names === keysBefore) break;
+      keysBefore = names;
+    }
+    await this.alone('last-reader', readAll);
+    checkEnd(this.auditor, this.tally);
+    const there = await Array.fromAsync(this.#base.list(''));
+    const known = this.auditor.reader.keys();
+    if (there.map(({ key }) => key).join() !== known.join()) throw new Violation('the store has other objects than were put');
   }
 }

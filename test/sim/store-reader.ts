@@ -15,6 +15,7 @@ import {
   type Node,
   type Segment,
 } from '../reader/independent-formats.ts';
+import type { SnapshotId, VolumeId } from '../../src/core/kit/index.ts';
 import { contentOf } from './disk-state.ts';
 import type { StoreChange } from './sim-store.ts';
 
@@ -48,6 +49,7 @@ export class StoreReader {
   readonly #maps = new Map<string, MapObject>();
   readonly #documents = new Map<string, { readonly etag: string; readonly value: unknown }>();
   readonly #reaches = new Map<string, Reach>();
+  readonly #ids = { volumes: new Set<string>(), snapshots: new Set<string>() };
 
   /** @throws Error when what was put is not what docs/formats describes, or changes what must not change */
   apply(change: StoreChange): void {
@@ -58,6 +60,8 @@ export class StoreReader {
       return;
     }
     const { put: key, bytes, etag } = change;
+    const [folder = '', id = ''] = key.split('/');
+    if (folder === 'volumes' || folder === 'snapshots') this.#ids[folder].add(id);
     if (isSegment(key)) this.#applySegment(key, bytes);
     else if (isMap(key)) {
       must(!this.#objects.has(key), `${key}: a map object was replaced`);
@@ -78,6 +82,19 @@ export class StoreReader {
     const read = { segment, contents };
     this.#segments.set(key, read);
     this.#contents.set(key + segment.footer.segmentId, read);
+  }
+
+  volumeIds(): VolumeId[] {
+    return this.#idsUnder('volumes') as VolumeId[];
+  }
+
+  snapshotIds(): SnapshotId[] {
+    return this.#idsUnder('snapshots') as SnapshotId[];
+  }
+
+  /** Ids of a folder; folders are never forgotten, since few are made. */
+  #idsUnder(folder: 'volumes' | 'snapshots'): string[] {
+    return [...this.#ids[folder]];
   }
 
   keys(): string[] {

@@ -28,7 +28,6 @@ interface Item {
   readonly name: string;
   /** What it is about: a key. */
   readonly about: string;
-  readonly call: boolean;
   readyAtMs: number;
   /** Whether its first failpoint has been passed. */
   admitted: boolean;
@@ -102,13 +101,22 @@ export class World {
     return {
       nowMs: () => this.#nowMs,
       monotonicMs: () => this.#nowMs,
-      sleep: async (durationMs) => this.sleep(process, durationMs),
+      sleep: async (durationMs, signal) => this.sleep(process, durationMs, signal),
     };
   }
 
-  async sleep(process: Process, durationMs: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#wait(process, 'sleep', '', durationMs, resolve);
+  async sleep(process: Process, durationMs: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = (): void => {
+        this.#items = this.#items.filter((other) => other !== item);
+        reject(signal?.reason as Error);
+      };
+      const item = this.#wait(process, 'sleep', '', durationMs, () => {
+        signal?.removeEventListener('abort', onAbort);
+        resolve();
+      });
+      signal?.addEventListener('abort', onAbort, { once: true });
     });
   }
 
@@ -117,12 +125,14 @@ export class World {
     this.#wait(null, name, '', durationMs, run);
   }
 
-  #wait(process: Process | null, name: string, about: string, durationMs: number, done: () => void): void {
+  #wait(process: Process | null, name: string, about: string, durationMs: number, done: () => void): Item {
     const run = async (): Promise<void> => {
       done();
       await Promise.resolve();
     };
-    this.#add({ process, name, about, call: false, readyAtMs: this.#nowMs + durationMs, admitted: true, run });
+    const item = { process, name, about, readyAtMs: this.#nowMs + durationMs, admitted: true, run };
+    this.#add(item);
+    return item;
   }
 
   #add(item: Item): void {
@@ -147,7 +157,7 @@ export class World {
         }
         await this.#execute(process, call, resolve, reject);
       };
-      this.#add({ process, name, about, call: true, readyAtMs: this.#nowMs, admitted: false, run });
+      this.#add({ process, name, about, readyAtMs: this.#nowMs, admitted: false, run });
     });
   }
 
@@ -157,7 +167,7 @@ export class World {
       await call.execute().catch(() => undefined);
     };
     const readyAtMs = this.#nowMs + delayMs;
-    this.#add({ process: null, name: `${call.name}.late`, about: call.about, call: false, readyAtMs, admitted: true, run });
+    this.#add({ process: null, name: `${call.name}.late`, about: call.about, readyAtMs, admitted: true, run });
   }
 
   async #execute<T>(

@@ -3,9 +3,11 @@ import {
   openConsistentView,
   openSnapshotView,
   openVolumeView,
+  withPin,
   type VolumeView,
 } from '../../../src/core/blockstore/index.ts';
 import { SgwError } from '../../../src/core/kit/index.ts';
+import type { HeldPin } from '../auditor.ts';
 import { hold, type VolumeLedger } from '../volume-ledger.ts';
 import { attempt, liveVolumes, pause, type Actor } from './actor.ts';
 import { readPages } from './read-view.ts';
@@ -64,6 +66,51 @@ async function readSnapshot(actor: Actor): Promise<void> {
     },
     (error) => isLoss(error) && isGone(record),
   );
+}
+
+/** Reads one snapshot over hours, pinned, whatever happens to the snapshot meanwhile. */
+export async function exporterProcess(actor: Actor): Promise<void> {
+  while (!actor.closing()) {
+    await exportOne(actor);
+    await pause(actor);
+  }
+}
+
+async function exportOne(actor: Actor): Promise<void> {
+  const known = [...actor.auditor.snapshots.values()].filter((record) => record.deletion === 'none');
+  if (known.length === 0) return;
+  const record = actor.choices.pick(known);
+  const { snapshotId } = record;
+  const purpose = `export ${String(actor.stamp())}`;
+  const { auditor, options, catalog } = actor;
+  let pin: HeldPin | undefined;
+  await attempt(
+    actor,
+    'export',
+    async () => {
+      const entry = await catalog.getSnapshot(snapshotId);
+      if (entry.state !== 'completed') return;
+      const check = async (): Promise<void> => {
+        const now = await catalog.getSnapshot(snapshotId);
+        if (now.state !== 'completed') throw new SgwError('conflict', 'snapshot-deleted', `${snapshotId} is ${now.state}`);
+      };
+      const request = { purpose, holder: actor.process.name, roots: [entry.root], check };
+      await withPin(options, request, async (signal) => {
+        pin = { purpose, root: entry.root, lapsed: false };
+        auditor.pins.add(pin);
+        const view = openSnapshotView(options, entry);
+        const pages = await readPages(view, async () => {
+          signal.throwIfAborted();
+          if (actor.choices.chance(0.3)) await pause(actor, actor.settings.graceMs);
+        });
+        auditor.checkSnapshotRead(snapshotId, { sizeBytes: view.sizeBytes, pages });
+        if (isGone(record)) actor.tally.event('exports of what was deleted meanwhile');
+      });
+    },
+    // A pin that ended, since its holder was stalled, promises nothing.
+    (error) => isLoss(error) && isGone(record) && pin !== undefined && !auditor.holds(pin),
+  );
+  if (pin !== undefined) auditor.pins.delete(pin);
 }
 
 const isGone = (record: { readonly deletion: string }): boolean => record.deletion !== 'none';
