@@ -61,15 +61,22 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 describe(`volumes against byte arrays (SGW_SEED=${String(seed)})`, () => {
-  it('read back what a byte array says, whatever was done to them', { timeout: 120_000 }, async () => {
-    const steps = fc.array(step, { minLength: 1, maxLength: 30, size: 'max' });
-    await fc.assert(
-      fc.asyncProperty(sizeBytes, steps, async (size, list) => {
-        const machine = await VolumeMachine.start(size);
-        for (const next of list) await machine.run(next);
-        await machine.finish();
-      }),
-      { seed, numRuns: Number(process.env['SGW_RUNS'] ?? 30), interruptAfterTimeLimit: 90_000 },
-    );
-  });
+  it.each([
+    ['in a store without a key', false],
+    ['C16 in a sealed store', true],
+  ])(
+    'read back what a byte array says, whatever was done to them, %s',
+    { timeout: 120_000 },
+    async (_store, sealed) => {
+      const steps = fc.array(step, { minLength: 1, maxLength: 30, size: 'max' });
+      await fc.assert(
+        fc.asyncProperty(sizeBytes, steps, async (size, list) => {
+          const machine = await VolumeMachine.start(size, sealed);
+          for (const next of list) await machine.run(next);
+          await machine.finish();
+        }),
+        { seed, numRuns: Number(process.env['SGW_RUNS'] ?? 30), interruptAfterTimeLimit: 90_000 },
+      );
+    },
+  );
 });

@@ -21,6 +21,8 @@ import {
 } from '../../src/core/blockstore/index.ts';
 import { SgwError } from '../../src/core/kit/index.ts';
 import { readSnapshot, readVolume, toBuffer, type Contents, type GetObject } from '../reader/independent-reader.ts';
+import { unlock, type StoreKeys } from '../reader/independent-sealing.ts';
+import { FILE_KEY, fileSecret, sealedStore } from '../unit/blockstore/sealed-store.ts';
 import { ACCOUNT, holder, optionsOver, otherHolder, readAll } from '../unit/blockstore/volume-model.ts';
 import { dataPages, diffOf, prepare, resized, type Change, type State } from './volume-state.ts';
 
@@ -68,16 +70,35 @@ interface ModelSnapshot {
 }
 
 export class VolumeMachine {
-  readonly #options: BlockStoreOptions = optionsOver();
-  readonly #catalog = new Catalog(this.#options);
+  readonly #options: BlockStoreOptions;
+  readonly #catalog: Catalog;
+  /** What the independent reader opens a sealed store with. */
+  readonly #keys: StoreKeys | undefined;
   readonly #volumes: ModelVolume[] = [];
   readonly #snapshots: ModelSnapshot[] = [];
   readonly #get: GetObject = async (key) => (await this.#options.objects.get(key))?.bytes;
 
+  private constructor(options: BlockStoreOptions, keys: StoreKeys | undefined) {
+    this.#options = options;
+    this.#catalog = new Catalog(options);
+    this.#keys = keys;
+  }
+
+  /** A store with a key, or without, and nothing in it. */
+  static async #begin(sealed: boolean): Promise<VolumeMachine> {
+    const options = optionsOver();
+    if (!sealed) {
+      await createStore(options);
+      return new VolumeMachine(options, undefined);
+    }
+    const store = await sealedStore(options, fileSecret);
+    const get: GetObject = async (key) => (await options.objects.get(key))?.bytes;
+    return new VolumeMachine(store.options, await unlock(get, { kind: 'keyFile', bytes: FILE_KEY }));
+  }
+
   /** Starts with one empty volume. */
-  static async start(sizeBytes: number): Promise<VolumeMachine> {
-    const machine = new VolumeMachine();
-    await createStore(machine.#options);
+  static async start(sizeBytes: number, sealed = false): Promise<VolumeMachine> {
+    const machine = await VolumeMachine.#begin(sealed);
     const entry = await machine.#catalog.createVolume({ name: 'v0', sizeBytes, accountId: ACCOUNT });
     machine.#add(entry, { bytes: Buffer.alloc(pagesOf(sizeBytes) * PAGE_BYTES), sizeBytes, consistent: true });
     return machine;
@@ -246,13 +267,13 @@ export class VolumeMachine {
     for (const { entry, state, kept } of this.#volumes) {
       await expectSame(await openVolumeView(this.#options, entry.volumeId), state);
       await expectSame(await openConsistentView(this.#options, entry.volumeId), kept);
-      await expectSameContents(await readVolume(this.#get, entry.volumeId), state);
-      await expectSameContents(await readVolume(this.#get, entry.volumeId, 'consistent'), kept);
+      await expectSameContents(await readVolume(this.#get, entry.volumeId, 'newest', this.#keys), state);
+      await expectSameContents(await readVolume(this.#get, entry.volumeId, 'consistent', this.#keys), kept);
     }
     for (const { entry, state } of this.#snapshots) {
       expect(entry.mappedPages).toBe(dataPages(state));
       await expectSame(openSnapshotView(this.#options, entry), state);
-      await expectSameContents(await readSnapshot(this.#get, entry.snapshotId), state);
+      await expectSameContents(await readSnapshot(this.#get, entry.snapshotId, this.#keys), state);
     }
     for (const [i, a] of this.#snapshots.entries()) {
       for (const b of this.#snapshots.slice(i)) {

@@ -4,6 +4,7 @@
  */
 import { crc32, zstdDecompressSync } from 'node:zlib';
 import { blake3 } from '@noble/hashes/blake3.js';
+import { derive, open, openNode } from './independent-sealing.ts';
 
 export const PAGE = 4096;
 const BLOCK_PAGES = 16;
@@ -29,6 +30,9 @@ export interface SegmentFooter {
   readonly hash: string;
   readonly cipher: string;
   readonly creators: readonly (readonly string[])[];
+  /** Of a sealed segment, whose creators are sealed in `sealed`. */
+  readonly salt?: string;
+  readonly sealed?: { readonly offset: number; readonly length: number };
   readonly pageHashes: Table;
   readonly frames: Table;
   readonly extents: Table;
@@ -59,6 +63,8 @@ export interface Segment {
   /** BLAKE3-256 from the frame table to the hash field, hex. */
   readonly hash: string;
   readonly bytes: Buffer;
+  /** The frame's bytes as they are when nothing is sealed. */
+  readonly frameBytes: (number: number) => Buffer;
 }
 
 export interface NodePointer {
@@ -131,8 +137,40 @@ function u64(bytes: Buffer, offset: number): number {
 const same = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((x, i) => x === b[i]);
 
-/** Parses `volumes/<volumeId>/log/<seq>` and checks all of it but the frames, which {@link decodeFrame} checks. */
-export function parseSegment(key: string, bytes: Buffer): Segment {
+/** What a segment holds once it is opened. */
+interface Opened {
+  readonly creators: readonly (readonly string[])[];
+  /** The page hash table. */
+  readonly hashes: Buffer;
+  readonly frame: (number: number, facts: readonly number[], stored: Buffer) => Buffer;
+}
+
+/** Opens a sealed segment (segment.md, "Sealed segments"). */
+function openSegment(key: string, bytes: Buffer, footer: SegmentFooter, footerBytes: Buffer, dataKey: Buffer): Opened {
+  const { volumeId, segmentId, salt, sealed, frames } = footer;
+  must(/^[0-9a-f]{64}$/.test(salt ?? '') && sealed !== undefined, `${key}: no salt or no sealed creators`);
+  const own = derive(dataKey, Buffer.from(salt ?? '', 'hex'), `sgw segment ${volumeId}`);
+  const tables = hash256(Buffer.concat([bytes.subarray(frames.offset, sealed.offset), footerBytes]));
+  const place = `${volumeId} ${segmentId}`;
+  const creators = open(
+    own,
+    2,
+    0,
+    `creators ${tables} ${place}`,
+    bytes.subarray(sealed.offset, sealed.offset + sealed.length),
+  );
+  return {
+    creators: JSON.parse(creators.toString('utf8')) as string[][],
+    hashes: open(own, 1, 0, `page hashes ${place}`, bytes.subarray(footer.pageHashes.offset, frames.offset)),
+    frame: (number, facts, stored) => open(own, 0, number, `frame ${place} ${[number, ...facts].join(' ')}`, stored),
+  };
+}
+
+/**
+ * Parses `volumes/<volumeId>/log/<seq>` and checks all of it but the frames, which {@link decodeFrame} checks. In a store
+ * with a key, `dataKey` is the volume's.
+ */
+export function parseSegment(key: string, bytes: Buffer, dataKey?: Buffer): Segment {
   must(bytes.length >= 128, `${key}: too short for a segment`);
   must(bytes.toString('latin1', 0, 8) === 'SGWSEG1\n', `${key}: wrong magic`);
   must(
@@ -142,7 +180,12 @@ export function parseSegment(key: string, bytes: Buffer): Segment {
   const trailer = bytes.length - 64;
   must(bytes.toString('latin1', trailer, trailer + 8) === 'SGWSEGE1', `${key}: wrong trailer magic`);
   const footerStart = trailer - bytes.readUInt32LE(trailer + 8);
-  const footer = parseFooter(key, bytes, footerStart, trailer) as SegmentFooter;
+  const stored = parseFooter(key, bytes, footerStart, trailer) as SegmentFooter;
+  const isSealed = stored.cipher !== 'none';
+  must(isSealed === (dataKey !== undefined) || stored.kind === 'tombstone', `${key}: sealed as the store is not`);
+  const footerBytes = bytes.subarray(footerStart, trailer);
+  const opened = isSealed && dataKey !== undefined ? openSegment(key, bytes, stored, footerBytes, dataKey) : undefined;
+  const footer = { ...stored, ...(opened === undefined ? {} : { creators: opened.creators }) };
   must(footer.segmentId === bytes.toString('hex', trailer + 16, trailer + 32), `${key}: segment ids differ`);
   checkSegmentFooter(key, footer, footerStart);
   const hash = hash256(bytes.subarray(footer.frames.offset, bytes.length - 32));
@@ -153,13 +196,14 @@ export function parseSegment(key: string, bytes: Buffer): Segment {
   const segment: Segment = {
     key,
     footer,
-    frames: readFrames(key, bytes, footer),
+    frames: readFrames(key, bytes, footer, opened?.hashes ?? hashTable),
     extents: Array.from({ length: extents.count }, (_, i) => ({
       firstPage: u64(bytes, extents.offset + 16 * i),
       pageCount: u64(bytes, extents.offset + 16 * i + 8),
     })),
     hash,
     bytes,
+    frameBytes: (number) => frameBytes(bytes, footer, opened, number),
   };
   const inFrames = segment.frames.flatMap((frame) => frame.pages);
   for (const { firstPage, pageCount } of segment.extents) {
@@ -169,6 +213,21 @@ export function parseSegment(key: string, bytes: Buffer): Segment {
     );
   }
   return segment;
+}
+
+function frameBytes(bytes: Buffer, footer: SegmentFooter, opened: Opened | undefined, number: number): Buffer {
+  const at = footer.frames.offset + 32 * number;
+  const offset = bytes.readUInt32LE(at + 8);
+  const stored = bytes.subarray(offset, offset + bytes.readUInt32LE(at + 12));
+  if (opened === undefined) return stored;
+  const facts = [
+    u64(bytes, at),
+    bytes.readUInt16LE(at + 16),
+    bytes.readUInt8(at + 18),
+    bytes.readUInt16LE(at + 20),
+    bytes.readUInt32LE(at + 28),
+  ];
+  return opened.frame(number, facts, stored);
 }
 
 function parseFooter(key: string, bytes: Buffer, start: number, trailer: number): unknown {
@@ -181,22 +240,25 @@ function parseFooter(key: string, bytes: Buffer, start: number, trailer: number)
 function checkSegmentFooter(key: string, footer: SegmentFooter, footerStart: number): void {
   must(footer.format === 1, `${key}: unknown format`);
   must(['data', 'fence', 'tombstone'].includes(footer.kind), `${key}: unknown kind ${footer.kind}`);
-  must(footer.hash === 'blake3' && footer.cipher === 'none', `${key}: unknown algorithm`);
+  must(footer.hash === 'blake3' && ['none', 'aes-256-gcm'].includes(footer.cipher), `${key}: unknown algorithm`);
   const seq = footer.seq.toString(16).padStart(16, '0');
   must(key === `volumes/${footer.volumeId}/log/${seq}`, `${key}: the footer names another place`);
   must(
     /^[0-9a-f]{32}$/.test(footer.segmentId) && /^[0-9a-f]{64}$/.test(footer.prevHash),
     `${key}: malformed id or hash`,
   );
-  const { pageHashes, frames, extents } = footer;
+  const { pageHashes, frames, extents, sealed } = footer;
+  const tag = footer.cipher === 'none' ? 0 : 16;
   must(pageHashes.offset >= 64, `${key}: tables overlap the header`);
-  must(pageHashes.offset + 16 * pageHashes.count === frames.offset, `${key}: gap after the page hash table`);
+  must(pageHashes.offset + 16 * pageHashes.count + tag === frames.offset, `${key}: gap after the page hash table`);
   must(frames.offset + 32 * frames.count === extents.offset, `${key}: gap after the frame table`);
-  must(extents.offset + 16 * extents.count === footerStart, `${key}: gap after the extent table`);
+  const end = extents.offset + 16 * extents.count;
+  must(sealed === undefined || sealed.offset === end, `${key}: gap after the extent table`);
+  must(end + (sealed?.length ?? 0) === footerStart, `${key}: gap before the footer`);
   must(footer.kind === 'data' || (frames.count === 0 && extents.count === 0), `${key}: a ${footer.kind} with contents`);
 }
 
-function readFrames(key: string, bytes: Buffer, footer: SegmentFooter): Frame[] {
+function readFrames(key: string, bytes: Buffer, footer: SegmentFooter, hashes: Buffer): Frame[] {
   const frames: Frame[] = [];
   const blocks = new Set<number>();
   let hashIndex = 0;
@@ -224,8 +286,8 @@ function readFrames(key: string, bytes: Buffer, footer: SegmentFooter): Frame[] 
       codec: bytes[at + 18] ?? -1,
       crc: bytes.readUInt32LE(at + 24),
       hashes: bits.map((_, slot) => {
-        const start = footer.pageHashes.offset + 16 * (first + slot);
-        return bytes.toString('hex', start, start + 16);
+        const start = 16 * (first + slot);
+        return hashes.toString('hex', start, start + 16);
       }),
     });
   }
@@ -242,7 +304,8 @@ export function decodeFrame(segment: Segment, number: number): readonly Buffer[]
   const stored = segment.bytes.subarray(frame.offset, frame.offset + frame.length);
   must(crc32(stored) === frame.crc, `${where}: wrong CRC`);
   must(frame.codec === 0 || frame.codec === 1, `${where}: unknown codec`);
-  const raw = frame.codec === 0 ? stored : zstdDecompressSync(stored);
+  const packed = segment.frameBytes(number);
+  const raw = frame.codec === 0 ? packed : zstdDecompressSync(packed);
   must(raw.length === frame.pages.length * PAGE, `${where}: wrong length`);
   return frame.hashes.map((hash, slot) => {
     const page = raw.subarray(slot * PAGE, (slot + 1) * PAGE);
@@ -278,12 +341,21 @@ export function parseMapObject(key: string, bytes: Buffer): MapObject {
   return { key, bytes, footer };
 }
 
-/** Parses the stored node that `pointer` names in `object`. */
-export function parseNode(object: MapObject, pointer: Pick<NodePointer, 'offset' | 'length' | 'hash'>): Node {
+/** The stored bytes of the node that `pointer` names in `object`. */
+export const storedNode = (object: MapObject, pointer: Pick<NodePointer, 'offset' | 'length'>): Buffer =>
+  object.bytes.subarray(pointer.offset, pointer.offset + pointer.length);
+
+/** Parses the stored node that `pointer` names in `object`; in a store with a key, `dataKey` opens it. */
+export function parseNode(
+  object: MapObject,
+  pointer: Pick<NodePointer, 'offset' | 'length' | 'hash'>,
+  dataKey?: Buffer,
+): Node {
   const where = `${object.key}@${String(pointer.offset)}`;
-  const stored = object.bytes.subarray(pointer.offset, pointer.offset + pointer.length);
-  must(pointer.offset >= 16 && stored.length === pointer.length, `${where}: node does not fit`);
-  must(hash128(stored) === pointer.hash, `${where}: wrong hash of the node`);
+  const sealed = storedNode(object, pointer);
+  must(pointer.offset >= 16 && sealed.length === pointer.length, `${where}: node does not fit`);
+  must(hash128(sealed) === pointer.hash, `${where}: wrong hash of the node`);
+  const stored = dataKey === undefined ? sealed : openNode(dataKey, object.key, pointer.offset, sealed);
   must(stored[0] === 0 || stored[0] === 1, `${where}: unknown form of the stored node`);
   const bytes = stored[0] === 0 ? stored.subarray(1) : zstdDecompressSync(stored.subarray(1));
   const level = bytes.readUInt8(0);

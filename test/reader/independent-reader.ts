@@ -11,11 +11,13 @@ import {
   parseMapObject,
   parseNode,
   parseSegment,
+  storedNode,
   type Checkpoint,
   type MapObject,
   type NodePointer,
   type Segment,
 } from './independent-formats.ts';
+import { openDocument, sealedNodeVolume, volumeKey, type StoreKeys } from './independent-sealing.ts';
 
 /** The whole object under a key, or undefined. */
 export type GetObject = (key: string) => Promise<Buffer | undefined>;
@@ -63,13 +65,25 @@ class Objects {
   readonly #get: GetObject;
   readonly #segments = new Map<string, Segment>();
   readonly #maps = new Map<string, MapObject>();
+  readonly #keys: StoreKeys | undefined;
+  readonly #dataKeys = new Map<string, Buffer>();
 
-  constructor(get: GetObject) {
+  constructor(get: GetObject, keys: StoreKeys | undefined) {
     this.#get = get;
+    this.#keys = keys;
+  }
+
+  /** The data key of a volume; undefined in a store without a key. */
+  async dataKey(volumeId: string): Promise<Buffer | undefined> {
+    if (this.#keys === undefined) return undefined;
+    const key = this.#dataKeys.get(volumeId) ?? (await volumeKey(this.#get, this.#keys, volumeId));
+    this.#dataKeys.set(volumeId, key);
+    return key;
   }
 
   async document<T extends { format: number }>(key: string): Promise<T> {
-    const value = parseDocument(key, await this.#whole(key)) as T;
+    const stored = parseDocument(key, await this.#whole(key)) as Record<string, unknown>;
+    const value = (this.#keys === undefined ? stored : openDocument(this.#keys, key, stored)) as unknown as T;
     must(value.format === 1, `${key}: unknown format`);
     return value;
   }
@@ -79,7 +93,7 @@ class Objects {
     if (known !== undefined) return known;
     const bytes = await this.#get(key);
     if (bytes === undefined) return undefined;
-    const segment = parseSegment(key, bytes);
+    const segment = parseSegment(key, bytes, await this.dataKey(key.split('/')[1] ?? ''));
     this.#segments.set(key, segment);
     return segment;
   }
@@ -106,8 +120,8 @@ class Objects {
 }
 
 /** Reads a completed snapshot. The map is read and checked at once, the pages while they are iterated. */
-export async function readSnapshot(get: GetObject, snapshotId: string): Promise<Contents> {
-  const objects = new Objects(get);
+export async function readSnapshot(get: GetObject, snapshotId: string, keys?: StoreKeys): Promise<Contents> {
+  const objects = new Objects(get, keys);
   const key = `snapshots/${snapshotId}/snapshot.json`;
   const snapshot = await objects.document<SnapshotDocument>(key);
   must(snapshot.snapshotId === snapshotId && snapshot.state === 'completed', `${key}: not a completed snapshot`);
@@ -122,8 +136,9 @@ export async function readVolume(
   get: GetObject,
   volumeId: string,
   want: 'newest' | 'consistent' = 'newest',
+  keys?: StoreKeys,
 ): Promise<VolumeContents> {
-  const objects = new Objects(get);
+  const objects = new Objects(get, keys);
   const head = await objects.document<HeadDocument>(`volumes/${volumeId}/head.json`);
   const log = await readLog(objects, volumeId, head.checkpoint);
   if (want === 'newest') return replay(objects, head.checkpoint, log.segments, log);
@@ -201,7 +216,9 @@ async function readNode(
   places: Map<number, Place>,
 ): Promise<void> {
   const where = `${pointer.key}@${String(pointer.offset)}`;
-  const node = parseNode(await objects.map(pointer.key), pointer);
+  const object = await objects.map(pointer.key);
+  const volumeId = sealedNodeVolume(storedNode(object, pointer));
+  const node = parseNode(object, pointer, volumeId === undefined ? undefined : await objects.dataKey(volumeId));
   must(node.level === level, `${where}: level ${String(node.level)}, not ${String(level)}`);
   const creators = new Set<string>();
   const before = places.size;
