@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { requireThat, requireTool } from '../requirements.ts';
+import { PASSPHRASE } from './fake-care.ts';
 import { ROOT } from './run-verb.ts';
 
 const built = requireThat(existsSync(path.join(ROOT, 'dist/core/cli/main.js')), 'sgw is not built: run npm run build');
@@ -341,6 +342,46 @@ terminal.describe('on a terminal', () => {
     expect(ended.stdout).toContain('nothing was changed');
   });
 
+  it('what a deletion would free is told before the question', async () => {
+    const child = onTerminal(['volume', 'delete', 'golden']);
+    const ending = end(child);
+    await seen(child.stdout, 'Really delete volume');
+    child.stdin.write('y\r');
+    const ended = await ending;
+    expect(ended.exitCode).toBe(0);
+    const [before = ''] = ended.stdout.split('Really delete volume');
+    expect(before.replaceAll(/\s+/g, ' ')).toContain('frees 4 KiB in the store');
+    expect(ended.stdout).toContain('Deleted volume golden');
+  });
+
+  it('C16 a passphrase is asked for once and never shown', async () => {
+    const child = onTerminal(['volume', 'delete', 'golden'], { SGW_FAKE: 'encrypted' });
+    const ending = end(child);
+    await seen(child.stdout, 'Passphrase of the store');
+    child.stdin.write(`${PASSPHRASE}\r`);
+    await seen(child.stdout, 'Really delete volume');
+    child.stdin.write('y\r');
+    const ended = await ending;
+    expect(ended.exitCode).toBe(0);
+    expect(ended.stdout).toContain('Deleted volume golden');
+    expect(ended.stdout).not.toContain(PASSPHRASE.slice(0, 7));
+  });
+
+  it('C16 a new passphrase is asked for twice', async () => {
+    const child = onTerminal(['activate', '--name', 'lab', '--mode', 'cached', '--encrypt'], { SGW_FAKE: 'empty' });
+    const ending = end(child);
+    await seen(child.stdout, 'New passphrase');
+    child.stdin.write('a long secret\r');
+    await seen(child.stdout, 'The same again');
+    child.stdin.write('another secret\r');
+    await seen(child.stdout, 'the passphrases differ');
+    child.stdin.write(`${'\u007f'.repeat(20)}a long secret\r`);
+    const ended = await ending;
+    expect(ended.exitCode).toBe(0);
+    expect(ended.stdout).toContain('Recovery code, shown this once');
+    expect(ended.stdout).not.toMatch(/a long|another/);
+  });
+
   it('an unknown command asks whether the nearest was meant, and runs it', async () => {
     const child = onTerminal(['volume', 'lst']);
     const ending = end(child);
@@ -363,6 +404,9 @@ bash.describe('completion', () => {
     expect((await run(['__complete', 'volume', 'show', 'go'])).stdout).toBe('golden\n');
     expect((await run(['__complete', 'snapshot', 'diff', 'v1', 'v'])).stdout).toBe('v1\nv2\n');
     expect((await run(['__complete', 'volume', 'create', 'x', '--from-snapshot', 'o'])).stdout).toBe('o1\n');
+    expect((await run(['__complete', 'volume', 'undelete', ''])).stdout).toBe('gone\n');
+    expect((await run(['__complete', 'snapshot', 'share', 'v1', '--with', ''])).stdout).toBe('000000000001\n');
+    expect((await run(['__complete', 'store', 'stats', '--account', '0'])).stdout).toBe('000000000001\n');
     expect(await run(['__complete', 'volume', 'import', ''])).toEqual({ exitCode: 0, stdout: '', stderr: '' });
   });
 
@@ -374,6 +418,13 @@ bash.describe('completion', () => {
     });
   });
 
+  it('C16 an encrypted store offers names with a secret of a variable, asks for none, and fails quietly', async () => {
+    const words = ['__complete', 'volume', 'show', 'go'];
+    const env = { SGW_FAKE: 'encrypted' };
+    expect(await run(words, env)).toEqual({ exitCode: 0, stdout: '', stderr: '' });
+    expect((await run(words, { ...env, SGW_PASSPHRASE: PASSPHRASE })).stdout).toBe('golden\n');
+  });
+
   it('bash completes commands and names after sgw autocomplete', async () => {
     const cache = path.join(folder, 'cache');
     expect((await run(['autocomplete', 'bash'], { SGW_CACHE_DIR: cache })).exitCode).toBe(0);
@@ -383,6 +434,7 @@ bash.describe('completion', () => {
       try() { COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); _sgw_complete; echo "\${COMPREPLY[*]}"; }
       try sgw volume show go
       try sgw snapshot export v
+      try sgw store gc --account 0
       try sgw volume li`;
     const ended = await end(spawn('bash', ['-c', script], { env: environment() }));
     expect(
@@ -390,6 +442,6 @@ bash.describe('completion', () => {
         .trim()
         .split('\n')
         .map((line) => line.trim()),
-    ).toEqual(['golden', 'v1 v2', 'list']);
+    ).toEqual(['golden', 'v1 v2', '000000000001', 'list']);
   });
 });
