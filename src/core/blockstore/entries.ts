@@ -58,6 +58,8 @@ export interface SnapshotEntry {
   readonly tags: Readonly<Record<string, string>>;
   readonly clientToken: string | null;
   readonly root: NodePointer | null;
+  /** The gateway that makes it, or made it. */
+  readonly maker?: string;
   /** Absent unless deleted. */
   readonly deletedAt?: string;
 }

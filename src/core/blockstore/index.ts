@@ -12,6 +12,7 @@ export { withPin } from './gc/pins.ts';
 export { previewFree } from './gc/preview.ts';
 export { undeleteUntil } from './gc/purge.ts';
 export { readPurged } from './gc/purged.ts';
+export { rewriteVolume } from './gc/rewrite.ts';
 export { FramePool } from './frame-pool.ts';
 export type { DecodeTask, FrameJob } from './frame-tasks.ts';
 export {

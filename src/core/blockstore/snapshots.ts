@@ -23,6 +23,8 @@ export interface NewSnapshot extends Cancellable {
   readonly description?: string;
   readonly tags?: Readonly<Record<string, string>>;
   readonly clientToken?: string;
+  /** The gateway that makes it, so that it knows again what it left behind. */
+  readonly maker?: string;
 }
 
 /**
@@ -72,6 +74,7 @@ function pendingEntry(options: BlockStoreOptions, request: NewSnapshot): Snapsho
     tags: request.tags ?? {},
     clientToken: request.clientToken ?? null,
     root: null,
+    ...(request.maker === undefined ? {} : { maker: request.maker }),
   };
 }
 
@@ -91,11 +94,11 @@ async function storeMap(
     logHash: view.position.logHash,
     consistent: true,
   };
-  const changed = view.map.dirty;
   const dataKey = await dataKeyOf(options, snapshot.volumeId, signal);
   const seal = dataKey && { volumeId: snapshot.volumeId, dataKey, random: options.random };
   const encoded = encodeMap(view.map, key, snapshot.snapshotId, facts, seal);
-  if (changed) {
+  // A map of nothing needs no object.
+  if (encoded.checkpoint.root?.key === key) {
     // Only this call knows the id, so an object under the key already is an earlier try of these same bytes.
     await options.objects.put(key, encoded.body, { condition: { ifAbsent: true }, ...withSignal(signal) });
   }

@@ -17,7 +17,19 @@ import {
 import type { Head } from '../../../src/core/blockstore/index.ts';
 import { readSegmentIndex } from '../../../src/core/blockstore/segment-reader.ts';
 import { MIB, seededRandom, type Clock } from '../../../src/core/kit/index.ts';
-import { memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
+import {
+  memoryStore,
+  type CallOptions,
+  type GetOptions,
+  type ListOptions,
+  type ObjectBody,
+  type ObjectInfo,
+  type ObjectStore,
+  type PutBody,
+  type PutOptions,
+  type PutResult,
+} from '../../../src/core/objectstore/index.ts';
+import { StoreLayer, type DeleteOptions } from '../../../src/core/objectstore/layer.ts';
 import { ACCOUNT, encodeBlocks, holder, readAll, stamp } from './volume-model.ts';
 
 export const HOUR = 60 * 60_000;
@@ -146,7 +158,82 @@ export class GcRig {
   }
 
   async isTombstone(key: string): Promise<boolean> {
-    return /\/log\//.test(key) && (await readSegmentIndex(this.options, key))?.footer.kind === 'tombstone';
+    return key.includes('/log/') && (await readSegmentIndex(this.options, key))?.footer.kind === 'tombstone';
+  }
+}
+
+export interface StoreCall {
+  readonly operation: 'put' | 'get' | 'head' | 'list' | 'delete';
+  readonly key: string;
+  /** Of a put that replaces something. */
+  readonly replaces: boolean;
+}
+
+/** Runs a hook before each call, which may wait, or throw in the call's place. */
+export class HookedStore extends StoreLayer {
+  readonly #hook: (call: StoreCall) => Promise<void> | void;
+
+  constructor(below: ObjectStore, hook: (call: StoreCall) => Promise<void> | void) {
+    super(below);
+    this.#hook = hook;
+  }
+
+  override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
+    const { condition } = options ?? {};
+    await this.#hook({ operation: 'put', key, replaces: condition !== undefined && 'ifMatch' in condition });
+    return super.put(key, body, options);
+  }
+
+  override async get(key: string, options?: GetOptions): Promise<ObjectBody | undefined> {
+    await this.#hook({ operation: 'get', key, replaces: false });
+    return super.get(key, options);
+  }
+
+  override async head(key: string, options?: CallOptions): Promise<ObjectInfo | undefined> {
+    await this.#hook({ operation: 'head', key, replaces: false });
+    return super.head(key, options);
+  }
+
+  override async delete(key: string, options?: DeleteOptions): Promise<boolean> {
+    await this.#hook({ operation: 'delete', key, replaces: false });
+    return super.delete(key, options);
+  }
+
+  override async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
+    await this.#hook({ operation: 'list', key: prefix, replaces: false });
+    yield* super.list(prefix, options);
+  }
+
+  override async *listFolders(prefix: string, options?: CallOptions): AsyncGenerator<string> {
+    await this.#hook({ operation: 'list', key: prefix, replaces: false });
+    yield* super.listFolders(prefix, options);
+  }
+}
+
+/** Stops whoever comes to it until it is opened. */
+export class Gate {
+  /** Somebody waits, or has passed. */
+  readonly reached: Promise<void>;
+  readonly #opened: Promise<void>;
+  #reach = (): void => undefined;
+  #open = (): void => undefined;
+
+  constructor() {
+    this.reached = new Promise((resolve) => {
+      this.#reach = resolve;
+    });
+    this.#opened = new Promise((resolve) => {
+      this.#open = resolve;
+    });
+  }
+
+  async pass(): Promise<void> {
+    this.#reach();
+    await this.#opened;
+  }
+
+  open(): void {
+    this.#open();
   }
 }
 

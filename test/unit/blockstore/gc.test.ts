@@ -7,7 +7,9 @@ import {
   previewFree,
   withPin,
 } from '../../../src/core/blockstore/index.ts';
-import { HOUR, DAY, GcRig, fillBlock, type Model } from './gc-rig.ts';
+import type { GetOptions, ObjectBody, ObjectStore } from '../../../src/core/objectstore/index.ts';
+import { StoreLayer } from '../../../src/core/objectstore/layer.ts';
+import { DAY, Gate, GcRig, HOUR, HookedStore, fillBlock, type Model } from './gc-rig.ts';
 import { ACCOUNT, encodeBlocks, holder, otherHolder, readAll } from './volume-model.ts';
 
 let rig: GcRig;
@@ -154,7 +156,10 @@ describe('C10 each kind of root alone keeps what it reaches', () => {
     const then = Buffer.from(golden.image);
     await rig.write(golden, 2, [0, 1]);
     const pinned = { purpose: 'test', holder: 'lab', roots: [snapshot.root], check: () => Promise.resolve() };
-    const sleepless = { ...rig.options, clock: { ...rig.clock, nowMs: rig.clock.nowMs, sleep: forever } };
+    const sleepless = {
+      ...rig.options,
+      clock: { nowMs: rig.clock.nowMs, monotonicMs: rig.clock.monotonicMs, sleep: forever },
+    };
     await withPin(sleepless, pinned, async () => {
       await rig.deleteSnapshot(snapshot);
       const report = await rig.gc();
@@ -250,10 +255,14 @@ describe('C10 gc stops at a root that it can not read, and removes nothing', () 
       'a missing snapshot',
       async () => remove((await rig.keys('snapshots/')).find((key) => key.endsWith('.json')) ?? ''),
     ],
-    ['a damaged pin', async () => void (await rig.below.put('pins/x.json', Buffer.from('{}')))],
+    ['a damaged pin', () => overwrite('pins/x.json')],
   ];
-  const overwrite = async (key: string): Promise<void> => void (await rig.below.put(key, Buffer.from('damaged')));
-  const remove = async (key: string): Promise<void> => void (await rig.below.delete(key));
+  const overwrite = async (key: string): Promise<void> => {
+    await rig.below.put(key, Buffer.from('damaged'));
+  };
+  const remove = async (key: string): Promise<void> => {
+    await rig.below.delete(key);
+  };
 
   it.each(damages)('%s', async (_what, harm) => {
     await rig.write(golden, 1, [0, 1]);
@@ -282,57 +291,51 @@ describe('C10 gc stops at a root that it can not read, and removes nothing', () 
   });
 });
 
+/** Answers the first read of a head with an older version of it. */
+class StaleOnce extends StoreLayer {
+  reads = 0;
+  readonly #old: ObjectBody | undefined;
+
+  constructor(below: ObjectStore, old: ObjectBody | undefined) {
+    super(below);
+    this.#old = old;
+  }
+
+  override async get(key: string, options?: GetOptions): Promise<ObjectBody | undefined> {
+    if (!key.endsWith('head.json')) return super.get(key, options);
+    this.reads += 1;
+    return this.reads === 1 ? this.#old : super.get(key, options);
+  }
+}
+
 describe('a reader', () => {
   it('begins again when what it is reading was removed because the head moved on', async () => {
     await rig.write(golden, 1, [0]);
     const head = await rig.below.get(`volumes/${golden.entry.volumeId}/head.json`);
     await rig.write(golden, 2, [0]);
     await rig.gc();
-    let stale = true;
-    const objects = new Proxy(rig.below, {
-      get: (target, name) => {
-        if (name !== 'get') return Reflect.get(target, name).bind(target) as unknown;
-        return async (key: string, options: object) => {
-          if (!stale || !key.endsWith('head.json')) return await target.get(key, options);
-          stale = false;
-          return head;
-        };
-      },
-    });
+    const objects = new StaleOnce(rig.below, head);
     const view = await openVolumeView(rig.over(objects), golden.entry.volumeId);
     expect((await readAll(view)).equals(golden.image)).toBe(true);
-    expect(stale).toBe(false);
+    expect(objects.reads).toBeGreaterThan(1);
   });
 });
 
 describe('C11 a snapshot that is being made', () => {
   it('is given up after a grace period, and its maker is told', async () => {
-    const objects = new Proxy(rig.below, {
-      get: (target, name) => {
-        if (name !== 'put') return Reflect.get(target, name).bind(target) as unknown;
-        return async (key: string, body: Buffer, options: object) => {
-          if (
-            key.endsWith('/map') ||
-            (key.endsWith('snapshot.json') && 'ifMatch' in (options as { condition: object }).condition)
-          )
-            await stall;
-          return await target.put(key, body, options);
-        };
-      },
-    });
-    let resume = (): void => undefined;
-    const stall = new Promise<void>((resolve) => {
-      resume = resolve;
+    const gate = new Gate();
+    const objects = new HookedStore(rig.below, async ({ operation, key, replaces }) => {
+      if (operation === 'put' && (key.endsWith('/map') || (key.endsWith('snapshot.json') && replaces)))
+        await gate.pass();
     });
     await rig.write(golden, 1, [0]);
     const making = createSnapshot(rig.over(objects), { volume: golden.entry, name: 's', accountId: ACCOUNT });
-    while ((await rig.keys('snapshots/')).length === 0) await Promise.resolve();
-    for (let turn = 0; turn < 200; turn++) await Promise.resolve();
+    await gate.reached;
     await rig.write(golden, 2, [0]);
     expect((await rig.gc(HOUR)).removed.objects).toBe(0);
     rig.clock.move(HOUR);
     expect((await rig.gc(HOUR)).removed.objects).toBeGreaterThan(0);
-    resume();
+    gate.open();
     await expect(making).rejects.toMatchObject({ code: 'snapshot-not-pending' });
     rig.clock.move(HOUR);
     await rig.gc(HOUR);

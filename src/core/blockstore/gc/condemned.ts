@@ -30,7 +30,7 @@ export interface CondemnedList {
 
 interface CondemnedDocument {
   readonly markedAt: string;
-  readonly objects: readonly (readonly [key: string, etag: string, sizeBytes: number, sinceMs: number])[];
+  readonly objects: readonly (readonly [key: string, etag: Etag, sizeBytes: number, sinceMs: number])[];
   readonly pending: readonly (readonly [id: SnapshotId, sinceMs: number])[];
   readonly creating: readonly (readonly [id: VolumeId, sinceMs: number])[];
 }
@@ -45,7 +45,7 @@ export async function readCondemned(options: BlockStoreOptions, signal?: AbortSi
   const document = await readDocument<CondemnedDocument>(options, keys.condemned, signal);
   const value = document?.value;
   const objects = (value?.objects ?? []).map(
-    ([key, etag, sizeBytes, sinceMs]) => [key, { key, etag: etag as Etag, sizeBytes, sinceMs }] as const,
+    ([key, etag, sizeBytes, sinceMs]) => [key, { key, etag, sizeBytes, sinceMs }] as const,
   );
   return {
     list: { objects: new Map(objects), pending: new Map(value?.pending), creating: new Map(value?.creating) },

@@ -97,14 +97,14 @@ class RootReader {
   async readVolumes(): Promise<boolean> {
     const unknown = (await this.#idsUnder(keys.volumes, isVolumeId)).filter((id) => {
       const known = this.volumes.get(id);
-      return known === undefined || (known.state === 'creating' && known.head === undefined);
+      return known === undefined || isBareKey(known);
     });
     let changed = false;
     await this.#each(unknown, async (id) => {
       const root = await this.#readVolume(id);
       if (root === undefined) return;
       const before = this.volumes.get(id);
-      changed ||= before === undefined || before.state !== root.state || root.head !== undefined;
+      changed ||= before?.state !== root.state || root.head !== undefined;
       this.volumes.set(id, root);
     });
     return changed;
@@ -197,6 +197,9 @@ class RootReader {
     );
   }
 }
+
+/** Of a creation that has not come to the head yet. */
+const isBareKey = ({ state, head }: VolumeRoot): boolean => state === 'creating' && head === undefined;
 
 function entryMissing(key: string, witness: string): SgwError {
   return new SgwError('corrupt', 'entry-missing', `object ${key} is missing from the store, and ${witness} is there`, {
