@@ -13,7 +13,7 @@ import { openObjectStore, withRetry } from '../objectstore/index.ts';
 export interface InProcessOptions {
   /** Absolute path of the home directory. */
   readonly home: string;
-  /** The account to activate the home for, 12 digits; of an activated home only its own. */
+  /** The account to act for, 12 digits, and to activate the home for; the home's own when absent. */
   readonly accountId?: string;
 }
 
@@ -33,6 +33,10 @@ export async function openInProcess(options: InProcessOptions): Promise<LocalApi
     random: systemRandom,
     openStore: async (description, how) =>
       withRetry(await openObjectStore(description, how), { clock: systemClock, random: systemRandom }),
+    openService: async (blocks, serviceId) => {
+      const { openService } = await import('../service/index.ts');
+      return openService({ blocks, serviceId, isEmbedded: true });
+    },
     openPool: () => new FramePool(),
     ...(accountId === undefined ? {} : { accountId }),
   });

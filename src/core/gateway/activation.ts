@@ -1,14 +1,17 @@
 /**
- * Activation in the embedded form: the home gets an identity of its own over an object store that it opens or begins.
- * Running it twice is refused, or with `ifNotExists` answered with what is there.
+ * Activation in the embedded form: the home gets an identity of its own over an object store that it opens or begins, by
+ * the same handshake as over the network (handshake.ts). Running it twice is refused, or with `ifNotExists` answered with
+ * what is there; an activation that was stopped goes on.
  */
 import { mkdir, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import { createStore } from '../blockstore/index.ts';
-import { gatewayNameOfHost, newGatewayId, SgwError } from '../kit/index.ts';
+import { assert, gatewayNameOfHost, SgwError } from '../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../localapi/index.ts';
-import { updateState, type GatewayState } from '../state/index.ts';
+import type { ObjectStore } from '../objectstore/index.ts';
+import { openState, updateState, type GatewayState, type PendingActivation } from '../state/index.ts';
+import { performHandshake, whileActivating, type Wish } from './handshake.ts';
+import { beginKeys, type BegunStore } from './key-source.ts';
 import type { GatewayParts } from './parts.ts';
 import { openableStore, placeOf } from './store-place.ts';
 import { tryStore } from './store-probe.ts';
@@ -18,9 +21,10 @@ const DEFAULT_ACCOUNT_ID = '000000000001';
 const DEFAULT_REGION = 'local';
 
 /**
- * Makes the home (mode 0700) and, where there is none, the store; then records the identity. Durable when it resolves.
+ * Makes the home (mode 0700) and, where there is none, the store; then gets the identity. Durable when it resolves.
  * @throws conflict `already-activated`; unsupported `store-unfit` when the store lacks what sgw needs; denied or exhausted
- * when it can not be written now. A home that was made for nothing is removed again.
+ * when it can not be written now; notFound `account-not-found`; what `beginKeys` throws. A home that was made for nothing
+ * is removed again.
  */
 export async function activate(
   parts: GatewayParts,
@@ -29,49 +33,99 @@ export async function activate(
   call: CallContext,
 ): Promise<ActivationDocument> {
   const { home } = parts;
-  if (present !== null) return alreadyActivated(home, present, input);
-  const store = placeOf(home, input.store ?? join(home, 'store'));
+  if (present !== null) return alreadyActivated(parts, present, input);
+  const wish = wishOf(parts, (await openState(home)).activation, input);
   const made = await mkdir(home, { recursive: true, mode: 0o700 });
-  let storeId: string;
+  let store: OpenedStore;
   try {
-    storeId = await beginStore(parts, openableStore(home, store), call);
+    store = await beginStore(parts, wish, input.encrypt ?? false, call);
   } catch (error) {
     if (made !== undefined) await removeEmpty(home, made);
     throw error;
   }
-  const record: GatewayState = {
-    gatewayId: newGatewayId(parts.random),
-    name: input.name ?? gatewayNameOfHost(hostname()),
-    mode: input.mode ?? 'cached',
-    accountId: parts.accountId ?? DEFAULT_ACCOUNT_ID,
-    region: input.region ?? DEFAULT_REGION,
-    store,
-    storeId,
-    encryption: 'none',
-    activatedAt: new Date(parts.clock.nowMs()).toISOString(),
-    configurationVersion: 1,
-    credential: null,
-    activationKey: null,
-    metadata: {},
+  try {
+    return await whileActivating(home, call, async () => await becomeGateway(parts, { wish, store, input }, call));
+  } finally {
+    await store.objects.close();
+  }
+}
+
+type Settings = Omit<Wish, 'storeId' | 'gatewayId'>;
+
+/** What is asked for; what is not said, as the activation that was stopped had it, or by default. */
+function wishOf(parts: GatewayParts, stopped: PendingActivation | null, input: Input<'activate'>): Settings {
+  const { home } = parts;
+  const store = input.store === undefined ? stopped?.store : placeOf(home, input.store);
+  return {
+    name: input.name ?? stopped?.name ?? gatewayNameOfHost(hostname()),
+    mode: input.mode ?? stopped?.mode ?? 'cached',
+    accountId: parts.accountId ?? stopped?.accountId ?? DEFAULT_ACCOUNT_ID,
+    region: input.region ?? stopped?.region ?? DEFAULT_REGION,
+    store: store ?? placeOf(home, join(home, 'store')),
   };
-  const raced = await updateState(
+}
+
+interface OpenedStore extends BegunStore {
+  readonly objects: ObjectStore;
+}
+
+interface Work {
+  readonly wish: Settings;
+  readonly store: OpenedStore;
+  readonly input: Input<'activate'>;
+}
+
+async function becomeGateway(
+  parts: GatewayParts,
+  { wish, store, input }: Work,
+  call: CallContext,
+): Promise<ActivationDocument> {
+  const { home, clock } = parts;
+  const { gateway } = await openState(home);
+  if (gateway !== null) return alreadyActivated(parts, gateway, input);
+  const { storeId } = store.info;
+  const connections = await parts.openService(store.blocks, storeId);
+  const issued = await performHandshake(parts, { ...wish, storeId, gatewayId: null }, connections, call);
+  const { gatewayId, name, mode, accountId, region, credential, activationKey, metadata } = issued;
+  assert(gatewayId !== null && credential !== null, 'an issued activation has an id and a credential');
+  const record: GatewayState = {
+    gatewayId,
+    name,
+    mode,
+    accountId,
+    region,
+    store: issued.store,
+    storeId,
+    encryption: store.encryption,
+    activatedAt: new Date(clock.nowMs()).toISOString(),
+    configurationVersion: 1,
+    credential,
+    activationKey,
+    metadata,
+  };
+  await updateState(
     home,
     (state) => {
-      const { gateway } = state;
-      state.gateway ??= record;
-      return gateway;
+      state.gateway = record;
+      state.activation = null;
     },
     { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
   );
-  return raced === null ? activationDocument(home, record, true) : alreadyActivated(home, raced, input);
+  return activationDocument(home, record, { created: true, recoveryCode: store.recoveryCode });
 }
 
-async function beginStore(parts: GatewayParts, store: string, call: CallContext): Promise<string> {
-  const objects = await parts.openStore(store, { create: true });
+/** Opens the store, or begins it, and its key. The caller closes it. */
+async function beginStore(
+  parts: GatewayParts,
+  wish: Settings,
+  encrypt: boolean,
+  call: CallContext,
+): Promise<OpenedStore> {
+  const place = openableStore(parts.home, wish.store);
+  const objects = await parts.openStore(place, { create: true });
   try {
-    const { signal } = call;
     const blocks = { objects, clock: parts.clock, random: parts.random };
-    const { check, failure } = await tryStore({ ...blocks, signal });
+    const { check, failure } = await tryStore({ ...blocks, signal: call.signal });
     // A full disk or a missing right says nothing of what the store is able to do.
     if (failure?.kind === 'exhausted' || failure?.kind === 'denied') throw failure;
     const lacking = check.probes.find((probe) => !probe.ok && probe.required);
@@ -81,14 +135,15 @@ async function beginStore(parts: GatewayParts, store: string, call: CallContext)
         'store-unfit',
         `the store ${objects.description} can not be used: ${lacking.message}`,
         {
-          hint: `\`sgw store check --store ${store}\` shows all it can and can't do.`,
-          details: { store, probe: lacking.name },
+          hint: `\`sgw store check --store ${place}\` shows all it can and can't do.`,
+          details: { store: place, probe: lacking.name },
         },
       );
     }
-    return (await createStore(blocks, { signal })).storeId;
-  } finally {
+    return { ...(await beginKeys(blocks, { encrypt, accountId: wish.accountId }, call)), objects };
+  } catch (error) {
     await objects.close();
+    throw error;
   }
 }
 
@@ -103,7 +158,11 @@ async function removeEmpty(home: string, first: string): Promise<void> {
   }
 }
 
-function alreadyActivated(home: string, present: GatewayState, input: Input<'activate'>): ActivationDocument {
+function alreadyActivated(
+  { home, accountId }: GatewayParts,
+  present: GatewayState,
+  input: Input<'activate'>,
+): ActivationDocument {
   const agreement: readonly (readonly [string, boolean])[] = [
     ['name', input.name === undefined || input.name === present.name],
     ['mode', input.mode === undefined || input.mode === present.mode],
@@ -111,10 +170,13 @@ function alreadyActivated(home: string, present: GatewayState, input: Input<'act
       'store',
       input.store === undefined || placeOf(home, input.store) === placeOf(home, openableStore(home, present.store)),
     ],
+    ['account', accountId === undefined || accountId === present.accountId],
+    ['encryption', input.encrypt !== true || present.encryption !== 'none'],
     ['region', input.region === undefined || input.region === present.region],
   ];
   const differing = agreement.filter(([, agrees]) => !agrees).map(([parameter]) => parameter);
-  if (input.ifNotExists === true && differing.length === 0) return activationDocument(home, present, false);
+  if (input.ifNotExists === true && differing.length === 0)
+    return activationDocument(home, present, { created: false, recoveryCode: null });
   const which = differing.length === 0 ? '' : ` with another ${differing.join(', ')}`;
   throw new SgwError(
     'conflict',
@@ -127,7 +189,11 @@ function alreadyActivated(home: string, present: GatewayState, input: Input<'act
   );
 }
 
-function activationDocument(home: string, record: GatewayState, created: boolean): ActivationDocument {
+function activationDocument(
+  home: string,
+  record: GatewayState,
+  made: Pick<ActivationDocument, 'created' | 'recoveryCode'>,
+): ActivationDocument {
   return {
     gatewayId: record.gatewayId,
     name: record.name,
@@ -138,10 +204,9 @@ function activationDocument(home: string, record: GatewayState, created: boolean
     storeId: record.storeId,
     region: record.region,
     activatedAt: record.activatedAt,
-    encryption: 'none',
-    activationKey: null,
-    metadata: {},
-    recoveryCode: null,
-    created,
+    encryption: record.encryption,
+    activationKey: record.activationKey,
+    metadata: record.metadata,
+    ...made,
   };
 }

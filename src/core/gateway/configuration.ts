@@ -20,17 +20,18 @@ export async function configure(
   call: CallContext,
 ): Promise<ConfigureDocument> {
   const changesMode = input.mode !== undefined && input.mode !== record.mode;
+  const held = { gatewayId: record.gatewayId, what: 'the mode can not change' };
   const place = input.store === undefined ? undefined : placeOf(parts.home, input.store);
   if (place !== undefined) {
     const { clock, random } = parts;
     const objects = await openStoreOf(parts, record, place, call.signal);
     try {
-      if (changesMode) await requireNothingHeld(new Catalog({ objects, clock, random }), record.gatewayId, call);
+      if (changesMode) await requireNothingHeld(new Catalog({ objects, clock, random }), held, call);
     } finally {
       await objects.close();
     }
   } else if (changesMode) {
-    await requireNothingHeld((await openSession()).catalog, record.gatewayId, call);
+    await requireNothingHeld(new Catalog((await openSession()).blocks), held, call);
   }
   if (input.name === undefined && input.mode === undefined && place === undefined)
     return configurationDocument(record, []);
@@ -75,7 +76,12 @@ const configurationDocument = (
   changed,
 });
 
-async function requireNothingHeld(catalog: Catalog, gatewayId: string, call: CallContext): Promise<void> {
+/** @throws conflict `volumes-attached` while the gateway holds a volume of the store, of whatever account */
+export async function requireNothingHeld(
+  catalog: Catalog,
+  { gatewayId, what }: { readonly gatewayId: string; readonly what: string },
+  call: CallContext,
+): Promise<void> {
   const { entries, damaged } = await catalog.surveyVolumes({ signal: call.signal });
   const volumes = [
     ...entries.map(({ volumeId, name }) => ({ volumeId, name })),
@@ -84,15 +90,10 @@ async function requireNothingHeld(catalog: Catalog, gatewayId: string, call: Cal
   for (const volume of volumes) {
     const { holder } = await catalog.headOf(volume.volumeId, call.signal);
     if (holder?.gatewayId !== gatewayId) continue;
-    throw new SgwError(
-      'conflict',
-      'volumes-attached',
-      `the mode can not change while volume "${volume.name}" is open`,
-      {
-        hint: 'Detach it, or finish its import, first.',
-        details: { volumeId: volume.volumeId },
-      },
-    );
+    throw new SgwError('conflict', 'volumes-attached', `${what} while volume "${volume.name}" is open`, {
+      hint: 'Detach it, or finish its import, first.',
+      details: { volumeId: volume.volumeId },
+    });
   }
 }
 

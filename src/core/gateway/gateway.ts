@@ -5,18 +5,21 @@
  * asked for its status, and reading a list starts no worker thread. Invariants: calls share one open store, closed by
  * `close`, when no call is under way; the identity is read anew for each call, since another process may change it.
  */
-import { Catalog, type BlockStoreOptions, type KeyRing } from '../blockstore/index.ts';
-import { SgwError } from '../kit/index.ts';
+import type { BlockStoreOptions, KeyRing } from '../blockstore/index.ts';
 import type * as Api from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
-import { activate } from './activation.ts';
+import { AccountCatalog } from './account-catalog.ts';
+import { createAccount, listAccounts } from './accounts.ts';
 import { configure, notActivated } from './configuration.ts';
 import { openKeys, rekeyStore } from './key-source.ts';
 import { Locks } from './locks.ts';
+import { collectStoreGarbage, undeleteVolume } from './garbage.ts';
 import type { GatewayParts } from './parts.ts';
 import { scrubStore } from './scrub.ts';
+import { ServiceAccess } from './service-access.ts';
 import type { Session } from './session.ts';
+import { shareSnapshot, unshareSnapshot } from './sharing.ts';
 import { diffSnapshots } from './snapshot-diff.ts';
 import { exportSnapshot } from './snapshot-export.ts';
 import { importSnapshot } from './snapshot-import.ts';
@@ -41,6 +44,8 @@ export class Gateway implements AsyncDisposable {
   /** Of an encrypted store, once a call has unlocked it. */
   #keys: KeyRing | undefined;
   #witness: HomeWitness | undefined;
+  /** Accounts other than the home's own that were found. An account is never removed. */
+  readonly #knownAccounts = new Set<string>();
   /** Stores of before they were moved. */
   readonly #retired: Promise<ObjectStore>[] = [];
 
@@ -49,6 +54,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async activate(input: In<'activate'>, call: Call): Out<'activate'> {
+    const { activate } = await import('./activation.ts');
     return await activate(this.#parts, await this.#record(), input, call);
   }
 
@@ -151,11 +157,12 @@ export class Gateway implements AsyncDisposable {
   }
 
   async deactivate(call: Call): Out<'deactivate'> {
-    return await notBuilt(call);
+    const { deactivate } = await import('./deactivation.ts');
+    return await deactivate(this.#parts, await this.#requireRecord(), await this.#open(call), call);
   }
 
   async collectGarbage(input: In<'store.gc'>, call: Call): Out<'store.gc'> {
-    return await notBuilt(input, call);
+    return await collectStoreGarbage(await this.#open(call), input, call);
   }
 
   async scrubStore(input: In<'store.scrub'>, call: Call): Out<'store.scrub'> {
@@ -167,23 +174,23 @@ export class Gateway implements AsyncDisposable {
   }
 
   async undeleteVolume(input: In<'volume.undelete'>, call: Call): Out<'volume.undelete'> {
-    return await notBuilt(input, call);
+    return await undeleteVolume(await this.#open(call), input, call);
   }
 
   async shareSnapshot(input: In<'snapshot.share'>, call: Call): Out<'snapshot.share'> {
-    return await notBuilt(input, call);
+    return await shareSnapshot(await this.#open(call), input, call);
   }
 
   async unshareSnapshot(input: In<'snapshot.unshare'>, call: Call): Out<'snapshot.unshare'> {
-    return await notBuilt(input, call);
+    return await unshareSnapshot(await this.#open(call), input, call);
   }
 
   async createAccount(input: In<'service.account.create'>, call: Call): Out<'service.account.create'> {
-    return await notBuilt(input, call);
+    return await createAccount(await this.#open(call), input, call);
   }
 
   async listAccounts(call: Call): Out<'service.account.list'> {
-    return await notBuilt(call);
+    return await listAccounts(await this.#open(call), call);
   }
 
   /** Closes what was opened. Idempotent. */
@@ -197,13 +204,8 @@ export class Gateway implements AsyncDisposable {
     await this.close();
   }
 
-  /** @throws unsupported `other-account` */
   async #record(): Promise<GatewayState | null> {
-    const { home, accountId } = this.#parts;
-    const { gateway } = await openState(home);
-    if (gateway !== null && accountId !== undefined && accountId !== gateway.accountId)
-      throw otherAccount(accountId, gateway.accountId);
-    return gateway;
+    return (await openState(this.#parts.home)).gateway;
   }
 
   async #requireRecord(): Promise<GatewayState> {
@@ -226,9 +228,21 @@ export class Gateway implements AsyncDisposable {
     // What calls before this one have noted.
     witness.flush();
     const blocks = { objects, clock, random, witness, ...(keys === undefined ? {} : { keys }) };
-    const { gatewayId, name, mode, accountId, storeId } = record;
+    const service = new ServiceAccess(this.#parts, blocks, record);
+    const accountId = await this.#actingAccount(record, service, call);
+    const { gatewayId, name, mode, storeId } = record;
     const identity = { gatewayId, name, mode, accountId };
-    return { home, storeId, identity, blocks, catalog: new Catalog(blocks), locks: new Locks(home), openPool };
+    const catalog = new AccountCatalog(blocks, accountId);
+    return { home, storeId, identity, blocks, catalog, service, locks: new Locks(home), openPool };
+  }
+
+  /** The home's own account needs no asking; another one has to be known to the service. @throws `account-not-found` */
+  async #actingAccount(record: GatewayState, service: ServiceAccess, call: Call): Promise<string> {
+    const accountId = this.#parts.accountId ?? record.accountId;
+    if (accountId === record.accountId || this.#knownAccounts.has(accountId)) return accountId;
+    await service.operate('account.find', { accountId }, call);
+    this.#knownAccounts.add(accountId);
+    return accountId;
   }
 
   /** The store's key, unlocked by the first call that needs it. Calls that wait for secrets do not wait for each other. */
@@ -250,17 +264,4 @@ export class Gateway implements AsyncDisposable {
     if (this.#store !== undefined) this.#retired.push(this.#store);
     this.#store = undefined;
   }
-}
-
-/** Nothing here keeps accounts apart, so nothing pretends to. */
-function otherAccount(asked: string, own: string): SgwError {
-  return new SgwError('unsupported', 'other-account', `this gateway belongs to account ${own}, not to ${asked}`, {
-    hint: 'Leave --account out, or use a home that was activated with it: one home serves one account.',
-    details: { accountId: asked, homeAccountId: own },
-  });
-}
-
-/** FOUNDATION ONLY: each is replaced by its owner before the issue is closed. */
-async function notBuilt(..._arguments: readonly unknown[]): Promise<never> {
-  return await Promise.reject(new SgwError('internal', 'not-built', 'not built'));
 }

@@ -15,13 +15,22 @@ export class Locks {
   }
 
   /** Runs `work` while nobody else of this home can take a name. @throws unavailable `locked` naming the holder's pid */
-  async withNames<T>(kind: 'volumes' | 'snapshots', call: CallContext, work: () => Promise<T>): Promise<T> {
+  async withNames<T>(
+    kind: 'volumes' | 'snapshots' | 'accounts',
+    call: CallContext,
+    work: () => Promise<T>,
+  ): Promise<T> {
     return await this.#with(`names:${kind}`, `taking a name among the ${kind}`, call, work);
   }
 
   /** Runs `work` while nobody else of this home works on the volume. @throws unavailable `locked` naming the holder's pid */
   async withVolume<T>(volumeId: VolumeId, purpose: string, call: CallContext, work: () => Promise<T>): Promise<T> {
     return await this.#with(`volume:${volumeId}`, purpose, call, work);
+  }
+
+  /** Runs `work` while no other gc of this home runs; gc does not need that to be right. @throws unavailable `locked` naming the holder's pid */
+  async withGc<T>(call: CallContext, work: () => Promise<T>): Promise<T> {
+    return await this.#with('gc', 'gc', call, work);
   }
 
   async #with<T>(name: string, purpose: string, call: CallContext, work: () => Promise<T>): Promise<T> {

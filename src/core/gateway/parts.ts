@@ -1,19 +1,22 @@
 /** What a gateway is made of; put together in room `daemon`, by tests with parts of their own. */
-import type { FramePool } from '../blockstore/index.ts';
+import type { BlockStoreOptions, FramePool } from '../blockstore/index.ts';
 import type { Clock, Random } from '../kit/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
+import type { ServiceConnections } from '../protocol/index.ts';
 
 export interface GatewayParts {
   /** Absolute path of the home directory. */
   readonly home: string;
   /** Of sgw, for `status`. */
   readonly version: string;
-  /** The account that the home is activated for, or is to belong to, 12 digits; the home's own when absent. */
+  /** The account that is acted for, and that `activate` gives the home to, 12 digits; the home's own when absent. */
   readonly accountId?: string;
   readonly clock: Clock;
   readonly random: Random;
   /** Opens the store by its description, with all the layers that belong over it. The gateway closes it. */
   readonly openStore: (description: string, options: { readonly create: boolean }) => Promise<ObjectStore>;
+  /** Opens the service of a store; the store stays the caller's to close. */
+  readonly openService: (blocks: BlockStoreOptions, storeId: string) => Promise<ServiceConnections>;
   /** Starts worker threads for one piece of work. */
   readonly openPool: () => FramePool;
 }

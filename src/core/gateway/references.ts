@@ -1,9 +1,11 @@
 /**
  * Finds the volume or snapshot that a reference names: its id, its name, or the beginning of its id when that
- * is unique. Names are unique within a gateway's view, but two gateways may share a store and choose alike.
+ * is unique. Names are unique within an account's view of one gateway, but two gateways may share a store and choose alike,
+ * and so may accounts that share snapshots.
  */
-import type { Catalog, DamagedEntry, SnapshotEntry, VolumeEntry } from '../blockstore/index.ts';
+import type { DamagedEntry, SnapshotEntry, VolumeEntry } from '../blockstore/index.ts';
 import { isSnapshotId, isVolumeId, SgwError } from '../kit/index.ts';
+import type { AccountCatalog } from './account-catalog.ts';
 
 const ID_PREFIX_DIGITS_MIN = 4;
 
@@ -16,7 +18,7 @@ const VOLUME: Kind = { what: 'volume', idPrefix: 'vol-' };
 const SNAPSHOT: Kind = { what: 'snapshot', idPrefix: 'snap-' };
 
 /** @throws notFound `volume-not-found`; conflict `ambiguous-name` listing the ids */
-export async function resolveVolume(catalog: Catalog, ref: string, signal: AbortSignal): Promise<VolumeEntry> {
+export async function resolveVolume(catalog: AccountCatalog, ref: string, signal: AbortSignal): Promise<VolumeEntry> {
   const id = ref.toLowerCase();
   if (isVolumeId(id)) {
     const entry = await catalog.getVolume(id, signal);
@@ -27,12 +29,29 @@ export async function resolveVolume(catalog: Catalog, ref: string, signal: Abort
   return choose(VOLUME, ref, entries, damaged, (entry) => entry.volumeId);
 }
 
+/** One of the account's deleted volumes. @throws notFound `volume-not-found`; conflict `ambiguous-name` listing the ids */
+export async function resolveDeletedVolume(
+  catalog: AccountCatalog,
+  ref: string,
+  signal: AbortSignal,
+): Promise<VolumeEntry> {
+  const { entries, damaged } = await catalog.surveyVolumes({ includeDeleted: true, signal });
+  const deleted = entries.filter((entry) => entry.state === 'deleted');
+  const id = ref.toLowerCase();
+  if (isVolumeId(id)) return deleted.find((entry) => entry.volumeId === id) ?? (await catalog.getVolume(id, signal));
+  return choose(VOLUME, ref, deleted, damaged, (entry) => entry.volumeId);
+}
+
 /** Failed and deleted snapshots give their name free. */
 export const hasName = (snapshot: SnapshotEntry): boolean =>
   snapshot.state === 'pending' || snapshot.state === 'completed';
 
 /** @throws notFound `snapshot-not-found`; conflict `ambiguous-name` listing the ids */
-export async function resolveSnapshot(catalog: Catalog, ref: string, signal: AbortSignal): Promise<SnapshotEntry> {
+export async function resolveSnapshot(
+  catalog: AccountCatalog,
+  ref: string,
+  signal: AbortSignal,
+): Promise<SnapshotEntry> {
   const id = ref.toLowerCase();
   if (isSnapshotId(id)) {
     const entry = await catalog.getSnapshot(id, signal);
@@ -40,8 +59,11 @@ export async function resolveSnapshot(catalog: Catalog, ref: string, signal: Abo
     return entry;
   }
   const { entries, damaged } = await catalog.surveySnapshots({ signal });
-  const owner = entries.filter((entry) => hasName(entry) && entry.name === ref);
-  return choose(SNAPSHOT, ref, owner.length > 0 ? owner : entries, damaged, (entry) => entry.snapshotId);
+  const named = entries.filter((entry) => hasName(entry) && entry.name === ref);
+  // A name that this account gave is not made ambiguous by what others share with it.
+  const own = named.filter((entry) => catalog.owns(entry));
+  const first = own.length > 0 ? own : named;
+  return choose(SNAPSHOT, ref, first.length > 0 ? first : entries, damaged, (entry) => entry.snapshotId);
 }
 
 function choose<T extends { readonly name: string }>(

@@ -1,16 +1,18 @@
 /**
  * What the work of an activated gateway stands on: its identity, its open store, its locks and its worker threads.
  */
-import type { BlockStoreOptions, Catalog, FramePool, Holder } from '../blockstore/index.ts';
+import type { BlockStoreOptions, FramePool, Holder } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, GatewayMode } from '../localapi/index.ts';
+import type { AccountCatalog } from './account-catalog.ts';
 import type { Locks } from './locks.ts';
+import type { ServiceAccess } from './service-access.ts';
 
 export interface Identity {
   readonly gatewayId: string;
   readonly name: string;
   readonly mode: GatewayMode;
-  /** The home's own. */
+  /** Acted for: the home's own unless the caller names another one. */
   readonly accountId: string;
 }
 
@@ -19,7 +21,9 @@ export interface Session {
   readonly storeId: string;
   readonly identity: Identity;
   readonly blocks: BlockStoreOptions;
-  readonly catalog: Catalog;
+  /** As the account sees it. */
+  readonly catalog: AccountCatalog;
+  readonly service: ServiceAccess;
   readonly locks: Locks;
   /** Starts the worker threads; whoever needs them for one piece of work closes them after it. */
   readonly openPool: () => FramePool;
@@ -28,6 +32,12 @@ export interface Session {
 export const holderOf = (session: Session): Holder => ({
   gatewayId: session.identity.gatewayId,
   name: session.identity.name,
+});
+
+/** Who pins what is read for long, and what for. */
+export const pinOf = (session: Session, purpose: string): { readonly purpose: string; readonly holder: string } => ({
+  purpose,
+  holder: session.identity.gatewayId,
 });
 
 /** @throws unsupported `wrong-mode` when the gateway shadows: its volumes come from local images, attached in place. */

@@ -1,17 +1,17 @@
 /** Exporting a snapshot as an image file. */
 import { resolve } from 'node:path';
-import { openSnapshotView } from '../blockstore/index.ts';
+import { openSnapshotView, withPinnedSnapshot } from '../blockstore/index.ts';
 import type { SparseOutput } from '../image/index.ts';
 import { SgwError, toSgwError } from '../kit/index.ts';
 import type { CallContext, ExportDocument, ImageFormat, Input } from '../localapi/index.ts';
-import { exportView } from '../transfer/index.ts';
+import { exportView, type ExportReport } from '../transfer/index.ts';
 import { resolveSnapshot } from './references.ts';
-import { millisecondsSince, progressOf, type Session } from './session.ts';
+import { millisecondsSince, pinOf, progressOf, type Session } from './session.ts';
 
 /**
  * Writes a snapshot as an image file: sparse, checked against the stored hashes, under a hidden name until it is whole.
  * The same command run again after a kill or a failure goes on from the last watermark; what a damaged store gave is removed. Durable on the local disk when it resolves.
- * @throws conflict `file-exists`, `snapshot-not-completed`; unavailable `target-in-use`; corrupt naming object and extent;
+ * @throws denied `export-denied` when it holds blocks of an account that does not share it; conflict `file-exists`, `snapshot-not-completed`; unavailable `target-in-use`; corrupt naming object and extent;
  * unsupported `qemu-img-missing`
  */
 export async function exportSnapshot(
@@ -24,6 +24,11 @@ export async function exportSnapshot(
   const format = input.format ?? 'raw';
   const entry = await resolveSnapshot(session.catalog, input.snapshot, signal);
   const view = openSnapshotView(session.blocks, entry);
+  const { binding } = await session.service.ask(
+    'export.decide',
+    { accountId: session.identity.accountId, snapshotId: entry.snapshotId, purpose: 'export' },
+    call,
+  );
   const images = await import('../image/index.ts');
   if (format !== 'raw') await images.qemuImgVersion({ signal });
   const path = resolve(input.path);
@@ -35,15 +40,19 @@ export async function exportSnapshot(
     signal,
   });
   const resumed = output.resumedFrom > 0;
-  const { dataBytes } = await keepingPartial(output, async () => {
+  const pin = pinOf(session, `exporting ${entry.snapshotId}`);
+  const exporting = async (stop: AbortSignal): Promise<ExportReport> => {
     await using pool = session.openPool();
-    const report = await exportView({
+    return await exportView({
       pool,
       view,
       output,
-      signal,
+      signal: stop,
       onProgress: progressOf(call, `exporting ${entry.name}`),
     });
+  };
+  const { dataBytes } = await keepingPartial(output, async () => {
+    const report = await withPinnedSnapshot(session.blocks, entry, pin, exporting, signal);
     await publish(output, { path, format, force, sizeBytes: view.sizeBytes, name: entry.name }, call);
     return report;
   });
@@ -56,10 +65,14 @@ export async function exportSnapshot(
     dataBytes,
     resumed,
     verified: true,
-    remarks: [],
+    remarks: binding ? [] : [advisory(session)],
     durationMs: millisecondsSince(session, startedMs),
   };
 }
+
+/** Export control binds who has to go through the service; here the user has the store itself. */
+const advisory = ({ blocks }: Session): string =>
+  `Export control is advisory here: whoever can read ${blocks.objects.description} has what is in it without asking.`;
 
 /** What was written before a failure stays, and the error says so; unless the store is damaged, when it is of no use. */
 async function keepingPartial<T>(output: SparseOutput, work: () => Promise<T>): Promise<T> {

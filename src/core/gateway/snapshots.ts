@@ -10,6 +10,7 @@ import type {
   SnapshotSummary,
 } from '../localapi/index.ts';
 import { damagedSnapshot, damageRemark, snapshotSummary } from './documents.ts';
+import { previewDeletion } from './garbage.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { hasName, resolveSnapshot, resolveVolume } from './references.ts';
 import { timestamp, type Session } from './session.ts';
@@ -53,6 +54,7 @@ export async function makeSnapshot(
         volume,
         name,
         accountId: identity.accountId,
+        maker: identity.gatewayId,
         signal: call.signal,
         ...(input.description === undefined ? {} : { description: input.description }),
         ...(input.tags === undefined ? {} : { tags: input.tags }),
@@ -63,9 +65,10 @@ export async function makeSnapshot(
 }
 
 /**
- * Whoever makes a snapshot holds the names' lock until it is completed, so one of this volume that is still pending was left
- * by a process that was killed. It is marked as failed, and its name is free again. Should another gateway be at it at this
- * moment, its completion is refused; if that, or what the killed process had sent, came first, the snapshot is completed.
+ * Whoever makes a snapshot holds the names' lock of its home until it is completed, so one of this gateway that is still
+ * pending was left by a process that was killed, and so was one of the same volume and name. It is marked as failed, and
+ * its name is free again. Should another gateway be at it at this moment, its completion is refused; if that, or what the
+ * killed process had sent, came first, the snapshot is completed.
  */
 async function withoutInterrupted(
   session: Session,
@@ -74,8 +77,11 @@ async function withoutInterrupted(
   listed: readonly SnapshotEntry[],
   signal: AbortSignal,
 ): Promise<SnapshotEntry[]> {
+  const { gatewayId } = session.identity;
   const left = listed.filter(
-    (entry) => entry.name === name && entry.state === 'pending' && entry.volumeId === volume.volumeId,
+    (entry) =>
+      entry.state === 'pending' &&
+      (entry.maker === gatewayId || (entry.name === name && entry.volumeId === volume.volumeId)),
   );
   const fail = (now: SnapshotEntry): SnapshotEntry =>
     now.state === 'pending' ? { ...now, state: 'failed', reason: 'the process that made it was stopped' } : now;
@@ -108,10 +114,24 @@ export async function listSnapshots(
   const volume = input.volume === undefined ? undefined : await resolveVolume(catalog, input.volume, call.signal);
   const asked = entries.filter((entry) => volume === undefined || entry.volumeId === volume.volumeId);
   const remarks = damaged.map(({ id, error }) => damageRemark('Snapshot', id, error));
+  if (input.exportable === true) return { snapshots: (await exportableOf(session, asked, call)).map(snapshotSummary) };
   return {
     snapshots: [...asked.map(snapshotSummary), ...damaged.map(damagedSnapshot)],
     ...(remarks.length === 0 ? {} : { remarks }),
   };
+}
+
+/** Those that the service lets the account export. A damaged one is not among them: whose blocks it holds is not known. */
+async function exportableOf(
+  session: Session,
+  entries: readonly SnapshotEntry[],
+  call: CallContext,
+): Promise<SnapshotEntry[]> {
+  const { identity, service } = session;
+  const snapshotIds = entries.map((entry) => entry.snapshotId);
+  const { exportable } = await service.ask('export.list', { accountId: identity.accountId, snapshotIds }, call);
+  const may = new Set(exportable);
+  return entries.filter((entry) => may.has(entry.snapshotId));
 }
 
 /** One snapshot with its creators and clones. Takes no lock. */
@@ -120,16 +140,18 @@ export async function showSnapshot(
   input: Input<'snapshot.show'>,
   call: CallContext,
 ): Promise<SnapshotDocument> {
-  const { catalog } = session;
+  const { catalog, identity, service } = session;
   const entry = await resolveSnapshot(catalog, input.snapshot, call.signal);
+  const { accountId } = identity;
+  const rights = await service.ask('export.assess', { accountId, snapshotId: entry.snapshotId }, call);
   const volumes = await catalog.listVolumes({ signal: call.signal });
   const clones = volumes.filter((volume) => volume.parentSnapshotId === entry.snapshotId);
   return {
     ...snapshotSummary(entry),
     creators: [...entry.creators],
     clones: clones.map(({ volumeId, name }) => ({ volumeId, name })),
-    exportable: true,
-    grants: [],
+    exportable: rights.exportable,
+    grants: [...rights.grants],
   };
 }
 
@@ -154,7 +176,10 @@ export async function renameSnapshot(
   });
 }
 
-/** Marks a snapshot as deleted. Its clones stay usable: they have maps of their own. */
+/**
+ * Marks a snapshot as deleted. Its clones stay usable: they have heads of their own. With `preview`, only tells what that would
+ * free.
+ */
 export async function deleteSnapshot(
   session: Session,
   input: Input<'snapshot.delete'>,
@@ -163,6 +188,9 @@ export async function deleteSnapshot(
   const { catalog } = session;
   const entry = await orMissing(input.ifExists, () => resolveSnapshot(catalog, input.snapshot, call.signal));
   if (entry === undefined) return NOTHING_DELETED;
-  await catalog.updateSnapshot(entry.snapshotId, (now) => ({ ...now, state: 'deleted' }), call.signal);
-  return { ...NOTHING_DELETED, id: entry.snapshotId, name: entry.name, deleted: true };
+  const { snapshotId, name } = entry;
+  if (input.preview === true) return await previewDeletion(session, { kind: 'snapshot', id: snapshotId, name }, call);
+  const deletedAt = timestamp(session);
+  await catalog.updateSnapshot(snapshotId, (now) => ({ ...now, state: 'deleted', deletedAt }), call.signal);
+  return { ...NOTHING_DELETED, id: snapshotId, name, deleted: true };
 }

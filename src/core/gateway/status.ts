@@ -52,7 +52,7 @@ export async function readStatus(
     };
   } catch (error) {
     const failure = toSgwError(error);
-    if (failure.kind === 'aborted') throw failure;
+    if (failure.kind === 'aborted' || failure.code === 'account-not-found') throw failure;
     const store = {
       description: openableStore(parts.home, record.store),
       storeId: record.storeId,

@@ -1,4 +1,5 @@
 /** What a store holds, counted from one list of its keys. */
+import { Catalog } from '../blockstore/index.ts';
 import type { CallContext, StoreStatsDocument } from '../localapi/index.ts';
 import type { Session } from './session.ts';
 
@@ -31,9 +32,11 @@ export async function storeStats(session: Session, call: CallContext): Promise<S
     total += 1;
     totalBytes += sizeBytes;
   }
+  // Of the whole store, whatever account asks.
+  const catalog = new Catalog(session.blocks);
   const [volumes, snapshots] = await Promise.all([
-    session.catalog.surveyVolumes({ signal: call.signal }),
-    session.catalog.surveySnapshots({ signal: call.signal }),
+    catalog.surveyVolumes({ signal: call.signal }),
+    catalog.surveySnapshots({ signal: call.signal }),
   ]);
   const order = [...KINDS.map(([kind]) => kind), 'other'];
   return {

@@ -3,6 +3,7 @@
  * of the volume, or the one it was cloned from, holds the page in the same place of the same segment.
  */
 import {
+  Catalog,
   openSnapshotView,
   openVolumeView,
   PAGE_BYTES,
@@ -23,7 +24,8 @@ export async function mapVolume(session: Session, input: Input<'volume.map'>, ca
   const { signal } = call;
   const entry = await resolveVolume(catalog, input.volume, signal);
   const view = await openVolumeView(blocks, entry.volumeId, { signal });
-  const snapshots = (await catalog.listSnapshots({ signal, includeDeleted: true })).filter((snapshot) =>
+  // Of all accounts: what a clone shares with a snapshot that was unshared since is shared all the same.
+  const snapshots = (await new Catalog(blocks).listSnapshots({ signal, includeDeleted: true })).filter((snapshot) =>
     holdsPagesOf(snapshot, entry),
   );
   const followers = snapshots.map(

@@ -11,9 +11,10 @@ import type {
   VolumeSummary,
 } from '../localapi/index.ts';
 import { readVolumeSummaries, readVolumeSummary, volumeSummary } from './documents.ts';
+import { markDeleted, previewDeletion } from './garbage.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
-import { holderOf, requireCachedMode, timestamp, type Session } from './session.ts';
+import { holderOf, requireCachedMode, type Session } from './session.ts';
 
 /**
  * Creates an empty volume, or a clone of a snapshot. Durable in the store when it resolves.
@@ -27,7 +28,7 @@ export async function createVolume(
   requireCachedMode(session, 'volume create');
   const { catalog, identity, locks } = session;
   const from =
-    input.fromSnapshot === undefined ? undefined : await completedSnapshot(session, input.fromSnapshot, call.signal);
+    input.fromSnapshot === undefined ? undefined : await completedSnapshot(session, input.fromSnapshot, call);
   const sizeBytes = input.sizeBytes ?? from?.sizeBytes;
   if (sizeBytes === undefined) {
     throw new SgwError('invalid', 'size-missing', `volume "${input.name}" needs a size or a snapshot to start from`, {
@@ -58,13 +59,27 @@ export async function createVolume(
   });
 }
 
-async function completedSnapshot(session: Session, ref: string, signal: AbortSignal): Promise<SnapshotEntry> {
-  const snapshot = await resolveSnapshot(session.catalog, ref, signal);
-  if (snapshot.state === 'completed') return snapshot;
+async function completedSnapshot(session: Session, ref: string, call: CallContext): Promise<SnapshotEntry> {
+  const snapshot = await resolveSnapshot(session.catalog, ref, call.signal);
+  if (snapshot.state === 'completed') {
+    await requireClonable(session, snapshot, call);
+    return snapshot;
+  }
   throw new SgwError('conflict', 'snapshot-not-completed', `snapshot "${snapshot.name}" is ${snapshot.state}`, {
     hint: `\`sgw snapshot show ${snapshot.name}\` says more.`,
     details: { snapshotId: snapshot.snapshotId, state: snapshot.state },
   });
+}
+
+/** A clone of another account's snapshot is a way out of that account. @throws denied `export-denied` */
+async function requireClonable(
+  session: Session,
+  { snapshotId, accountId: owner }: SnapshotEntry,
+  call: CallContext,
+): Promise<void> {
+  const { accountId } = session.identity;
+  if (owner === accountId) return;
+  await session.service.ask('export.decide', { accountId, snapshotId, purpose: 'clone' }, call);
 }
 
 /** The volumes, by age, and behind them the damaged ones; deleted ones as well when asked. Takes no lock. */
@@ -198,7 +213,8 @@ export async function renameVolume(
 }
 
 /**
- * Marks a volume as deleted; its data stays until gc, and its snapshots stay usable.
+ * Marks a volume as deleted; its data stays until gc, and its snapshots stay usable. With `preview`, only tells what that
+ * would free.
  * @throws conflict `volume-held` when another gateway has it open; unavailable when another process works on it
  */
 export async function deleteVolume(
@@ -206,30 +222,14 @@ export async function deleteVolume(
   input: Input<'volume.delete'>,
   call: CallContext,
 ): Promise<DeletedDocument> {
-  const { catalog, identity, locks } = session;
+  const { catalog, locks } = session;
   const entry = await orMissing(input.ifExists, () => resolveVolume(catalog, input.volume, call.signal));
   if (entry === undefined) return NOTHING_DELETED;
-  return await locks.withVolume(entry.volumeId, `deleting ${entry.name}`, call, async () => {
-    const { holder } = await catalog.headOf(entry.volumeId, call.signal);
-    if (holder !== null && holder.gatewayId !== identity.gatewayId) {
-      throw new SgwError(
-        'conflict',
-        'volume-held',
-        `volume "${entry.name}" is held by gateway ${holder.name} (${holder.gatewayId}) since ${holder.since}`,
-        {
-          hint: `Detach it there first, or take it over: sgw volume import FILE --into ${entry.name} --take-over`,
-          details: { volumeId: entry.volumeId, gatewayId: holder.gatewayId },
-        },
-      );
-    }
-    const deletedAt = timestamp(session);
-    await catalog.updateVolume(
-      entry.volumeId,
-      (now) => ({ ...now, state: 'deleted', deletedAt: now.deletedAt ?? deletedAt }),
-      call.signal,
-    );
-    return { ...NOTHING_DELETED, id: entry.volumeId, name: entry.name, deleted: true };
-  });
+  const { volumeId, name } = entry;
+  if (input.preview === true) return await previewDeletion(session, { kind: 'volume', id: volumeId, name }, call);
+  return await locks.withVolume(volumeId, `deleting ${name}`, call, () =>
+    markDeleted(session, entry, input.takeOver ?? false, call),
+  );
 }
 
 /** What a removal answers that found nothing. */

@@ -124,7 +124,8 @@ export interface Messages {
   /** What a decision would be. Nothing leaves, so nothing is recorded. */
   'export.assess': {
     input: Signed<Acting & { readonly snapshotId: string }>;
-    result: { readonly exportable: boolean };
+    /** With what the account may know of who shares it with whom. */
+    result: { readonly exportable: boolean; readonly grants: readonly Grant[] };
   };
   'snapshot.share': {
     input: Signed<Acting & { readonly snapshotId: string; readonly withAccountId: string }>;
@@ -134,6 +135,9 @@ export interface Messages {
     input: Signed<Acting & { readonly snapshotId: string; readonly withAccountId: string }>;
     result: { readonly name: string; readonly grants: readonly Grant[]; readonly changed: boolean };
   };
+
+  /** The operator takes a gateway away that can not sign any more. */
+  'gateway.remove': { input: { readonly gatewayId: string }; result: Nothing };
 
   'account.create': {
     input: { readonly name: string; readonly accountId: string | null; readonly clientToken: string | null };

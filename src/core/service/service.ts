@@ -31,6 +31,7 @@ type Role = 'gateway' | 'operator';
 const OPERATOR_MESSAGES: ReadonlySet<MessageName> = new Set<MessageName>([
   'activation.describe',
   'activation.claim',
+  'gateway.remove',
   'account.create',
   'account.list',
   'account.find',
@@ -90,6 +91,10 @@ function answersOf(context: ServiceContext): Answers {
       await gateways.deregister(gatewayId, signal);
       return {};
     },
+    'gateway.remove': async ({ gatewayId }, signal) => {
+      if ((await gateways.find(gatewayId, signal)) !== undefined) await gateways.deregister(gatewayId, signal);
+      return {};
+    },
     'export.decide': async (input, signal) =>
       await exports.decide(await asker('export.decide', input, signal), input.body, signal),
     'export.list': async (input, signal) => ({
@@ -97,7 +102,7 @@ function answersOf(context: ServiceContext): Answers {
     }),
     'export.assess': async (input, signal) => {
       const { accountId } = await asker('export.assess', input, signal);
-      return { exportable: await exports.assess(accountId, input.body.snapshotId, signal) };
+      return await exports.assess(accountId, input.body.snapshotId, signal);
     },
     'snapshot.share': async (input, signal) =>
       await sharing.share(await asker('snapshot.share', input, signal), input.body, signal),

@@ -111,5 +111,8 @@ test('store check says what a store lacks and leaves nothing behind', async () =
   const report = await rig.call('store.check', {});
   expect(report.writable).toBe(false);
   expect(report.probes.find((probe) => !probe.ok)).toMatchObject({ name: 'read-your-writes', required: true });
-  expect((await rig.call('store.stats', {})).kinds.map((kind) => kind.kind)).toEqual(['store description']);
+  expect((await rig.call('store.stats', {})).kinds.map((kind) => kind.kind)).toEqual([
+    'service documents',
+    'store description',
+  ]);
 });

@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { FramePool } from '../../../src/core/blockstore/index.ts';
 import { createHandlers } from '../../../src/core/control/index.ts';
 import { Gateway } from '../../../src/core/gateway/index.ts';
-import { systemClock, systemRandom } from '../../../src/core/kit/index.ts';
+import { systemClock, systemRandom, type Clock } from '../../../src/core/kit/index.ts';
 import type { CallContext, Handlers, Input, OperationName, Result } from '../../../src/core/localapi/index.ts';
 import { memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
+import type { ServiceConnections } from '../../../src/core/protocol/index.ts';
+import { openService } from '../../../src/core/service/index.ts';
 
 const CALL: CallContext = {
   signal: new AbortController().signal,
@@ -15,40 +17,63 @@ const CALL: CallContext = {
   lockTimeoutMs: 10_000,
 };
 
+export interface RigOptions {
+  /** Acted for; the home's own when absent. */
+  readonly accountId?: string;
+  readonly clock?: Clock;
+  /** Stands between the gateway and the service. */
+  readonly between?: (connections: ServiceConnections) => ServiceConnections;
+}
+
 export class GatewayRig implements AsyncDisposable {
   readonly directory: string;
   readonly objects: ObjectStore;
   readonly #gateway: Gateway;
   readonly #handlers: Handlers;
+  readonly #isGuest: boolean;
   #opens = 0;
 
-  private constructor(directory: string, objects: ObjectStore) {
+  private constructor(directory: string, objects: ObjectStore, options: RigOptions, isGuest = false) {
     this.directory = directory;
     this.objects = objects;
+    this.#isGuest = isGuest;
+    const { accountId, clock = systemClock, between = (connections: ServiceConnections) => connections } = options;
     this.#gateway = new Gateway({
       home: join(directory, 'home'),
       version: '0.0.0',
-      clock: systemClock,
+      clock,
       random: systemRandom,
       openPool: () => new FramePool({ threads: 1 }),
       openStore: async () => {
         this.#opens += 1;
         return Promise.resolve(objects);
       },
+      openService: async (blocks, serviceId) =>
+        Promise.resolve(between(openService({ blocks, serviceId, isEmbedded: true }))),
+      ...(accountId === undefined ? {} : { accountId }),
     });
     this.#handlers = createHandlers(this.#gateway);
   }
 
   /** Several may share a store, as gateways do. */
-  static async start(objects: ObjectStore = memoryStore(), name = 'lab'): Promise<GatewayRig> {
-    const rig = await GatewayRig.fresh(objects);
+  static async start(
+    objects: ObjectStore = memoryStore(),
+    name = 'lab',
+    options: RigOptions = {},
+  ): Promise<GatewayRig> {
+    const rig = await GatewayRig.fresh(objects, options);
     await rig.call('activate', { name, mode: 'cached' });
     return rig;
   }
 
   /** A home that is not activated. */
-  static async fresh(objects: ObjectStore = memoryStore()): Promise<GatewayRig> {
-    return new GatewayRig(await mkdtemp(join(tmpdir(), 'sgw-gateway-')), objects);
+  static async fresh(objects: ObjectStore = memoryStore(), options: RigOptions = {}): Promise<GatewayRig> {
+    return new GatewayRig(await mkdtemp(join(tmpdir(), 'sgw-gateway-')), objects, options);
+  }
+
+  /** The same home in another process, for another account perhaps. */
+  again(options: RigOptions = {}): GatewayRig {
+    return new GatewayRig(this.directory, this.objects, options, true);
   }
 
   get storeOpens(): number {
@@ -69,6 +94,6 @@ export class GatewayRig implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#gateway.close();
-    await rm(this.directory, { recursive: true, force: true });
+    if (!this.#isGuest) await rm(this.directory, { recursive: true, force: true });
   }
 }

@@ -27,7 +27,7 @@ import {
 } from '../../protocol/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import type { Accounts } from '../identity/accounts.ts';
-import type { Gateways } from '../identity/gateways.ts';
+import { requireFree, type Gateways } from '../identity/gateways.ts';
 import type { SignatureCheck } from '../identity/signature-check.ts';
 import { serviceKeys } from '../keys.ts';
 import { hashOf, isSame } from '../secrets.ts';
@@ -161,11 +161,7 @@ export class Activations {
     checkClaim(input);
     await accounts.find(input.accountId, signal);
     const gatewayId = input.gatewayId ?? newGatewayId(context.blocks.random);
-    if ((await gateways.find(gatewayId, signal)) !== undefined) {
-      throw new SgwError('conflict', 'gateway-exists', `there is a gateway ${gatewayId} already`, {
-        details: { gatewayId },
-      });
-    }
+    requireFree(await gateways.find(gatewayId, signal), input.accountId);
     const { gatewayName, accountId, mode, region } = input;
     const customer: CustomerInformation = { gatewayId, gatewayName, accountId, mode, region };
     const claimedAt = timeOf(context);

@@ -7,7 +7,7 @@ import { isSnapshotId, Semaphore, SgwError } from '../../kit/index.ts';
 import type { MessageResult } from '../../protocol/index.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { ServiceContext } from '../context.ts';
-import { judge, type Verdict } from './rights.ts';
+import { grantsSeenBy, judge, type Verdict } from './rights.ts';
 
 const READS_AT_ONCE = 16;
 
@@ -57,7 +57,7 @@ export class ExportControl {
       snapshotIds.map(async (snapshotId) => {
         const release = await slots.acquire(1, signal);
         try {
-          return await this.assess(asker.accountId, snapshotId, signal);
+          return (await this.assess(asker.accountId, snapshotId, signal)).exportable;
         } finally {
           release();
         }
@@ -70,9 +70,11 @@ export class ExportControl {
   }
 
   /** What a decision on an export would be. */
-  async assess(accountId: string, snapshotId: string, signal: AbortSignal): Promise<boolean> {
+  async assess(accountId: string, snapshotId: string, signal: AbortSignal): Promise<MessageResult<'export.assess'>> {
     const entry = await this.#read(snapshotId, signal);
-    return entry?.state === 'completed' && judge(accountId, entry).mayExport;
+    if (entry === undefined) return { exportable: false, grants: [] };
+    const exportable = entry.state === 'completed' && judge(accountId, entry).mayExport;
+    return { exportable, grants: grantsSeenBy(accountId, entry) };
   }
 
   async #read(snapshotId: string, signal: AbortSignal): Promise<SnapshotEntry | undefined> {
@@ -109,7 +111,7 @@ function denied(asker: Asker, entry: SnapshotEntry, verdict: Verdict, purpose: '
     'denied',
     'export-denied',
     `snapshot "${entry.name}" holds blocks that account ${owners} created, and does not share with ${asker.accountId}; ` +
-      `${purpose === 'export' ? 'it is not exported' : 'no clone is made of it'}`,
+      (purpose === 'export' ? 'it is not exported' : 'no clone is made of it'),
     {
       hint: `Whoever created them can share it: ${share}`,
       details: { snapshotId: entry.snapshotId, accountId: asker.accountId, creators: verdict.missing },

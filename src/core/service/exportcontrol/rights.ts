@@ -4,6 +4,7 @@
  * snapshot with that account. One block by another account is enough for a refusal.
  */
 import type { SnapshotEntry } from '../../blockstore/index.ts';
+import type { Grant } from '../../protocol/index.ts';
 
 /** What the rule looks at. */
 export type Manifest = Pick<SnapshotEntry, 'accountId' | 'creators' | 'grants' | 'root'>;
@@ -27,6 +28,10 @@ export function judge(accountId: string, snapshot: Manifest): Verdict {
 /** Who may share a snapshot: its owner, and whoever has blocks in it. */
 export const mayShare = (accountId: string, snapshot: Manifest): boolean =>
   snapshot.accountId === accountId || creatorsOf(snapshot).includes(accountId);
+
+/** The owner sees all grants, others those that they gave or got. */
+export const grantsSeenBy = (accountId: string, snapshot: Manifest): Grant[] =>
+  (snapshot.grants ?? []).filter((grant) => [snapshot.accountId, grant.accountId, grant.by].includes(accountId));
 
 /** As listed when the snapshot was completed, and as the map itself says, so that neither alone decides. */
 function creatorsOf({ creators, root }: Manifest): string[] {

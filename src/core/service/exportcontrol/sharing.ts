@@ -6,7 +6,7 @@ import type { Audit } from '../audit/audit.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import type { Accounts } from '../identity/accounts.ts';
 import { notFound, type Asker } from './export-control.ts';
-import { judge, mayShare } from './rights.ts';
+import { grantsSeenBy, judge, mayShare } from './rights.ts';
 
 /** A snapshot is shared with as many accounts as its entry can hold well. */
 const GRANTS_MAX = 1000;
@@ -85,7 +85,7 @@ export class Sharing {
       signal,
     );
     await this.#audit.record({ kind, ...asker, snapshotId, withAccountId, changed }, signal);
-    return { name: entry.name, grants: entry.grants ?? [], changed };
+    return { name: entry.name, grants: grantsSeenBy(asker.accountId, entry), changed };
   }
 }
 

@@ -35,7 +35,7 @@ export class Gateways {
 
   /**
    * Registers what was claimed, or finds it registered by an earlier try. Durable when it resolves.
-   * @throws conflict `gateway-exists` when the id belongs to another key
+   * @throws conflict `gateway-exists` when the id is another gateway's
    */
   async register(
     customer: CustomerInformation,
@@ -55,11 +55,18 @@ export class Gateways {
     };
     if (await createDocument(blocks, serviceKeys.gateway(customer.gatewayId), record, signal))
       return credentialOf(record);
-    const present = await this.find(customer.gatewayId, signal);
-    if (present?.publicKey === device.publicKey && present.state === 'active') return credentialOf(present);
-    throw new SgwError('conflict', 'gateway-exists', `gateway ${customer.gatewayId} is registered with another key`, {
-      details: { gatewayId: customer.gatewayId },
-    });
+    return credentialOf(
+      await changeDocument<GatewayRecord>(
+        blocks,
+        serviceKeys.gateway(customer.gatewayId),
+        (now) => {
+          if (now.activationId === record.activationId && now.state === 'active') return now;
+          requireFree(now, customer.accountId);
+          return record;
+        },
+        signal,
+      ),
+    );
   }
 
   /** Undefined when there never was one. */
@@ -70,7 +77,7 @@ export class Gateways {
 
   /**
    * The gateway that sent the request.
-   * @throws denied `gateway-unknown`, `gateway-deregistered`, `credential-wrong`, and what `SignatureCheck` throws
+   * @throws denied `gateway-unknown`, `credential-wrong`, and what `SignatureCheck` throws
    */
   async authenticate(
     message: SignedMessageName,
@@ -107,6 +114,14 @@ export class Gateways {
       signal,
     );
   }
+}
+
+/** The id of a gateway that has left may be taken by its account again. @throws conflict `gateway-exists` */
+export function requireFree(record: GatewayRecord | undefined, accountId: string): void {
+  if (record === undefined || (record.state === 'deregistered' && record.accountId === accountId)) return;
+  throw new SgwError('conflict', 'gateway-exists', `there is a gateway ${record.gatewayId} already`, {
+    details: { gatewayId: record.gatewayId },
+  });
 }
 
 function credentialOf(record: GatewayRecord): Credential {

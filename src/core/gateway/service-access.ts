@@ -1,0 +1,89 @@
+/**
+ * How a gateway asks the service: in requests that it signs with its own key, or as the operator of its home. Nothing is
+ * opened before the first question; a home of before there was a service is enrolled then, without a word.
+ */
+import type { BlockStoreOptions } from '../blockstore/index.ts';
+import { SgwError } from '../kit/index.ts';
+import type { CallContext } from '../localapi/index.ts';
+import type {
+  MessageInput,
+  MessageName,
+  MessageResult,
+  PrivateKey,
+  ServiceConnections,
+  SignedBody,
+  SignedMessageName,
+} from '../protocol/index.ts';
+import type { GatewayState } from '../state/index.ts';
+import type { GatewayParts } from './parts.ts';
+
+interface Identity {
+  readonly key: PrivateKey;
+  readonly gatewayId: string;
+  readonly credentialId: string;
+}
+
+/** Messages that an operator sends. */
+export type OperatorMessageName = Exclude<MessageName, SignedMessageName | 'activation.register'>;
+
+export class ServiceAccess {
+  readonly #parts: GatewayParts;
+  readonly #blocks: BlockStoreOptions;
+  readonly #record: GatewayState;
+  #connections: Promise<ServiceConnections> | undefined;
+  #identity: Promise<Identity> | undefined;
+
+  constructor(parts: GatewayParts, blocks: BlockStoreOptions, record: GatewayState) {
+    this.#parts = parts;
+    this.#blocks = blocks;
+    this.#record = record;
+  }
+
+  /** Sends a request that this gateway signs. @throws what the service refuses with; corrupt `identity-missing` */
+  async ask<N extends SignedMessageName>(
+    name: N,
+    body: SignedBody<N>,
+    call: Pick<CallContext, 'signal' | 'lockTimeoutMs'>,
+  ): Promise<MessageResult<N>> {
+    this.#identity ??= this.#openIdentity(call).catch((error: unknown) => {
+      this.#identity = undefined;
+      throw error;
+    });
+    const { key, gatewayId, credentialId } = await this.#identity;
+    const { serviceId, gateway } = await this.connections();
+    const { signRequest } = await import('../protocol/index.ts');
+    const { clock, random } = this.#parts;
+    const request = signRequest({ key, signer: gatewayId, credentialId, serviceId, clock, random }, name, body);
+    return await gateway.request(name, request as unknown as MessageInput<N>, { signal: call.signal });
+  }
+
+  /** Sends a request as the operator of the home. */
+  async operate<N extends OperatorMessageName>(
+    name: N,
+    input: MessageInput<N>,
+    call: Pick<CallContext, 'signal'>,
+  ): Promise<MessageResult<N>> {
+    return await (await this.connections()).operator.request(name, input, { signal: call.signal });
+  }
+
+  async connections(): Promise<ServiceConnections> {
+    this.#connections ??= this.#parts.openService(this.#blocks, this.#record.storeId);
+    return await this.#connections;
+  }
+
+  async #openIdentity(call: Pick<CallContext, 'signal' | 'lockTimeoutMs'>): Promise<Identity> {
+    const { readPrivateKey } = await import('./key-file.ts');
+    let { credential } = this.#record;
+    if (credential === null) {
+      const { enrolOlderHome } = await import('./handshake.ts');
+      credential = await enrolOlderHome(this.#parts, this.#record, await this.connections(), call);
+    }
+    const key = await readPrivateKey(this.#parts.home);
+    const { gatewayId } = this.#record;
+    if (key !== undefined) return { key, gatewayId, credentialId: credential.credentialId };
+    throw new SgwError('corrupt', 'identity-missing', `the private key of gateway ${gatewayId} is missing`, {
+      hint: 'Put a copy of gateway.key back, or begin anew: sgw deactivate, then sgw activate.',
+      details: { gatewayId, home: this.#parts.home },
+    });
+  }
+}
