@@ -22,6 +22,8 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '40' },
     rounds: { type: 'string' },
     lanes: { type: 'string', default: '2' },
+    /** Leaves a verb out, such as `gc`; may be repeated. */
+    without: { type: 'string', multiple: true, default: [] },
     record: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   },
@@ -42,7 +44,7 @@ process.once('SIGINT', () => {
 
 console.log(`seed ${seed}, ${lanes} lanes, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
 const folder = mkdtempSync(path.join(os.tmpdir(), 'sgw-soak-'));
-const present = presentVerbs();
+const present = new Set([...presentVerbs()].filter((verb) => !values.without.includes(verb)));
 const running = Array.from({ length: lanes }, async (_, lane) =>
   runLane({ seed, lane, folder, limits: LIMITS, eraRounds: ERA_ROUNDS, present, goesOn, onRound }, counts).catch(
     (error: unknown) => {
