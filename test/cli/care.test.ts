@@ -103,6 +103,7 @@ describe('damage', () => {
       '    hurts the store as a whole',
       '  volumes/vol-00000000000000009/log/00000001: fails its checksum',
       '    hurts nothing that is in use',
+      'note: One entry is older than it was.',
       'hint:  Put intact copies of the objects back.',
       '',
     ]);

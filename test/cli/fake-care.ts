@@ -153,7 +153,7 @@ export function careHandlers({ SgwError, isDamaged, snapshotOf }: Surroundings):
 
 /** The details of an error are flat by their type; those of damage are lists of objects. */
 function damageFound(SgwError: typeof SgwErrorClass): SgwErrorClass {
-  const details: object = { damage: DAMAGE };
+  const details: object = { damage: DAMAGE, remarks: ['One entry is older than it was.'] };
   return new SgwError('corrupt', 'damage-found', '4 objects of the store are damaged', {
     hint: 'Put intact copies of the objects back.',
     details: details as SgwErrorClass['details'],

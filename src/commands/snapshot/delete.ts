@@ -10,6 +10,7 @@ import {
   yesFlag,
 } from '../../core/cli/index.ts';
 import { quoted } from '../../core/kit/index.ts';
+import type { DeletedDocument } from '../../core/localapi/index.ts';
 
 export default class SnapshotDelete extends SgwCommand {
   static override summary = 'Delete a snapshot.';
@@ -34,15 +35,16 @@ export default class SnapshotDelete extends SgwCommand {
     const { args, flags } = await this.parse(SnapshotDelete);
     await using session = this.session(flags);
     const input = { snapshot: args.snapshot, ifExists: flags['if-exists'] };
+    const preview = async (asked: typeof input): Promise<DeletedDocument> =>
+      session.call('snapshot.delete', { ...asked, preview: true }, { label: 'finding out what it would free' });
     if (!flags['dry-run']) {
       await confirmDestruction(session, flags.yes, {
         what: `delete snapshot ${quoted(args.snapshot)} for good`,
-        lookUp: async () =>
-          afterDeletion(await session.call('snapshot.delete', { ...input, ifExists: false, preview: true })).join(' '),
+        lookUp: async () => afterDeletion('snapshot', await preview({ ...input, ifExists: false })).join(' '),
         ifExists: flags['if-exists'],
       });
     }
-    const result = await session.call('snapshot.delete', { ...input, ...(flags['dry-run'] ? { preview: true } : {}) });
+    const result = flags['dry-run'] ? await preview(input) : await session.call('snapshot.delete', input);
     await session.print(result, () => deletedText('snapshot', result));
     await session.next('sgw snapshot list', 'sgw store gc --dry-run');
   }

@@ -39,7 +39,10 @@ export default class StoreGc extends SgwCommand {
     const preview = flags['dry-run'];
     if (!preview) await confirmHasty(session, flags.yes, flags.grace);
     const input = { ...(flags.grace === undefined ? {} : { graceMs: flags.grace }), ...(preview ? { preview } : {}) };
-    const result = await session.call('store.gc', input, { timeoutMs: flags.timeout });
+    const result = await session.call('store.gc', input, {
+      timeoutMs: flags.timeout,
+      label: 'looking for what is unused',
+    });
     await session.print(result, (style) => gcText(result, style));
     await session.next(preview ? 'sgw store gc' : 'sgw store stats');
   }

@@ -11,6 +11,7 @@ import {
   yesFlag,
 } from '../../core/cli/index.ts';
 import { quoted } from '../../core/kit/index.ts';
+import type { DeletedDocument } from '../../core/localapi/index.ts';
 
 export default class VolumeDelete extends SgwCommand {
   static override summary = 'Delete a volume.';
@@ -38,15 +39,16 @@ export default class VolumeDelete extends SgwCommand {
     const { args, flags } = await this.parse(VolumeDelete);
     await using session = this.session(flags);
     const input = { volume: args.volume, ifExists: flags['if-exists'], takeOver: flags['take-over'] };
+    const preview = async (asked: typeof input): Promise<DeletedDocument> =>
+      session.call('volume.delete', { ...asked, preview: true }, { label: 'finding out what it would free' });
     if (!flags['dry-run']) {
       await confirmDestruction(session, flags.yes, {
         what: `delete volume ${quoted(args.volume)}`,
-        lookUp: async () =>
-          afterDeletion(await session.call('volume.delete', { ...input, ifExists: false, preview: true })).join(' '),
+        lookUp: async () => afterDeletion('volume', await preview({ ...input, ifExists: false })).join(' '),
         ifExists: flags['if-exists'],
       });
     }
-    const result = await session.call('volume.delete', { ...input, ...(flags['dry-run'] ? { preview: true } : {}) });
+    const result = flags['dry-run'] ? await preview(input) : await session.call('volume.delete', input);
     await session.print(result, () => deletedText('volume', result));
     await session.next('sgw volume list --deleted');
   }

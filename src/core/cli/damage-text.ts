@@ -18,7 +18,8 @@ export function damageLines(failure: SgwError, style: Style): string[] {
   const lines = objects.slice(0, OBJECTS_SHOWN_MAX).flatMap((object) => objectLines(object, style));
   const hidden = objects.length - OBJECTS_SHOWN_MAX;
   if (hidden > 0) lines.push(`  and ${String(hidden)} more objects; --json lists all`);
-  return extents.length === 0 ? lines : [...lines, `  can not be read: ${extentsText(extents)}`];
+  if (extents.length > 0) lines.push(`  can not be read: ${extentsText(extents)}`);
+  return [...lines, ...remarksIn(details['remarks']).map((remark) => `${style.yellow('note:')} ${printable(remark)}`)];
 }
 
 function objectLines(object: Fields, style: Style): string[] {
@@ -57,6 +58,9 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const recordsIn = (value: unknown): Fields[] =>
   Array.isArray(value) ? value.filter((one): one is Fields => typeof one === 'object' && one !== null) : [];
+
+const remarksIn = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [];
 
 const extentsIn = (value: unknown): Span[] =>
   recordsIn(value).filter(

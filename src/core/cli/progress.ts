@@ -71,8 +71,9 @@ export class RateMeter {
   }
 }
 
-/** One line for people: `importing golden: 1.2 GiB of 4 GiB (30 %), 210 MiB/s, 14 s left`. */
+/** One line for people: `importing golden: 1.2 GiB of 4 GiB (30 %), 210 MiB/s, 14 s left`; the label alone while nothing is counted. */
 export function progressLine(state: ProgressDocument): string {
+  if (state.doneBytes === 0 && state.totalBytes === 0) return state.label;
   const share = state.totalBytes === 0 ? 0 : Math.min(100, Math.floor((100 * state.doneBytes) / state.totalBytes));
   const amount =
     state.totalBytes === 0

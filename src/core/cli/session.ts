@@ -10,7 +10,7 @@ import type { Input, KeySecret, OperationName, Result, Secrets } from '../locala
 import type { GlobalFlags } from './flags.ts';
 import { absolute, readPreferences, userHomeOf, type Preferences } from './preferences.ts';
 import { unlockingSecrets, type SecretFiles, type SecretSurroundings } from './secrets.ts';
-import { startProgress, type ProgressMode } from './progress.ts';
+import { startProgress, type ProgressMode, type ProgressReporter } from './progress.ts';
 import { Prompts } from './prompts.ts';
 import { columnsOf, currentRuntime, write, type Runtime } from './runtime.ts';
 import { styleFor, type Style } from './style.ts';
@@ -18,6 +18,8 @@ import { styleFor, type Style } from './style.ts';
 export interface CallLimits {
   /** Fails with kind `timeout` after this many milliseconds. */
   readonly timeoutMs?: number | undefined;
+  /** What is being done, shown until the operation itself tells. */
+  readonly label?: string | undefined;
   /** What is to open the store from now on, for operations that set it. */
   readonly renew?: (() => Promise<KeySecret>) | undefined;
 }
@@ -80,14 +82,19 @@ export class Session implements AsyncDisposable {
 
   /** Runs an operation of the gateway with progress on standard error. @throws what the operation throws. */
   async call<N extends OperationName>(name: N, input: Input<N>, limits: CallLimits = {}): Promise<Result<N>> {
-    let progress = startProgress(this.#progress, this.#runtime.stderr);
+    const start = (): ProgressReporter => {
+      const started = startProgress(this.#progress, this.#runtime.stderr);
+      if (limits.label !== undefined) started.report({ label: limits.label, doneBytes: 0, totalBytes: 0 });
+      return started;
+    };
+    let progress = start();
     /** A question can not be asked under a bar that moves. */
     const withoutProgress = async (read: () => Promise<KeySecret>): Promise<KeySecret> => {
       progress.stop();
       try {
         return await read();
       } finally {
-        progress = startProgress(this.#progress, this.#runtime.stderr);
+        progress = start();
       }
     };
     const { renew } = limits;

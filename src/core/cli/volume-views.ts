@@ -86,27 +86,31 @@ export function verifyFields(result: VerifyDocument, style: Style): string {
 }
 
 /** What `delete` did, or would do. */
-export function deletedText(kind: string, result: DeletedDocument): string {
+export function deletedText(kind: 'volume' | 'snapshot', result: DeletedDocument): string {
   const { id, name, preview } = result;
   if (id === null) return `There is no such ${kind}; nothing ${preview ? 'would be' : 'was'} deleted.`;
   const what = `${kind} ${printable(name ?? '')} (${id})`;
   return [
     preview ? `This would delete ${what}. Nothing was changed.` : `Deleted ${what}.`,
-    ...afterDeletion(result),
+    ...afterDeletion(kind, result),
   ].join('\n');
 }
 
 /** What a deletion means: how long it can be undone, and what it frees. */
-export function afterDeletion({ id, name, freesBytes, undeleteUntil }: DeletedDocument): string[] {
+export function afterDeletion(
+  kind: 'volume' | 'snapshot',
+  { id, name, freesBytes, undeleteUntil }: DeletedDocument,
+): string[] {
   const frees =
     freesBytes === null
       ? 'frees its space in the store'
       : freesBytes === 0
         ? 'frees nothing: other volumes and snapshots need all of its data'
         : `frees ${formatSize(freesBytes)} in the store`;
-  if (undeleteUntil === null) return [`\`sgw store gc\` ${frees}.`];
+  if (kind === 'snapshot') return [`\`sgw store gc\` ${frees}.`];
+  const time = undeleteUntil === null ? 'For seven days' : `Until ${formatTime(undeleteUntil)} UTC`;
   return [
-    `Until ${formatTime(undeleteUntil)} UTC, \`sgw volume undelete ${printable(name ?? id ?? '')}\` brings it back.`,
+    `${time}, \`sgw volume undelete ${printable(name ?? id ?? '')}\` brings it back.`,
     `After that, \`sgw store gc\` ${frees}.`,
   ];
 }

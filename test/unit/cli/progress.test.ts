@@ -9,6 +9,11 @@ const at = (doneBytes: number, totalBytes = 100 * MIB): { label: string; doneByt
   totalBytes,
 });
 
+it('shows the label alone while nothing is counted', () => {
+  const state = { label: 'looking for what is unused', doneBytes: 0, totalBytes: 0 };
+  expect(progressLine({ ...state, bytesPerSecond: 0, secondsLeft: null })).toBe('looking for what is unused');
+});
+
 describe('the rate of progress', () => {
   it('is unknown at first, then measured', () => {
     const meter = new RateMeter();
