@@ -20,6 +20,11 @@ import { exportView, importImage, type ExportReport, type ImportReport } from '.
 
 const HOLDER = { gatewayId: 'sgw-00000001', name: 'test' };
 
+async function beginPlain(blocks: BlockStoreOptions): Promise<BlockStoreOptions> {
+  await createStore(blocks);
+  return blocks;
+}
+
 export class Rig implements AsyncDisposable {
   readonly directory: string;
   readonly blocks: BlockStoreOptions;
@@ -32,9 +37,9 @@ export class Rig implements AsyncDisposable {
     this.catalog = new Catalog(blocks);
   }
 
-  static async start(objects: ObjectStore = memoryStore()): Promise<Rig> {
-    const blocks = { objects, clock: systemClock, random: systemRandom };
-    await createStore(blocks);
+  /** `begin` makes the store; one without a key when it is absent. */
+  static async start(objects: ObjectStore = memoryStore(), begin = beginPlain): Promise<Rig> {
+    const blocks = await begin({ objects, clock: systemClock, random: systemRandom });
     return new Rig(await mkdtemp(join(tmpdir(), 'sgw-transfer-')), blocks);
   }
 
