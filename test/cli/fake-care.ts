@@ -162,7 +162,10 @@ function damageFound(SgwError: typeof SgwErrorClass): SgwErrorClass {
 
 /** What a verification of a damaged volume ends with. */
 export function verifyDamage(SgwError: typeof SgwErrorClass): SgwErrorClass {
-  const details: object = { key: DAMAGE[0].key, extents: [{ offset: 4096, length: 8192 }] };
+  const extents = [{ offset: 4096, length: 8192 }];
+  const [{ key }] = DAMAGE;
+  const damage = [{ key, message: `object ${key} is damaged: frame 3 fails its checksum`, extents }];
+  const details: object = { extents, damage };
   return new SgwError('corrupt', 'damage-found', 'volume "golden" is damaged', {
     details: details as SgwErrorClass['details'],
   });

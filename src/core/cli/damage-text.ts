@@ -18,16 +18,22 @@ export function damageLines(failure: SgwError, style: Style): string[] {
   const lines = objects.slice(0, OBJECTS_SHOWN_MAX).flatMap((object) => objectLines(object, style));
   const hidden = objects.length - OBJECTS_SHOWN_MAX;
   if (hidden > 0) lines.push(`  and ${String(hidden)} more objects; --json lists all`);
-  if (extents.length > 0) lines.push(`  can not be read: ${extentsText(extents)}`);
+  if (objects.length === 0 && extents.length > 0) lines.push(`  can not be read: ${extentsText(extents)}`);
   return [...lines, ...remarksIn(details['remarks']).map((remark) => `${style.yellow('note:')} ${printable(remark)}`)];
 }
 
+/** A scrub tells who is hurt; a verification, which knows that, tells only where. */
 function objectLines(object: Fields, style: Style): string[] {
+  const key = text(object['key']);
+  const said = text(object['message']);
+  const own = `object ${key} `;
+  const what = said.startsWith(own) ? ` ${said.slice(own.length)}` : `: ${said}`;
   const affects = recordsIn(object['affects']);
-  return [
-    `  ${style.bold(text(object['key']))}: ${text(object['message'])}`,
-    ...(affects.length === 0 ? ['    hurts nothing that is in use'] : affects.map((one) => `    ${hurtText(one)}`)),
-  ];
+  const extents = extentsIn(object['extents']);
+  const hurt = affects.map(hurtText);
+  if (extents.length > 0) hurt.push(`can not be read: ${extentsText(extents)}`);
+  if (hurt.length === 0) hurt.push('hurts nothing that is in use');
+  return [`  ${style.bold(key)}${what}`, ...hurt.map((line) => `    ${line}`)];
 }
 
 function hurtText(one: Fields): string {
