@@ -115,6 +115,10 @@ class StoreScrub {
     try {
       const info = await readStoreInfo(this.#options.objects, this.#listing);
       if (info === undefined) this.#ledger.hurtWhole(missing('sgw.json'), this.#store);
+      const keyId = info?.keyDerivation?.keyId;
+      const key = `keys/${String(keyId)}.json`;
+      if (keyId !== undefined && (await this.#options.objects.head(key, this.#listing)) === undefined)
+        this.#ledger.hurtWhole(missing(key), this.#store);
     } catch (error) {
       // It was found among the objects.
       if (!(error instanceof SgwError) || error.kind !== 'corrupt') throw error;

@@ -37,7 +37,7 @@ async function examine(
   const entry = stored?.value;
   if (entry === undefined) {
     if (faults.length === 0 && (await options.objects.head(map, withSignal(signal))) === undefined) return;
-    const sizeBytes = await sizeInMaps(options, map, signal);
+    const sizeBytes = (await sizeInMaps(options, map, snapshotId, signal)) ?? 0;
     const [fault = missing(keys.snapshot(snapshotId))] = faults;
     ledger.hurtWhole(fault, { kind: 'snapshot', id: snapshotId, name: '?', sizeBytes });
     return;

@@ -33,44 +33,87 @@ export async function scrubVolume(
   return { ledger, interrupted };
 }
 
+type Outcome = 'examined' | 'interrupted' | 'gone';
+
 async function examine(
   options: BlockStoreOptions,
   state: WalkState,
   volumeId: VolumeId,
   ledger: DamageLedger,
   signal?: AbortSignal,
-): Promise<'examined' | 'interrupted' | 'gone'> {
+): Promise<Outcome> {
   const faults: SgwError[] = [];
   const stored = await attempt(faults, () => readDocument<VolumeEntry>(options, keys.volume(volumeId), signal));
   const entry = stored?.value;
   if (entry === undefined && faults.length === 0) {
-    if (!(await hasData(options, volumeId, signal))) {
-      const head = await options.objects.head(keys.head(volumeId), withSignal(signal));
-      return head === undefined ? 'gone' : 'interrupted';
-    }
-    // What came late to a volume that gc has purged.
-    const purged = await attempt(faults, () => readPurged(options, signal));
-    if (purged?.volumes.has(volumeId) === true) return 'gone';
-    faults.push(missing(keys.volume(volumeId)));
+    const fault = await withoutEntry(options, volumeId, signal);
+    if (typeof fault === 'string') return fault;
+    faults.push(fault);
   }
   if (entry?.state === 'purging') return 'gone';
   const head = (await attempt(faults, () => readHead(options, volumeId, signal)))?.value;
   const view = await attempt(faults, () => openVolumeView(options, volumeId, withSignal(signal)));
-  const sizeBytes =
-    view?.sizeBytes ??
-    entry?.sizeBytes ??
-    head?.checkpoint.sizeBytes ??
-    (await sizeInMaps(options, `volumes/${volumeId}/map/`, signal));
-  const subject: Subject = { kind: 'volume', id: volumeId, name: entry?.name ?? '?', sizeBytes };
+  const name = entry?.name ?? '?';
+  const sizeBytes = view?.sizeBytes ?? (await sizeWithoutView(options, volumeId, { entry, head }, signal));
+  const subject: Subject = { kind: 'volume', id: volumeId, name, sizeBytes };
   for (const fault of faults) ledger.hurtWhole(fault, subject);
+  if (options.keys !== undefined) await checkKey(options, volumeId, ledger, signal);
   if (view !== undefined) await walk(state, view, subject, ledger, signal);
-  if (head === undefined) return 'examined';
-  await walkConsistent(options, state, subject, view, ledger, signal);
-  for (const { fault, isCommitted } of await logGaps(options, volumeId, head, signal)) {
+  if (head !== undefined) {
+    await walkConsistent(options, state, subject, view, ledger, signal);
+    await checkLog(options, subject, head, ledger, signal);
+  }
+  return 'examined';
+}
+
+/** What it means that there is no entry: damage where something needs it. */
+async function withoutEntry(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  signal?: AbortSignal,
+): Promise<SgwError | 'interrupted' | 'gone'> {
+  if (!(await hasData(options, volumeId, signal))) {
+    const head = await options.objects.head(keys.head(volumeId), withSignal(signal));
+    return head === undefined ? 'gone' : 'interrupted';
+  }
+  // Something may have come late to a volume that gc has purged.
+  const purged = await attempt([], () => readPurged(options, signal));
+  return purged?.volumes.has(volumeId) === true ? 'gone' : missing(keys.volume(volumeId));
+}
+
+async function sizeWithoutView(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  { entry, head }: { readonly entry: VolumeEntry | undefined; readonly head: Head | undefined },
+  signal?: AbortSignal,
+): Promise<number> {
+  if (head !== undefined) return head.checkpoint.sizeBytes;
+  const inMaps = await sizeInMaps(options, `volumes/${volumeId}/map/`, volumeId, signal);
+  return inMaps ?? entry?.sizeBytes ?? 0;
+}
+
+async function checkLog(
+  options: BlockStoreOptions,
+  subject: Subject,
+  head: Head,
+  ledger: DamageLedger,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const { fault, isCommitted } of await logGaps(options, subject.id as VolumeId, head, signal)) {
     ledger.note(fault);
     if (isCommitted) ledger.hurtWhole(fault, subject);
   }
-  return 'examined';
+}
+
+/** Without it nothing can be written any more, and of what was written nothing read: the walks tell what. */
+async function checkKey(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  ledger: DamageLedger,
+  signal?: AbortSignal,
+): Promise<void> {
+  const key = keys.volumeKey(volumeId);
+  if ((await options.objects.head(key, withSignal(signal))) === undefined) ledger.note(missing(key));
 }
 
 async function walk(

@@ -39,14 +39,19 @@ export async function attempt<T>(faults: SgwError[], read: () => Promise<T>): Pr
   }
 }
 
-/** The size that the last of these map objects names; 0 when none can tell. */
-export async function sizeInMaps(options: BlockStoreOptions, prefix: string, signal?: AbortSignal): Promise<number> {
+/** The size that the last of these map objects names; undefined when it can't tell. */
+export async function sizeInMaps(
+  options: BlockStoreOptions,
+  prefix: string,
+  owner: string,
+  signal?: AbortSignal,
+): Promise<number | undefined> {
   let last: string | undefined;
   for await (const { key } of options.objects.list(prefix, withSignal(signal))) last = key;
-  if (last === undefined) return 0;
+  if (last === undefined) return undefined;
   const name = last;
   const object = await options.objects.get(name, withSignal(signal));
-  if (object === undefined) return 0;
+  if (object === undefined) return undefined;
   const footer = await attempt([], () => Promise.resolve().then(() => parseMapObject(name, object.bytes)));
-  return footer?.sizeBytes ?? 0;
+  return footer?.owner === owner ? footer.sizeBytes : undefined;
 }
