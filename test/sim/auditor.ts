@@ -85,7 +85,9 @@ export class Auditor {
   observe(change: StoreChange): void {
     const key = 'put' in change ? change.put : change.deleted;
     const was = this.reader.segment(key)?.segment.footer;
-    const entryWas = key.endsWith('/volume.json') ? this.reader.document<VolumeDocument>(key) : undefined;
+    const entryWas = key.endsWith('/volume.json')
+      ? (this.reader.document(key) as VolumeDocument | undefined)
+      : undefined;
     if (key.startsWith('pins/')) this.#pinChanges(key);
     this.reader.apply(change);
     const segment = this.reader.segment(key)?.segment.footer;
@@ -100,7 +102,7 @@ export class Auditor {
   }
 
   #condemnedChanged(key: string): void {
-    const { objects } = this.reader.document<CondemnedDocument>(key) ?? { objects: [] };
+    const { objects } = (this.reader.document(key) as CondemnedDocument | undefined) ?? { objects: [] };
     // Kept from before: a gc that was slow removes what an older list had.
     for (const [object, , , sinceMs] of objects)
       this.#condemned.set(object, Math.min(this.#condemned.get(object) ?? sinceMs, sinceMs));
@@ -108,7 +110,7 @@ export class Auditor {
 
   /** Before a pin's document changes: a deadline that is over is over. */
   #pinChanges(key: string): void {
-    const document = this.reader.document<PinDocument>(key);
+    const document = this.reader.document(key) as PinDocument | undefined;
     if (document === undefined || Date.parse(document.deadline) > this.#nowMs()) return;
     for (const pin of this.pins) if (pin.purpose === document.purpose) pin.lapsed = true;
   }
@@ -119,22 +121,22 @@ export class Auditor {
     const documents = this.reader
       .keys()
       .filter((key) => key.startsWith('pins/'))
-      .map((key) => this.reader.document<PinDocument>(key));
+      .map((key) => this.reader.document(key) as PinDocument | undefined);
     const deadline = documents.find((document) => document?.purpose === pin.purpose)?.deadline;
     pin.lapsed = deadline === undefined || Date.parse(deadline) <= this.#nowMs();
     return !pin.lapsed;
   }
 
   head(volumeId: VolumeId): HeadDocument | undefined {
-    return this.reader.document<HeadDocument>(`volumes/${volumeId}/head.json`);
+    return this.reader.document(`volumes/${volumeId}/head.json`) as HeadDocument | undefined;
   }
 
   entry(volumeId: VolumeId): VolumeDocument | undefined {
-    return this.reader.document<VolumeDocument>(`volumes/${volumeId}/volume.json`);
+    return this.reader.document(`volumes/${volumeId}/volume.json`) as VolumeDocument | undefined;
   }
 
   snapshot(id: SnapshotId): SnapshotDocument | undefined {
-    return this.reader.document<SnapshotDocument>(`snapshots/${id}/snapshot.json`);
+    return this.reader.document(`snapshots/${id}/snapshot.json`) as SnapshotDocument | undefined;
   }
 
   /** What a volume reads as now, by its log. */
@@ -168,13 +170,18 @@ export class Auditor {
   }
 
   /** A volume was opened for writing: what it found is settled. */
-  opened(volumeId: VolumeId, epoch: number, seen?: { readonly sizeBytes: number; readonly mappedPages: number }): Tenure {
+  opened(
+    volumeId: VolumeId,
+    epoch: number,
+    seen?: { readonly sizeBytes: number; readonly mappedPages: number },
+  ): Tenure {
     const ledger = this.#ledger(volumeId);
     const found = this.stateOf(volumeId);
     if (seen !== undefined && epoch > ledger.epoch) {
       hold(
         seen.sizeBytes === found.sizeBytes && seen.mappedPages === found.pages.size,
-        () => `C1 ${volumeId}: epoch ${String(epoch)} opened ${JSON.stringify(seen)}, the store has ${describeState(found)}`,
+        () =>
+          `C1 ${volumeId}: epoch ${String(epoch)} opened ${JSON.stringify(seen)}, the store has ${describeState(found)}`,
       );
     }
     const { certain } = ledger;
@@ -227,8 +234,14 @@ export class Auditor {
   }
 
   #entryChanged(key: string, was: VolumeDocument | undefined): void {
-    const { volumeId, state } = this.reader.document<VolumeDocument>(key) ?? { volumeId: '', state: '' };
-    hold(was?.state !== 'purging' || state === 'purging', () => `C11 ${volumeId} was ${state} again while it was purged`);
+    const { volumeId, state } = (this.reader.document(key) as VolumeDocument | undefined) ?? {
+      volumeId: '',
+      state: '',
+    };
+    hold(
+      was?.state !== 'purging' || state === 'purging',
+      () => `C11 ${volumeId} was ${state} again while it was purged`,
+    );
     if (was === undefined) this.wholeVolume(volumeId as VolumeId);
     if (state !== 'purging' || this.#purged.has(volumeId)) return;
     if (was !== undefined) {
@@ -258,7 +271,7 @@ export class Auditor {
   }
 
   #snapshotChanged(key: string): void {
-    const document = this.reader.document<SnapshotDocument>(key);
+    const document = this.reader.document(key) as SnapshotDocument | undefined;
     if (document?.state !== 'completed') return;
     const { snapshotId, volumeId, root, sizeBytes, creators } = document;
     const known = this.snapshots.get(snapshotId);
@@ -294,7 +307,8 @@ export class Auditor {
       const sinceMs = this.#condemned.get(key);
       hold(
         was === 'tombstone' || (sinceMs !== undefined && sinceMs + this.#periods.graceMs <= this.#nowMs()),
-        () => `C11 ${key} was removed, and was condemned ${sinceMs === undefined ? 'never' : new Date(sinceMs).toISOString()}`,
+        () =>
+          `C11 ${key} was removed, and was condemned ${sinceMs === undefined ? 'never' : new Date(sinceMs).toISOString()}`,
       );
       this.#tally.check('what is removed was condemned for the grace period');
     } else this.#documentRemoved(key);
@@ -304,17 +318,11 @@ export class Auditor {
     const [folder, id = '', part] = key.split('/');
     if (folder === 'snapshots' && part === 'snapshot.json') {
       const record = this.snapshots.get(id as SnapshotId);
-      hold(
-        record === undefined || record.deletion !== 'none',
-        () => `C10 the completed snapshot ${id} was removed, and nobody deleted it`,
-      );
+      hold(record?.deletion !== 'none', () => `C10 the completed snapshot ${id} was removed, and nobody deleted it`);
     }
     if (folder === 'volumes') {
       const ledger = this.volumes.get(id as VolumeId);
-      hold(
-        ledger === undefined || ledger.deletion !== 'none',
-        () => `C10 ${key} was removed, and nobody deleted the volume`,
-      );
+      hold(ledger?.deletion !== 'none', () => `C10 ${key} was removed, and nobody deleted the volume`);
     }
     this.#tally.check('only documents of what was deleted are removed');
   }

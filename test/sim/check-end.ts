@@ -47,7 +47,9 @@ function leftoverOfVolume(auditor: Auditor, key: string, id: VolumeId): string |
 
 /** Documents of a purged volume stay while somebody needs an object of it, or a snapshot of it is there. */
 function needsDocuments(auditor: Auditor, id: VolumeId): boolean {
-  const objects = auditor.reader.keys().filter((key) => key.startsWith(`volumes/${id}/`) && (isSegment(key) || isMap(key)));
+  const objects = auditor.reader
+    .keys()
+    .filter((key) => key.startsWith(`volumes/${id}/`) && (isSegment(key) || isMap(key)));
   if (objects.some((key) => auditor.neededBy(key) !== undefined)) return true;
   return auditor.reader.snapshotIds().some((snapshot) => auditor.snapshot(snapshot)?.volumeId === id);
 }

@@ -133,7 +133,9 @@ export function contentOf(bytes: Buffer, creators: readonly string[]): number {
   if (!bytes.equals(whole)) {
     while (keptBytes > 0 && bytes[keptBytes - 1] === 0) keptBytes -= 1;
     if (bytes.compare(whole, 0, keptBytes, 0, keptBytes) !== 0)
-      throw new Error(`a page begins with ${JSON.stringify(bytes.toString('latin1', 0, 16))}, and is none that was written`);
+      throw new Error(
+        `a page begins with ${JSON.stringify(bytes.toString('latin1', 0, 16))}, and is none that was written`,
+      );
   }
   return pack({ stamp, keptBytes, creators: creatorBits(creators) });
 }

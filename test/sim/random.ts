@@ -11,7 +11,8 @@ export class Choices {
   /** A source of its own, named so that adding one leaves the others as they are. */
   static named(seed: number, name: string): Choices {
     let mixed = seed >>> 0;
-    for (let i = 0; i < name.length; i++) mixed = (Math.imul(mixed ^ name.charCodeAt(i), 0x01000193) + 0x9e3779b9) >>> 0;
+    for (let i = 0; i < name.length; i++)
+      mixed = (Math.imul(mixed ^ name.charCodeAt(i), 0x01000193) + 0x9e3779b9) >>> 0;
     return new Choices(mixed);
   }
 

@@ -52,7 +52,8 @@ export function kindOfKey(key: string): string {
   if (folder === 'volumes') return VOLUME_PARTS[part] ?? 'volumes';
   if (folder === 'snapshots') return SNAPSHOT_PARTS[part] ?? 'snapshots';
   if (folder === 'pins') return 'pin';
-  if (folder === 'gc') return key.startsWith('gc/purged') ? 'purged' : key.startsWith('gc/condemned') ? 'condemned' : 'gc';
+  if (folder === 'gc')
+    return key.startsWith('gc/purged') ? 'purged' : key.startsWith('gc/condemned') ? 'condemned' : 'gc';
   return folder === 'sgw.json' ? 'store' : folder;
 }
 

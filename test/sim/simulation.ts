@@ -1,10 +1,26 @@
 /** One run: a store, its programs, their faults, and the auditor; decided by a seed alone. */
-import { Catalog, createStore, type BlockStoreOptions } from '../../src/core/blockstore/index.ts';
-import { memoryStore, withRetry, type ObjectStore } from '../../src/core/objectstore/index.ts';
+import { createSecretKey } from 'node:crypto';
+import {
+  Catalog,
+  beginStoreKey,
+  createStore,
+  type BlockStoreOptions,
+  type KeyRing,
+} from '../../src/core/blockstore/index.ts';
+import {
+  memoryStore,
+  withRetry,
+  type ObjectStore,
+  type PutBody,
+  type PutOptions,
+  type PutResult,
+} from '../../src/core/objectstore/index.ts';
+import { StoreLayer } from '../../src/core/objectstore/layer.ts';
+import { unlock } from '../reader/independent-sealing.ts';
 import type { Actor, SimSettings } from './actors/actor.ts';
 import { clonerProcess, snapshotterProcess } from './actors/catalog-actors.ts';
 import { deleterProcess } from './actors/deleter.ts';
-import { gcProcess, runGc } from './actors/gc.ts';
+import { collectOnce, gcProcess } from './actors/gc.ts';
 import { closeAll, readAll } from './actors/last.ts';
 import { exporterProcess, readerProcess } from './actors/reader.ts';
 import { SIZES, writerProcess } from './actors/writer.ts';
@@ -26,6 +42,8 @@ export interface SimulationOptions {
   /** Default a store in memory. */
   readonly base?: ObjectStore;
   readonly sabotage?: Sabotage;
+  /** Whether the store has a key; default drawn from the seed. */
+  readonly sealed?: boolean;
   /** Lines of the trace to keep; default 80. */
   readonly traceLines?: number;
 }
@@ -39,6 +57,7 @@ export interface SimulationResult {
   readonly trace: readonly string[];
 }
 
+const FILE_KEY = Buffer.alloc(32, 7);
 const HOUR_MS = 3_600_000;
 /** Steps that the end of a run may take, beyond those asked for. */
 const SETTLING_STEPS = 20_000;
@@ -60,6 +79,8 @@ export class Simulation {
   readonly #base: ObjectStore;
   readonly #settings: SimSettings;
   readonly #retries: boolean;
+  readonly #sealed: boolean;
+  #keys: KeyRing | undefined;
   readonly #listPage: number;
   readonly #roles = new Map<Process, Role>();
   #incarnations = 0;
@@ -83,6 +104,7 @@ export class Simulation {
     });
     if (options.traceLines !== undefined) this.world.traceLines = options.traceLines;
     this.#retries = this.choices.chance(0.6);
+    this.#sealed = options.sealed ?? this.choices.chance(0.15);
     this.#listPage = this.choices.pick([5, 20, 1000]);
     this.#settings = {
       graceMs: this.choices.pick([1, 6, 24]) * HOUR_MS,
@@ -111,8 +133,10 @@ export class Simulation {
       },
       ...(sabotage === undefined ? {} : { sabotage }),
     });
-    const objects = this.#retries ? withRetry(bare, { clock, random: Choices.named(seed, `${process.name} retry`).random }) : bare;
-    return { objects, clock, random };
+    const objects = this.#retries
+      ? withRetry(bare, { clock, random: Choices.named(seed, `${process.name} retry`).random })
+      : bare;
+    return { objects, clock, random, ...(this.#keys === undefined ? {} : { keys: this.#keys }) };
   }
 
   /** What is wrong in an observer must end the run, not one call. */
@@ -217,8 +241,10 @@ export class Simulation {
 
   async #setUp(): Promise<void> {
     const process = this.world.newProcess('setup');
-    const options = { ...this.optionsOf(process), objects: this.#observedBase(process) };
-    await createStore(options);
+    const bare = { ...this.optionsOf(process), objects: this.#observedBase(process) };
+    if (this.#sealed) await this.#beginKey(bare);
+    else await createStore(bare);
+    const options = this.#keys === undefined ? bare : { ...bare, keys: this.#keys };
     const catalog = new Catalog(options);
     for (let i = 0; i < 2; i++) {
       const sizeBytes = this.choices.pick(SIZES);
@@ -227,29 +253,38 @@ export class Simulation {
     }
   }
 
+  async #beginKey(options: BlockStoreOptions): Promise<void> {
+    this.tally.event('sealed stores');
+    const info = await createStore(options, { keyId: ACCOUNTS[0] });
+    const begun = await beginStoreKey(options, info, { kind: 'keyFile', key: createSecretKey(FILE_KEY) });
+    this.#keys = begun?.keys;
+    const { reader } = this.auditor;
+    const get = async (key: string): Promise<Buffer | undefined> => Promise.resolve(reader.bytesOf(key));
+    reader.opens = await unlock(get, { kind: 'keyFile', bytes: FILE_KEY });
+  }
+
   /** The base store without steps, for what happens before the run. */
   #observedBase(process: Process): ObjectStore {
     const base = this.#base;
     const { auditor } = this;
-    return new Proxy(base, {
-      get: (target, name) => {
-        if (name !== 'put') return Reflect.get(target, name).bind(target) as unknown;
-        return async (...args: Parameters<ObjectStore['put']>) => {
-          const [key, body] = args;
-          const result = await base.put(...args);
-          const bytes = Buffer.concat(body instanceof Uint8Array ? [body] : body);
-          if (result.outcome === 'stored') auditor.observe({ put: key, bytes, etag: result.etag, by: process });
-          return result;
-        };
-      },
-    });
+    return new (class extends StoreLayer {
+      override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
+        const result = await this.below.put(key, body, options);
+        const bytes = Buffer.concat(body instanceof Uint8Array ? [body] : body);
+        if (result.outcome === 'stored') auditor.observe({ put: key, bytes, etag: result.etag, by: process });
+        return result;
+      }
+    })(base);
   }
 
   #cast(): Role[] {
     const { choices } = this;
     const writers = Array.from({ length: choices.integer(2, 4) }, (_, i) => {
       const number = i % 3;
-      const role = { holder: { gatewayId: `sgw-0000000${String(number)}`, name: `gateway ${String(number)}` }, account: number };
+      const role = {
+        holder: { gatewayId: `sgw-0000000${String(number)}`, name: `gateway ${String(number)}` },
+        account: number,
+      };
       return { name: `writer-${String(i)}`, main: async (actor: Actor) => writerProcess(actor, role) };
     });
     return [
@@ -271,7 +306,8 @@ export class Simulation {
       if (this.world.steps > limit) throw new Violation('the run does not come to an end');
       return !this.world.busy;
     });
-    if (this.#running !== 0) throw new Violation(`${String(this.#running)} processes neither ended nor wait for anything`);
+    if (this.#running !== 0)
+      throw new Violation(`${String(this.#running)} processes neither ended nor wait for anything`);
     await this.#end();
   }
 
@@ -283,9 +319,12 @@ export class Simulation {
     let keysBefore = '';
     for (let round = 1; ; round++) {
       if (round > ROUNDS_MAX) throw new Violation('gc does not come to an end');
-      await this.alone(`last-gc-${String(round)}`, runGc);
+      await this.alone(`last-gc-${String(round)}`, collectOnce);
       this.world.pass(graceMs + 1000);
-      const names = this.auditor.reader.keys().map((key) => `${key} ${this.auditor.reader.segment(key)?.segment.footer.kind ?? ''}`).join();
+      const names = this.auditor.reader
+        .keys()
+        .map((key) => `${key} ${this.auditor.reader.segment(key)?.segment.footer.kind ?? ''}`)
+        .join();
       if (round > 3 && names === keysBefore) break;
       keysBefore = names;
     }
@@ -293,6 +332,7 @@ export class Simulation {
     checkEnd(this.auditor, this.tally);
     const there = await Array.fromAsync(this.#base.list(''));
     const known = this.auditor.reader.keys();
-    if (there.map(({ key }) => key).join() !== known.join()) throw new Violation('the store has other objects than were put');
+    if (there.map(({ key }) => key).join() !== known.join())
+      throw new Violation('the store has other objects than were put');
   }
 }

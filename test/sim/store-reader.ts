@@ -16,6 +16,7 @@ import {
   type Segment,
 } from '../reader/independent-formats.ts';
 import type { SnapshotId, VolumeId } from '../../src/core/kit/index.ts';
+import { openDocument, openUnit, sealedNodeVolume, type StoreKeys } from '../reader/independent-sealing.ts';
 import { contentOf } from './disk-state.ts';
 import type { StoreChange } from './sim-store.ts';
 
@@ -49,6 +50,9 @@ export class StoreReader {
   readonly #maps = new Map<string, MapObject>();
   readonly #documents = new Map<string, { readonly etag: string; readonly value: unknown }>();
   readonly #reaches = new Map<string, Reach>();
+  readonly #dataKeys = new Map<string, Buffer>();
+  /** What opens the store, when it is sealed. */
+  opens: StoreKeys | undefined;
   readonly #ids = { volumes: new Set<string>(), snapshots: new Set<string>() };
 
   /** @throws Error when what was put is not what docs/formats describes, or changes what must not change */
@@ -71,7 +75,7 @@ export class StoreReader {
   }
 
   #applySegment(key: string, bytes: Buffer): void {
-    const segment = parseSegment(key, bytes);
+    const segment = parseSegment(key, bytes, this.#dataKey(key.split('/')[1] ?? ''));
     must(
       !this.#objects.has(key) || segment.footer.kind === 'tombstone',
       `${key}: a segment was replaced by a ${segment.footer.kind}`,
@@ -117,15 +121,29 @@ export class StoreReader {
     return this.#segments.get(key);
   }
 
-  /** A JSON document, unchecked: nobody damages documents here. */
-  document<T>(key: string): T | undefined {
+  /** A JSON document, opened where it is sealed, and unchecked otherwise: nobody damages documents here. */
+  document(key: string): unknown {
     const object = this.#objects.get(key);
     if (object === undefined) return undefined;
     const known = this.#documents.get(key);
-    if (known?.etag === object.etag) return known.value as T;
-    const value = JSON.parse(object.bytes.toString('utf8')) as T;
+    if (known?.etag === object.etag) return known.value;
+    const stored = JSON.parse(object.bytes.toString('utf8')) as Record<string, unknown>;
+    const value = this.opens !== undefined && 'sealed' in stored ? openDocument(this.opens, key, stored) : stored;
     this.#documents.set(key, { etag: object.etag, value });
     return value;
+  }
+
+  /** The data key of a volume; undefined in a store without a key. */
+  #dataKey(volumeId: string): Buffer | undefined {
+    if (this.opens === undefined) return undefined;
+    let key = this.#dataKeys.get(volumeId);
+    if (key === undefined) {
+      const { wrapped } = this.document(`volumes/${volumeId}/key.json`) as { wrapped: string };
+      const { accountKey, storeId } = this.opens;
+      key = openUnit(accountKey, 'sgw data key', `${storeId} ${volumeId}`, Buffer.from(wrapped, 'base64'));
+      this.#dataKeys.set(volumeId, key);
+    }
+    return key;
   }
 
   /** What a root leads to. @throws Error when a map object on the way is missing, or a node is not as described */
@@ -152,7 +170,7 @@ export class StoreReader {
     found.maps.add(pointer.key);
     const map = this.#maps.get(pointer.key);
     must(map !== undefined, `${pointer.key} is missing`);
-    const node: Node = parseNode(map, pointer);
+    const node: Node = parseNode(map, pointer, this.#nodeKey(map, pointer.offset));
     must(node.level === level, `${pointer.key}: level ${String(node.level)}, not ${String(level)}`);
     for (const entry of node.entries) {
       if ('page' in entry) {
@@ -168,6 +186,11 @@ export class StoreReader {
         this.#walk({ ...entry, key: entry.source.key }, level - 1, index * FANOUT + entry.slot, found);
       }
     }
+  }
+
+  #nodeKey(map: MapObject, offset: number): Buffer | undefined {
+    const volumeId = sealedNodeVolume(map.bytes.subarray(offset));
+    return volumeId === undefined ? undefined : this.#dataKey(volumeId);
   }
 
   /** The newest state of a volume: a checkpoint, and the log after it. */

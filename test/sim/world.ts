@@ -9,9 +9,9 @@
  */
 import { crc32 } from 'node:zlib';
 import { SgwError, type Clock } from '../../src/core/kit/index.ts';
-import { Choices } from './random.ts';
 import type { FaultKind, FaultPlan } from './fault-plan.ts';
-import { Tally } from './tally.ts';
+import type { Choices } from './random.ts';
+import type { Tally } from './tally.ts';
 
 /** A running program: it can be stalled, and it can end at any await. */
 export interface Process {
@@ -287,4 +287,3 @@ const drained = async (): Promise<void> =>
   new Promise((resolve) => {
     setImmediate(resolve);
   });
-

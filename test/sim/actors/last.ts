@@ -44,7 +44,12 @@ export async function readAll(actor: Actor): Promise<void> {
     if (ledger.certainConsistent < 0) continue;
     const consistent = await openConsistentView(options, volumeId);
     const pages = await readPages(consistent);
-    auditor.checkRead(volumeId, ledger.certainConsistent, { sizeBytes: consistent.sizeBytes, pages, consistent: true }, true);
+    auditor.checkRead(
+      volumeId,
+      ledger.certainConsistent,
+      { sizeBytes: consistent.sizeBytes, pages, consistent: true },
+      true,
+    );
   }
   for (const record of auditor.snapshots.values()) {
     if (record.deletion !== 'none') continue;

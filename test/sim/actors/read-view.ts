@@ -20,7 +20,7 @@ export async function readPages(
         entry.hashIndex * PAGE_HASH_BYTES,
         (entry.hashIndex + popcount16(entry.mask)) * PAGE_HASH_BYTES,
       );
-      const raw = decodeFrame(run.source.key, entry, stored, own);
+      const raw = decodeFrame(run.source.key, entry, stored, own, index.opening(run.frame));
       for (let i = 0; i < run.count; i++) {
         const at = (run.slot + i) * PAGE_BYTES;
         pages.set(run.page + i, contentOf(raw.subarray(at, at + PAGE_BYTES), run.source.creators));

@@ -45,7 +45,8 @@ async function readVolume(actor: Actor, ledger: VolumeLedger): Promise<void> {
       actor.auditor.checkRead(volumeId, from, { sizeBytes: view.sizeBytes, pages, consistent }, consistent);
     },
     // One without a pin may lose what it reads once the grace period is over, but never reads anything else.
-    (error) => isLoss(error) && (ledger.deletion !== 'none' || actor.clock.nowMs() - startedMs >= actor.settings.graceMs),
+    (error) =>
+      isLoss(error) && (ledger.deletion !== 'none' || actor.clock.nowMs() - startedMs >= actor.settings.graceMs),
   );
 }
 
@@ -92,7 +93,8 @@ async function exportOne(actor: Actor): Promise<void> {
       if (entry.state !== 'completed') return;
       const check = async (): Promise<void> => {
         const now = await catalog.getSnapshot(snapshotId);
-        if (now.state !== 'completed') throw new SgwError('conflict', 'snapshot-deleted', `${snapshotId} is ${now.state}`);
+        if (now.state !== 'completed')
+          throw new SgwError('conflict', 'snapshot-deleted', `${snapshotId} is ${now.state}`);
       };
       const request = { purpose, holder: actor.process.name, roots: [entry.root], check };
       await withPin(options, request, async (signal) => {

@@ -1,5 +1,11 @@
 /** A gateway that opens volumes for writing, one after the other, and competes for them with others. */
-import { openVolumeWriter, pagesOf, type Holder, type PageExtent, type VolumeWriter } from '../../../src/core/blockstore/index.ts';
+import {
+  openVolumeWriter,
+  pagesOf,
+  type Holder,
+  type PageExtent,
+  type VolumeWriter,
+} from '../../../src/core/blockstore/index.ts';
 import { ACCOUNTS, batchOf, changed, contentName, describeState, resized, type DiskState } from '../disk-state.ts';
 import { hold, type Tenure, type VolumeLedger } from '../volume-ledger.ts';
 import { attempt, liveVolumes, pause, type Actor } from './actor.ts';
@@ -29,7 +35,8 @@ async function useVolume(actor: Actor, role: WriterRole, ledger: VolumeLedger): 
   const takeOver = actor.choices.chance(0.5);
   const before = actor.auditor.head(volumeId);
   // Whoever was fenced, or whose volume was deleted meanwhile, may be told so in other words.
-  const excused = (): boolean => (actor.auditor.head(volumeId)?.epoch ?? 0) > (before?.epoch ?? 0) + 1 || ledger.deletion !== 'none';
+  const excused = (): boolean =>
+    (actor.auditor.head(volumeId)?.epoch ?? 0) > (before?.epoch ?? 0) + 1 || ledger.deletion !== 'none';
   await attempt(
     actor,
     'open',
@@ -179,4 +186,3 @@ function clipped({ firstPage, pageCount }: PageExtent, pages: number): PageExten
   const end = Math.min(firstPage + pageCount, pages);
   return end > firstPage ? [{ firstPage, pageCount: end - firstPage }] : [];
 }
-

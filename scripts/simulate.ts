@@ -1,0 +1,69 @@
+/**
+ * `npm run test:sim -- [--seed N] [--minutes M] [--seeds K] [--steps S] [--trace LINES]` (docs/TESTING.md).
+ * Runs seeds from N on, until M minutes or K seeds are over; with --seed alone, that one; without arguments, for about a
+ * minute. Ends with 1 when a rule was broken, or when what has to happen in so many runs did not.
+ */
+import { parseArgs } from 'node:util';
+import { missing } from '../test/sim/required.ts';
+import { runSeed } from '../test/sim/run-seed.ts';
+import { Tally, countsLine } from '../test/sim/tally.ts';
+
+const DEFAULT_STEPS = 1000;
+/** From so many seeds on, everything that is looked for has to have happened. */
+const TELLING_SEEDS = 150;
+const FAILURES_MAX = 3;
+
+const option = { type: 'string' } as const;
+const { values } = parseArgs({
+  options: { seed: option, minutes: option, seeds: option, steps: option, trace: option },
+});
+const only = values.seed !== undefined && values.minutes === undefined;
+const first = number('seed', values.seed ?? process.env['SGW_SEED'] ?? '1');
+const steps = number('steps', values.steps ?? String(DEFAULT_STEPS));
+const seedsMax = number('seeds', values.seeds ?? (only ? '1' : 'Infinity'));
+const minutes = number('minutes', values.minutes ?? (values.seeds === undefined && !only ? '1' : 'Infinity'));
+const traceLines = number('trace', values.trace ?? '40');
+
+function number(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value >= 0)) throw new Error(`--${name} ${text} is no number`);
+  return value;
+}
+
+const startedMs = performance.now();
+const seconds = (): number => (performance.now() - startedMs) / 1000;
+const total = new Tally();
+let seeds = 0;
+let stepsDone = 0;
+let failures = 0;
+while (seeds < seedsMax && seconds() < minutes * 60 && failures < FAILURES_MAX) {
+  const seed = first + seeds;
+  const result = await runSeed({ seed, steps, traceLines });
+  seeds += 1;
+  stepsDone += result.steps;
+  total.merge(result.tally);
+  if (result.failure === undefined) continue;
+  failures += 1;
+  console.error(`seed ${String(seed)} failed at step ${String(result.steps)}, trace ${result.traceHash}; its end:`);
+  for (const line of result.trace) console.error(`  ${line}`);
+  console.error(result.failure);
+  console.error(`again: npm run test:sim -- --seed ${String(seed)} --steps ${String(steps)} --trace 100000`);
+}
+
+const points = [...total.points().keys()];
+const faults = Object.entries(total.faults());
+console.log(`events: ${countsLine(total.events())}`);
+console.log(
+  `failpoints: ${String(points.filter((name) => !name.includes('!')).length)} passed, ` +
+    `${String(new Set(points.filter((name) => name.includes('!')).map((name) => name.split('!')[0])).size)} met with a fault`,
+);
+console.log(`invariants: ${countsLine(total.checks())}`);
+const absent = seeds >= TELLING_SEEDS ? missing(total, true) : [];
+if (absent.length > 0) console.error(`did not happen: ${absent.join(', ')}`);
+const checks = [...total.checks().values()].reduce((a, b) => a + b, 0);
+console.log(
+  `seeds ${String(first)}-${String(first + seeds - 1)} (${String(seeds)}), ${String(stepsDone)} steps, ` +
+    `faults: ${countsLine(faults)}; ${String(checks)} invariants checked; ${String(failures)} failed; ` +
+    `${seconds().toFixed(0)} s, ${(stepsDone / seconds()).toFixed(0)} steps/s`,
+);
+process.exitCode = failures > 0 || absent.length > 0 ? 1 : 0;
