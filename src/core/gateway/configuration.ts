@@ -3,6 +3,7 @@ import { Catalog } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, ConfigureDocument, Input } from '../localapi/index.ts';
 import { updateState, type GatewayState, type StateDocument } from '../state/index.ts';
+import { openKeys } from './key-source.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
 import { openStoreOf, placeOf } from './store-place.ts';
@@ -26,7 +27,11 @@ export async function configure(
     const { clock, random } = parts;
     const objects = await openStoreOf(parts, record, place, call.signal);
     try {
-      if (changesMode) await requireNothingHeld(new Catalog({ objects, clock, random }), held, call);
+      const shut = { objects, clock, random };
+      if (changesMode) {
+        const keys = record.encryption === 'none' ? {} : { keys: await openKeys(shut, call) };
+        await requireNothingHeld(new Catalog({ ...shut, ...keys }), held, call);
+      }
     } finally {
       await objects.close();
     }

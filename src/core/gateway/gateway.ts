@@ -223,11 +223,11 @@ export class Gateway implements AsyncDisposable {
       throw error;
     });
     const objects = await this.#store;
-    const keys = record.encryption === 'none' ? undefined : await this.#unlocked({ objects, clock, random }, call);
     const witness = this.#witnessOf(record);
     // What calls before this one have noted.
     witness.flush();
-    const blocks = { objects, clock, random, witness, ...(keys === undefined ? {} : { keys }) };
+    const shut = { objects, clock, random, witness };
+    const blocks = record.encryption === 'none' ? shut : { ...shut, keys: await this.#unlocked(shut, call) };
     const service = new ServiceAccess(this.#parts, blocks, record);
     const accountId = await this.#actingAccount(record, service, call);
     const { gatewayId, name, mode, storeId } = record;
