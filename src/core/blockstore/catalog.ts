@@ -2,22 +2,14 @@
  * Volumes and snapshots as the store lists them. Each is one JSON document changed by compare-and-set; nothing here
  * makes names unique: who creates holds the home's lock while looking.
  */
-import {
-  Semaphore,
-  SgwError,
-  assert,
-  isSnapshotId,
-  isVolumeId,
-  newVolumeId,
-  type SnapshotId,
-  type VolumeId,
-} from '../kit/index.ts';
+import { Semaphore, SgwError, assert, newVolumeId, type SnapshotId, type VolumeId } from '../kit/index.ts';
 import { changeDocument, createDocument, readDocument } from './documents.ts';
 import type { SnapshotEntry, VolumeEntry } from './entries.ts';
 import { checkVolumeSize } from './geometry.ts';
 import { readHead, type Head } from './head.ts';
 import { keys } from './keys.ts';
-import { withSignal, type BlockStoreOptions, type Cancellable } from './options.ts';
+import { listSnapshotIds, listVolumeIds } from './listed-ids.ts';
+import type { BlockStoreOptions, Cancellable } from './options.ts';
 import { createDataKey } from './sealing/volume-keys.ts';
 import { ZERO_HASH } from './segment-codec.ts';
 
@@ -71,13 +63,13 @@ export class Catalog {
 
   /** Volumes that are not deleted (or all), and those that can not be read: for who must not miss any. */
   async surveyVolumes(options: ListOptions = {}): Promise<Survey<VolumeEntry, VolumeId>> {
-    const ids = await this.#idsUnder(keys.volumes, isVolumeId, options.signal);
+    const ids = await listVolumeIds(this.#options, options.signal);
     return await this.#survey<VolumeEntry, VolumeId>(ids, keys.volume, options);
   }
 
   /** Snapshots that are not deleted (or all), and those that can not be read: for who must not miss any. */
   async surveySnapshots(options: ListOptions = {}): Promise<Survey<SnapshotEntry, SnapshotId>> {
-    const ids = await this.#idsUnder(keys.snapshots, isSnapshotId, options.signal);
+    const ids = await listSnapshotIds(this.#options, options.signal);
     return await this.#survey<SnapshotEntry, SnapshotId>(ids, keys.snapshot, options);
   }
 
@@ -126,8 +118,11 @@ export class Catalog {
     await createDataKey(this.#options, volumeId, signal);
     await this.#createNew(keys.head(volumeId), firstHead(volume), signal);
     if (from !== undefined) await this.#requireSource(from, entry, signal);
-    if (!(await createDocument(this.#options, keys.volume(volumeId), entry, signal))) throw interrupted(entry);
-    return entry;
+    const created = await createDocument(this.#options, keys.volume(volumeId), entry, signal);
+    // gc may have given it up, or even have taken everything away again.
+    if (created && (await readDocument(this.#options, keys.head(volumeId), signal)) !== undefined) return entry;
+    if (created) await this.updateVolume(volumeId, (now) => ({ ...now, state: 'purging' }), signal);
+    throw interrupted(entry);
   }
 
   /**
@@ -171,15 +166,6 @@ export class Catalog {
   /** Who holds the volume, under which epoch, and its newest checkpoint. */
   async headOf(id: VolumeId, signal?: AbortSignal): Promise<Head> {
     return (await readHead(this.#options, id, signal)).value;
-  }
-
-  async #idsUnder<I extends string>(
-    prefix: string,
-    isId: (text: string) => text is I,
-    signal?: AbortSignal,
-  ): Promise<I[]> {
-    const folders = await Array.fromAsync(this.#options.objects.listFolders(prefix, withSignal(signal)));
-    return folders.filter(isId);
   }
 
   async #survey<T extends VolumeEntry | SnapshotEntry, I extends string>(

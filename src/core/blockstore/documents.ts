@@ -96,7 +96,7 @@ async function checkGone(options: DocumentReading, key: string, signal?: AbortSi
   for await (const list of objects.list(keys.purged, withSignal(signal))) {
     const purged = await readDocument<object>(options, list.key, signal);
     if (purged === undefined || !JSON.stringify(purged.value).includes(id)) continue;
-    witness.forget(key);
+    for (const gone of witness.known()) if (gone.split('/')[1] === id) witness.forget(gone);
     return;
   }
   throw missing(key);

@@ -8,6 +8,7 @@ export { diffViews, type DiffExtent } from './diff.ts';
 export { changeDocument, createDocument, readDocument } from './documents.ts';
 export type { SnapshotEntry, VolumeEntry } from './entries.ts';
 export { collectGarbage, type GcReport } from './gc/collect.ts';
+export { withPinnedSnapshot, withPinnedVolume } from './gc/pinned.ts';
 export { withPin } from './gc/pins.ts';
 export { previewFree } from './gc/preview.ts';
 export { undeleteUntil } from './gc/purge.ts';
@@ -26,6 +27,7 @@ export {
   pagesOf,
 } from './geometry.ts';
 export type { Head } from './head.ts';
+export { listSnapshotIds, listVolumeIds } from './listed-ids.ts';
 export type { SegmentRef } from './node-codec.ts';
 export type { BlockStoreOptions, Holder, Witness } from './options.ts';
 export type { LeafView, PageMap, PageRun } from './page-map.ts';

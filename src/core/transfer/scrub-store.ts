@@ -8,6 +8,8 @@
 import {
   checkObject,
   DamageLedger,
+  listSnapshotIds,
+  listVolumeIds,
   missing,
   objectName,
   readStoreInfo,
@@ -21,7 +23,7 @@ import {
   type Subject,
   type WalkState,
 } from '../blockstore/index.ts';
-import { isSnapshotId, isVolumeId, MIB, SgwError, throwIfAborted } from '../kit/index.ts';
+import { MIB, SgwError, throwIfAborted } from '../kit/index.ts';
 import type { ObjectInfo } from '../objectstore/index.ts';
 import { runInOrder } from './ordered-pipeline.ts';
 
@@ -126,7 +128,7 @@ class StoreScrub {
   }
 
   async checkVolumes(): Promise<void> {
-    for (const volumeId of (await this.#idsOf('volumes')).filter(isVolumeId)) {
+    for (const volumeId of await listVolumeIds(this.#options, this.#how.signal)) {
       throwIfAborted(this.#how.signal);
       const { ledger, interrupted } = await scrubVolume(this.#options, this.#walk, volumeId, this.#how.signal);
       this.#ledger.add(ledger);
@@ -138,21 +140,10 @@ class StoreScrub {
   }
 
   async checkSnapshots(): Promise<void> {
-    for (const snapshotId of (await this.#idsOf('snapshots')).filter(isSnapshotId)) {
+    for (const snapshotId of await listSnapshotIds(this.#options, this.#how.signal)) {
       throwIfAborted(this.#how.signal);
       this.#ledger.add(await scrubSnapshot(this.#options, this.#walk, snapshotId, this.#how.signal));
     }
-  }
-
-  /** The ids that have a folder, and those that the witness knows. */
-  async #idsOf(root: 'volumes' | 'snapshots'): Promise<string[]> {
-    const { objects, witness } = this.#options;
-    const ids = new Set(await Array.fromAsync(objects.listFolders(`${root}/`, this.#listing)));
-    for (const key of witness?.known() ?? []) {
-      const [folder, id] = key.split('/');
-      if (folder === root && id !== undefined) ids.add(id);
-    }
-    return [...ids].sort();
   }
 
   report(): ScrubReport {

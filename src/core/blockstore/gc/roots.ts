@@ -5,19 +5,12 @@
  * So volumes and snapshots are read in turns until a turn finds nothing new; each is read once, unless it was pending or
  * still being created. Pins are read last.
  */
-import {
-  Semaphore,
-  SgwError,
-  isSnapshotId,
-  isVolumeId,
-  throwIfAborted,
-  type SnapshotId,
-  type VolumeId,
-} from '../../kit/index.ts';
+import { Semaphore, SgwError, throwIfAborted, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import { readDocument, type Stored } from '../documents.ts';
 import type { SnapshotEntry, VolumeEntry } from '../entries.ts';
 import type { Head } from '../head.ts';
 import { keys } from '../keys.ts';
+import { listSnapshotIds, listVolumeIds } from '../listed-ids.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
 import { readPins, type Pin } from './pins.ts';
 import { readPurged, type Purged } from './purged.ts';
@@ -95,7 +88,7 @@ class RootReader {
 
   /** True when something was found that was not known. */
   async readVolumes(): Promise<boolean> {
-    const unknown = (await this.#idsUnder(keys.volumes, isVolumeId)).filter((id) => {
+    const unknown = (await listVolumeIds(this.#options, this.#signal)).filter((id) => {
       const known = this.volumes.get(id);
       return known === undefined || isBareKey(known);
     });
@@ -125,7 +118,8 @@ class RootReader {
     const again = await this.#read<VolumeEntry>(keys.volume(volumeId));
     if (again?.value.state === 'purging') return { volumeId, state: 'purging', entry: again, head: undefined };
     if (again !== undefined && head !== undefined) return { volumeId, state: 'live', entry: again, head };
-    if (again === undefined && (await this.#wasPurged('volumes', volumeId)))
+    // What comes late from a creator, or a writer, that was stopped for very long.
+    if (await this.#wasPurged('volumes', volumeId))
       return { volumeId, state: 'purged', entry: undefined, head: undefined };
     throw again === undefined
       ? entryMissing(keys.volume(volumeId), data ?? first)
@@ -134,7 +128,7 @@ class RootReader {
 
   /** True when something was found that was not known, or that is not pending any more. */
   async readSnapshots(): Promise<boolean> {
-    const ids = (await this.#idsUnder(keys.snapshots, isSnapshotId)).filter((id) => {
+    const ids = (await listSnapshotIds(this.#options, this.#signal)).filter((id) => {
       const known = this.snapshots.get(id);
       return known === undefined || known.entry?.value.state === 'pending';
     });
@@ -176,11 +170,6 @@ class RootReader {
     for await (const { key } of this.#options.objects.list(prefix, { limit: 1, ...withSignal(this.#signal) }))
       return key;
     return undefined;
-  }
-
-  async #idsUnder<I extends string>(prefix: string, isId: (text: string) => text is I): Promise<I[]> {
-    const folders = await Array.fromAsync(this.#options.objects.listFolders(prefix, withSignal(this.#signal)));
-    return folders.filter(isId);
   }
 
   async #each<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
