@@ -9,6 +9,7 @@
  */
 import { SgwError, type Clock, type Random } from '../kit/index.ts';
 import {
+  activationIdOf,
   canonicalJson,
   fingerprintOf,
   signRequest,
@@ -113,11 +114,10 @@ async function configured(parts: EnrolmentParts, now: PendingActivation): Promis
   return { ...now, name, mode, region };
 }
 
-/** Gives an activation up, at the service too; one that the service does not know needs no giving up. */
+/** Gives an activation up, whatever of it the service got to know; one that it never heard of needs no giving up. */
 export async function withdraw(parts: Omit<EnrolmentParts, 'save' | 'show'>, now: PendingActivation): Promise<void> {
-  if (now.activationId === null) return;
   try {
-    await ask(parts, 'activation.withdraw', now.activationId, {});
+    await ask(parts, 'activation.withdraw', activationIdOf(now.publicKey), {});
   } catch (error) {
     if (!(error instanceof SgwError) || error.kind !== 'notFound') throw error;
   }

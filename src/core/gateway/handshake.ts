@@ -89,7 +89,8 @@ async function resumable(
 ): Promise<Earlier | undefined> {
   const { activation: pending } = await openState(parts.home);
   if (pending === null) return undefined;
-  const key = await readPrivateKey(parts.home);
+  // One that is lost or damaged is of no use to anybody: the next one begins anew.
+  const key = await readPrivateKey(parts.home).catch(() => undefined);
   if (key?.publicKey !== pending.publicKey) return undefined;
   const earlier = { key, pending };
   if (agrees(pending, wish)) return earlier;

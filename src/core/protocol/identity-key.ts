@@ -63,6 +63,9 @@ export function isSignedBy(publicKey: string, text: string, signature: string): 
   return verify(null, Buffer.from(text, 'utf8'), key, Buffer.from(signature, 'base64url'));
 }
 
+/** The activation of a key pair: nobody else's can have its name, and its device knows it before the service says it. */
+export const activationIdOf = (publicKey: string): string => `act-${fingerprintOf(publicKey).slice(0, 32)}`;
+
 /** SHA-256 of a public key, hex: its name where people compare it. */
 export function fingerprintOf(publicKey: string): string {
   return createHash('sha256').update(Buffer.from(publicKey, 'base64url')).digest('hex');

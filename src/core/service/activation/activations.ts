@@ -12,6 +12,7 @@
 import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
 import { SgwError, newGatewayId, problemOfName } from '../../kit/index.ts';
 import {
+  activationIdOf,
   canonicalJson,
   fingerprintOf,
   isPublicKey,
@@ -67,9 +68,6 @@ interface ActivationRecord {
 interface Token {
   readonly activationId: string;
 }
-
-/** The activation of a key pair: nobody else's can have its name. */
-const activationIdOf = (publicKey: string): string => `act-${fingerprintOf(publicKey).slice(0, 32)}`;
 
 export interface ActivationParts {
   readonly context: ServiceContext;
