@@ -2,7 +2,7 @@
  * `head.json` of a volume: who writes, under which epoch, and the newest checkpoint (C1, C3, C6).
  * Only compare-and-set changes it; the epoch only grows.
  */
-import { SgwError, assert, type VolumeId } from '../kit/index.ts';
+import { SgwError, assert, toSgwError, type VolumeId } from '../kit/index.ts';
 import { damaged } from './damage.ts';
 import { readDocument, replaceDocument, type Stored } from './documents.ts';
 import { keys } from './keys.ts';
@@ -14,6 +14,8 @@ export interface Head {
   readonly epoch: number;
   /** Who has the volume open for writing; null after a clean close. */
   readonly holder: (Holder & { readonly since: string }) | null;
+  /** Who closed it last, so that a fenced writer learns by whom; absent before the first clean close. */
+  readonly closedBy?: Holder;
   /** Members of the in-sync set (C26); empty outside a group. */
   readonly inSync: readonly string[];
   readonly checkpoint: Checkpoint;
@@ -108,10 +110,52 @@ function held(volumeId: VolumeId, holder: Holder & { since: string }): SgwError 
 
 /** This writer's epoch is over. */
 export function fenced(volumeId: VolumeId, epoch: number, head?: Head): SgwError {
-  const holder = head?.holder ?? null;
-  const by = holder === null ? '' : ` by gateway ${holder.name} (${holder.gatewayId})`;
+  const holder = head?.holder ?? head?.closedBy;
+  const by = holder === undefined ? '' : ` by gateway ${holder.name} (${holder.gatewayId})`;
   return new SgwError('fenced', 'fenced', `volume ${volumeId} was taken over${by}; epoch ${String(epoch)} is over`, {
     hint: 'Nothing more is written to it from here. Run the command again to work on its newest state.',
-    details: { volumeId, epoch },
+    details: {
+      volumeId,
+      epoch,
+      ...(holder === undefined ? {} : { gatewayId: holder.gatewayId, gatewayName: holder.name }),
+    },
   });
+}
+
+/** The head without a holder, as a writer leaves it that closes in order. */
+export function closed(head: Head): Head {
+  const { holder } = head;
+  if (holder === null) return head;
+  return { ...head, holder: null, closedBy: { gatewayId: holder.gatewayId, name: holder.name } };
+}
+
+/** As `fenced`, naming who has taken over when the head can be read and tells. */
+export async function fencedByOther(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  epoch: number,
+  signal?: AbortSignal,
+): Promise<SgwError> {
+  const now = await readHead(options, volumeId, signal).catch(() => undefined);
+  return fenced(volumeId, epoch, now?.value);
+}
+
+/**
+ * The error that a writer of `epoch` is to be told. What looks like damage to one that was taken over may be what gc did for
+ * the one after it: then it is `fenced`.
+ */
+export async function fencedOr(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  epoch: number,
+  error: unknown,
+  signal?: AbortSignal,
+): Promise<unknown> {
+  if (toSgwError(error).kind !== 'corrupt') return error;
+  try {
+    const now = (await readHead(options, volumeId, signal)).value;
+    return now.epoch > epoch ? fenced(volumeId, epoch, now) : error;
+  } catch {
+    return error;
+  }
 }

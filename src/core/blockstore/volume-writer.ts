@@ -11,7 +11,7 @@ import { Semaphore, assert, toSgwError, type VolumeId } from '../kit/index.ts';
 import { bodyPieces, type PutBody } from '../objectstore/index.ts';
 import { damaged } from './damage.ts';
 import { COMMIT_WINDOW, checkVolumeSize, pagesOf } from './geometry.ts';
-import { OwnedHead, fenced, readHead } from './head.ts';
+import { OwnedHead, closed, fencedByOther, fencedOr } from './head.ts';
 import { keys } from './keys.ts';
 import { advance, readLogEntry, type LogPosition } from './log-reader.ts';
 import { encodeMap, type Checkpoint, type EncodedMap } from './map-object.ts';
@@ -68,10 +68,7 @@ export async function openVolumeWriter(
     const failure = toSgwError(error);
     // A deleted volume is given back as it was found, so that it can be opened once it is undeleted.
     if (failure.kind === 'notFound' && !unclean) await head.change((now) => ({ ...now, holder: null }), how.signal);
-    if (failure.kind !== 'corrupt') throw error;
-    // What looks like damage may be what gc did for an opening that was faster.
-    const now = (await readHead(options, volumeId, how.signal)).value;
-    throw now.epoch > head.value.epoch ? fenced(volumeId, head.value.epoch, now) : error;
+    throw await fencedOr(options, volumeId, head.value.epoch, error, how.signal);
   }
 }
 
@@ -85,7 +82,8 @@ async function startWriter(
   const replayed = await replayLog(options, volumeId, head.value.checkpoint, Number.MAX_SAFE_INTEGER, how.signal);
   await checkEpoch(options, volumeId, head.value, replayed.position, how.signal);
   // A newer opening has put its fences already: what would be committed behind them is void, though nothing refuses it.
-  if (replayed.position.epoch > head.value.epoch) throw fenced(volumeId, head.value.epoch);
+  if (replayed.position.epoch > head.value.epoch)
+    throw await fencedByOther(options, volumeId, head.value.epoch, how.signal);
   const dataKey = await dataKeyOf(options, volumeId, how.signal);
   const writer = new VolumeWriter(options, volumeId, { ...how, dataKey }, head, replayed);
   if (unclean) await writer.fence(how.signal);
@@ -181,7 +179,8 @@ export class VolumeWriter implements AsyncDisposable {
     if (entry === undefined)
       throw damaged(keys.log(this.volumeId, this.#committed.seq + 1), 'it was refused as present, and is absent');
     if (!entry.void) {
-      if (entry.index.footer.epoch > this.epoch) throw fenced(this.volumeId, this.epoch);
+      if (entry.index.footer.epoch > this.epoch)
+        throw await fencedByOther(this.#options, this.volumeId, this.epoch, signal);
       await this.#apply(entry.index.footer, () => this.map.applySegment(entry.index, signal));
       this.#lastAskedConsistent = this.#consistent;
     }
@@ -251,7 +250,9 @@ export class VolumeWriter implements AsyncDisposable {
       if (this.#checkpointDue()) await this.#checkpoint(signal);
     } catch (error) {
       this.#failure ??= error;
-      throw error;
+      const told = await fencedOr(this.#options, this.volumeId, this.epoch, error, signal);
+      if (this.#failure === error) this.#failure = told;
+      throw told;
     }
   }
 
@@ -304,7 +305,7 @@ export class VolumeWriter implements AsyncDisposable {
   async #refused(key: string, signal?: AbortSignal): Promise<Error> {
     const other = await readSegmentIndex(this.#options, key, signal);
     if (other === undefined) return damaged(key, 'it was refused as present, and is absent');
-    if (other.footer.epoch > this.epoch) return fenced(this.volumeId, this.epoch);
+    if (other.footer.epoch > this.epoch) return await fencedByOther(this.#options, this.volumeId, this.epoch, signal);
     return damaged(
       key,
       `an object of epoch ${String(other.footer.epoch)} stands where epoch ${String(this.epoch)} commits`,
@@ -397,7 +398,7 @@ export class VolumeWriter implements AsyncDisposable {
 
   async #giveBack(signal?: AbortSignal): Promise<void> {
     try {
-      await this.#head.change((head) => ({ ...head, holder: null }), signal);
+      await this.#head.change(closed, signal);
     } catch (error) {
       // It may have been given back all the same: then the next opening puts no fences, so nothing may follow.
       this.#failure ??= error;

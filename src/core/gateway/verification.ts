@@ -1,10 +1,17 @@
 /** Reading back everything that a volume or a snapshot maps. */
-import { ExtentList, isCorrupt, openSnapshotView, openVolumeView, type VolumeView } from '../blockstore/index.ts';
+import {
+  ExtentList,
+  isCorrupt,
+  openSnapshotView,
+  withPinnedSnapshot,
+  withPinnedVolume,
+  type VolumeView,
+} from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, Input, VerifyDocument } from '../localapi/index.ts';
 import { verifyView, type VerifyReport, type ViewDamage } from '../transfer/index.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
-import { millisecondsSince, progressOf, type Session } from './session.ts';
+import { millisecondsSince, pinOf, progressOf, type Session } from './session.ts';
 
 /** Reads back and checks every page of the newest committed state. @throws corrupt `damage-found` naming all extents hurt */
 export async function verifyVolume(
@@ -13,8 +20,9 @@ export async function verifyVolume(
   call: CallContext,
 ): Promise<VerifyDocument> {
   const { volumeId, name, sizeBytes } = await resolveVolume(session.catalog, input.volume, call.signal);
-  const open = async (): Promise<VolumeView> => openVolumeView(session.blocks, volumeId, { signal: call.signal });
-  return await verify(session, { id: volumeId, name, sizeBytes, open }, call);
+  const read: Subject['read'] = (work) =>
+    withPinnedVolume(session.blocks, volumeId, pinOf(session, `verifying ${volumeId}`), work, call.signal);
+  return await verify(session, { id: volumeId, name, sizeBytes, read }, call);
 }
 
 /** Reads back and checks every page of a snapshot. @throws corrupt `damage-found` naming all extents hurt */
@@ -24,8 +32,12 @@ export async function verifySnapshot(
   call: CallContext,
 ): Promise<VerifyDocument> {
   const entry = await resolveSnapshot(session.catalog, input.snapshot, call.signal);
-  const open = async (): Promise<VolumeView> => Promise.resolve(openSnapshotView(session.blocks, entry));
-  return await verify(session, { id: entry.snapshotId, name: entry.name, sizeBytes: entry.sizeBytes, open }, call);
+  const { snapshotId, name, sizeBytes } = entry;
+  const view = openSnapshotView(session.blocks, entry);
+  const pin = pinOf(session, `verifying ${snapshotId}`);
+  const read: Subject['read'] = (work) =>
+    withPinnedSnapshot(session.blocks, entry, pin, (signal) => work(view, signal), call.signal);
+  return await verify(session, { id: snapshotId, name, sizeBytes, read }, call);
 }
 
 interface Subject {
@@ -33,7 +45,8 @@ interface Subject {
   readonly name: string;
   /** As its entry says. */
   readonly sizeBytes: number;
-  readonly open: () => Promise<VolumeView>;
+  /** Opens it, and keeps gc from what it reaches meanwhile. */
+  readonly read: (work: (view: VolumeView, signal: AbortSignal) => Promise<VerifyReport>) => Promise<VerifyReport>;
 }
 
 async function verify(session: Session, subject: Subject, call: CallContext): Promise<VerifyDocument> {
@@ -46,18 +59,17 @@ async function verify(session: Session, subject: Subject, call: CallContext): Pr
 }
 
 async function readBack(session: Session, subject: Subject, call: CallContext): Promise<VerifyReport> {
-  let view: VolumeView;
   try {
-    view = await subject.open();
+    return await subject.read(async (view, signal) => {
+      await using pool = session.openPool();
+      return await verifyView({ pool, view, signal, onProgress: progressOf(call, `verifying ${subject.name}`) });
+    });
   } catch (error) {
     if (!isCorrupt(error)) throw error;
     const key = typeof error.details['key'] === 'string' ? error.details['key'] : '';
     const whole = [{ offset: 0, length: subject.sizeBytes }];
     return { checkedBytes: 0, checkedObjects: 0, damage: [{ key, message: error.message, extents: whole }] };
   }
-  await using pool = session.openPool();
-  const onProgress = progressOf(call, `verifying ${subject.name}`);
-  return await verifyView({ pool, view, signal: call.signal, onProgress });
 }
 
 function damageFound({ id, name }: Subject, damage: readonly ViewDamage[]): SgwError {

@@ -70,6 +70,18 @@ export class GcRig {
     return rig;
   }
 
+  /** As it is now, so that it can be gone on with in several ways. */
+  async copy(): Promise<GcRig> {
+    const below = memoryStore();
+    for await (const { key } of this.below.list('')) {
+      const object = await this.below.get(key);
+      if (object !== undefined) await below.put(key, object.bytes);
+    }
+    const rig = new GcRig(below, 2);
+    rig.clock.move(this.clock.nowMs() - rig.clock.nowMs());
+    return rig;
+  }
+
   /** The same store as another process sees it, over `objects`. */
   over(objects: ObjectStore, seed = 99): BlockStoreOptions {
     return { ...this.options, objects, random: seededRandom(seed) };

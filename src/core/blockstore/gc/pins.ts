@@ -37,8 +37,11 @@ export interface PinRequest {
   readonly check: () => Promise<void>;
 }
 
+/** Kinds of failures to create a pin after which the work goes on without one, as safe as the grace period makes it. */
+const UNPINNED_KINDS: ReadonlySet<string> = new Set(['denied', 'readOnly', 'exhausted']);
+
 /**
- * Runs `work` while what it reads is pinned. The signal that `work` is given fires when the pin is lost.
+ * Runs `work` while what it reads is pinned; where the store takes no writes, without a pin. The signal that `work` is given fires when the pin is lost.
  * @throws what `check` and `work` throw; unavailable `pin-lost`
  */
 export async function withPin<T>(
@@ -51,7 +54,12 @@ export async function withPin<T>(
   const { purpose, holder, roots, objects = [] } = request;
   const pinned = roots.filter((root) => root !== null);
   const pin: PinDocument = { purpose, holder, deadline: deadlineFrom(options), roots: pinned, objects };
-  await createDocument(options, key, pin, signal);
+  try {
+    await createDocument(options, key, pin, signal);
+  } catch (error) {
+    if (!UNPINNED_KINDS.has(toSgwError(error).kind)) throw error;
+    return await work(signal ?? new AbortController().signal);
+  }
   const lost = new AbortController();
   const ended = new AbortController();
   const renewing = renew(options, key, ended.signal).catch((error: unknown) => {

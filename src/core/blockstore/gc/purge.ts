@@ -32,10 +32,21 @@ export async function endInterrupted(
 async function failPending(options: BlockStoreOptions, id: SnapshotId, signal?: AbortSignal): Promise<void> {
   const fail = (now: SnapshotEntry): SnapshotEntry =>
     now.state === 'pending' ? { ...now, state: 'failed', reason: 'the process that made it was stopped' } : now;
+  await changeIfPresent<SnapshotEntry>(options, keys.snapshot(id), fail, signal);
+}
+
+/** As `changeDocument`; undefined when another gc has removed the document. */
+export async function changeIfPresent<T extends object>(
+  options: BlockStoreOptions,
+  key: string,
+  change: (value: T) => T,
+  signal?: AbortSignal,
+): Promise<T | undefined> {
   try {
-    await changeDocument<SnapshotEntry>(options, keys.snapshot(id), fail, signal);
+    return await changeDocument<T>(options, key, change, signal);
   } catch (error) {
-    if (toSgwError(error).kind !== 'notFound') throw error;
+    if (toSgwError(error).code !== 'document-not-found') throw error;
+    return undefined;
   }
 }
 
@@ -72,8 +83,8 @@ export async function purgeDeleted(
   const purged: VolumeId[] = [];
   for (const { volumeId } of entries.filter(isOver)) {
     const purge = (now: VolumeEntry): VolumeEntry => (isOver(now) ? { ...now, state: 'purging' } : now);
-    const now = await changeDocument<VolumeEntry>(options, keys.volume(volumeId), purge, signal);
-    if (now.state === 'purging') purged.push(volumeId);
+    const now = await changeIfPresent<VolumeEntry>(options, keys.volume(volumeId), purge, signal);
+    if (now?.state === 'purging') purged.push(volumeId);
   }
   return purged;
 }

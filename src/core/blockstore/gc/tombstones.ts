@@ -6,11 +6,12 @@
  */
 import { toSgwError, type VolumeId } from '../../kit/index.ts';
 import type { Etag } from '../../objectstore/index.ts';
-import { changeDocument, createDocument, readDocument } from '../documents.ts';
+import { createDocument, readDocument } from '../documents.ts';
 import { keys } from '../keys.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
 import { ZERO_HASH, sealSegment } from '../segment-codec.ts';
 import { readSegmentIndex } from '../segment-reader.ts';
+import { changeIfPresent } from './purge.ts';
 
 /** A tombstone is smaller; what is larger need not be read to know that it is none. */
 const TOMBSTONE_BYTES_MAX = 4096;
@@ -74,7 +75,7 @@ export async function noteTombstones(
   if (seqs.length === 0) return;
   const key = keys.tombstones(volumeId);
   if (await createDocument(options, key, { ranges: new SeqSet([]).with(seqs).ranges }, signal)) return;
-  await changeDocument<TombstonesDocument>(
+  await changeIfPresent<TombstonesDocument>(
     options,
     key,
     (now) => ({ ...now, ranges: new SeqSet(now.ranges).with(seqs).ranges }),
