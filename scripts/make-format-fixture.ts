@@ -1,6 +1,7 @@
 /**
- * Writes test/fixtures/formats/v1: a small store of object store format 1, as plain files by key (`objects/`) and as a
- * directory store (`directory/`), and what each volume and snapshot in it reads as (`expected.json`).
+ * Writes test/fixtures/formats/v1 and v1-sealed: small stores of object store format 1, without a key and with one, as plain
+ * files by key (`objects/`) and as a directory store (`directory/`), and what each volume and snapshot in it reads as
+ * (`expected.json`). What opens the sealed one lies beside it (`key-file`, `recovery-code`).
  * Randomness and clock are fixed. To be run only while a format is not released: fixtures are kept for ever.
  */
 import { createHash } from 'node:crypto';
@@ -10,9 +11,12 @@ import {
   BLOCK_BYTES,
   Catalog,
   PAGE_BYTES,
+  beginStoreKey,
   createSnapshot,
   createStore,
+  newKeyFileText,
   openVolumeWriter,
+  parseKeyFile,
   type BlockStoreOptions,
   type VolumeEntry,
 } from '../src/core/blockstore/index.ts';
@@ -31,7 +35,7 @@ import {
 const OTHER_ACCOUNT = '000000000002';
 /** Reaches into the second leaf of the map, and ends inside a page. */
 const SIZE_BYTES = 5 * 1024 * 1024 + 1234;
-const folder = join(import.meta.dirname, '../test/fixtures/formats/v1');
+const FIXTURES = join(import.meta.dirname, '../test/fixtures/formats');
 
 /** The store without the objects under `keys`: creating them fails as if the store were out of reach. */
 function withoutKeys(objects: ObjectStore, keys: ReadonlySet<string>): ObjectStore {
@@ -122,7 +126,7 @@ async function writeClone(options: BlockStoreOptions, catalog: Catalog, parent: 
 }
 
 /** Writes every object as a file under `objects/`, and the same into a directory store under `directory/`. */
-async function dump(objects: ObjectStore): Promise<void> {
+async function dump(objects: ObjectStore, folder: string): Promise<void> {
   const directory = directoryStore({
     path: join(folder, 'directory'),
     clock: steppingClock(),
@@ -146,12 +150,25 @@ const expectedOf = ({ id, name, bytes }: Disk): object => ({
   sha256: createHash('sha256').update(bytes).digest('hex'),
 });
 
-async function main(): Promise<void> {
+/** Begins a store with a key, and writes what opens it to `folder`. */
+async function beginSealed(options: BlockStoreOptions, folder: string): Promise<BlockStoreOptions> {
+  const info = await createStore(options, { keyId: ACCOUNT });
+  const keyFile = newKeyFileText(options.random);
+  const begun = await beginStoreKey(options, info, parseKeyFile(keyFile));
+  if (begun === undefined) throw new Error('the store is new');
+  writeFileSync(join(folder, 'key-file'), keyFile);
+  writeFileSync(join(folder, 'recovery-code'), `${begun.recoveryCode}\n`);
+  return { ...options, keys: begun.keys };
+}
+
+async function writeFixture(folder: string, seed: number, isSealed: boolean): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
   const objects = memoryStore();
-  const options = optionsOver(objects, 20261122);
+  let options = optionsOver(objects, seed);
+  if (isSealed) options = await beginSealed(options, folder);
+  else await createStore(options);
   const catalog = new Catalog(options);
-  await createStore(options);
   const volume = await catalog.createVolume({
     name: 'golden',
     sizeBytes: SIZE_BYTES,
@@ -162,10 +179,11 @@ async function main(): Promise<void> {
   const [before, after] = await writeGolden(options, volume, image);
   if (before === undefined || after === undefined) throw new Error('there are two snapshots');
   const clone = await writeClone(options, catalog, before);
-  await dump(objects);
+  await dump(objects, folder);
   const golden = { id: volume.volumeId, name: volume.name, bytes: image };
   const expected = { volumes: [golden, clone].map(expectedOf), snapshots: [before, after].map(expectedOf) };
   writeFileSync(join(folder, 'expected.json'), `${JSON.stringify(expected, undefined, 2)}\n`);
 }
 
-await main();
+await writeFixture(join(FIXTURES, 'v1'), 20261122, false);
+await writeFixture(join(FIXTURES, 'v1-sealed'), 20261123, true);

@@ -4,10 +4,20 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Catalog, openSnapshotView, openVolumeView } from '../../../src/core/blockstore/index.ts';
+import {
+  Catalog,
+  openSnapshotView,
+  openVolumeView,
+  parseKeyFile,
+  parseRecoveryCode,
+  readStoreInfo,
+  unlockStore,
+  type BlockStoreOptions,
+} from '../../../src/core/blockstore/index.ts';
 import type { SnapshotId, VolumeId } from '../../../src/core/kit/index.ts';
 import { directoryStore, memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
 import { readSnapshot, readVolume, toBuffer, type GetObject } from '../../reader/independent-reader.ts';
+import { keyFileBytes, unlock, type StoreKeys } from '../../reader/independent-sealing.ts';
 import { optionsOver, readAll } from './volume-model.ts';
 
 interface Disk {
@@ -17,11 +27,14 @@ interface Disk {
   readonly sha256: string;
 }
 
-const fixture = join(import.meta.dirname, '../../fixtures/formats/v1');
-const expected = JSON.parse(readFileSync(join(fixture, 'expected.json'), 'utf8')) as {
+interface Expected {
   readonly volumes: readonly Disk[];
   readonly snapshots: readonly Disk[];
-};
+}
+
+const fixtures = join(import.meta.dirname, '../../fixtures/formats');
+const expectedOf = (name: string): Expected =>
+  JSON.parse(readFileSync(join(fixtures, name, 'expected.json'), 'utf8')) as Expected;
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 /** Every file below a folder and what is in it. */
@@ -41,20 +54,20 @@ afterEach(async () => {
 });
 
 /** The fixture's objects in memory. */
-async function fromObjects(): Promise<ObjectStore> {
+async function fromObjects(name: string): Promise<ObjectStore> {
   const store = memoryStore();
-  const folder = join(fixture, 'objects');
+  const folder = join(fixtures, name, 'objects');
   for (const key of filesIn(folder).keys()) await store.put(key, readFileSync(join(folder, key)));
   return store;
 }
 
 /** A copy of the fixture's directory store; its files must be the same afterwards. */
-function fromDirectory(): ObjectStore {
+async function fromDirectory(name: string): Promise<ObjectStore> {
   const folder = mkdtempSync(join(tmpdir(), 'sgw-fixture-'));
   cleanups.push(() => {
     rmSync(folder, { recursive: true });
   });
-  cpSync(join(fixture, 'directory'), folder, { recursive: true });
+  cpSync(join(fixtures, name, 'directory'), folder, { recursive: true });
   const before = filesIn(folder);
   expect(before.size).toBeGreaterThan(0);
   const store = directoryStore({ path: folder, create: false });
@@ -62,7 +75,7 @@ function fromDirectory(): ObjectStore {
     await store.close();
     expect(filesIn(folder)).toEqual(before);
   });
-  return store;
+  return Promise.resolve(store);
 }
 
 async function dump(store: ObjectStore): Promise<Map<string, string>> {
@@ -72,16 +85,36 @@ async function dump(store: ObjectStore): Promise<Map<string, string>> {
   return objects;
 }
 
+/** What the product opens the store with: nothing but what lies beside the fixture. */
+async function productOptions(name: string, store: ObjectStore): Promise<BlockStoreOptions> {
+  const options = optionsOver(store);
+  const info = await readStoreInfo(store);
+  if (info === undefined || info.keyDerivation === null) return options;
+  const secret = parseKeyFile(readFileSync(join(fixtures, name, 'key-file'), 'utf8'));
+  return { ...options, keys: await unlockStore(options, info, secret) };
+}
+
+/** What the independent reader opens it with. */
+async function readerKeys(name: string, get: GetObject): Promise<StoreKeys | undefined> {
+  if (name === 'v1') return undefined;
+  const bytes = keyFileBytes(readFileSync(join(fixtures, name, 'key-file'), 'utf8'));
+  return await unlock(get, { kind: 'keyFile', bytes });
+}
+
 describe.each([
-  ['as plain files', fromObjects],
-  ['as a directory store', fromDirectory],
-])('a store of format 1 %s', (_form, open) => {
+  ['v1', 'as plain files', fromObjects],
+  ['v1', 'as a directory store', fromDirectory],
+  ['v1-sealed', 'as plain files', fromObjects],
+  ['v1-sealed', 'as a directory store', fromDirectory],
+])('a store of format 1 (%s) %s', (name, _form, open) => {
+  const expected = expectedOf(name);
+
   it('is read by the product, which changes nothing', async () => {
-    const store = await open();
+    const store = await open(name);
     const before = await dump(store);
-    const options = optionsOver(store);
+    const options = await productOptions(name, store);
     const catalog = new Catalog(options);
-    const names = (list: readonly { readonly name: string }[]): string[] => list.map(({ name }) => name);
+    const names = (list: readonly { readonly name: string }[]): string[] => list.map((entry) => entry.name);
     expect(names(await catalog.listVolumes())).toEqual(names(expected.volumes));
     expect(names(await catalog.listSnapshots())).toEqual(names(expected.snapshots));
     for (const disk of expected.volumes) {
@@ -96,24 +129,39 @@ describe.each([
   });
 
   it('is read by the independent reader', async () => {
-    const store = await open();
+    const store = await open(name);
     const get: GetObject = async (key) => (await store.get(key))?.bytes;
+    const keys = await readerKeys(name, get);
     for (const disk of expected.volumes)
-      expect(sha256(await toBuffer(await readVolume(get, disk.id)))).toBe(disk.sha256);
+      expect(sha256(await toBuffer(await readVolume(get, disk.id, 'newest', keys)))).toBe(disk.sha256);
     for (const disk of expected.snapshots)
-      expect(sha256(await toBuffer(await readSnapshot(get, disk.id)))).toBe(disk.sha256);
+      expect(sha256(await toBuffer(await readSnapshot(get, disk.id, keys)))).toBe(disk.sha256);
   });
 });
 
-describe('the fixture of format 1', () => {
+describe.each(['v1', 'v1-sealed'])('the fixture %s of format 1', (name) => {
   it('holds the same objects in both forms', async () => {
-    expect(await dump(fromDirectory())).toEqual(await dump(await fromObjects()));
+    expect(await dump(await fromDirectory(name))).toEqual(await dump(await fromObjects(name)));
   });
 
   it('has a volume with a fence window and a void segment', async () => {
-    const store = await fromObjects();
+    const store = await fromObjects(name);
     const get: GetObject = async (key) => (await store.get(key))?.bytes;
-    const [golden] = expected.volumes;
-    expect((await readVolume(get, golden?.id ?? '')).voidSeqs).toEqual([5]);
+    const [golden] = expectedOf(name).volumes;
+    const contents = await readVolume(get, golden?.id ?? '', 'newest', await readerKeys(name, get));
+    expect(contents.voidSeqs).toEqual([5]);
+  });
+});
+
+describe('the sealed fixture of format 1', () => {
+  it('is opened by its recovery code as well', async () => {
+    const store = await fromObjects('v1-sealed');
+    const info = await readStoreInfo(store);
+    if (info === undefined) throw new Error('it is a store');
+    const code = readFileSync(join(fixtures, 'v1-sealed', 'recovery-code'), 'utf8').trimEnd();
+    const keys = await unlockStore(optionsOver(store), info, parseRecoveryCode(code));
+    expect((await new Catalog({ ...optionsOver(store), keys }).listVolumes()).map((volume) => volume.name)).toEqual(
+      expectedOf('v1-sealed').volumes.map((volume) => volume.name),
+    );
   });
 });
