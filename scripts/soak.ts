@@ -3,14 +3,17 @@
  *
  * Runs lanes of rounds (test/soak) until the time or the rounds are over, prints what was killed and where, and ends
  * with 1 at the first loss, which keeps its folder. `--record` writes a row into docs/evidence/kill-rounds.md.
+ * `--stalled --seconds S` stops writers in the middle instead (docs/evidence/stalled-writer.md).
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { seededRandom } from '../src/core/kit/index.ts';
 import { Counts } from '../test/soak/counts.ts';
 import { runLane } from '../test/soak/lane.ts';
 import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
+import { stallWriter, type StallAt } from '../test/soak/stalled.ts';
 import { recordRow } from './evidence.ts';
 
 const PROGRESS_EVERY_ROUNDS = 25;
@@ -25,6 +28,9 @@ const { values } = parseArgs({
     /** Leaves a verb out, such as `gc`; may be repeated. */
     without: { type: 'string', multiple: true, default: [] },
     record: { type: 'boolean', default: false },
+    /** Instead of rounds: stalls writers (SIGSTOP) and lets another gateway take over. */
+    stalled: { type: 'boolean', default: false },
+    seconds: { type: 'string', default: '60' },
     verbose: { type: 'boolean', default: false },
   },
 });
@@ -42,18 +48,46 @@ process.once('SIGINT', () => {
   interrupted = true;
 });
 
-console.log(`seed ${seed}, ${lanes} lanes, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
 const folder = mkdtempSync(path.join(os.tmpdir(), 'sgw-soak-'));
-const present = new Set([...presentVerbs()].filter((verb) => !values.without.includes(verb)));
-const running = Array.from({ length: lanes }, async (_, lane) =>
-  runLane({ seed, lane, folder, limits: LIMITS, eraRounds: ERA_ROUNDS, present, goesOn, onRound }, counts).catch(
-    (error: unknown) => {
+if (values.stalled) await stallWriters();
+else await killAtRandom();
+
+async function killAtRandom(): Promise<void> {
+  console.log(`seed ${seed}, ${lanes} lanes, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
+  const present = new Set([...presentVerbs()].filter((verb) => !values.without.includes(verb)));
+  const running = Array.from({ length: lanes }, async (_, lane) =>
+    runLane({ seed, lane, folder, limits: LIMITS, eraRounds: ERA_ROUNDS, present, goesOn, onRound }, counts).catch(
+      (error: unknown) => {
+        lost ??= error instanceof Error ? error : new Error(String(error));
+      },
+    ),
+  );
+  await Promise.all(running);
+  report();
+}
+
+/** Writers stopped at a few moments, one after the other, each for the time asked for. */
+async function stallWriters(): Promise<void> {
+  const seconds = numberOf('--seconds', values.seconds);
+  const moments: StallAt[] = ['opened', { segments: 1 }, { segments: 3 }];
+  console.log(`seed ${seed}: ${moments.length} writers stand still for ${seconds} s each`);
+  for (const [index, at] of moments.entries()) {
+    const own = path.join(folder, `stalled-${index}`);
+    mkdirSync(own);
+    const phase = at === 'opened' ? at : `after ${at.segments} segments`;
+    let losses = 0;
+    try {
+      await stallWriter({ folder: own, random: seededRandom(seed + index), at, stallMs: seconds * 1000 });
+    } catch (error) {
+      losses = 1;
       lost ??= error instanceof Error ? error : new Error(String(error));
-    },
-  ),
-);
-await Promise.all(running);
-report();
+    }
+    console.log(`${phase}: ${losses === 0 ? 'fenced, and nothing changed' : (lost?.message ?? '')}`);
+    if (values.record) recordRow('stalled-writer.md', { seed: seed + index, seconds, phase, losses });
+  }
+  if (lost === undefined) rmSync(folder, { recursive: true, force: true });
+  else process.exitCode = 1;
+}
 
 function goesOn(): boolean {
   return !interrupted && lost === undefined && minutesRun() < minutes && counts.rounds < roundsMax;

@@ -25,10 +25,11 @@ export class TestHome implements AsyncDisposable {
     this.#api = api;
   }
 
-  static async start(): Promise<TestHome> {
+  /** With `store`, over the store in that directory, as a second gateway. */
+  static async start(name = 'lab', store?: string): Promise<TestHome> {
     const directory = await mkdtemp(join(tmpdir(), 'sgw-home-'));
     const home = new TestHome(directory, await openInProcess({ home: join(directory, 'home') }));
-    await home.call('activate', { name: 'lab', mode: 'cached' });
+    await home.call('activate', { name, mode: 'cached', ...(store === undefined ? {} : { store }) });
     return home;
   }
 

@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process';
 import { watch, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 
-const RUN = join(import.meta.dirname, '..', '..', 'bin', 'run.js');
+/** The command, as it is built. */
+export const RUN = join(import.meta.dirname, '..', '..', 'bin', 'run.js');
 /** A command that takes longer hangs: the soak's own images are small. */
 const HANGS_AFTER_MS = 120_000;
 const OUTPUT_CHARACTERS_MAX = 1 << 20;
