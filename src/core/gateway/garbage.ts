@@ -187,7 +187,9 @@ export async function undeleteVolume(
 ): Promise<VolumeSummary> {
   const { catalog, locks } = session;
   return await locks.withNames('volumes', call, async () => {
-    const { volumeId, name } = await resolveDeletedVolume(catalog, input.volume, call.signal);
+    const found = await resolveDeletedVolume(catalog, input.volume, call.signal);
+    if (found.state !== 'deleted') throw notDeleted(found);
+    const { volumeId, name } = found;
     requireFreeName('volume', name, await catalog.listVolumes({ signal: call.signal }));
     const bringBack = (now: VolumeEntry): VolumeEntry => {
       if (now.state === 'deleted') return undeleted(now);
