@@ -81,6 +81,9 @@ async function startWriter(
 ): Promise<VolumeWriter> {
   const replayed = await replayLog(options, volumeId, head.value.checkpoint, Number.MAX_SAFE_INTEGER, how.signal);
   await checkEpoch(options, volumeId, head.value, replayed.position, how.signal);
+  // The epoch was taken a moment ago; nobody can have written under it, unless the head was an older version of itself.
+  if (replayed.position.epoch === head.value.epoch)
+    throw damaged(keys.head(volumeId), `epoch ${String(head.value.epoch)} is in the log already`);
   // A newer opening has put its fences already: what would be committed behind them is void, though nothing refuses it.
   if (replayed.position.epoch > head.value.epoch)
     throw await fencedByOther(options, volumeId, head.value.epoch, how.signal);

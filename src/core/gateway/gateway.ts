@@ -226,8 +226,10 @@ export class Gateway implements AsyncDisposable {
     const witness = this.#witnessOf(record);
     // What calls before this one have noted.
     witness.flush();
-    const shut = { objects, clock, random, witness };
-    const blocks = record.encryption === 'none' ? shut : { ...shut, keys: await this.#unlocked(shut, call) };
+    const shut = { objects, clock, random };
+    // An older key document opens the same key: what is older is told by what reads it to change it, and by a scrub.
+    const keys = record.encryption === 'none' ? undefined : await this.#unlocked(shut, call);
+    const blocks = { ...shut, witness, ...(keys === undefined ? {} : { keys }) };
     const service = new ServiceAccess(this.#parts, blocks, record);
     const accountId = await this.#actingAccount(record, service, call);
     const { gatewayId, name, mode, storeId } = record;

@@ -3,7 +3,7 @@
  * the home can be moved as a whole; any other directory as an absolute path; a URL as it is.
  */
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
-import { readStoreInfo } from '../blockstore/index.ts';
+import { missing, readStoreInfo } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import type { GatewayState } from '../state/index.ts';
@@ -47,6 +47,7 @@ export async function openStoreOf(
       requireSameEncryption(info, record.encryption);
       return objects;
     }
+    if (info === undefined) await refuseNameless(objects, signal);
     throw place === record.store
       ? anotherStore(description, record, info?.storeId)
       : otherStore(description, record, info?.storeId);
@@ -54,6 +55,11 @@ export async function openStoreOf(
     await objects.close();
     throw error;
   }
+}
+
+/** @throws corrupt `object-missing` when the store has volumes, and only its own description is gone */
+async function refuseNameless(objects: ObjectStore, signal: AbortSignal): Promise<void> {
+  for await (const _ of objects.listFolders('volumes/', { signal })) throw missing('sgw.json');
 }
 
 function withMoveHint(error: unknown): unknown {
