@@ -1,8 +1,8 @@
 /**
- * Opening a store with a key, written from docs/formats/keys.md, segment.md and map.md alone, with node:crypto. Anything
+ * Opening a store with a key, and sealing what goes into one, written from docs/formats/keys.md, segment.md and map.md alone, with node:crypto. Anything
  * that is not authentic throws a plain Error.
  */
-import { createDecipheriv, hkdfSync, scryptSync } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hkdfSync, scryptSync } from 'node:crypto';
 import { must, parseDocument } from './independent-formats.ts';
 
 /** The whole object under a key, or undefined. */
@@ -50,6 +50,31 @@ export function open(key: Uint8Array, use: number, number: number, associated: s
   } catch {
     throw new Error(`${associated}: not authentic`);
   }
+}
+
+/** Seals what `open` opens: ciphertext and tag. */
+export function close(key: Uint8Array, use: number, number: number, associated: string, plain: Uint8Array): Buffer {
+  const nonce = Buffer.alloc(12);
+  nonce.writeUInt32LE(number, 0);
+  nonce[11] = use;
+  const cipher = createCipheriv('aes-256-gcm', key, nonce, { authTagLength: 16 });
+  cipher.setAAD(Buffer.from(associated, 'utf8'));
+  return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+}
+
+/** A salt that is new in a test: no two calls give the same. */
+let salts = 0;
+export function newSalt(): Buffer {
+  salts += 1;
+  const salt = Buffer.alloc(32);
+  salt.writeUInt32LE(salts);
+  return salt;
+}
+
+/** Seals a unit with a salt of its own. */
+export function closeUnit(key: Uint8Array, info: string, associated: string, plain: Uint8Array): Buffer {
+  const salt = newSalt();
+  return Buffer.concat([salt, close(derive(key, salt, info), 3, 0, associated, plain)]);
 }
 
 /** Opens a unit: salt of 32 bytes, ciphertext, tag. */
@@ -121,4 +146,10 @@ export function sealedNodeVolume(stored: Buffer): string | undefined {
 /** A stored node as it was before it was sealed. */
 export function openNode(dataKey: Buffer, key: string, offset: number, stored: Buffer): Buffer {
   return openUnit(dataKey, 'sgw map node', `${key} ${String(offset)}`, stored.subarray(18));
+}
+
+/** Seals a packed node. */
+export function sealNode(dataKey: Buffer, volumeId: string, key: string, offset: number, packed: Buffer): Buffer {
+  const unit = closeUnit(dataKey, 'sgw map node', `${key} ${String(offset)}`, packed);
+  return Buffer.concat([Buffer.of(2), Buffer.from(volumeId.slice(4), 'latin1'), unit]);
 }

@@ -10,15 +10,27 @@ import {
   openSnapshotView,
   openVolumeView,
   openVolumeWriter,
+  parseKeyFile,
+  readStoreInfo,
+  unlockStore,
   type BlockStoreOptions,
 } from '../../../src/core/blockstore/index.ts';
 import { parseMapObject } from '../../../src/core/blockstore/map-object.ts';
 import { decodeInterior, decodeLeaf } from '../../../src/core/blockstore/node-codec.ts';
 import { parseSegmentTail, parseWholeSegment } from '../../../src/core/blockstore/segment-parse.ts';
 import { MIB, type VolumeId } from '../../../src/core/kit/index.ts';
-import { buildDocument, buildInterior, buildLeaf, buildSegment, buildTree } from '../../reader/independent-builder.ts';
+import {
+  buildDocument,
+  buildInterior,
+  buildKeys,
+  buildLeaf,
+  buildSegment,
+  buildTree,
+  buildVolumeKey,
+} from '../../reader/independent-builder.ts';
 import { decodeFrame as decodeByTheBook, hash128, parseSegment } from '../../reader/independent-formats.ts';
 import { readSnapshot, readVolume, toBuffer, type GetObject } from '../../reader/independent-reader.ts';
+import { unlock, type StoreKeys } from '../../reader/independent-sealing.ts';
 import { ACCOUNT, encodeBlocks, holder, nodeOf, optionsOver, otherHolder, readAll, stamp } from './volume-model.ts';
 
 const OTHER = '210987654321';
@@ -139,12 +151,53 @@ describe('the map parsers', () => {
   });
 });
 
+interface BuiltStore {
+  readonly options: BlockStoreOptions;
+  readonly keys: StoreKeys | undefined;
+  readonly accountKey: Buffer | undefined;
+  readonly dataKey: Buffer | undefined;
+}
+
+const plainStore = (): BuiltStore => ({
+  options: optionsOver(),
+  keys: undefined,
+  accountKey: undefined,
+  dataKey: undefined,
+});
+
+/** A store with a key made by the independent builder, unlocked by the product, and again by the independent reader. */
+async function builtKeys(): Promise<BuiltStore> {
+  const options = optionsOver();
+  const built = {
+    storeId: 'store-0123456789abcdef',
+    keyId: ACCOUNT,
+    accountKey: Buffer.alloc(32, 0xa1),
+    fileKey: Buffer.alloc(32, 0xf1),
+  };
+  const dataKey = Buffer.alloc(32, 0xd1);
+  for (const [key, body] of buildKeys(built)) await options.objects.put(key, body);
+  await options.objects.put(`volumes/${volumeId}/key.json`, buildVolumeKey(built, volumeId, dataKey));
+  const info = await readStoreInfo(options.objects);
+  if (info === undefined) throw new Error('a store was built');
+  const secret = parseKeyFile(`sgw-key-1:${built.fileKey.toString('base64url')}\n`);
+  const get: GetObject = async (name) => (await options.objects.get(name))?.bytes;
+  return {
+    options: { ...options, keys: await unlockStore(options, info, secret) },
+    keys: await unlock(get, { kind: 'keyFile', bytes: built.fileKey }),
+    accountKey: built.accountKey,
+    dataKey,
+  };
+}
+
 describe('a volume made by the independent builder', () => {
-  it('reads the same through the product: checkpoint, log, a void segment and a fence', async () => {
-    const options = optionsOver();
+  it.each([
+    ['checkpoint, log, a void segment and a fence', false],
+    ['C16 the same in a store with a key', true],
+  ])('reads the same through the product: %s', async (_what, isSealed) => {
+    const { options, keys, dataKey, accountKey } = isSealed ? await builtKeys() : plainStore();
     const put = (key: string, body: Buffer): Promise<unknown> => options.objects.put(key, body);
     const sizeBytes = 8 * MIB;
-    const facts = { volumeId, sizeBytes };
+    const facts = { volumeId, sizeBytes, ...(dataKey === undefined ? {} : { dataKey }) };
     const first = buildSegment({ ...facts, seq: 1, frames: [{ block: 64, pages: { 0: stamp(1), 2: stamp(2) } }] });
     const leaf = buildLeaf(
       [{ segmentId: first.segmentId, key: first.key, creators: [ACCOUNT] }],
@@ -163,8 +216,9 @@ describe('a volume made by the independent builder', () => {
       leaf,
       mappedPages: 2,
       creators: [ACCOUNT],
+      ...(dataKey === undefined ? {} : { seal: { volumeId, dataKey } }),
     });
-    expect(parseMapObject(key, tree.body)).toMatchObject(tree.checkpoint);
+    expect(parseMapObject(key, tree.body)).toMatchObject({ seq: 1, logHash: first.hash, mappedPages: 2 });
     const late = buildSegment({
       ...facts,
       seq: 3,
@@ -195,7 +249,7 @@ describe('a volume made by the independent builder', () => {
     const headKey = `volumes/${volumeId}/head.json`;
     await put(
       headKey,
-      buildDocument(headKey, { epoch: 2, holder: null, inSync: [], checkpoint, consistent: checkpoint }),
+      buildDocument(headKey, { epoch: 2, holder: null, inSync: [], checkpoint, consistent: checkpoint }, accountKey),
     );
     const expected = Buffer.alloc(sizeBytes);
     stamp(2).copy(expected, 1026 * PAGE_BYTES);
@@ -204,7 +258,7 @@ describe('a volume made by the independent builder', () => {
     expect(view).toMatchObject({ seq: 4, epoch: 2 });
     expect((await readAll(view)).equals(expected)).toBe(true);
     const get: GetObject = async (name) => (await options.objects.get(name))?.bytes;
-    const own = await readVolume(get, volumeId);
+    const own = await readVolume(get, volumeId, 'newest', keys);
     expect(own).toMatchObject({ seq: 4, voidSeqs: [3], sizeBytes });
     expect((await toBuffer(own)).equals(expected)).toBe(true);
   });
