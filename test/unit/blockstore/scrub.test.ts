@@ -28,11 +28,13 @@ afterAll(async () => {
   await pool[Symbol.asyncDispose]();
 });
 
+let meddled: Meddled;
 let options: BlockStoreOptions;
 let volume: VolumeEntry;
 let writer: VolumeWriter;
 beforeEach(async () => {
-  options = optionsOver(new Meddled(memoryStore()));
+  meddled = new Meddled(memoryStore());
+  options = optionsOver(meddled);
   await createStore(options);
   volume = await new Catalog(options).createVolume({ name: 'golden', sizeBytes: MIB, accountId: ACCOUNT });
   writer = await openVolumeWriter(options, volume.volumeId, { holder, accountId: ACCOUNT });
@@ -112,7 +114,6 @@ describe('a head of an epoch below the log', () => {
     const now = await options.objects.get(key);
     await options.objects.put(key, old?.bytes ?? Buffer.alloc(0));
     await expect(openVolumeView(options, volume.volumeId)).rejects.toMatchObject({ kind: 'corrupt', details: { key } });
-    const meddled = options.objects as Meddled;
     meddled.before = async (read) => {
       // The opening ends between the reading of the head and that of the log.
       if (!read.includes('/log/')) return;
@@ -129,7 +130,6 @@ describe('a store that changes meanwhile', () => {
     await writer.checkpoint();
     const good = await options.objects.get(logKey(1));
     await options.objects.put(logKey(1), Buffer.from('half of it'));
-    const meddled = options.objects as Meddled;
     let reads = 0;
     meddled.before = async (key) => {
       if (key !== logKey(1) || (reads += 1) !== 2) return;
@@ -140,7 +140,6 @@ describe('a store that changes meanwhile', () => {
 
   it('is not blamed for what a checkpoint made superfluous meanwhile', async () => {
     await commit(2);
-    const meddled = options.objects as Meddled;
     let isBusy = false;
     meddled.before = async (key) => {
       if (isBusy || !key.endsWith('/head.json')) return;
@@ -180,7 +179,7 @@ describe('what is no damage', () => {
 
 async function notePurged(ids: { volumes: string[]; snapshots: string[] }): Promise<void> {
   const { notePurged: note } = await import('../../../src/core/blockstore/gc/purged.ts');
-  await note(options, ids as Parameters<typeof note>[1]);
+  await note(options, ids);
 }
 
 describe('the extents that are hurt', () => {

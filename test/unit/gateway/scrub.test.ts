@@ -178,6 +178,25 @@ describe('the witness of a home', () => {
     });
   });
 
+  it('does not miss what gc has purged', async () => {
+    await rig.call('snapshot.delete', { snapshot: 'v1' });
+    const { removed } = await rig.call('store.gc', { graceMs: 0 });
+    expect(removed.objects).toBeGreaterThan(0);
+    expect(await rig.objects.head(entry())).toBeUndefined();
+    await expect(rig.call('snapshot.show', { snapshot: snapshotId })).rejects.toMatchObject({ kind: 'notFound' });
+    expect(await rig.call('snapshot.list', {})).toEqual({ snapshots: [] });
+    expect(await rig.call('store.scrub', {})).toMatchObject({ ok: true, remarks: [] });
+  });
+
+  it('stops gc at a snapshot that vanished: what it alone needs is not garbage', async () => {
+    await rig.call('volume.delete', { volume: 'golden' });
+    await rig.objects.delete(entry());
+    await expect(rig.call('store.gc', { graceMs: 0 })).rejects.toMatchObject({
+      kind: 'corrupt',
+      details: { key: entry() },
+    });
+  });
+
   it('a home that begins anew over the store has no such memory', async () => {
     const older = await bytesOf(entry());
     await rig.call('snapshot.rename', { snapshot: 'v1', name: 'v2' });
