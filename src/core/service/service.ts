@@ -120,7 +120,7 @@ function requireEmbedded(context: ServiceContext, gateway: GatewayRecord, accoun
   if (context.isEmbedded) return;
   throw new SgwError(
     'denied',
-    'other-account',
+    'gateway-of-other-account',
     `gateway ${gateway.gatewayId} belongs to account ${gateway.accountId}, and does not act for ${accountId.slice(0, 12)}`,
     { hint: 'Use a gateway of that account.' },
   );

@@ -141,7 +141,7 @@ describe('a decision', () => {
     const asAnna = { accountId: ANNA, snapshotId: SNAPSHOT, purpose: 'export' } as const;
     await expect(rig.gateway('export.decide', bert.sign('export.decide', asAnna))).rejects.toMatchObject({
       kind: 'denied',
-      code: 'other-account',
+      code: 'gateway-of-other-account',
     });
     rig = new ServiceRig({ isEmbedded: true });
     await rig.accounts();
