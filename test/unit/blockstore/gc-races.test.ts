@@ -167,6 +167,40 @@ describe('C11 a snapshot is made', () => {
   });
 });
 
+describe('C11 data that goes from root to root between the phases', () => {
+  it('is kept when a snapshot that the first mark saw pending has handed it on to one that the second sees pending', async () => {
+    const rig = await GcRig.start();
+    const golden = await rig.volume('golden');
+    await rig.write(golden, 1, [0, 1]);
+    const then = Buffer.from(golden.image);
+    const [first, second] = [new Gate(), new Gate()];
+    const stalling = (gate: Gate): BlockStoreOptions =>
+      rig.over(
+        new HookedStore(rig.below, async ({ operation, key, replaces }) => {
+          if (operation === 'put' && key.endsWith('snapshot.json') && replaces) await gate.pass();
+        }),
+        gate === first ? 5 : 6,
+      );
+    const making = createSnapshot(stalling(first), { volume: golden.entry, name: 'first', accountId: ACCOUNT });
+    await first.reached;
+    await rig.write(golden, 2, [0, 1]);
+    await rig.gc(HOUR);
+    first.open();
+    const clone = await rig.volume('clone', await making, then);
+    await rig.deleteSnapshot(await making);
+    const again = createSnapshot(stalling(second), { volume: clone.entry, name: 'second', accountId: ACCOUNT });
+    await second.reached;
+    await rig.write(clone, 3, [0, 1]);
+    rig.clock.move(HOUR);
+    await rig.gc(HOUR);
+    second.open();
+    expect(await rig.snapshotReadsAs(await again, then)).toBe(true);
+    await gcThrice(rig);
+    expect(await rig.snapshotReadsAs(await again, then)).toBe(true);
+    await expectClean(rig);
+  });
+});
+
 describe('C2 a writer stalls', () => {
   it('at any call, is taken over and collected after: it is fenced, or has written', async () => {
     let fenced = 0;

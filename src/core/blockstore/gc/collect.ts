@@ -8,6 +8,7 @@ import {
   contended,
   nextList,
   readCondemned,
+  reliableUntil,
   writeCondemned,
   type CondemnedList,
   type StoredList,
@@ -89,11 +90,13 @@ class Collection {
 
   async #pass(before: StoredList): Promise<{ report: GcReport; list: StoredList; fresh: boolean }> {
     const { signal, graceMs } = this.#how;
-    await endInterrupted(this.#options, before.list, graceMs, signal);
+    // One time for both: what was pending when an object was condemned is settled before that object can go.
+    const startedMs = this.#options.clock.nowMs();
+    await endInterrupted(this.#options, before.list, startedMs - graceMs, signal);
     const survey = await this.#survey(before);
-    const nowMs = this.#options.clock.nowMs();
-    const next = nextList(before.list, survey, nowMs);
-    const removable = this.#removable(survey, before.list, nowMs);
+    const reliable = reliableIn(survey, before.list);
+    const next = nextList(before.list, survey, this.#options.clock.nowMs(), reliable);
+    const removable = this.#removable(survey, before.list, startedMs, reliable);
     const isSame = removable.length === 0 && sameList(before.list, next);
     const list = isSame ? before : await writeCondemned(this.#options, before, next, signal);
     const swept = await sweep(this.#options, survey, removable, signal);
@@ -107,8 +110,10 @@ class Collection {
   async #preview(before: StoredList): Promise<GcReport> {
     const survey = await this.#survey(before);
     const nowMs = this.#options.clock.nowMs();
-    const next = nextList(before.list, survey, nowMs);
-    const removable = this.#removable(survey, this.#how.graceMs === 0 ? next : before.list, nowMs);
+    const reliable = reliableIn(survey, before.list);
+    const next = nextList(before.list, survey, nowMs, reliable);
+    const removable =
+      this.#how.graceMs === 0 ? [...survey.unreachable] : this.#removable(survey, before.list, nowMs, reliable);
     this.#removed.push(...removable);
     this.#tombstones = removable.filter(({ kind, volume }) => kind === 'log' && volume?.head !== undefined).length;
     const kept = new Set(removable.map(({ key }) => key));
@@ -123,7 +128,7 @@ class Collection {
   async #survey(before: StoredList): Promise<Survey> {
     const { signal } = this.#how;
     try {
-      return await surveyStore(this.#options, { signal });
+      return await surveyStore(this.#options, { known: new Set(before.list.pending.keys()), signal });
     } catch (error) {
       if (toSgwError(error).kind !== 'corrupt') throw error;
       const now = await readCondemned(this.#options, signal);
@@ -133,10 +138,11 @@ class Collection {
   }
 
   /** What the list before had already, unchanged, and for long enough. */
-  #removable(survey: Survey, before: CondemnedList, nowMs: number): Unreachable[] {
+  #removable(survey: Survey, before: CondemnedList, nowMs: number, reliableUntilMs: number): Unreachable[] {
     return survey.unreachable.filter(({ key, etag }) => {
       const condemned = before.objects.get(key);
-      return condemned?.etag === etag && condemned.sinceMs + this.#how.graceMs <= nowMs;
+      if (condemned?.etag !== etag || condemned.sinceMs >= reliableUntilMs) return false;
+      return condemned.sinceMs + this.#how.graceMs <= nowMs;
     });
   }
 
@@ -166,6 +172,9 @@ class Collection {
     };
   }
 }
+
+const reliableIn = (survey: Survey, before: CondemnedList): number =>
+  reliableUntil(before, (id) => survey.roots.snapshots.get(id)?.entry?.value.state);
 
 const counted = (objects: readonly { readonly sizeBytes: number }[]): Counted => ({
   objects: objects.length,

@@ -60,11 +60,23 @@ export interface Found {
   readonly creating: Iterable<VolumeId>;
 }
 
-/** The list after a mark: what was in the one before keeps its time, unless that is still to come. */
+/**
+ * From when on what was condemned can't be relied on: a mark may have missed what a snapshot reached that was pending
+ * then, and that snapshot has been completed since. Without one, the end of time.
+ */
+export function reliableUntil(before: CondemnedList, stateOf: (id: SnapshotId) => string | undefined): number {
+  const settled = [...before.pending].filter(([id]) => !['pending', 'failed'].includes(stateOf(id) ?? ''));
+  return settled.reduce((earliest, [, sinceMs]) => Math.min(earliest, sinceMs), Number.POSITIVE_INFINITY);
+}
+
+/**
+ * The list after a mark: what was in the one before keeps its time, unless that is still to come, or can't be relied on.
+ */
 export function nextList(
   before: CondemnedList,
   found: Found,
   nowMs: number,
+  reliableUntilMs: number,
 ): CondemnedList & { readonly full: boolean } {
   const objects = new Map<string, CondemnedObject>();
   let full = false;
@@ -74,15 +86,11 @@ export function nextList(
       break;
     }
     const known = before.objects.get(key);
-    const sinceMs = known?.etag === etag ? Math.min(known.sinceMs, nowMs) : nowMs;
-    objects.set(key, { key, etag, sizeBytes, sinceMs });
+    const isKept = known?.etag === etag && known.sinceMs < reliableUntilMs;
+    objects.set(key, { key, etag, sizeBytes, sinceMs: isKept ? Math.min(known.sinceMs, nowMs) : nowMs });
   }
-  return {
-    objects,
-    pending: since(before.pending, found.pending, nowMs),
-    creating: since(before.creating, found.creating, nowMs),
-    full,
-  };
+  const pending = since(before.pending, found.pending, nowMs);
+  return { objects, pending, creating: since(before.creating, found.creating, nowMs), full };
 }
 
 function since<I extends string>(before: ReadonlyMap<I, number>, ids: Iterable<I>, nowMs: number): Map<I, number> {

@@ -17,16 +17,15 @@ export const UNDELETE_MS = 7 * 24 * 60 * 60_000;
 export const undeleteUntil = (deletedAt: string, undeleteMs = UNDELETE_MS): Date =>
   new Date(Date.parse(deletedAt) + undeleteMs);
 
-/** Ends the snapshots and creations that were under way a grace period ago already, as an earlier mark saw. */
+/** Ends the snapshots and creations that earlier marks have seen under way since that time or before. */
 export async function endInterrupted(
   options: BlockStoreOptions,
   list: CondemnedList,
-  graceMs: number,
+  untilMs: number,
   signal?: AbortSignal,
 ): Promise<void> {
-  const nowMs = options.clock.nowMs();
-  for (const [id, sinceMs] of list.pending) if (sinceMs + graceMs <= nowMs) await failPending(options, id, signal);
-  for (const [id, sinceMs] of list.creating) if (sinceMs + graceMs <= nowMs) await refuseCreation(options, id, signal);
+  for (const [id, sinceMs] of list.pending) if (sinceMs <= untilMs) await failPending(options, id, signal);
+  for (const [id, sinceMs] of list.creating) if (sinceMs <= untilMs) await refuseCreation(options, id, signal);
 }
 
 async function failPending(options: BlockStoreOptions, id: SnapshotId, signal?: AbortSignal): Promise<void> {

@@ -19,6 +19,9 @@ import { readPurged, type Purged } from './purged.ts';
 const PARALLEL_READS = 16;
 /** Turns after which the store is too restless to be marked. */
 const TURNS_MAX = 64;
+/** Turns that wait for snapshots which are being made: most take less. */
+const WAITS_MAX = 20;
+const WAIT_MS = 250;
 
 /**
  * - `live`: its head is a root, also while it can be undeleted. - `creating`: a head without an entry, or only a key.
@@ -46,16 +49,27 @@ export interface Roots {
   readonly pins: readonly Pin[];
 }
 
-/** @throws corrupt when a root can't be read or is missing; unsupported `unknown-roots`; unavailable `store-restless` */
-export async function readRoots(options: BlockStoreOptions, signal?: AbortSignal): Promise<Roots> {
+/**
+ * Waits a little for snapshots that are pending, but for the `known` ones, so that few marks miss what those reach.
+ * @throws corrupt when a root can't be read or is missing; unsupported `unknown-roots`; unavailable `store-restless`
+ */
+export async function readRoots(
+  options: BlockStoreOptions,
+  known: ReadonlySet<SnapshotId>,
+  signal?: AbortSignal,
+): Promise<Roots> {
   await refuseUnknownRoots(options, signal);
   const reader = new RootReader(options, signal);
+  let waits = 0;
   for (let turn = 1; turn <= TURNS_MAX; turn++) {
     throwIfAborted(signal);
     const volumesChanged = await reader.readVolumes();
     const snapshotsChanged = await reader.readSnapshots();
-    if (turn > 1 && !volumesChanged && !snapshotsChanged)
+    if (turn === 1 || volumesChanged || snapshotsChanged) continue;
+    if (waits >= WAITS_MAX || !reader.hasPendingBut(known))
       return { volumes: reader.volumes, snapshots: reader.snapshots, pins: await readPins(options, signal) };
+    waits += 1;
+    await options.clock.sleep(WAIT_MS, signal);
   }
   throw new SgwError('unavailable', 'store-restless', 'volumes and snapshots come faster than they can be read', {
     hint: 'Run gc again when less is going on.',
@@ -144,6 +158,12 @@ class RootReader {
       this.snapshots.set(id, root);
     });
     return changed;
+  }
+
+  hasPendingBut(known: ReadonlySet<SnapshotId>): boolean {
+    return [...this.snapshots.values()].some(
+      ({ snapshotId, entry }) => entry?.value.state === 'pending' && !known.has(snapshotId),
+    );
   }
 
   async #readSnapshot(snapshotId: SnapshotId): Promise<SnapshotRoot | undefined> {
