@@ -170,3 +170,13 @@ export function verifyDamage(SgwError: typeof SgwErrorClass): SgwErrorClass {
     details: details as SgwErrorClass['details'],
   });
 }
+
+/** What `status` says of an encrypted store: whether the caller opened it. */
+export async function shutRemark({ secrets }: CallContext): Promise<string> {
+  try {
+    await secrets?.unlock();
+    return 'The store is open.';
+  } catch (error) {
+    return `The store is shut: ${(error as SgwErrorClass).message}.`;
+  }
+}

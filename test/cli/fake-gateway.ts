@@ -4,7 +4,15 @@
  * `stubborn` longer, and `bug` is one.
  */
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
-import { ACCOUNT, careHandlers, checkSecret, newSlotKind, RECOVERY_CODE, verifyDamage } from './fake-care.ts';
+import {
+  ACCOUNT,
+  careHandlers,
+  checkSecret,
+  newSlotKind,
+  RECOVERY_CODE,
+  shutRemark,
+  verifyDamage,
+} from './fake-care.ts';
 import type { CallContext, Handlers, Input, LocalApi, OperationName, Result } from '../../src/core/localapi/index.ts';
 
 const TIME = '2026-11-22T23:45:00.000Z';
@@ -193,7 +201,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
         created,
       };
     },
-    status: async () => ({
+    status: async (_input, context) => ({
       version: '0.1.0',
       activated: state.activated,
       home: '/home/fake',
@@ -217,7 +225,9 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
       daemon: { running: false },
       volumes: { count: volumes.length, sizeBytes: 0, mappedBytes: 0 },
       snapshots: { count: snapshots.length },
-      remarks: ['The store and the home are on one disk: one lost disk takes both.'],
+      remarks: [
+        encrypted ? await shutRemark(context) : 'The store and the home are on one disk: one lost disk takes both.',
+      ],
     }),
     configure: async (input) => {
       requireActivated();

@@ -367,6 +367,15 @@ terminal.describe('on a terminal', () => {
     expect(ended.stdout).not.toContain(PASSPHRASE.slice(0, 7));
   });
 
+  it('C16 status asks for no passphrase, and uses one that is given', async () => {
+    const shut = await end(onTerminal(['status'], { SGW_FAKE: 'encrypted' }));
+    expect(shut.exitCode).toBe(0);
+    expect(shut.stdout).toContain('The store is shut');
+    expect(shut.stdout).not.toContain('Passphrase of the store');
+    const open = await end(onTerminal(['status'], { SGW_FAKE: 'encrypted', SGW_PASSPHRASE: PASSPHRASE }));
+    expect(open.stdout).toContain('The store is open');
+  });
+
   it('C16 a new passphrase is asked for twice', async () => {
     const child = onTerminal(['activate', '--name', 'lab', '--mode', 'cached', '--encrypt'], { SGW_FAKE: 'empty' });
     const ending = end(child);

@@ -39,6 +39,8 @@ export class Session implements AsyncDisposable {
   readonly #progress: ProgressMode;
   readonly #client: GatewayClient;
   readonly #secrets: Secrets;
+  /** Without questions: `status` tells what it can, at once. */
+  readonly #unaskedSecrets: Secrets;
   /** The files of secrets that flags or variables name. */
   readonly secretFiles: SecretFiles;
 
@@ -58,6 +60,8 @@ export class Session implements AsyncDisposable {
       recoveryCodeFile: flags['recovery-code-file'],
     };
     this.#secrets = unlockingSecrets(this.secretFiles, this.secretSurroundings);
+    const unasked = { ...this.secretSurroundings, prompts: new Prompts(runtime, false) };
+    this.#unaskedSecrets = unlockingSecrets(this.secretFiles, unasked);
     const account = flags.account === undefined ? {} : { accountId: flags.account };
     this.#client = new GatewayClient(
       { home: this.home, lockTimeoutMs: flags['lock-timeout'], ...account },
@@ -99,7 +103,7 @@ export class Session implements AsyncDisposable {
     };
     const { renew } = limits;
     const secrets: Secrets = {
-      unlock: async () => withoutProgress(this.#secrets.unlock),
+      unlock: async () => withoutProgress(name === 'status' ? this.#unaskedSecrets.unlock : this.#secrets.unlock),
       ...(renew === undefined ? {} : { renew: async () => withoutProgress(renew) }),
     };
     try {

@@ -111,7 +111,7 @@ export function formatDuration(durationMs: number): string {
   const hours = Math.floor(durationMs / 3_600_000);
   if (hours >= 48) return pair(Math.floor(hours / 24), 'd', hours % 24, 'h');
   if (hours >= 2) return pair(hours, 'h', Math.floor(durationMs / 60_000) % 60, 'min');
-  return `${String(Math.floor(durationMs / 60_000))} min ${String(Math.round((durationMs % 60_000) / 1000))} s`;
+  return pair(Math.floor(durationMs / 60_000), 'min', Math.floor((durationMs % 60_000) / 1000), 's');
 }
 
 const pair = (large: number, largeUnit: string, small: number, smallUnit: string): string =>

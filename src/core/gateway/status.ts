@@ -1,6 +1,6 @@
 /** What `status` tells, also of a home that is not activated and of a store that is out of reach. */
 import type { VolumeEntry } from '../blockstore/index.ts';
-import { toSgwError } from '../kit/index.ts';
+import { toSgwError, type SgwError } from '../kit/index.ts';
 import type { CallContext, StatusDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
 import type { GatewayState } from '../state/index.ts';
@@ -9,6 +9,9 @@ import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
 import { openableStore } from './store-place.ts';
 import { importAgain } from './volumes.ts';
+
+/** Codes of a store that is there, encrypted, and not opened by this call. */
+const SHUT: ReadonlySet<string> = new Set(['key-missing', 'wrong-key']);
 
 /** `openSession` may fail: then the store is told to be out of reach, and why. Takes no lock. */
 export async function readStatus(
@@ -53,6 +56,11 @@ export async function readStatus(
   } catch (error) {
     const failure = toSgwError(error);
     if (failure.kind === 'aborted' || failure.code === 'account-not-found') throw failure;
+    if (SHUT.has(failure.code)) {
+      const store = await describeStore(parts.home, record);
+      const remarks = [`What the store holds is not known here: ${failure.message}.${hintOf(failure)}`];
+      return { ...common, ...unknown, activated: true, gateway, store, remarks };
+    }
     const store = {
       description: openableStore(parts.home, record.store),
       storeId: record.storeId,
@@ -66,12 +74,12 @@ export async function readStatus(
       activated: true,
       gateway,
       store,
-      remarks: [
-        `The store can not be used: ${failure.message}.${failure.hint === undefined ? '' : ` ${failure.hint}`}`,
-      ],
+      remarks: [`The store can not be used: ${failure.message}.${hintOf(failure)}`],
     };
   }
 }
+
+const hintOf = ({ hint }: SgwError): string => (hint === undefined ? '' : ` ${hint}`);
 
 interface Contents {
   readonly volumes: StatusDocument['volumes'];

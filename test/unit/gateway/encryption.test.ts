@@ -93,6 +93,7 @@ describe('C16 a gateway over an encrypted store', () => {
     });
     const status = await again().call('status', {});
     expect(status.remarks.join()).toContain('encrypted');
+    expect(status).toMatchObject({ store: { reachable: true }, volumes: { count: null } });
     expect(await etags(objects)).toEqual(before);
     const gateway = again();
     await expect(list(gateway, withFile(otherFile))).rejects.toMatchObject({ code: 'wrong-key' });
