@@ -5,7 +5,7 @@
 import type { SnapshotId, VolumeId } from '../../src/core/kit/index.ts';
 import type { Checkpoint, NodePointer } from '../reader/independent-formats.ts';
 import { contentName, describeState, type DiskState } from './disk-state.ts';
-import type { StoreChange } from './sim-store.ts';
+import type { StoreChange } from './observed-store.ts';
 import { StoreReader, isMap, isSegment } from './store-reader.ts';
 import type { Tally } from './tally.ts';
 import { VolumeLedger, hold, type Tenure } from './volume-ledger.ts';

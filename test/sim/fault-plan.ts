@@ -122,9 +122,10 @@ const TELLING = [
 export function drawPlan(choices: Choices): FaultRates {
   const rate = (...of: readonly number[]): number => choices.pick(of);
   const targets: Target[] = [];
-  for (let i = choices.integer(0, 3); i > 0; i--) {
+  for (let i = choices.integer(0, 4); i > 0; i--) {
     const moment = choices.pick(['before', 'after'] as const);
-    const fault = choices.pick<FaultKind>(moment === 'before' ? BEFORE : AFTER);
+    // A process that ends tells most.
+    const fault = choices.chance(0.3) ? 'crash' : choices.pick<FaultKind>(moment === 'before' ? BEFORE : AFTER);
     const point = new RegExp(`^${choices.pick(TELLING)}\\.${moment}$`);
     targets.push({ point, fault, probability: rate(0.1, 0.3, 1), times: choices.integer(1, 4) });
   }

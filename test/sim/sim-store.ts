@@ -1,6 +1,5 @@
 /**
  * The store as a process of the simulation sees it: every call is a step of the world, named after what it touches.
- * What takes effect is told to an observer at once, before anything else happens.
  */
 import type {
   CallOptions,
@@ -16,25 +15,12 @@ import type {
 } from '../../src/core/objectstore/index.ts';
 import type { Process, World } from './world.ts';
 
-/** What took effect on the store. */
-export type StoreChange =
-  | { readonly put: string; readonly bytes: Buffer; readonly etag: Etag; readonly by: Process }
-  | { readonly deleted: string; readonly by: Process };
-
-/** Rules of a store that are broken on purpose, to show that the auditor notices. */
-export interface Sabotage {
-  /** Replaces the condition of a put. */
-  readonly put?: (key: string, by: Process, options: PutOptions) => PutOptions;
-}
-
 export interface SimStoreParts {
   readonly world: World;
   readonly process: Process;
   readonly base: ObjectStore;
-  readonly observe: (change: StoreChange) => void;
   /** Objects in one reply to a list. */
   readonly listPage: number;
-  readonly sabotage?: Sabotage;
 }
 
 const VOLUME_PARTS: Readonly<Record<string, string>> = {
@@ -58,7 +44,7 @@ export function kindOfKey(key: string): string {
 }
 
 /** As `kindOfKey`, for a put: a segment that replaces another is a tombstone, a head that is new belongs to a new volume. */
-function putName(key: string, options: PutOptions): string {
+export function putName(key: string, options: PutOptions): string {
   const kind = kindOfKey(key);
   const replaces = options.condition === undefined || 'ifMatch' in options.condition;
   if (kind === 'segment' && replaces) return 'tombstone.put';
@@ -78,15 +64,11 @@ export class SimStore implements ObjectStore {
   }
 
   async put(key: string, body: PutBody, given: PutOptions = {}): Promise<PutResult> {
-    const { process, base, observe, sabotage } = this.#parts;
     // Taken now: the bytes of a call that is applied late are those that were sent.
     const bytes = Buffer.concat(body instanceof Uint8Array ? [body] : body);
-    const options = conditionOf(given);
-    return this.#call(putName(key, options), key, true, async () => {
-      const result = await base.put(key, bytes, sabotage?.put?.(key, process, options) ?? options);
-      if (result.outcome === 'stored') observe({ put: key, bytes, etag: result.etag, by: process });
-      return result;
-    });
+    const { condition } = given;
+    const options = condition === undefined ? {} : { condition };
+    return this.#call(putName(key, options), key, true, async () => this.#parts.base.put(key, bytes, options));
   }
 
   async get(key: string, options: GetOptions = {}): Promise<ObjectBody | undefined> {
@@ -124,18 +106,13 @@ export class SimStore implements ObjectStore {
   }
 
   async delete(key: string, options: CallOptions & { readonly ifMatch?: Etag } = {}): Promise<boolean> {
-    const { process, base, observe } = this.#parts;
     const { ifMatch } = options;
-    return this.#call(`${kindOfKey(key)}.delete`, key, true, async () => {
-      const removed = await base.delete(key, ifMatch === undefined ? {} : { ifMatch });
-      if (removed) observe({ deleted: key, by: process });
-      return removed;
-    });
+    return this.#call(`${kindOfKey(key)}.delete`, key, true, async () =>
+      this.#parts.base.delete(key, ifMatch === undefined ? {} : { ifMatch }),
+    );
   }
 
   async close(): Promise<void> {
     await Promise.resolve();
   }
 }
-
-const conditionOf = ({ condition }: PutOptions): PutOptions => (condition === undefined ? {} : { condition });

@@ -7,15 +7,7 @@ import {
   type BlockStoreOptions,
   type KeyRing,
 } from '../../src/core/blockstore/index.ts';
-import {
-  memoryStore,
-  withRetry,
-  type ObjectStore,
-  type PutBody,
-  type PutOptions,
-  type PutResult,
-} from '../../src/core/objectstore/index.ts';
-import { StoreLayer } from '../../src/core/objectstore/layer.ts';
+import { memoryStore, withRetry, type ObjectStore } from '../../src/core/objectstore/index.ts';
 import { unlock } from '../reader/independent-sealing.ts';
 import type { Actor, SimSettings } from './actors/actor.ts';
 import { clonerProcess, snapshotterProcess } from './actors/catalog-actors.ts';
@@ -28,8 +20,9 @@ import { checkEnd } from './check-end.ts';
 import { Auditor } from './auditor.ts';
 import { ACCOUNTS } from './disk-state.ts';
 import { FaultPlan, drawPlan, type FaultRates } from './fault-plan.ts';
+import { observed } from './observed-store.ts';
 import { Choices } from './random.ts';
-import { SimStore, type Sabotage } from './sim-store.ts';
+import { SimStore } from './sim-store.ts';
 import { Tally } from './tally.ts';
 import { Violation } from './volume-ledger.ts';
 import { World, type Process } from './world.ts';
@@ -41,7 +34,10 @@ export interface SimulationOptions {
   readonly faults?: FaultRates;
   /** Default a store in memory. */
   readonly base?: ObjectStore;
-  readonly sabotage?: Sabotage;
+  /** Breaks the store of a process on purpose, to show that the auditor notices. */
+  readonly sabotage?: (base: ObjectStore, process: string) => ObjectStore;
+  /** What gc is told that the grace period is; default what is promised. */
+  readonly gcGraceMs?: number;
   /** Whether the store has a key; default drawn from the seed. */
   readonly sealed?: boolean;
   /** Lines of the trace to keep; default 80. */
@@ -91,7 +87,11 @@ export class Simulation {
 
   constructor(options: SimulationOptions) {
     this.#options = options;
-    this.#base = options.base ?? memoryStore();
+    this.#base = observed(options.base ?? memoryStore(), (change) => {
+      this.#guard(() => {
+        this.auditor.observe(change);
+      });
+    });
     this.choices = Choices.named(options.seed, 'simulation');
     const plan = new FaultPlan(options.faults ?? drawPlan(Choices.named(options.seed, 'faults')));
     this.world = new World({
@@ -106,9 +106,12 @@ export class Simulation {
     this.#retries = this.choices.chance(0.6);
     this.#sealed = options.sealed ?? this.choices.chance(0.15);
     this.#listPage = this.choices.pick([5, 20, 1000]);
+    const graceMs = this.choices.pick([2, 10, 60, 360]) * 60_000;
     this.#settings = {
-      graceMs: this.choices.pick([1, 6, 24]) * HOUR_MS,
-      undeleteMs: 7 * 24 * HOUR_MS,
+      graceMs,
+      gcGraceMs: options.gcGraceMs ?? graceMs,
+      undeleteMs: this.choices.pick([4, 10, 50]) * graceMs,
+      idle: this.choices.pick([0.3, 0.6, 0.9]),
       volumesMax: this.choices.integer(2, 5),
       snapshotsMax: this.choices.integer(1, 6),
     };
@@ -121,18 +124,8 @@ export class Simulation {
     const { seed, sabotage } = this.#options;
     const clock = world.clockOf(process);
     const random = Choices.named(seed, process.name).random;
-    const bare = new SimStore({
-      world,
-      process,
-      base: this.#base,
-      listPage: this.#listPage,
-      observe: (change) => {
-        this.#guard(() => {
-          this.auditor.observe(change);
-        });
-      },
-      ...(sabotage === undefined ? {} : { sabotage }),
-    });
+    const base = sabotage === undefined ? this.#base : sabotage(this.#base, process.name);
+    const bare = new SimStore({ world, process, base, listPage: this.#listPage });
     const objects = this.#retries
       ? withRetry(bare, { clock, random: Choices.named(seed, `${process.name} retry`).random })
       : bare;
@@ -190,7 +183,7 @@ export class Simulation {
     const role = this.#roles.get(process);
     this.#running -= 1;
     if (role === undefined) return;
-    const delayMs = this.choices.durationMs(100, 24 * HOUR_MS);
+    const delayMs = this.choices.durationMs(100, 4 * this.#settings.graceMs);
     this.world.later(delayMs, `restart of ${role.name}`, () => {
       if (!this.#closing) this.#start(role);
     });
@@ -241,7 +234,7 @@ export class Simulation {
 
   async #setUp(): Promise<void> {
     const process = this.world.newProcess('setup');
-    const bare = { ...this.optionsOf(process), objects: this.#observedBase(process) };
+    const bare = { ...this.optionsOf(process), objects: this.#base };
     if (this.#sealed) await this.#beginKey(bare);
     else await createStore(bare);
     const options = this.#keys === undefined ? bare : { ...bare, keys: this.#keys };
@@ -261,20 +254,6 @@ export class Simulation {
     const { reader } = this.auditor;
     const get = async (key: string): Promise<Buffer | undefined> => Promise.resolve(reader.bytesOf(key));
     reader.opens = await unlock(get, { kind: 'keyFile', bytes: FILE_KEY });
-  }
-
-  /** The base store without steps, for what happens before the run. */
-  #observedBase(process: Process): ObjectStore {
-    const base = this.#base;
-    const { auditor } = this;
-    return new (class extends StoreLayer {
-      override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
-        const result = await this.below.put(key, body, options);
-        const bytes = Buffer.concat(body instanceof Uint8Array ? [body] : body);
-        if (result.outcome === 'stored') auditor.observe({ put: key, bytes, etag: result.etag, by: process });
-        return result;
-      }
-    })(base);
   }
 
   #cast(): Role[] {
@@ -300,6 +279,8 @@ export class Simulation {
 
   async #settle(): Promise<void> {
     this.#closing = true;
+    this.tally.event('virtual hours', Math.round(this.world.elapsedMs / HOUR_MS));
+    this.tally.event('objects removed under way', this.tally.checks().get('what is removed is not reachable') ?? 0);
     this.world.calm();
     const limit = this.world.steps + SETTLING_STEPS;
     await this.#stepUntil(() => {

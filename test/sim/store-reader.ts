@@ -18,7 +18,7 @@ import {
 import type { SnapshotId, VolumeId } from '../../src/core/kit/index.ts';
 import { openDocument, openUnit, sealedNodeVolume, type StoreKeys } from '../reader/independent-sealing.ts';
 import { contentOf } from './disk-state.ts';
-import type { StoreChange } from './sim-store.ts';
+import type { StoreChange } from './observed-store.ts';
 
 interface StoredObject {
   readonly bytes: Buffer;

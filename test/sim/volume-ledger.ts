@@ -93,10 +93,10 @@ export class VolumeLedger {
     return this.tenure;
   }
 
-  /** The index of the last state that reads like `found`, from `from` on; -1 when there is none. */
+  /** The index of the first state that reads like `found`, from `from` on; -1 when there is none. */
   indexOf(found: DiskState, from: number, withFlag: boolean): number {
     const name = contentName(found);
-    return this.states.findLastIndex(
+    return this.states.findIndex(
       (state, i) => i >= from && (!withFlag || state.consistent === found.consistent) && contentName(state) === name,
     );
   }

@@ -70,6 +70,10 @@ export class World {
     return this.#nowMs;
   }
 
+  get elapsedMs(): number {
+    return this.#nowMs - START_MS;
+  }
+
   /** Whether anything waits. */
   get busy(): boolean {
     return this.#items.length > 0;

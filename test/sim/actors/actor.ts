@@ -9,7 +9,11 @@ import type { Process } from '../world.ts';
 
 export interface SimSettings {
   readonly graceMs: number;
+  /** What gc is told. */
+  readonly gcGraceMs: number;
   readonly undeleteMs: number;
+  /** How often a pause is a long one. */
+  readonly idle: number;
   readonly volumesMax: number;
   readonly snapshotsMax: number;
 }
@@ -31,11 +35,15 @@ export interface Actor {
   readonly stamp: () => number;
 }
 
-/** Waits: mostly seconds, sometimes hours, so that grace periods pass within a run. */
-export async function pause(actor: Actor, longMs = 6 * 3_600_000): Promise<void> {
-  const { choices } = actor;
-  const durationMs = choices.chance(0.7) ? choices.integer(0, 400) : choices.durationMs(1000, longMs);
-  await actor.clock.sleep(durationMs);
+/**
+ * Waits: a moment, or, as often as the run's pace says, for up to some grace periods, so that they pass within a run.
+ * `periods` above one is for those who act rarely.
+ */
+export async function pause(actor: Actor, periods = 1): Promise<void> {
+  const { choices, settings } = actor;
+  const { graceMs, idle } = settings;
+  const isLong = choices.chance(idle);
+  await actor.clock.sleep(isLong ? choices.durationMs(graceMs / 20, 4 * graceMs * periods) : choices.integer(0, 400));
 }
 
 /** Volumes that were created and not deleted. */

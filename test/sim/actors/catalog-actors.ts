@@ -35,7 +35,7 @@ export async function snapshotterProcess(actor: Actor): Promise<void> {
         (error) => error.kind === 'corrupt' && ledger.deletion !== 'none',
       );
     }
-    await pause(actor, 2 * 24 * 3_600_000);
+    await pause(actor, 2);
   }
 }
 
@@ -45,7 +45,7 @@ export async function clonerProcess(actor: Actor): Promise<void> {
     const room = liveVolumes(actor).length < actor.settings.volumesMax;
     if (room && snapshots.length > 0 && actor.choices.chance(0.8)) await clone(actor, actor.choices.pick(snapshots));
     else if (room) await createEmpty(actor);
-    await pause(actor, 2 * 24 * 3_600_000);
+    await pause(actor, 2);
   }
 }
 

@@ -10,7 +10,7 @@ const HOLDER = { gatewayId: 'sgw-00000009', name: 'deleter' };
 export async function deleterProcess(actor: Actor): Promise<void> {
   const { choices, settings } = actor;
   while (!actor.closing()) {
-    await pause(actor, 3 * 24 * 3_600_000);
+    await pause(actor, 2);
     const volumes = liveVolumes(actor);
     const dice = choices.integer(0, 99);
     if (dice < 45) await deleteSnapshot(actor);

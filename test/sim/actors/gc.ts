@@ -7,12 +7,12 @@ export async function gcProcess(actor: Actor): Promise<void> {
   while (!actor.closing()) {
     const report = await collect(actor);
     if (report !== undefined && actor.choices.chance(0.7)) await rewrite(actor, report);
-    await pause(actor, actor.settings.graceMs * 2);
+    await pause(actor);
   }
 }
 
 async function collect(actor: Actor): Promise<GcReport | undefined> {
-  const { graceMs, undeleteMs } = actor.settings;
+  const { gcGraceMs: graceMs, undeleteMs } = actor.settings;
   let report: GcReport | undefined;
   await attempt(actor, 'gc', async () => {
     report = await collectGarbage(actor.options, { graceMs, undeleteMs });

@@ -25,7 +25,7 @@ export async function readerProcess(actor: Actor): Promise<void> {
 function slowly(actor: Actor): () => Promise<void> {
   const lazy = actor.choices.chance(0.2);
   return async () => {
-    if (lazy && actor.choices.chance(0.3)) await pause(actor, actor.settings.graceMs / 4);
+    if (lazy && actor.choices.chance(0.3)) await pause(actor, 0.2);
   };
 }
 
@@ -103,7 +103,7 @@ async function exportOne(actor: Actor): Promise<void> {
         const view = openSnapshotView(options, entry);
         const pages = await readPages(view, async () => {
           signal.throwIfAborted();
-          if (actor.choices.chance(0.3)) await pause(actor, actor.settings.graceMs);
+          if (actor.choices.chance(0.3)) await pause(actor, 0.3);
         });
         auditor.checkSnapshotRead(snapshotId, { sizeBytes: view.sizeBytes, pages });
         if (isGone(record)) actor.tally.event('exports of what was deleted meanwhile');

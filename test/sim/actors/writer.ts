@@ -118,11 +118,13 @@ class Session {
     const { choices } = this.#actor;
     const before = this.#tenure.view;
     const pages = PAGES.filter((page) => page < pagesOf(before.sizeBytes));
-    const unmap = choices.chance(0.25) ? clipped(choices.pick(UNMAPS), pagesOf(before.sizeBytes)) : [];
-    const unmapped = (page: number): boolean =>
-      unmap.some(({ firstPage, pageCount }) => page >= firstPage && page < firstPage + pageCount);
-    const wanted = Array.from({ length: choices.integer(0, 4) }, () => (pages.length > 0 ? choices.pick(pages) : 0));
-    const writes = [...new Set(wanted)].filter((page) => pages.includes(page) && !unmapped(page));
+    const wanted = new Set(Array.from({ length: choices.integer(1, 4) }, () => choices.pick(pages)));
+    // At least one page is written, so that no two states of a volume are alike by accident.
+    const [anchor = 0] = wanted;
+    const unmap = choices.chance(0.25)
+      ? clipped(choices.pick(UNMAPS), pagesOf(before.sizeBytes)).filter((extent) => !isIn(extent, anchor))
+      : [];
+    const writes = [...wanted].filter((page) => !unmap.some((extent) => isIn(extent, page)));
     const consistent = choices.chance(0.75);
     const change = { stamp: this.#actor.stamp(), account: this.#role.account, writes, unmap, consistent };
     const batch = batchOf(before, change);
@@ -154,7 +156,7 @@ class Session {
   }
 
   async #resize(): Promise<void> {
-    const sizeBytes = this.#actor.choices.pick(SIZES);
+    const sizeBytes = this.#actor.choices.pick(SIZES.filter((size) => size !== this.#tenure.view.sizeBytes));
     const after = resized(this.#tenure.view, sizeBytes, this.#role.account);
     await this.#issue('resize', after, async () => this.#writer.resize(sizeBytes));
   }
@@ -179,8 +181,11 @@ const UNMAPS: readonly PageExtent[] = [
   { firstPage: 0, pageCount: 1024 },
   { firstPage: 1000, pageCount: 2000 },
   { firstPage: 1024, pageCount: 1024 },
-  { firstPage: 0, pageCount: 1 << 20 },
+  { firstPage: 1, pageCount: 1 << 20 },
 ];
+
+const isIn = ({ firstPage, pageCount }: PageExtent, page: number): boolean =>
+  page >= firstPage && page < firstPage + pageCount;
 
 function clipped({ firstPage, pageCount }: PageExtent, pages: number): PageExtent[] {
   const end = Math.min(firstPage + pageCount, pages);
