@@ -15,6 +15,7 @@ import { configure, notActivated } from './configuration.ts';
 import { openKeys, rekeyStore } from './key-source.ts';
 import { Locks } from './locks.ts';
 import { collectStoreGarbage, undeleteVolume } from './garbage.ts';
+import { requireOwnState } from './own-state.ts';
 import type { GatewayParts } from './parts.ts';
 import { scrubStore } from './scrub.ts';
 import { ServiceAccess } from './service-access.ts';
@@ -218,6 +219,7 @@ export class Gateway implements AsyncDisposable {
   async #open(call: Call): Promise<Session> {
     const { home, clock, random, openPool } = this.#parts;
     const record = await this.#requireRecord();
+    if (this.#store === undefined) await requireOwnState(home, record);
     this.#store ??= openStoreOf(this.#parts, record, record.store, call.signal).catch((error: unknown) => {
       this.#store = undefined;
       throw error;
