@@ -57,6 +57,8 @@ const FILE_KEY = Buffer.alloc(32, 7);
 const HOUR_MS = 3_600_000;
 /** Steps that the end of a run may take, beyond those asked for. */
 const SETTLING_STEPS = 20_000;
+/** Longer than a pin holds without being renewed. */
+const PIN_HOLD_MS = 2 * HOUR_MS;
 /** Runs of gc, a grace period apart, within which everything dead has to be gone. */
 const ROUNDS_MAX = 12;
 
@@ -296,7 +298,7 @@ export class Simulation {
   async #end(): Promise<void> {
     await this.alone('closer', closeAll);
     const { graceMs, undeleteMs } = this.#settings;
-    this.world.pass(undeleteMs + 1000);
+    this.world.pass(Math.max(undeleteMs, PIN_HOLD_MS) + 1000);
     let keysBefore = '';
     for (let round = 1; ; round++) {
       if (round > ROUNDS_MAX) throw new Violation('gc does not come to an end');
