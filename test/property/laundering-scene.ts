@@ -26,7 +26,7 @@ import { holder, optionsOver, readAll } from '../unit/blockstore/volume-model.ts
 
 /** What each account fills with: letters, and a number at odd places, so that pages of one account differ. */
 const LETTERS = 'ABC';
-export const ACCOUNTS = ['111111111111', '222222222222', '333333333333'] as const;
+const ACCOUNTS = ['111111111111', '222222222222', '333333333333'] as const;
 export type Who = 0 | 1 | 2;
 export const idOf = (who: Who): string => ACCOUNTS[who];
 

@@ -3,7 +3,7 @@ import { createHash, createPrivateKey, createPublicKey, sign, verify, type KeyOb
 import { inspect } from 'node:util';
 import { assert, type Random } from '../kit/index.ts';
 
-export const SEED_BYTES = 32;
+const SEED_BYTES = 32;
 /** What comes before the 32 bytes in PKCS #8 and in a SubjectPublicKeyInfo (RFC 8410). */
 const PRIVATE_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 const PUBLIC_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');

@@ -1,7 +1,7 @@
 /** Ways to the service on which the process that uses them dies: before a message is sent, or after it was answered. */
 import type { ServiceConnections, ServiceTransport } from '../../../src/core/protocol/index.ts';
 
-export class Death extends Error {}
+class Death extends Error {}
 
 export interface DyingOptions {
   /** The message at which it dies, counted from 0. */
