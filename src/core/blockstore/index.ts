@@ -42,7 +42,6 @@ export { scrubVolume } from './scrub/scrub-volume.ts';
 export { SegmentBook } from './scrub/segment-book.ts';
 export type { WalkState } from './scrub/walk-view.ts';
 export type { KeyRing } from './sealing/key-ring.ts';
-export type { KeySlot, ScryptCost } from './sealing/key-slots.ts';
 export {
   newKeyFileText,
   parseKeyFile,

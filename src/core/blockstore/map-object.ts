@@ -18,7 +18,7 @@ import {
   type NodePointer,
 } from './node-codec.ts';
 import { getPart } from './object-part.ts';
-import { withSignal, type DataReading } from './options.ts';
+import type { DataReading } from './options.ts';
 import type { NodeLoader, PageMap } from './page-map.ts';
 import { keyNeeded } from './sealing/key-needed.ts';
 import { openNode, sealNode, sealedBy, type NodeSeal } from './sealing/node-seal.ts';
@@ -214,13 +214,6 @@ export function parseMapObject(key: string, body: Buffer): MapFooter {
     throw damaged(key, 'the footer describes no map');
   }
   return footer;
-}
-
-/** Reads the whole map object `key` and checks it. */
-export async function readMapFooter(objects: ObjectStore, key: string, signal?: AbortSignal): Promise<MapFooter> {
-  const object = await objects.get(key, withSignal(signal));
-  if (object === undefined) throw missing(key);
-  return parseMapObject(key, object.bytes);
 }
 
 const CACHED_OBJECT_BYTES = 4 << 20;

@@ -41,7 +41,7 @@ interface KeyName {
 }
 
 /** 128 MiB and some tenths of a second for each guess. */
-export const DEFAULT_COST: ScryptCost = { N: 2 ** 17, r: 8, p: 1 };
+const DEFAULT_COST: ScryptCost = { N: 2 ** 17, r: 8, p: 1 };
 const COST_MAX: ScryptCost = { N: 2 ** 20, r: 32, p: 16 };
 const MEMORY_MAX_BYTES = 1 << 30;
 const INFO = 'sgw account key';
