@@ -57,6 +57,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       takeOver: fc.boolean(),
     }),
   },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('deleteVolume', 'rewrite'), volume }) },
+  { weight: 1, arbitrary: fc.constant<Step>({ do: 'undelete' }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('deleteSnapshot'), snapshot: fc.nat(7) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('gc'), purge: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('clone'), snapshot: fc.nat(7), growBytes: unaligned }) },
 );
 

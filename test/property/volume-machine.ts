@@ -6,6 +6,7 @@ import { expect } from 'vitest';
 import {
   Catalog,
   PAGE_BYTES,
+  collectGarbage,
   createSnapshot,
   createStore,
   diffViews,
@@ -14,16 +15,18 @@ import {
   openVolumeView,
   openVolumeWriter,
   pagesOf,
+  rewriteVolume,
   type BlockStoreOptions,
   type SnapshotEntry,
   type VolumeEntry,
   type VolumeWriter,
 } from '../../src/core/blockstore/index.ts';
 import { SgwError } from '../../src/core/kit/index.ts';
-import { readSnapshot, readVolume, toBuffer, type Contents, type GetObject } from '../reader/independent-reader.ts';
+import { readSnapshot, readVolume, type GetObject } from '../reader/independent-reader.ts';
 import { unlock, type StoreKeys } from '../reader/independent-sealing.ts';
 import { FILE_KEY, fileSecret, sealedStore } from '../unit/blockstore/sealed-store.ts';
 import { ACCOUNT, holder, optionsOver, otherHolder, readAll } from '../unit/blockstore/volume-model.ts';
+import { collect, creatorsOf, expectSame, expectSameContents } from './volume-checks.ts';
 import { dataPages, diffOf, prepare, resized, type Change, type State } from './volume-state.ts';
 
 const MAX_SNAPSHOTS = 8;
@@ -52,7 +55,14 @@ export type Step =
       readonly turns: number;
       readonly takeOver: boolean;
     }
-  | { readonly do: 'clone'; readonly snapshot: number; readonly growBytes: number };
+  | { readonly do: 'clone'; readonly snapshot: number; readonly growBytes: number }
+  | { readonly do: 'deleteVolume' | 'rewrite'; readonly volume: number }
+  | { readonly do: 'undelete' }
+  | { readonly do: 'deleteSnapshot'; readonly snapshot: number }
+  | { readonly do: 'gc'; readonly purge: boolean };
+
+/** Steps on one volume. */
+type VolumeStep = Extract<Step, { readonly volume: number }>;
 
 interface ModelVolume {
   readonly entry: VolumeEntry;
@@ -75,6 +85,8 @@ export class VolumeMachine {
   /** What the independent reader opens a sealed store with. */
   readonly #keys: StoreKeys | undefined;
   readonly #volumes: ModelVolume[] = [];
+  /** Those that can be undeleted. */
+  readonly #deleted: ModelVolume[] = [];
   readonly #snapshots: ModelSnapshot[] = [];
   readonly #get: GetObject = async (key) => (await this.#options.objects.get(key))?.bytes;
 
@@ -109,18 +121,33 @@ export class VolumeMachine {
   }
 
   async run(step: Step): Promise<void> {
-    if (step.do === 'clone') {
-      await this.#clone(step.snapshot, step.growBytes);
-      return;
-    }
+    if (!('volume' in step)) return this.#runOnStore(step);
     const volume = this.#volumes[step.volume % this.#volumes.length];
     if (volume === undefined) throw new Error('a machine has at least one volume');
     await this.#runOn(volume, step);
     if (volume.writer !== undefined) await expectSame(volume.writer, volume.state);
   }
 
-  async #runOn(volume: ModelVolume, step: Exclude<Step, { do: 'clone' }>): Promise<void> {
+  async #runOnStore(step: Exclude<Step, VolumeStep>): Promise<void> {
     switch (step.do) {
+      case 'clone':
+        return this.#clone(step.snapshot, step.growBytes);
+      case 'undelete':
+        return this.#undelete();
+      case 'deleteSnapshot':
+        return this.#deleteSnapshot(step.snapshot);
+      case 'gc':
+        await collectGarbage(this.#options, { graceMs: 0, ...(step.purge ? { undeleteMs: 0 } : {}) });
+        if (step.purge) this.#deleted.length = 0;
+    }
+  }
+
+  async #runOn(volume: ModelVolume, step: VolumeStep): Promise<void> {
+    switch (step.do) {
+      case 'deleteVolume':
+        return this.#deleteVolume(volume);
+      case 'rewrite':
+        return this.#rewrite(volume);
       case 'commit':
         return this.#commit(volume, step.change, step.consistent);
       case 'pipeline':
@@ -253,6 +280,50 @@ export class VolumeMachine {
     this.#snapshots.push({ entry, state: volume.kept });
   }
 
+  async #deleteSnapshot(number: number): Promise<void> {
+    const [snapshot] = this.#snapshots.splice(number % Math.max(1, this.#snapshots.length), 1);
+    if (snapshot === undefined) return;
+    await this.#catalog.updateSnapshot(snapshot.entry.snapshotId, (now) => ({ ...now, state: 'deleted' }));
+  }
+
+  /** A machine keeps one volume at least. A writer that is open is left as a killed process leaves it. */
+  async #deleteVolume(volume: ModelVolume): Promise<void> {
+    if (this.#volumes.length === 1) return;
+    const deletedAt = new Date(this.#options.clock.nowMs()).toISOString();
+    await this.#catalog.updateVolume(volume.entry.volumeId, (now) => ({ ...now, state: 'deleted', deletedAt }));
+    await volume.writer?.abandon();
+    volume.writer = undefined;
+    this.#volumes.splice(this.#volumes.indexOf(volume), 1);
+    this.#deleted.push(volume);
+  }
+
+  async #undelete(): Promise<void> {
+    const volume = this.#deleted.pop();
+    if (volume === undefined) return;
+    const { volumeId } = volume.entry;
+    await this.#catalog.updateVolume(volumeId, (now) => ({ ...now, state: 'available', deletedAt: null }));
+    this.#volumes.push(volume);
+  }
+
+  /** Changes nothing that can be read, whoever wrote it included. */
+  async #rewrite(volume: ModelVolume): Promise<void> {
+    await volume.writer?.close();
+    volume.writer = undefined;
+    const { volumeId } = volume.entry;
+    const { ownSegments, snapshotIds } = await collectGarbage(this.#options, { graceMs: 0 });
+    const before = await openVolumeView(this.#options, volumeId);
+    const creators = await creatorsOf(before);
+    await rewriteVolume(this.#options, volumeId, {
+      candidates: ownSegments.get(volumeId) ?? [],
+      snapshotIds,
+      holder: volume.who,
+      accountId: ACCOUNT,
+    });
+    const after = await openVolumeView(this.#options, volumeId);
+    expect(await collect(diffViews(before, after))).toEqual([]);
+    expect(await creatorsOf(after)).toEqual(creators);
+  }
+
   async #clone(number: number, growBytes: number): Promise<void> {
     const from = this.#snapshots[number % Math.max(1, this.#snapshots.length)];
     if (from === undefined || this.#volumes.length >= MAX_VOLUMES) return;
@@ -264,6 +335,7 @@ export class VolumeMachine {
 
   /** Reads everything back, by the product and by the independent reader, and compares snapshots with each other. */
   async finish(): Promise<void> {
+    await collectGarbage(this.#options, { graceMs: 0 });
     for (const { entry, state, kept } of this.#volumes) {
       await expectSame(await openVolumeView(this.#options, entry.volumeId), state);
       await expectSame(await openConsistentView(this.#options, entry.volumeId), kept);
@@ -292,22 +364,4 @@ export class VolumeMachine {
 function become(volume: ModelVolume, state: State): void {
   volume.state = state;
   if (state.consistent) volume.kept = state;
-}
-
-async function expectSame(view: Parameters<typeof readAll>[0], state: State): Promise<void> {
-  expect(view.sizeBytes).toBe(state.sizeBytes);
-  expect(view.map.mappedPages).toBe(dataPages(state));
-  expect((await readAll(view)).equals(state.bytes.subarray(0, state.sizeBytes))).toBe(true);
-}
-
-async function expectSameContents(contents: Contents, state: State): Promise<void> {
-  expect(contents.sizeBytes).toBe(state.sizeBytes);
-  expect(contents.mappedPages).toBe(dataPages(state));
-  expect((await toBuffer(contents)).equals(state.bytes.subarray(0, state.sizeBytes))).toBe(true);
-}
-
-async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const out: T[] = [];
-  for await (const item of items) out.push(item);
-  return out;
 }
