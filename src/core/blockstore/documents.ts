@@ -40,11 +40,28 @@ export async function readDocument<T extends object>(
   options: DocumentReading,
   key: string,
   signal?: AbortSignal,
-): Promise<(Stored<T> & { readonly changeId: string }) | undefined> {
+): Promise<ReadDocument<T> | undefined> {
+  // A change that ended while the first reading was under way leaves it with the version before: that is no damage.
+  const document =
+    (await readOnce<T>(options, key, 'again', signal)) ?? (await readOnce<T>(options, key, 'throw', signal));
+  return document === 'none' ? undefined : document;
+}
+
+interface ReadDocument<T> extends Stored<T> {
+  readonly changeId: string;
+}
+
+/** Undefined when it is older than once seen, if that is to be looked at again; `none` when there is none. */
+async function readOnce<T extends object>(
+  options: DocumentReading,
+  key: string,
+  ifOlder: 'again' | 'throw',
+  signal?: AbortSignal,
+): Promise<ReadDocument<T> | 'none' | undefined> {
   const object = await options.objects.get(key, withSignal(signal));
   if (object === undefined) {
     await checkGone(options, key, signal);
-    return undefined;
+    return 'none';
   }
   checkDocument(key, object.bytes);
   let parsed: Envelope & T;
@@ -71,6 +88,7 @@ export async function readDocument<T extends object>(
   if (!Number.isSafeInteger(version) || version < 1) throw damaged(key, 'it names no version');
   // Before the witness hears of the version: one that was forged must not make the true ones look old.
   const fields = openFields(options.keys, { key, changeId, version }, value);
+  if (ifOlder === 'again' && isOlder(options, key, version)) return undefined;
   checkNewest(options, key, version);
   return { value: fields as T, etag: object.etag, changeId, version };
 }
@@ -79,13 +97,21 @@ export async function readDocument<T extends object>(
 const WITNESSED =
   /^(?:keys\/[^/]+|volumes\/[^/]+\/(?:volume|head)|snapshots\/[^/]+\/snapshot|service\/accounts\/[^/]+)\.json$/;
 
+function isOlder({ witness }: DocumentReading, key: string, version: number): boolean {
+  return witness !== undefined && WITNESSED.test(key) && version < (witness.newest(key) ?? 0);
+}
+
 /** @throws corrupt `object-damaged` when a newer version was seen before; else takes note of this one */
-function checkNewest({ witness }: DocumentReading, key: string, version: number): void {
-  if (witness === undefined || !WITNESSED.test(key)) return;
-  const newest = witness.newest(key);
-  if (newest !== undefined && version < newest)
-    throw damaged(key, `it is version ${String(version)}, and version ${String(newest)} was seen here before`);
-  witness.saw(key, version);
+function checkNewest(options: DocumentReading, key: string, version: number): void {
+  if (isOlder(options, key, version)) {
+    const newest = String(options.witness?.newest(key));
+    throw damaged(key, `it is version ${String(version)}, and version ${newest} was seen here before`);
+  }
+  takeNote(options, key, version);
+}
+
+function takeNote({ witness }: DocumentReading, key: string, version: number): void {
+  if (WITNESSED.test(key)) witness?.saw(key, version);
 }
 
 /** @throws corrupt `object-missing` when the document was seen before, and gc has not noted that it purged it */
@@ -149,7 +175,7 @@ export async function createDocument(
   const { body, changeId } = encode(options, key, 1, value);
   const result = await options.objects.put(key, body, { condition: { ifAbsent: true }, ...withSignal(signal) });
   if (result.outcome === 'stored') {
-    checkNewest(options, key, 1);
+    takeNote(options, key, 1);
     return true;
   }
   return (await readDocument(options, key, signal))?.changeId === changeId;
@@ -170,7 +196,7 @@ export async function replaceDocument(
   const { body, changeId } = encode(options, key, version, value);
   const result = await options.objects.put(key, body, { condition: { ifMatch: now.etag }, ...withSignal(signal) });
   if (result.outcome === 'stored') {
-    checkNewest(options, key, version);
+    takeNote(options, key, version);
     return { ...result, version };
   }
   const there = await readDocument(options, key, signal);

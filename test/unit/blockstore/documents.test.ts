@@ -52,6 +52,33 @@ describe('a document', () => {
     expect((await readDocument<Counter>(options, 'doc'))?.value).toEqual({ name: 'n', count: 5 });
   });
 
+  it('changed while it was being read is no damage, and an older version in its place is', async () => {
+    const objects = memoryStore();
+    const seen = new Map<string, number>();
+    const witness = {
+      newest: (key: string) => seen.get(key),
+      saw: (key: string, version: number) => void seen.set(key, Math.max(version, seen.get(key) ?? 0)),
+      forget: (key: string) => void seen.delete(key),
+      known: () => seen.keys(),
+    };
+    const options = { ...optionsOver(objects), witness };
+    const key = 'service/accounts/1.json';
+    await createDocument(options, key, { name: 'n', count: 0 });
+    const old = (await objects.get(key))?.bytes ?? Buffer.alloc(0);
+    const change = async (): Promise<Counter> =>
+      changeDocument<Counter>(options, key, (doc) => ({ ...doc, count: doc.count + 1 }));
+    const get = objects.get.bind(objects);
+    objects.get = async (...args) => {
+      const body = await get(...args);
+      objects.get = get;
+      await change();
+      return body;
+    };
+    expect((await readDocument<Counter>(options, key))?.value.count).toBe(1);
+    await objects.put(key, old);
+    await expect(readDocument(options, key)).rejects.toMatchObject({ kind: 'corrupt', code: 'object-damaged' });
+  });
+
   it('put in the place of another is damage', async () => {
     const options = optionsOver();
     await createDocument(options, 'volumes/a', { name: 'a' });
