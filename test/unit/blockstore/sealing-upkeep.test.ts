@@ -19,15 +19,15 @@ import { unlock } from '../../reader/independent-sealing.ts';
 import { FILE_KEY, fileSecret, sealedStore } from './sealed-store.ts';
 import { ACCOUNT, encodeBlocks, holder, optionsOver, readAll, stamp } from './volume-model.ts';
 
-/** A volume of three commits, each over most of the one before, with a snapshot after the first. */
+/** A volume of four commits, each over all or most of the one before, with a snapshot after the first. */
 async function begin(options: BlockStoreOptions): Promise<{ volumeId: `vol-${string}`; image: Buffer; first: Buffer }> {
   const catalog = new Catalog(options);
   const volume = await catalog.createVolume({ name: 'golden', sizeBytes: MIB, accountId: ACCOUNT });
   const writer = await openVolumeWriter(options, volume.volumeId, { holder, accountId: ACCOUNT });
   const image = Buffer.alloc(MIB);
   let first = image;
-  for (const round of [1, 2, 3]) {
-    const blocks = round === 3 ? [0, 1, 2, 3, 4, 5] : [0, 1, 2, 3, 4, 5, 6];
+  for (const round of [1, 2, 3, 4]) {
+    const blocks = round === 4 ? [0, 1, 2, 3, 4, 5] : [0, 1, 2, 3, 4, 5, 6];
     for (let page = round; page < blocks.length * 16; page++) stamp(round * 1000 + page).copy(image, page * PAGE_BYTES);
     await writer.commit({ encoded: [encodeBlocks(image, blocks)], consistent: true });
     await writer.checkpoint();
