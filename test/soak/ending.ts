@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { lockHolder } from '../../src/core/state/index.ts';
 import type { GcDocument } from '../../src/core/localapi/index.ts';
 import type { ObjectStore } from '../../src/core/objectstore/index.ts';
+import type { StoreKeys } from '../reader/independent-sealing.ts';
 import { findOrphans } from './orphans.ts';
 import { Loss } from './oracle.ts';
 import { documentOf, type Outcome } from './verb.ts';
@@ -11,6 +12,8 @@ import { documentOf, type Outcome } from './verb.ts';
 export interface Ending {
   readonly folder: string;
   readonly objects: ObjectStore;
+  /** What opens an encrypted store. */
+  readonly keys: StoreKeys | undefined;
   /** Runs a command that must succeed. */
   readonly run: (words: readonly string[]) => Promise<Outcome>;
 }
@@ -19,13 +22,13 @@ const GC_NOW = ['store', 'gc', '--grace', '0s', '--yes', '--json'];
 const GC_PREVIEW = ['store', 'gc', '--grace', '0s', '--dry-run', '--json'];
 
 /** Runs gc with no grace period. @throws Loss naming what it left that nothing needs */
-export async function collectAll({ objects, run }: Ending): Promise<void> {
+export async function collectAll({ objects, keys, run }: Ending): Promise<void> {
   // The first run may only free what holds the rest: an interrupted creation becomes a purged volume.
   for (let times = 0; times < 2; times++) await run(GC_NOW);
   const { removed, waiting } = documentOf(await run(GC_PREVIEW)) as Pick<GcDocument, 'removed' | 'waiting'>;
   const left = removed.objects + waiting.objects;
   if (left > 0) throw new Loss(`gc would still remove ${left} objects after all was removed`);
-  const orphans = await findOrphans(objects);
+  const orphans = await findOrphans(objects, keys);
   if (orphans.length > 0) throw new Loss(`gc left ${orphans.length} orphans: ${orphans.slice(0, 10).join(', ')}`);
 }
 

@@ -12,7 +12,7 @@ import { seededRandom, type Random } from '../../src/core/kit/index.ts';
 import { directoryStore, type ObjectStore } from '../../src/core/objectstore/index.ts';
 import { chooseAction, type Action, type Limits, type Verb } from './actions.ts';
 import { type Counts, killPlan, type Habits } from './counts.ts';
-import { checkNoLitter, collectAll } from './ending.ts';
+import { checkNoLitter, collectAll, type Ending } from './ending.ts';
 import { Model, oneState } from './model.ts';
 import { Loss, Oracle, type Listing } from './oracle.ts';
 import { Runner, describeRun, documentOf, placeIn, type Outcome } from './verb.ts';
@@ -54,7 +54,9 @@ export async function runLane(options: LaneOptions, counts: Counts): Promise<voi
     const folder = join(options.folder, `lane-${options.lane}-era-${number}`);
     mkdirSync(folder, { recursive: true });
     const random = seededRandom((options.seed * 31 + options.lane) * 1009 + number);
-    const era = new Era(options, { folder, random, counts, habits });
+    // Every other home is over an encrypted store.
+    const keyFile = (options.lane + number) % 2 === 0 ? undefined : join(folder, 'store.key');
+    const era = new Era(options, { folder, random, counts, habits, keyFile });
     try {
       await era.run();
     } catch (error) {
@@ -71,6 +73,8 @@ interface EraParts {
   readonly random: Random;
   readonly counts: Counts;
   readonly habits: Habits;
+  /** Of an encrypted store. */
+  readonly keyFile: string | undefined;
 }
 
 class Era {
@@ -87,18 +91,28 @@ class Era {
     this.#options = options;
     this.#parts = parts;
     this.#store = join(parts.folder, 'store');
-    this.#runner = new Runner(placeIn(parts.folder));
+    const { folder, keyFile } = parts;
+    const more = keyFile === undefined ? {} : { SGW_KEY_FILE: keyFile };
+    this.#runner = new Runner(placeIn(folder, 'home', more));
     this.#objects = directoryStore({ path: this.#store });
-    this.#oracle = new Oracle(join(parts.folder, 'home'), this.#objects, this.#model, options.limits.pages);
+    const premises = { home: join(folder, 'home'), objects: this.#objects, pages: options.limits.pages };
+    this.#oracle = new Oracle({ ...premises, ...(keyFile === undefined ? {} : { keyFile }) }, this.#model);
   }
 
   async run(): Promise<void> {
     using runner = this.#runner;
-    await this.#mustRun(['activate', '--name', 'soak', '--mode', 'cached', '--store', this.#store, '--json']);
+    const sealing = this.#parts.keyFile === undefined ? [] : ['--encrypt'];
+    const words = ['activate', '--name', 'soak', '--mode', 'cached', '--store', this.#store, ...sealing, '--json'];
+    await this.#mustRun(words);
     runner.watchStore(this.#store);
     for (let round = 0; round < this.#options.eraRounds && this.#options.goesOn(); round++) await this.#round(round);
     const { folder } = this.#parts;
-    const ending = { folder, objects: this.#objects, run: async (words: readonly string[]) => this.#mustRun(words) };
+    const ending: Ending = {
+      folder,
+      objects: this.#objects,
+      keys: await this.#oracle.storeKeys(),
+      run: async (command) => this.#mustRun(command),
+    };
     if (this.#options.present.has('gc')) await collectAll(ending);
     const listing = await this.#oracle.list();
     this.#oracle.adopt(listing, new Set(), new Set());

@@ -2,12 +2,14 @@
  * What must hold after any kill: every completed snapshot lists and verifies, and holds the state that it was taken
  * from; every volume holds a state that was really there; nothing came or went that nobody asked for.
  */
+import { readFileSync } from 'node:fs';
 import { blake3 } from '@napi-rs/blake-hash';
 import { openInProcess } from '../../src/core/daemon/index.ts';
 import { SgwError } from '../../src/core/kit/index.ts';
 import type { Input, OperationName, Result } from '../../src/core/localapi/index.ts';
 import type { ObjectStore } from '../../src/core/objectstore/index.ts';
 import { hashWith } from '../reader/independent-formats.ts';
+import { keyFileBytes, unlock, type StoreKeys } from '../reader/independent-sealing.ts';
 import { readSnapshot, readVolume, type Contents } from '../reader/independent-reader.ts';
 import { PAGE_BYTES, describeDifference, numberOf, readState, stateName, type DiskState } from './disk-state.ts';
 import { oneState, theState, type Model, type ModelSnapshot, type ModelVolume, type States } from './model.ts';
@@ -15,23 +17,39 @@ import { oneState, theState, type Model, type ModelSnapshot, type ModelVolume, t
 /** Something is lost, wrong or stuck: what the soak looks for. */
 export class Loss extends Error {}
 
+/** Where the soak's things are. */
+export interface Premises {
+  readonly home: string;
+  readonly objects: ObjectStore;
+  /** Of an encrypted store. */
+  readonly keyFile?: string;
+  /** Of every disk. */
+  readonly pages: number;
+}
+
 export interface Listing {
   readonly volumes: Result<'volume.list'>['volumes'];
   readonly snapshots: Result<'snapshot.list'>['snapshots'];
 }
 
 export class Oracle {
-  readonly #home: string;
-  readonly #objects: ObjectStore;
+  readonly #premises: Premises;
   readonly #model: Model;
-  readonly #pages: number;
+  #keys: StoreKeys | undefined;
 
-  constructor(home: string, objects: ObjectStore, model: Model, pages: number) {
+  constructor(premises: Premises, model: Model) {
     hashWith(blake3);
-    this.#home = home;
-    this.#objects = objects;
+    this.#premises = premises;
     this.#model = model;
-    this.#pages = pages;
+  }
+
+  /** What opens the store to other code than the product's; undefined when it is not encrypted. */
+  async storeKeys(): Promise<StoreKeys | undefined> {
+    const { keyFile } = this.#premises;
+    if (keyFile === undefined) return undefined;
+    const bytes = keyFileBytes(readFileSync(keyFile, 'utf8'));
+    this.#keys ??= await unlock(this.#get, { kind: 'keyFile', bytes });
+    return this.#keys;
   }
 
   async list(): Promise<Listing> {
@@ -42,8 +60,16 @@ export class Oracle {
 
   /** One operation, by a gateway opened for it alone. @throws Loss when it fails */
   async call<N extends OperationName>(name: N, input: Input<N>): Promise<Result<N>> {
-    await using api = await openInProcess({ home: this.#home });
-    const context = { signal: new AbortController().signal, onProgress: () => undefined, lockTimeoutMs: 5000 };
+    const { home, keyFile } = this.#premises;
+    await using api = await openInProcess({ home });
+    const context = {
+      signal: new AbortController().signal,
+      onProgress: () => undefined,
+      lockTimeoutMs: 5000,
+      ...(keyFile === undefined
+        ? {}
+        : { secrets: { unlock: async () => ({ keyFile: readFileSync(keyFile, 'utf8') }) } }),
+    };
     try {
       return await api.call(name, input, context);
     } catch (error) {
@@ -106,30 +132,33 @@ export class Oracle {
   /** Reads a snapshot by other code than the product's; it holds a state that it may have, and that one from now on. */
   async checkSnapshot(snapshot: ModelSnapshot, snapshotId: string): Promise<void> {
     const what = `snapshot ${snapshot.name}`;
-    const state = await this.#read(what, async () => readSnapshot(this.#get, snapshotId));
+    const keys = await this.storeKeys();
+    const state = await this.#read(what, async () => readSnapshot(this.#get, snapshotId, keys));
     snapshot.states = oneState(oneOf(what, state, snapshot.states));
   }
 
   /** Reads a volume's last consistent state likewise. */
   async checkVolume(volume: ModelVolume, volumeId: string): Promise<DiskState> {
     const what = `volume ${volume.name}`;
-    const state = await this.#read(what, async () => readVolume(this.#get, volumeId, 'consistent'));
+    const keys = await this.storeKeys();
+    const state = await this.#read(what, async () => readVolume(this.#get, volumeId, 'consistent', keys));
     return oneOf(what, state, volume.possible);
   }
 
   /** An export holds the very bytes of its snapshot's state. */
   checkExport(snapshot: ModelSnapshot, path: string): void {
-    const found = readState(path, this.#pages);
+    const found = readState(path, this.#premises.pages);
     oneOf(`the export of ${snapshot.name}`, found, oneState(theState(snapshot.states)));
   }
 
-  readonly #get = async (key: string): Promise<Buffer | undefined> => (await this.#objects.get(key))?.bytes;
+  readonly #get = async (key: string): Promise<Buffer | undefined> => (await this.#premises.objects.get(key))?.bytes;
 
   async #read(what: string, open: () => Promise<Contents>): Promise<DiskState> {
     try {
       const contents = await open();
-      if (contents.sizeBytes !== this.#pages * PAGE_BYTES) throw new Error(`it has ${contents.sizeBytes} bytes`);
-      const state = new Uint32Array(this.#pages);
+      if (contents.sizeBytes !== this.#premises.pages * PAGE_BYTES)
+        throw new Error(`it has ${contents.sizeBytes} bytes`);
+      const state = new Uint32Array(this.#premises.pages);
       for await (const { page, bytes } of contents.pages) state[page] = numberOf(bytes, page);
       return state;
     } catch (error) {

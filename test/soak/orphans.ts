@@ -8,10 +8,12 @@ import {
   parseMapObject,
   parseNode,
   parseSegment,
+  storedNode,
   type Checkpoint,
   type MapObject,
   type NodePointer,
 } from '../reader/independent-formats.ts';
+import { openDocument, sealedNodeVolume, volumeKey, type StoreKeys } from '../reader/independent-sealing.ts';
 
 interface HeadFields {
   readonly checkpoint: Checkpoint;
@@ -27,16 +29,22 @@ interface VolumeFields {
   readonly state: string;
 }
 
+interface PinFields {
+  readonly deadline: string;
+  readonly roots: readonly NodePointer[];
+  readonly objects: readonly string[];
+}
+
 const LOG = /^volumes\/([^/]+)\/log\/([0-9a-f]{16})$/;
 const MAP = /^volumes\/([^/]+)\/map\/([0-9a-f]{16})$/;
 /** Documents that stand for themselves, and what gc and the service write down. */
 const OF_THE_STORE = /^(?:sgw\.json|(?:keys|gc|service|pins)\/.*)$/;
 
 /** Keys that nothing needs and that are no tombstones: after a gc whose grace period is over there are none. */
-export async function findOrphans(objects: ObjectStore): Promise<string[]> {
+export async function findOrphans(objects: ObjectStore, storeKeys?: StoreKeys): Promise<string[]> {
   const keys: string[] = [];
   for await (const { key } of objects.list('')) keys.push(key);
-  const walk = new Walk(objects);
+  const walk = new Walk(objects, storeKeys);
   const volumes = new Map<string, { head: HeadFields; firstNeeded: number }>();
   for (const id of idsIn(keys, 'volumes')) {
     const entry = keys.includes(`volumes/${id}/volume.json`)
@@ -57,9 +65,20 @@ export async function findOrphans(objects: ObjectStore): Promise<string[]> {
     snapshots.add(id);
     await walk.tree(root);
   }
+  await walkPins(walk, keys);
   const orphans: string[] = [];
   for (const key of keys) if (!(await isNeeded(key, walk, volumes, snapshots))) orphans.push(key);
   return orphans;
+}
+
+/** What is read at this moment, or was by a process that was killed, until its deadline. */
+async function walkPins(walk: Walk, keys: readonly string[]): Promise<void> {
+  for (const key of keys.filter((name) => name.startsWith('pins/'))) {
+    const pin = (await walk.document(key)) as PinFields;
+    if (Date.parse(pin.deadline) < Date.now()) continue;
+    for (const root of pin.roots) await walk.tree(root);
+    for (const object of pin.objects) walk.visited.add(object);
+  }
 }
 
 async function isNeeded(
@@ -99,19 +118,34 @@ function idsIn(keys: readonly string[], folder: string): string[] {
 class Walk {
   readonly visited = new Set<string>();
   readonly #objects: ObjectStore;
+  readonly #keys: StoreKeys | undefined;
+  readonly #dataKeys = new Map<string, Buffer>();
   readonly #maps = new Map<string, MapObject>();
   readonly #nodes = new Set<string>();
 
-  constructor(objects: ObjectStore) {
+  constructor(objects: ObjectStore, keys: StoreKeys | undefined) {
     this.#objects = objects;
+    this.#keys = keys;
   }
 
   async document(key: string): Promise<unknown> {
-    return parseDocument(key, await this.#whole(key));
+    const stored = parseDocument(key, await this.#whole(key)) as Record<string, unknown>;
+    return this.#keys === undefined ? stored : openDocument(this.#keys, key, stored);
   }
 
   async isTombstone(key: string): Promise<boolean> {
-    return parseSegment(key, await this.#whole(key)).footer.kind === 'tombstone';
+    const dataKey = await this.#dataKey(key.split('/')[1]);
+    return parseSegment(key, await this.#whole(key), dataKey).footer.kind === 'tombstone';
+  }
+
+  async #dataKey(volumeId: string | undefined): Promise<Buffer | undefined> {
+    if (this.#keys === undefined || volumeId === undefined) return undefined;
+    const known = this.#dataKeys.get(volumeId);
+    if (known !== undefined) return known;
+    const get = async (key: string): Promise<Buffer | undefined> => (await this.#objects.get(key))?.bytes;
+    const key = await volumeKey(get, this.#keys, volumeId);
+    this.#dataKeys.set(volumeId, key);
+    return key;
   }
 
   /** Visits the map objects and segments that a tree needs. */
@@ -121,7 +155,9 @@ class Walk {
     if (this.#nodes.has(name)) return;
     this.#nodes.add(name);
     this.visited.add(pointer.key);
-    const node = parseNode(await this.#map(pointer.key), pointer);
+    const object = await this.#map(pointer.key);
+    const dataKey = await this.#dataKey(sealedNodeVolume(storedNode(object, pointer)));
+    const node = parseNode(object, pointer, dataKey);
     for (const entry of node.entries) {
       if ('page' in entry) this.visited.add(entry.source.key);
       else await this.tree({ ...entry, key: entry.source.key });

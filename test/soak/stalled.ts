@@ -56,7 +56,7 @@ export async function stallWriter({ folder, random, at, stallMs }: StallOptions)
     const told = await stalled.ended;
     checkTold(told);
     checkUnchanged(before, await objectsOf(objects, `volumes/${volumeId}/`));
-    const oracle = new Oracle(join(folder, 'other'), objects, new Model(), PAGES);
+    const oracle = new Oracle({ home: join(folder, 'other'), objects, pages: PAGES }, new Model());
     const volume = {
       name: 'v',
       image: '',

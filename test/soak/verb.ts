@@ -37,7 +37,7 @@ export interface Place {
 }
 
 /** A gateway's folder, and the environment that its commands run in. */
-export function placeIn(folder: string, name = 'home'): Place {
+export function placeIn(folder: string, name = 'home', more: NodeJS.ProcessEnv = {}): Place {
   const env: NodeJS.ProcessEnv = { ...process.env };
   for (const key of Object.keys(env)) if (key.startsWith('SGW_')) env[key] = undefined;
   return {
@@ -48,6 +48,7 @@ export function placeIn(folder: string, name = 'home'): Place {
       SGW_CONFIG_DIR: join(folder, `config-${name}`),
       SGW_NO_INPUT: '1',
       SGW_PROGRESS: 'none',
+      ...more,
     },
   };
 }
