@@ -109,7 +109,7 @@ function held(volumeId: VolumeId, holder: Holder & { since: string }): SgwError 
 }
 
 /** This writer's epoch is over. */
-export function fenced(volumeId: VolumeId, epoch: number, head?: Head): SgwError {
+function fenced(volumeId: VolumeId, epoch: number, head?: Head): SgwError {
   const holder = head?.holder ?? head?.closedBy;
   const by = holder === undefined ? '' : ` by gateway ${holder.name} (${holder.gatewayId})`;
   return new SgwError('fenced', 'fenced', `volume ${volumeId} was taken over${by}; epoch ${String(epoch)} is over`, {

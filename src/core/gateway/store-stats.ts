@@ -12,6 +12,7 @@ const KINDS: readonly (readonly [kind: string, pattern: RegExp])[] = [
   ['snapshot documents', /^snapshots\//],
   ['restores', /^restores\//],
   ['pins', /^pins\//],
+  ['gc documents', /^gc\//],
   ['uploads', /^uploads\//],
   ['service documents', /^service\//],
   ['store description', /^sgw\.json$/],

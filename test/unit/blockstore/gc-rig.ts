@@ -36,7 +36,7 @@ export const HOUR = 60 * 60_000;
 export const DAY = 24 * HOUR;
 
 /** Stands still until it is told to move. */
-export class SetClock implements Clock {
+class SetClock implements Clock {
   #nowMs = Date.UTC(2026, 0, 1);
   nowMs = (): number => this.#nowMs;
   monotonicMs = (): number => this.#nowMs;

@@ -1,12 +1,14 @@
 /** gc over one store: what it removes, what each kind of root keeps, and what stops it (C2, C10, C11). */
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
+  Catalog,
   createSnapshot,
   openVolumeView,
   openVolumeWriter,
   previewFree,
   withPin,
 } from '../../../src/core/blockstore/index.ts';
+import { MIB } from '../../../src/core/kit/index.ts';
 import type { GetOptions, ObjectBody, ObjectStore } from '../../../src/core/objectstore/index.ts';
 import { StoreLayer } from '../../../src/core/objectstore/layer.ts';
 import { DAY, Gate, GcRig, HOUR, HookedStore, fillBlock, type Model } from './gc-rig.ts';
@@ -148,6 +150,33 @@ describe('C10 each kind of root alone keeps what it reaches', () => {
     await rig.gc();
     expect(await rig.readsAs(clone)).toBe(true);
     expect(await rig.keys(`volumes/${golden.entry.volumeId}/`)).toEqual([]);
+  });
+
+  it('a clone that is being created, of a snapshot that was deleted since', async () => {
+    await rig.write(golden, 1, [0, 1]);
+    const from = await rig.snapshot(golden, 's');
+    const then = Buffer.from(golden.image);
+    await rig.write(golden, 2, [0, 1]);
+    const gate = new Gate();
+    const store = new HookedStore(rig.below, async ({ operation, key }) => {
+      if (operation === 'put' && key.endsWith('volume.json')) await gate.pass();
+    });
+    const creating = new Catalog(rig.over(store)).createVolume({
+      name: 'clone',
+      sizeBytes: MIB,
+      accountId: ACCOUNT,
+      from,
+    });
+    await gate.reached;
+    await rig.deleteSnapshot(from);
+    await rig.gc(HOUR);
+    rig.clock.move(HOUR - 1);
+    await rig.gc(HOUR);
+    gate.open();
+    expect(await rig.readsAs({ entry: await creating, image: then })).toBe(true);
+    await rig.gc();
+    expect(await rig.readsAs({ entry: await creating, image: then })).toBe(true);
+    expect(await rig.garbage()).toEqual([]);
   });
 
   it('a pin, until its work is done', async () => {

@@ -108,7 +108,7 @@ class Collection {
   }
 
   async #preview(before: StoredList): Promise<GcReport> {
-    const survey = await this.#survey(before);
+    const survey = await surveyStore(this.#options, { signal: this.#how.signal });
     const nowMs = this.#options.clock.nowMs();
     const reliable = reliableIn(survey, before.list);
     const next = nextList(before.list, survey, nowMs, reliable);
@@ -128,7 +128,7 @@ class Collection {
   async #survey(before: StoredList): Promise<Survey> {
     const { signal } = this.#how;
     try {
-      return await surveyStore(this.#options, { known: new Set(before.list.pending.keys()), signal });
+      return await surveyStore(this.#options, { waitForPendingBut: new Set(before.list.pending.keys()), signal });
     } catch (error) {
       if (toSgwError(error).kind !== 'corrupt') throw error;
       const now = await readCondemned(this.#options, signal);

@@ -50,25 +50,26 @@ export interface Roots {
 }
 
 /**
- * Waits a little for snapshots that are pending, but for the `known` ones, so that few marks miss what those reach.
+ * With `waitForPendingBut`, waits a little for snapshots that are pending, but for those, so that few marks miss what such a
+ * snapshot reaches.
  * @throws corrupt when a root can't be read or is missing; unsupported `unknown-roots`; unavailable `store-restless`
  */
 export async function readRoots(
   options: BlockStoreOptions,
-  known: ReadonlySet<SnapshotId>,
+  waitForPendingBut: ReadonlySet<SnapshotId> | undefined,
   signal?: AbortSignal,
 ): Promise<Roots> {
   await refuseUnknownRoots(options, signal);
   const reader = new RootReader(options, signal);
-  let waits = 0;
+  let waited = 0;
   for (let turn = 1; turn <= TURNS_MAX; turn++) {
     throwIfAborted(signal);
     const volumesChanged = await reader.readVolumes();
     const snapshotsChanged = await reader.readSnapshots();
     if (turn === 1 || volumesChanged || snapshotsChanged) continue;
-    if (waits >= WAITS_MAX || !reader.hasPendingBut(known))
-      return { volumes: reader.volumes, snapshots: reader.snapshots, pins: await readPins(options, signal) };
-    waits += 1;
+    const waits = waitForPendingBut !== undefined && waited < WAITS_MAX && reader.hasPendingBut(waitForPendingBut);
+    if (!waits) return { volumes: reader.volumes, snapshots: reader.snapshots, pins: await readPins(options, signal) };
+    waited += 1;
     await options.clock.sleep(WAIT_MS, signal);
   }
   throw new SgwError('unavailable', 'store-restless', 'volumes and snapshots come faster than they can be read', {

@@ -50,8 +50,11 @@ export interface Survey {
 export interface SurveyOptions {
   /** Counts what only this root needs. */
   readonly exclusiveTo?: RootName;
-  /** Snapshots that an earlier mark saw pending already: there is no use in waiting for them. */
-  readonly known?: ReadonlySet<SnapshotId>;
+  /**
+   * Waits a little for snapshots that are pending, but for those that an earlier mark saw so already. Without it, waits for
+   * none: who removes nothing may miss something.
+   */
+  readonly waitForPendingBut?: ReadonlySet<SnapshotId>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -60,7 +63,7 @@ export interface SurveyOptions {
  * @throws corrupt `gc-stopped` when a root can't be read; `entry-missing`; unsupported `unknown-roots`
  */
 export async function surveyStore(options: BlockStoreOptions, how: SurveyOptions = {}): Promise<Survey> {
-  const roots = await readRoots(options, how.known ?? new Set(), how.signal);
+  const roots = await readRoots(options, how.waitForPendingBut, how.signal);
   const surveyor = new Surveyor(options, roots, how);
   await surveyor.mark();
   for (const volume of roots.volumes.values()) await surveyor.volume(volume);
