@@ -201,6 +201,7 @@ describe('export control', () => {
     await expect(cleo('volume.create', { name: 'c', fromSnapshot: 'copy' })).rejects.toMatchObject(denied);
     const notOwner = { kind: 'denied', code: 'not-owner' };
     await expect(cleo('snapshot.delete', { snapshot: 'copy' })).rejects.toMatchObject(notOwner);
+    await expect(cleo('snapshot.delete', { snapshot: 'copy', preview: true })).rejects.toMatchObject(notOwner);
     await expect(cleo('snapshot.rename', { snapshot: 'copy', name: 'x' })).rejects.toMatchObject(notOwner);
     await expect(cleo('snapshot.share', { snapshot: 'copy', accountId: ANNA })).rejects.toMatchObject(notOwner);
     await anna('snapshot.share', { snapshot: snapshotId, accountId: CLEO });

@@ -55,7 +55,7 @@ export class AccountCatalog extends Catalog {
     change: (entry: VolumeEntry) => VolumeEntry,
     signal?: AbortSignal,
   ): Promise<VolumeEntry> {
-    return await super.updateVolume(id, (now) => change(this.#requireOwn('volume', now)), signal);
+    return await super.updateVolume(id, (now) => change(this.requireOwn('volume', now)), signal);
   }
 
   /** @throws denied `not-owner` */
@@ -64,7 +64,7 @@ export class AccountCatalog extends Catalog {
     change: (entry: SnapshotEntry) => SnapshotEntry,
     signal?: AbortSignal,
   ): Promise<SnapshotEntry> {
-    return await super.updateSnapshot(id, (now) => change(this.#requireOwn('snapshot', now)), signal);
+    return await super.updateSnapshot(id, (now) => change(this.requireOwn('snapshot', now)), signal);
   }
 
   owns(entry: { readonly accountId: string }): boolean {
@@ -78,7 +78,8 @@ export class AccountCatalog extends Catalog {
     return this.owns(entry) || isShared;
   }
 
-  #requireOwn<T extends { readonly name: string; readonly accountId: string }>(what: string, entry: T): T {
+  /** @throws denied `not-owner` of what the account sees but does not own */
+  requireOwn<T extends { readonly name: string; readonly accountId: string }>(what: string, entry: T): T {
     if (this.owns(entry)) return entry;
     throw new SgwError('denied', 'not-owner', `${what} "${entry.name}" belongs to account ${entry.accountId}`, {
       hint: 'Only its owner can change it.',

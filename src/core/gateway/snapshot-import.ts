@@ -13,6 +13,7 @@ import { hasName } from './references.ts';
 import { requireCachedMode, type Session } from './session.ts';
 import { makeSnapshot } from './snapshots.ts';
 import { importVolume } from './volume-import.ts';
+import { orMissing } from './volumes.ts';
 
 /**
  * Makes a volume and a completed snapshot of the image. Durable in the store when it resolves.
@@ -80,8 +81,9 @@ async function findEarlier(
 ): Promise<SnapshotEntry | undefined> {
   const named = present.find((entry) => entry.name === name);
   if (named === undefined) return undefined;
-  const volume = await session.catalog.getVolume(named.volumeId, signal);
-  return volume.state === 'importing' && volume.unfinishedImport?.source === source ? named : undefined;
+  // The snapshot of a volume that was deleted and purged since is whole; only its name is taken.
+  const volume = await orMissing(true, async () => await session.catalog.getVolume(named.volumeId, signal));
+  return volume?.state === 'importing' && volume.unfinishedImport?.source === source ? named : undefined;
 }
 
 /** The earlier run's snapshot shows the image as it was then. */

@@ -188,7 +188,7 @@ export async function deleteSnapshot(
   const { catalog } = session;
   const entry = await orMissing(input.ifExists, () => resolveSnapshot(catalog, input.snapshot, call.signal));
   if (entry === undefined) return NOTHING_DELETED;
-  const { snapshotId, name } = entry;
+  const { snapshotId, name } = catalog.requireOwn('snapshot', entry);
   if (input.preview === true) return await previewDeletion(session, { kind: 'snapshot', id: snapshotId, name }, call);
   const deletedAt = timestamp(session);
   await catalog.updateSnapshot(snapshotId, (now) => ({ ...now, state: 'deleted', deletedAt }), call.signal);

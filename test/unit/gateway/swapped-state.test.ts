@@ -18,11 +18,11 @@ test.each([{ shared: true }, { shared: false }])(
 
     await using swapped = own.again();
     for (const work of [
-      swapped.call('volume.list', {}),
-      swapped.call('volume.delete', { volume: volumeId }),
-      swapped.call('store.gc', { graceMs: 0 }),
+      async () => await swapped.call('volume.list', {}),
+      async () => await swapped.call('volume.delete', { volume: volumeId }),
+      async () => await swapped.call('store.gc', { graceMs: 0 }),
     ])
-      await expect(work).rejects.toMatchObject({ kind: 'corrupt', code: 'state-damaged' });
+      await expect(work()).rejects.toMatchObject({ kind: 'corrupt', code: 'state-damaged' });
     expect((await readFile(stateOf(own))).equals(await readFile(stateOf(other)))).toBe(true);
 
     await writeFile(stateOf(own), before);
