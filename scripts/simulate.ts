@@ -1,9 +1,10 @@
 /**
- * `npm run test:sim -- [--seed N] [--minutes M] [--seeds K] [--steps S] [--trace LINES]` (docs/TESTING.md).
+ * `npm run test:sim -- [--seed N] [--minutes M] [--seeds K] [--steps S] [--trace LINES] [--record]` (docs/TESTING.md).
  * Runs seeds from N on, until M minutes or K seeds are over; with --seed alone, that one; without arguments, for about a
  * minute. Ends with 1 when a rule was broken, or when what has to happen in so many runs did not.
  */
 import { parseArgs } from 'node:util';
+import { recordRow } from './evidence.ts';
 import { missing } from '../test/sim/required.ts';
 import { runSeed } from '../test/sim/run-seed.ts';
 import { Tally, countsLine } from '../test/sim/tally.ts';
@@ -16,7 +17,7 @@ const FAILURES_MAX = 3;
 
 const option = { type: 'string' } as const;
 const { values } = parseArgs({
-  options: { seed: option, minutes: option, seeds: option, steps: option, trace: option },
+  options: { seed: option, minutes: option, seeds: option, steps: option, trace: option, record: { type: 'boolean' } },
 });
 const only = values.seed !== undefined && values.minutes === undefined;
 const first = number('seed', values.seed ?? process.env['SGW_SEED'] ?? '1');
@@ -69,4 +70,26 @@ console.log(
     `faults: ${countsLine(faults)}; ${String(checks)} invariants checked; ${String(failures)} failed; ` +
     `${seconds().toFixed(0)} s, ${cpuSeconds.toFixed(0)} s of CPU, ${(stepsDone / cpuSeconds).toFixed(0)} steps a second of it`,
 );
+if (values.record === true) {
+  const { crash, stall, lostReply, error500, conflict409, lateApply, delay } = total.faults();
+  const count = (name: string): number => total.events().get(name) ?? 0;
+  recordRow('simulation.md', {
+    seeds: `${String(first)}-${String(first + seeds - 1)}`,
+    steps: stepsDone,
+    crashes: crash,
+    stalls: stall,
+    'lost replies': lostReply,
+    'other faults': error500 + conflict409 + lateApply + delay,
+    'take-overs': count('take-overs'),
+    'fenced commits': count('commit failed: fenced fenced'),
+    'removed by gc': total.checks().get('what is removed is not reachable') ?? 0,
+    tombstones: count('tombstones'),
+    rewritten: count('segments rewritten'),
+    snapshots: count('snapshot done'),
+    clones: count('clone done'),
+    invariants: checks,
+    violations: failures,
+    minutes: Math.ceil(seconds() / 60),
+  });
+}
 process.exitCode = failures > 0 || absent.length > 0 ? 1 : 0;

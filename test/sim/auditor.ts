@@ -4,7 +4,7 @@
  */
 import type { SnapshotId, VolumeId } from '../../src/core/kit/index.ts';
 import type { Checkpoint, NodePointer } from '../reader/independent-formats.ts';
-import { contentName, describeState, type DiskState } from './disk-state.ts';
+import { contentName, creatorBits, creatorsOf, describeState, type DiskState } from './disk-state.ts';
 import type { StoreChange } from './observed-store.ts';
 import { StoreReader, isMap, isSegment } from './store-reader.ts';
 import type { Tally } from './tally.ts';
@@ -284,7 +284,11 @@ export class Auditor {
     this.checkRead(volumeId, 0, state, true);
     this.snapshots.set(snapshotId, { snapshotId, volumeId, state, deletion: 'none' });
     this.#tally.check('a snapshot is a consistent state of its volume');
-    hold(creators.length > 0 || state.pages.size === 0, () => `C17 ${snapshotId} names no creators`);
+    hold(
+      creatorBits(creators) === creatorsOf(state.pages),
+      () => `C17 ${snapshotId} names the creators ${creators.join()}, and holds ${describeState(state)}`,
+    );
+    this.#tally.check('a snapshot names its creators');
   }
 
   #removed(key: string, deleted: boolean, was: string | undefined): void {

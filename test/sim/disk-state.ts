@@ -140,6 +140,10 @@ export function contentOf(bytes: Buffer, creators: readonly string[]): number {
   return pack({ stamp, keptBytes, creators: creatorBits(creators) });
 }
 
+/** The accounts that pages come from. */
+export const creatorsOf = (pages: ReadonlyMap<number, number>): number =>
+  [...pages.values()].reduce((bits, packed) => bits | unpack(packed).creators, 0);
+
 export function creatorBits(creators: readonly string[]): number {
   let bits = 0;
   for (const creator of creators) {

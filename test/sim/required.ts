@@ -3,7 +3,7 @@ import { FAULT_KINDS } from './fault-plan.ts';
 import type { Tally } from './tally.ts';
 
 /** Events that a few dozen seeds bring about. */
-export const USUAL_EVENTS = [
+const USUAL_EVENTS = [
   'commit done',
   'commit failed: fenced fenced',
   'resize done',
@@ -29,7 +29,7 @@ export const USUAL_EVENTS = [
 ] as const;
 
 /** Rarer ones, that the default run brings about as well. */
-export const RARE_EVENTS = [
+const RARE_EVENTS = [
   'acknowledged after being adopted',
   'openings that were fenced before they ended',
   'clones raced with deletion',
@@ -38,13 +38,14 @@ export const RARE_EVENTS = [
   'directory stores',
 ] as const;
 
-export const CHECKS = [
+const CHECKS = [
   'opening finds what was acknowledged',
   'an acknowledgement counts',
   'a writer reads what it wrote',
   'a view reads as a state of its volume',
   'a snapshot is a consistent state of its volume',
   'a snapshot reads as it was completed',
+  'a snapshot names its creators',
   'new volume reads as its source',
   'an undeleted volume is whole',
   'a head that appears is whole',
@@ -58,7 +59,7 @@ export const CHECKS = [
 ] as const;
 
 /** Failpoints that must have been passed, and those after which a process must have ended for ever. */
-export const FAILPOINTS = [
+const FAILPOINTS = [
   'segment.put',
   'tombstone.put',
   'map.put',

@@ -33,8 +33,8 @@ import { kindOfKey, putName } from './sim-store.ts';
 import { Tally } from './tally.ts';
 import type { Tenure } from './volume-ledger.ts';
 
-export const GRACE_MS = 3_600_000;
-export const UNDELETE_MS = 7 * 24 * 3_600_000;
+const GRACE_MS = 3_600_000;
+const UNDELETE_MS = 7 * 24 * 3_600_000;
 
 /** A call that waits at a failpoint. */
 export interface Held {
