@@ -153,6 +153,10 @@ async function temporary(): Promise<AsyncDisposable & { readonly path: string }>
   return { path, [Symbol.asyncDispose]: async () => rm(path, { recursive: true, force: true }) };
 }
 
+/** A sealed store takes longer: every other case of each object. */
+const sampled = (cases: readonly Case[], sealed: boolean): readonly Case[] =>
+  sealed ? cases.filter((_, i) => i % 2 === 0) : cases;
+
 describe.each([{ sealed: false }, { sealed: true }])('a store, sealed: $sealed', ({ sealed }) => {
   let store: DamagedStore;
   beforeAll(async () => {
@@ -177,7 +181,7 @@ describe.each([{ sealed: false }, { sealed: true }])('a store, sealed: $sealed',
       const complaints: string[] = [];
       let cases = 0;
       for (const [key, body] of store.objects) {
-        for (const each of damage(store, key, body)) {
+        for (const each of sampled(damage(store, key, body), sealed)) {
           cases += 1;
           complaints.push(...(await judge(store, each)));
         }

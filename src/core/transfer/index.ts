@@ -6,5 +6,5 @@ export { exportView } from './export-view.ts';
 export type { ExportReport } from './export-view.ts';
 export { importImage } from './import-image.ts';
 export type { ImportReport } from './import-image.ts';
-export { scrubStore, type ScrubReport } from './scrub-store.ts';
+export { scrubStore } from './scrub-store.ts';
 export { verifyView, type VerifyReport, type ViewDamage } from './verify-view.ts';

@@ -177,5 +177,4 @@ function mergeHurt(into: Entry, from: Entry): void {
 }
 
 /** The object that an error blames. */
-export const keyOf = (error: SgwError): string =>
-  typeof error.details['key'] === 'string' ? error.details['key'] : '';
+const keyOf = (error: SgwError): string => (typeof error.details['key'] === 'string' ? error.details['key'] : '');
