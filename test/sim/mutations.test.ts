@@ -45,10 +45,10 @@ const withPut =
 
 const isNew = ({ condition }: PutOptions): boolean => condition !== undefined && 'ifAbsent' in condition;
 
-describe('broken on purpose, and noticed', () => {
+describe('broken on purpose, and noticed', { timeout: 120_000 }, () => {
   it('nothing, and so nothing is noticed', async () => {
     expect(await firstFailure({})).toBeUndefined();
-  }, 120_000);
+  });
 
   it('C1 a store that overwrites segments', async () => {
     const sabotage = withPut(async (below, key, body, options) =>

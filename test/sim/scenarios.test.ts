@@ -4,6 +4,7 @@
  */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Catalog, openVolumeView, type VolumeEntry } from '../../src/core/blockstore/index.ts';
+import { withFaults } from '../../src/core/objectstore/index.ts';
 import { readPages } from './actors/read-view.ts';
 import { ACCOUNTS, contentName } from './disk-state.ts';
 import { Stage, outcome, type Opened, type Program } from './stage.ts';
@@ -142,6 +143,25 @@ describe('SlateDB #1682', () => {
     stalled.release();
     expect(await opening).toMatchObject({ kind: 'fenced' });
     await other.commit(newest, [5]);
+    await expectNewest();
+  });
+});
+
+describe('closing', () => {
+  it('C3 a close whose reply is lost stays failed, since the next opening may put no fences', async () => {
+    const faulty = withFaults(stage.base, { rules: [] });
+    const program = stage.program('faulty', faulty.store);
+    const opened = await program.open(volume.volumeId);
+    await program.commit(opened, [3]);
+    await opened.writer.checkpoint();
+    faulty.setRules([{ fault: 'lostReply', operation: 'put', key: /head\.json$/, times: 1 }]);
+    const failure = await outcome(opened.writer.close());
+    expect(failure).toMatchObject({ kind: 'unavailable' });
+    expect(stage.auditor.head(volume.volumeId)?.holder).toBeNull();
+    const next = stage.program('next');
+    await next.commit(await next.open(volume.volumeId), [4]);
+    expect(await outcome(program.commit(opened, [5]))).toBe(failure);
+    expect(await outcome(opened.writer.close())).toBe(failure);
     await expectNewest();
   });
 });
