@@ -23,7 +23,7 @@ export function recordRow(file: string, row: Readonly<Record<string, string | nu
   const text = existsSync(target) ? readFileSync(target, 'utf8') : '';
   if (!text.split('\n').some((line) => columns(line) === header)) throw new Error(`${target} has no table ${header}`);
   appendFileSync(target, `| ${Object.values(all).join(' | ')} |\n`);
-  run('prettier', ['--write', target]);
+  run('prettier', ['--write', target], 'pipe');
 }
 
 function commitNow(): string {
