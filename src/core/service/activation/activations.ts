@@ -10,7 +10,7 @@
  * every change is one compare-and-set, so that each message can be repeated after any death.
  */
 import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
-import { SgwError, newGatewayId, problemOfName } from '../../kit/index.ts';
+import { SgwError, newGatewayId } from '../../kit/index.ts';
 import {
   activationIdOf,
   canonicalJson,
@@ -32,6 +32,7 @@ import { requireFree, type Gateways } from '../identity/gateways.ts';
 import type { SignatureCheck } from '../identity/signature-check.ts';
 import { serviceKeys } from '../keys.ts';
 import { hashOf, isSame } from '../secrets.ts';
+import { checkClaim, checkMetadata } from './checks.ts';
 import {
   badMessage,
   claimed,
@@ -46,9 +47,6 @@ import {
 
 const KEY_LIFETIME_MS = 30 * 60 * 1000;
 const CHALLENGE_BYTES = 32;
-const METADATA_FIELDS_MAX = 16;
-const METADATA_NAME_MAX = 64;
-const METADATA_VALUE_MAX = 256;
 
 interface ActivationRecord {
   readonly activationId: string;
@@ -285,24 +283,4 @@ function requireKey(record: ActivationRecord, typed: string): ActivationRecord {
 function isKeyOf(record: ActivationRecord, typed: string): boolean {
   const activationKey = readActivationKey(typed);
   return activationKey !== undefined && record.keyHash !== null && isSame(hashOf(activationKey), record.keyHash);
-}
-
-function checkMetadata(metadata: unknown): void {
-  const fields = typeof metadata === 'object' && metadata !== null ? Object.entries(metadata) : undefined;
-  const fits = ([name, value]: readonly [string, unknown]): boolean =>
-    name.length <= METADATA_NAME_MAX && typeof value === 'string' && value.length <= METADATA_VALUE_MAX;
-  if (fields === undefined || fields.length > METADATA_FIELDS_MAX || !fields.every(fits))
-    throw badMessage('its metadata is more than 16 short texts');
-}
-
-function checkClaim(input: MessageInput<'activation.claim'>): void {
-  if (!input.confirm) {
-    throw new SgwError('invalid', 'not-confirmed', 'what the gateway tells of itself was not confirmed', {
-      hint: 'Compare it with the device, and confirm.',
-    });
-  }
-  const problem = problemOfName(input.gatewayName);
-  if (problem !== undefined) throw new SgwError('invalid', 'bad-name', `the name for a gateway ${problem}`);
-  if (input.gatewayId !== null && !/^sgw-[0-9a-f]{8}$/.test(input.gatewayId))
-    throw badMessage('its gateway id is none');
 }
