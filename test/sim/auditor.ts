@@ -40,17 +40,18 @@ export interface SnapshotRecord {
   deletion: 'none' | 'asked' | 'deleted';
 }
 
-/** A pin that is in force: it was made, and its source was there afterwards. */
-export interface HeldPin {
-  readonly purpose: string;
-  readonly root: NodePointer | null;
-  /** Whether its deadline once passed before it was renewed: from then on nothing is promised. */
-  lapsed: boolean;
-}
-
 interface PinDocument {
   readonly purpose: string;
   readonly deadline: string;
+  readonly roots: readonly NodePointer[];
+  readonly objects: readonly string[];
+}
+
+/** A pin that is in force: it was made, and what it pins was there afterwards. */
+interface HeldPin {
+  readonly document: PinDocument;
+  /** Whether its deadline once passed before it was renewed: from then on nothing is promised. */
+  lapsed: boolean;
 }
 
 interface CondemnedDocument {
@@ -67,7 +68,7 @@ export class Auditor {
   readonly reader = new StoreReader();
   readonly volumes = new Map<VolumeId, VolumeLedger>();
   readonly snapshots = new Map<SnapshotId, SnapshotRecord>();
-  readonly pins = new Set<HeldPin>();
+  readonly #pins = new Map<string, HeldPin>();
   readonly #tally: Tally;
   readonly #nowMs: () => number;
   readonly #periods: Periods;
@@ -112,17 +113,39 @@ export class Auditor {
   #pinChanges(key: string): void {
     const document = this.reader.document(key) as PinDocument | undefined;
     if (document === undefined || Date.parse(document.deadline) > this.#nowMs()) return;
-    for (const pin of this.pins) if (pin.purpose === document.purpose) pin.lapsed = true;
+    const pin = this.#pins.get(document.purpose);
+    if (pin !== undefined) pin.lapsed = true;
+  }
+
+  #pinDocument(purpose: string): PinDocument | undefined {
+    return this.reader
+      .keys()
+      .filter((key) => key.startsWith('pins/'))
+      .map((key) => this.reader.document(key) as PinDocument | undefined)
+      .find((document) => document?.purpose === purpose);
+  }
+
+  /** Work under a pin begins: what it pins is promised from now on. */
+  pinned(purpose: string): void {
+    const document = this.#pinDocument(purpose);
+    // One that was lost before its work began promises nothing.
+    if (document !== undefined) this.#pins.set(purpose, { document, lapsed: false });
+    for (const root of document?.roots ?? []) {
+      const missing = this.holds(purpose) ? this.reader.missingOf(root) : undefined;
+      hold(missing === undefined, () => `C10 a pin was made of what is not there: ${missing ?? ''}`);
+    }
+    this.#tally.check('what is pinned is whole');
+  }
+
+  unpinned(purpose: string): void {
+    this.#pins.delete(purpose);
   }
 
   /** Whether a pin still holds. */
-  holds(pin: HeldPin): boolean {
-    if (pin.lapsed) return false;
-    const documents = this.reader
-      .keys()
-      .filter((key) => key.startsWith('pins/'))
-      .map((key) => this.reader.document(key) as PinDocument | undefined);
-    const deadline = documents.find((document) => document?.purpose === pin.purpose)?.deadline;
+  holds(purpose: string): boolean {
+    const pin = this.#pins.get(purpose);
+    if (pin === undefined || pin.lapsed) return false;
+    const deadline = this.#pinDocument(purpose)?.deadline;
     pin.lapsed = deadline === undefined || Date.parse(deadline) <= this.#nowMs();
     return !pin.lapsed;
   }
@@ -347,8 +370,9 @@ export class Auditor {
       const snapshot = this.snapshot(id);
       if (snapshot?.state === 'completed' && this.#reaches(snapshot.root, key)) return `the snapshot ${id}`;
     }
-    for (const pin of this.pins) {
-      if (this.#reaches(pin.root, key) && this.holds(pin)) return 'a pin';
+    for (const [purpose, { document }] of this.#pins) {
+      const isPinned = document.objects.includes(key) || document.roots.some((root) => this.#reaches(root, key));
+      if (isPinned && this.holds(purpose)) return `the pin of ${purpose}`;
     }
     return undefined;
   }

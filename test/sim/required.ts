@@ -25,6 +25,7 @@ const USUAL_EVENTS = [
   'map objects deleted',
   'segments rewritten',
   'export done',
+  'export of a volume done',
   'sealed stores',
 ] as const;
 
@@ -48,6 +49,7 @@ const CHECKS = [
   'a snapshot names its creators',
   'new volume reads as its source',
   'an undeleted volume is whole',
+  'what is pinned is whole',
   'a head that appears is whole',
   'what is removed is not reachable',
   'what is removed was condemned for the grace period',

@@ -3,11 +3,13 @@ import {
   openConsistentView,
   openSnapshotView,
   openVolumeView,
-  withPin,
+  withPinnedSnapshot,
+  withPinnedVolume,
   type VolumeView,
 } from '../../../src/core/blockstore/index.ts';
-import { SgwError } from '../../../src/core/kit/index.ts';
-import type { HeldPin } from '../auditor.ts';
+import type { SgwError } from '../../../src/core/kit/index.ts';
+import type { SnapshotRecord } from '../auditor.ts';
+import type { DiskState } from '../disk-state.ts';
 import { hold, type VolumeLedger } from '../volume-ledger.ts';
 import { attempt, liveVolumes, pause, type Actor } from './actor.ts';
 import { readPages } from './read-view.ts';
@@ -69,7 +71,7 @@ async function readSnapshot(actor: Actor): Promise<void> {
   );
 }
 
-/** Reads one snapshot over hours, pinned, whatever happens to the snapshot meanwhile. */
+/** Reads a snapshot or a volume over hours, pinned, whatever happens to it meanwhile. */
 export async function exporterProcess(actor: Actor): Promise<void> {
   while (!actor.closing()) {
     await exportOne(actor);
@@ -78,41 +80,61 @@ export async function exporterProcess(actor: Actor): Promise<void> {
 }
 
 async function exportOne(actor: Actor): Promise<void> {
-  const known = [...actor.auditor.snapshots.values()].filter((record) => record.deletion === 'none');
-  if (known.length === 0) return;
-  const record = actor.choices.pick(known);
+  const snapshots = [...actor.auditor.snapshots.values()].filter((record) => record.deletion === 'none');
+  const volumes = liveVolumes(actor);
+  if (snapshots.length > 0 && actor.choices.chance(0.6)) await exportSnapshot(actor, actor.choices.pick(snapshots));
+  else if (volumes.length > 0) await exportVolume(actor, actor.choices.pick(volumes));
+}
+
+/** Reads everything while it is pinned, over some grace periods. */
+async function readPinned(actor: Actor, purpose: string, view: VolumeView, signal: AbortSignal): Promise<DiskState> {
+  actor.auditor.pinned(purpose);
+  const pages = await readPages(view, async () => {
+    signal.throwIfAborted();
+    if (actor.choices.chance(0.3)) await pause(actor, 0.3);
+  });
+  return { sizeBytes: view.sizeBytes, pages, consistent: true };
+}
+
+async function exportSnapshot(actor: Actor, record: SnapshotRecord): Promise<void> {
   const { snapshotId } = record;
-  const purpose = `export ${String(actor.stamp())}`;
-  const { auditor, options, catalog } = actor;
-  let pin: HeldPin | undefined;
+  const { auditor, options, catalog, tally } = actor;
+  const reading = { purpose: `export ${String(actor.stamp())}`, holder: actor.process.name };
   await attempt(
     actor,
     'export',
     async () => {
       const entry = await catalog.getSnapshot(snapshotId);
       if (entry.state !== 'completed') return;
-      const check = async (): Promise<void> => {
-        const now = await catalog.getSnapshot(snapshotId);
-        if (now.state !== 'completed')
-          throw new SgwError('conflict', 'snapshot-deleted', `${snapshotId} is ${now.state}`);
-      };
-      const request = { purpose, holder: actor.process.name, roots: [entry.root], check };
-      await withPin(options, request, async (signal) => {
-        pin = { purpose, root: entry.root, lapsed: false };
-        auditor.pins.add(pin);
-        const view = openSnapshotView(options, entry);
-        const pages = await readPages(view, async () => {
-          signal.throwIfAborted();
-          if (actor.choices.chance(0.3)) await pause(actor, 0.3);
-        });
-        auditor.checkSnapshotRead(snapshotId, { sizeBytes: view.sizeBytes, pages });
-        if (isGone(record)) actor.tally.event('exports of what was deleted meanwhile');
+      await withPinnedSnapshot(options, entry, reading, async (signal) => {
+        const state = await readPinned(actor, reading.purpose, openSnapshotView(options, entry), signal);
+        auditor.checkSnapshotRead(snapshotId, state);
+        if (isGone(record)) tally.event('exports of what was deleted meanwhile');
       });
     },
     // A pin that ended, since its holder was stalled, promises nothing.
-    (error) => isLoss(error) && isGone(record) && pin !== undefined && !auditor.holds(pin),
+    (error) => isLoss(error) && isGone(record) && !auditor.holds(reading.purpose),
   );
-  if (pin !== undefined) auditor.pins.delete(pin);
+  auditor.unpinned(reading.purpose);
+}
+
+async function exportVolume(actor: Actor, ledger: VolumeLedger): Promise<void> {
+  const { volumeId, certain } = ledger;
+  const { auditor, options, tally } = actor;
+  const reading = { purpose: `export ${String(actor.stamp())}`, holder: actor.process.name };
+  await attempt(
+    actor,
+    'export of a volume',
+    async () => {
+      await withPinnedVolume(options, volumeId, reading, async (view, signal) => {
+        const state = await readPinned(actor, reading.purpose, view, signal);
+        auditor.checkRead(volumeId, certain, state);
+        if (ledger.deletion !== 'none') tally.event('exports of what was deleted meanwhile');
+      });
+    },
+    (error) => isLoss(error) && (ledger.deletion !== 'none' || !auditor.holds(reading.purpose)),
+  );
+  auditor.unpinned(reading.purpose);
 }
 
 const isGone = (record: { readonly deletion: string }): boolean => record.deletion !== 'none';
