@@ -17,7 +17,7 @@ import { stallWriter, type StallAt } from '../test/soak/stalled.ts';
 import { recordRow } from './evidence.ts';
 
 const PROGRESS_EVERY_ROUNDS = 25;
-const ERA_ROUNDS = 40;
+const ERA_ROUNDS = 25;
 
 const { values } = parseArgs({
   options: {

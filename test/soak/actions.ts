@@ -100,7 +100,7 @@ function choicesNow(context: PlanContext): Choice[] {
   };
   const room = available.length < limits.volumesMax ? [context] : [];
   offer('import', available.length < 2 ? 8 : 3, room, importNew);
-  offer('clone', 2, room.length > 0 ? snapshots : [], (from) => clone(context, from));
+  offer('clone', 5, room.length > 0 ? snapshots : [], (from) => clone(context, from));
   offer('import --into', 5, free(available), (volume) => importInto(context, volume));
   offer('snapshot create', 5, model.snapshots.size < limits.snapshotsMax ? free(available) : [], (volume) =>
     createSnapshot(context, volume),

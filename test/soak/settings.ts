@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { KILLED_VERBS, type Limits, type Verb } from './actions.ts';
 
 /** Half a second for most commands, and several segments for a disk that is full. */
-export const LIMITS: Limits = { pages: 6144, volumesMax: 4, deletedMax: 2, snapshotsMax: 5 };
+export const LIMITS: Limits = { pages: 6144, volumesMax: 7, deletedMax: 4, snapshotsMax: 5 };
 
 const COMMANDS: Readonly<Partial<Record<Verb, string>>> = { gc: 'store:gc', 'volume undelete': 'volume:undelete' };
 
