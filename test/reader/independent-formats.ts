@@ -188,6 +188,7 @@ export function parseSegment(key: string, bytes: Buffer, dataKey?: Buffer): Segm
   const footer = { ...stored, ...(opened === undefined ? {} : { creators: opened.creators }) };
   must(footer.segmentId === bytes.toString('hex', trailer + 16, trailer + 32), `${key}: segment ids differ`);
   checkSegmentFooter(key, footer, footerStart);
+  checkTombstone(key, footer);
   const hash = hash256(bytes.subarray(footer.frames.offset, bytes.length - 32));
   must(hash === bytes.toString('hex', bytes.length - 32), `${key}: wrong hash of the segment`);
   const { pageHashes, frames, extents } = footer;
@@ -235,6 +236,12 @@ function parseFooter(key: string, bytes: Buffer, start: number, trailer: number)
   const text = bytes.subarray(start, trailer);
   must(crc32(text) === bytes.readUInt32LE(trailer + 12), `${key}: wrong CRC of the footer`);
   return JSON.parse(text.toString('utf8')) as unknown;
+}
+
+/** Nobody proves what is in a tombstone, so it has to be empty. */
+function checkTombstone(key: string, { kind, pageHashes, frames, extents, creators }: SegmentFooter): void {
+  const held = pageHashes.count + frames.count + extents.count + creators.length;
+  must(kind !== 'tombstone' || held === 0, `${key}: a tombstone that holds something`);
 }
 
 function checkSegmentFooter(key: string, footer: SegmentFooter, footerStart: number): void {

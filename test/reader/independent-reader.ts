@@ -163,13 +163,13 @@ async function readLog(objects: Objects, volumeId: string, from: Checkpoint): Pr
     const segment = await objects.segmentIfAny(`volumes/${volumeId}/log/${seq.toString(16).padStart(16, '0')}`);
     if (segment === undefined) return { segments, voidSeqs };
     const { footer } = segment;
+    must(footer.kind !== 'tombstone', `${segment.key}: was removed, but is needed`);
     if (footer.epoch < epoch) {
       voidSeqs.push(seq);
       continue;
     }
     must(footer.prevHash === logHash, `${segment.key}: does not follow the segment before it`);
     must(footer.commitTimeMs >= commitTimeMs, `${segment.key}: its time is before that of the segment before it`);
-    must(footer.kind !== 'tombstone', `${segment.key}: was removed, but is needed`);
     ({ epoch, commitTimeMs } = footer);
     logHash = segment.hash;
     segments.push(segment);

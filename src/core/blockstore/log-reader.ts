@@ -37,8 +37,9 @@ export async function readLogEntry(
   const { footer } = index;
   if (footer.volumeId !== volumeId || footer.seq !== seq)
     throw damaged(key, `it is segment ${String(footer.seq)} of ${footer.volumeId}`);
-  if (footer.epoch < position.epoch) return { void: true };
+  // Whatever its epoch: nobody proves what a tombstone says, and one that were passed as void would hide a commit.
   if (footer.kind === 'tombstone') throw damaged(key, 'it is a tombstone that the newest checkpoint does not cover');
+  if (footer.epoch < position.epoch) return { void: true };
   if (footer.prevHash !== position.logHash) throw damaged(key, 'it does not follow the segment before it');
   return { void: false, index };
 }

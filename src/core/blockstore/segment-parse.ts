@@ -119,6 +119,8 @@ function parseFooter(key: string, bytes: Buffer, footerAt: number): SegmentFoote
     throw damaged(key, 'the footer names no tables');
   }
   if (!inOrder(footer, footerAt)) throw damaged(key, 'the tables do not fit together');
+  // It is taken unsealed also where everything else is sealed, so nothing may come in by it.
+  if (footer.kind === 'tombstone' && !isEmpty(footer)) throw damaged(key, 'it is a tombstone that holds something');
   return footer;
 }
 
@@ -130,6 +132,9 @@ const isSealedPart = ({ salt, sealed }: SegmentFooter): boolean =>
 
 const isPlainPart = ({ creators, salt, sealed }: SegmentFooter): boolean =>
   Array.isArray(creators) && salt === undefined && sealed === undefined;
+
+const isEmpty = ({ pageHashes, frames, extents, creators, sealed }: SegmentFooter): boolean =>
+  pageHashes.count + frames.count + extents.count === 0 && sealed === undefined && creators.length === 0;
 
 /** Whether one table follows the other, up to the footer. */
 function inOrder({ pageHashes, frames, extents, sealed }: SegmentFooter, footerAt: number): boolean {
