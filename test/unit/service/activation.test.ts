@@ -243,6 +243,45 @@ describe('starting again', () => {
     });
   });
 
+  it('a gateway that the operator removed does not come back by the key pair and the activation key that it still has', async () => {
+    const stolen = await rig.activated();
+    const gatewayId = stolen.credential?.gatewayId ?? '';
+    await rig.operator('gateway.remove', { gatewayId });
+    const left = { kind: 'denied', code: 'gateway-deregistered' };
+    await expect(stolen.requestCredential()).rejects.toMatchObject(left);
+    // Nor once another one has taken its id, and has left as well.
+    const heir = rig.device();
+    await heir.show();
+    await rig.operator('activation.claim', heir.claim({ gatewayId }));
+    await heir.requestCredential();
+    await expect(stolen.requestCredential()).rejects.toMatchObject(left);
+    await rig.operator('gateway.remove', { gatewayId });
+    await expect(stolen.requestCredential()).rejects.toMatchObject(left);
+    expect(await rig.documents('service/gateways/')).toMatchObject([{ state: 'deregistered' }]);
+  });
+
+  it('one that is given up while its credential is made leaves no gateway', async () => {
+    const device = rig.device();
+    await device.show();
+    await rig.operator('activation.claim', device.claim());
+    const customer = await device.collect();
+    const { gatewayId } = customer as { gatewayId: string };
+    const body = { activationKey: device.activationKey, gatewayId, accountId: ANNA };
+    const put = rig.objects.put.bind(rig.objects);
+    rig.objects.put = async (key, ...rest) => {
+      if (key.startsWith('service/gateways/')) {
+        rig.objects.put = put;
+        await rig.gateway('activation.withdraw', device.sign('activation.withdraw', {}));
+      }
+      return await put(key, ...rest);
+    };
+    await expect(
+      rig.gateway('activation.credential', device.sign('activation.credential', body)),
+    ).rejects.toMatchObject({ kind: 'conflict', code: 'activation-withdrawn' });
+    const active = (await rig.documents('service/gateways/')).filter((gateway) => gateway['state'] === 'active');
+    expect(active).toEqual([]);
+  });
+
   it('nobody else gives it up', async () => {
     const [device, other] = [rig.device(), rig.device()];
     await device.show();

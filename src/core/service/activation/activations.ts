@@ -180,7 +180,10 @@ export class Activations {
     return { state: 'waiting', expiresAt: this.#requireShown(record).expiresAt ?? '' };
   }
 
-  /** @throws denied `activation-key-wrong`; conflict `activation-not-claimed`, `customer-differs` */
+  /**
+   * Makes the gateway, once: one that left since does not come back by what its device still has.
+   * @throws denied `activation-key-wrong`, `gateway-deregistered`; conflict `activation-not-claimed`, `customer-differs`
+   */
   async credential(request: MessageInput<'activation.credential'>, signal: AbortSignal): Promise<Credential> {
     const record = await this.#authenticate('activation.credential', request, signal);
     const { activationKey, gatewayId, accountId } = request.body;
@@ -192,16 +195,18 @@ export class Activations {
         details: { gatewayId: customer.gatewayId, accountId: customer.accountId },
       });
     }
-    const credential = await this.#parts.gateways.register(customer, { publicKey, activationId }, signal);
-    await this.#change(
+    const { gateways } = this.#parts;
+    if (record.state === 'issued') return await gateways.credentialOf(gatewayId, activationId, signal);
+    const credential = await gateways.register(customer, { publicKey, activationId }, signal);
+    const settled = await this.#change(
       activationId,
-      (now) => {
-        if (now.state === 'withdrawn') throw withdrawn();
-        return now.state === 'issued' ? now : { ...now, state: 'issued' };
-      },
+      (now) => (now.state === 'claimed' ? { ...now, state: 'issued' } : now),
       signal,
     );
-    return credential;
+    if (settled.state !== 'withdrawn') return credential;
+    // It was given up meanwhile, before there was a gateway to be voided.
+    await this.#voidGatewayOf(settled, signal);
+    throw withdrawn();
   }
 
   /** Voids the activation, its key, and the gateway that it may have made already. Again: nothing. */
@@ -209,15 +214,18 @@ export class Activations {
     const stored = await this.#read(request.signer, signal);
     if (stored === undefined) throw keyUnknown();
     this.#parts.signatures.verify(stored.publicKey, 'activation.withdraw', request);
-    const { customer } = await this.#change(
+    const left = await this.#change(
       stored.activationId,
       (now) => (now.state === 'withdrawn' ? now : { ...now, state: 'withdrawn' }),
       signal,
     );
+    await this.#voidGatewayOf(left, signal);
+  }
+
+  async #voidGatewayOf({ customer, activationId }: ActivationRecord, signal: AbortSignal): Promise<void> {
     if (customer === null) return;
     const gateway = await this.#parts.gateways.find(customer.gatewayId, signal);
-    if (gateway?.activationId === stored.activationId)
-      await this.#parts.gateways.deregister(customer.gatewayId, signal);
+    if (gateway?.activationId === activationId) await this.#parts.gateways.deregister(customer.gatewayId, signal);
   }
 
   /** The activation whose device signed the request. @throws conflict `activation-withdrawn` */

@@ -35,7 +35,8 @@ export class Gateways {
 
   /**
    * Registers what was claimed, or finds it registered by an earlier try. Durable when it resolves.
-   * @throws conflict `gateway-exists` when the id is another gateway's
+   * @throws conflict `gateway-exists` when the id is another gateway's; denied `gateway-deregistered` when this activation
+   * made it, and it has left
    */
   async register(
     customer: CustomerInformation,
@@ -60,13 +61,20 @@ export class Gateways {
         blocks,
         serviceKeys.gateway(customer.gatewayId),
         (now) => {
-          if (now.activationId === record.activationId && now.state === 'active') return now;
+          if (now.activationId === record.activationId) return requireStaying(now);
           requireFree(now, customer.accountId);
           return record;
         },
         signal,
       ),
     );
+  }
+
+  /** The credential that an activation got, once more. @throws denied `gateway-deregistered` when it is void */
+  async credentialOf(gatewayId: string, activationId: string, signal: AbortSignal): Promise<Credential> {
+    const record = await this.find(gatewayId, signal);
+    if (record?.activationId !== activationId) throw deregistered(gatewayId);
+    return credentialOf(requireStaying(record));
   }
 
   /** Undefined when there never was one. */
@@ -99,9 +107,7 @@ export class Gateways {
     request: Signed<unknown>,
     signal: AbortSignal,
   ): Promise<GatewayRecord> {
-    const record = await this.authenticate(message, request, signal);
-    if (record.state === 'active') return record;
-    throw refused('gateway-deregistered', `gateway ${record.gatewayId} was deregistered`);
+    return requireStaying(await this.authenticate(message, request, signal));
   }
 
   /** Voids the gateway's credential, for good. Again: nothing. Durable when it resolves. */
@@ -115,6 +121,15 @@ export class Gateways {
     );
   }
 }
+
+/** @throws denied `gateway-deregistered` */
+function requireStaying(record: GatewayRecord): GatewayRecord {
+  if (record.state === 'active') return record;
+  throw deregistered(record.gatewayId);
+}
+
+const deregistered = (gatewayId: string): SgwError =>
+  refused('gateway-deregistered', `gateway ${gatewayId} was deregistered`);
 
 /** The id of a gateway that has left may be taken by its account again. @throws conflict `gateway-exists` */
 export function requireFree(record: GatewayRecord | undefined, accountId: string): void {
