@@ -1,6 +1,7 @@
 /** Export control and sharing (S7), on entries as they are; what is in the snapshots is the laundering tests' matter. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Catalog, createDocument, type SnapshotEntry } from '../../../src/core/blockstore/index.ts';
+import { SgwError } from '../../../src/core/kit/index.ts';
 import { ANNA, BERT, ServiceRig, type Device } from './rig.ts';
 
 const CLEO = '333333333333';
@@ -55,6 +56,14 @@ const unshare = async (device: Device, withAccountId: string): Promise<unknown> 
   const body = { accountId: device.credential?.accountId ?? '', snapshotId: SNAPSHOT, withAccountId };
   return await rig.gateway('snapshot.unshare', device.sign('snapshot.unshare', body));
 };
+/** From now on nothing can be recorded. */
+function refuseRecords(): void {
+  const { put: store } = rig.objects;
+  rig.objects.put = async (key, ...rest) =>
+    key.startsWith('service/audit/')
+      ? Promise.reject(new Error('no room'))
+      : await store.call(rig.objects, key, ...rest);
+}
 const denied = (creators: string[]): object => ({ kind: 'denied', code: 'export-denied', details: { creators } });
 const notFound = { kind: 'notFound', code: 'snapshot-not-found' };
 
@@ -128,11 +137,7 @@ describe('a decision', () => {
 
   it('that can not be recorded is none', async () => {
     await put();
-    const { put: store } = rig.objects;
-    rig.objects.put = async (key, ...rest) =>
-      key.startsWith('service/audit/')
-        ? Promise.reject(new Error('no room'))
-        : await store.call(rig.objects, key, ...rest);
+    refuseRecords();
     await expect(decide(anna)).rejects.toMatchObject({ kind: 'internal' });
   });
 
@@ -167,6 +172,24 @@ describe('sharing', () => {
     expect((await catalog.getSnapshot(SNAPSHOT)).grants).toMatchObject([{ accountId: CLEO, by: ANNA }]);
     const kinds = (await rig.documents('service/audit/')).map((record) => record['kind']);
     expect(kinds.sort()).toEqual(['share', 'share', 'share', 'unshare']);
+  });
+
+  it('that can not be recorded grants nothing, and takes nothing back', async () => {
+    await put();
+    await share(anna, BERT);
+    refuseRecords();
+    await expect(share(anna, CLEO)).rejects.toMatchObject({ kind: 'internal' });
+    await expect(unshare(anna, BERT)).rejects.toMatchObject({ kind: 'internal' });
+    expect((await new Catalog(rig.blocks).getSnapshot(SNAPSHOT)).grants).toMatchObject([{ accountId: BERT }]);
+  });
+
+  it('is refused alike for what there is not and for what is none of the asking account', async () => {
+    const refusal = async (): Promise<unknown> =>
+      await share(bert, CLEO).catch((error: unknown) => (error instanceof SgwError ? error.toDocument() : error));
+    const absent = await refusal();
+    await put();
+    expect(await refusal()).toEqual(absent);
+    expect(absent).toMatchObject(notFound);
   });
 
   it('two at once are both kept', async () => {

@@ -1,6 +1,6 @@
 /** Sharing snapshots: an account lets another one use its blocks in a snapshot, and an owner lets it see the snapshot. */
 import { Catalog, type SnapshotEntry } from '../../blockstore/index.ts';
-import { isSnapshotId, SgwError } from '../../kit/index.ts';
+import { isSnapshotId, SgwError, type SnapshotId } from '../../kit/index.ts';
 import type { Grant, MessageResult } from '../../protocol/index.ts';
 import type { Audit } from '../audit/audit.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
@@ -72,20 +72,41 @@ export class Sharing {
     change: (grants: readonly Grant[]) => readonly Grant[],
   ): Promise<MessageResult<'snapshot.share'>> {
     if (!isSnapshotId(snapshotId)) throw notFound(snapshotId);
-    let changed = false;
-    const entry = await this.#catalog.updateSnapshot(
+    const found = await this.#read(snapshotId, signal);
+    requireRight(asker, found);
+    const before = found.grants ?? [];
+    const changed = change(before) !== before;
+    // First the record: what can't be recorded is not granted, and nothing is granted without a trace.
+    await this.#audit.record({ kind, ...asker, snapshotId, withAccountId, changed }, signal);
+    const entry = changed ? await this.#apply(asker, snapshotId, change, signal) : found;
+    return { name: entry.name, grants: grantsSeenBy(asker.accountId, entry), changed };
+  }
+
+  async #apply(
+    asker: Asker,
+    snapshotId: SnapshotId,
+    change: (grants: readonly Grant[]) => readonly Grant[],
+    signal: AbortSignal,
+  ): Promise<SnapshotEntry> {
+    return await this.#catalog.updateSnapshot(
       snapshotId,
       (now) => {
         requireRight(asker, now);
         const before = now.grants ?? [];
         const grants = change(before);
-        changed = grants !== before;
-        return changed ? { ...now, grants } : now;
+        return grants === before ? now : { ...now, grants };
       },
       signal,
     );
-    await this.#audit.record({ kind, ...asker, snapshotId, withAccountId, changed }, signal);
-    return { name: entry.name, grants: grantsSeenBy(asker.accountId, entry), changed };
+  }
+
+  /** One that does not exist is refused just like one that the asker must not know of. */
+  async #read(snapshotId: SnapshotId, signal: AbortSignal): Promise<SnapshotEntry> {
+    try {
+      return await this.#catalog.getSnapshot(snapshotId, signal);
+    } catch (error) {
+      throw error instanceof SgwError && error.kind === 'notFound' ? notFound(snapshotId) : error;
+    }
   }
 }
 

@@ -2,7 +2,7 @@
  * Whether a request is signed by who it says, for this service, now, and for the first time.
  *
  * Invariant: a nonce is remembered until its request would be too old anyway, by this process; where the service is many
- * processes, a request that is repeated to another one within that time is answered again, which no message minds.
+ * processes, a request that is repeated to another one within that time is answered again (docs/adr/0010 says what then is).
  */
 import { SgwError } from '../../kit/index.ts';
 import { isSignatureOf, type Signed, type SignedMessageName } from '../../protocol/index.ts';
