@@ -92,7 +92,8 @@ class Surveyor {
   }
 
   async mark(): Promise<void> {
-    for (const root of this.#roots.volumes.values()) await this.#markVolume(root);
+    const volumes = [...this.#roots.volumes.values()];
+    for (const root of volumes) if (root.state === 'live') await this.#markVolume(root);
     for (const { snapshotId, entry } of this.#roots.snapshots.values()) {
       if (entry?.value.state !== 'completed') continue;
       const { root } = entry.value;
@@ -106,6 +107,8 @@ class Surveyor {
       for (const root of document.value.roots)
         await this.#marking(`pin ${key}`, () => this.#mark.reach(root, number, this.#how.signal));
     }
+    // Last: a walk that damage ends half-way would make the others pass by what it did not come to.
+    for (const root of volumes) if (root.state !== 'live') await this.#markVolume(root);
   }
 
   async #markVolume({ volumeId, state, head }: VolumeRoot): Promise<void> {
