@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import { recordRow } from './evidence.ts';
-import { missing } from '../test/sim/required.ts';
+import { missing, withoutCrash } from '../test/sim/required.ts';
 import { runSeed } from '../test/sim/run-seed.ts';
 import { Tally, countsLine } from '../test/sim/tally.ts';
 
@@ -57,7 +57,8 @@ const faults = Object.entries(total.faults());
 console.log(`events: ${countsLine(total.events())}`);
 console.log(
   `failpoints: ${String(points.filter((name) => !name.includes('!')).length)} passed, ` +
-    `${String(new Set(points.filter((name) => name.includes('!')).map((name) => name.split('!')[0])).size)} met with a fault`,
+    `${String(new Set(points.filter((name) => name.includes('!')).map((name) => name.split('!')[0])).size)} met with a fault, ` +
+    `no crash at: ${withoutCrash(total).join(', ') || 'none'}`,
 );
 console.log(`invariants: ${countsLine(total.checks())}`);
 const absent = seeds >= USUAL_SEEDS ? missing(total, seeds >= RARE_SEEDS) : [];

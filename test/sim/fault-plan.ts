@@ -129,6 +129,10 @@ export function drawPlan(choices: Choices): FaultRates {
     const point = new RegExp(`^${choices.pick(TELLING)}\\.${moment}$`);
     targets.push({ point, fault, probability: rate(0.1, 0.3, 1), times: choices.integer(1, 4) });
   }
+  // Rare calls, of which none would be met by chance.
+  const rarely = choices.pick(['segment.delete', 'snapshot-map.delete', 'head.delete', 'volume-entry.delete']);
+  if (choices.chance(0.3))
+    targets.push({ point: new RegExp(`^${rarely}\\.`), fault: 'crash', probability: 0.5, times: 1 });
   return {
     rates: {
       error500: rate(0, 0.002, 0.01, 0.04),

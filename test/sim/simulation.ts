@@ -1,12 +1,7 @@
 /** One run: a store, its programs, their faults, and the auditor; decided by a seed alone. */
 import { createSecretKey } from 'node:crypto';
-import {
-  Catalog,
-  beginStoreKey,
-  createStore,
-  type BlockStoreOptions,
-  type KeyRing,
-} from '../../src/core/blockstore/index.ts';
+import { Catalog, createStore, type BlockStoreOptions, type KeyRing } from '../../src/core/blockstore/index.ts';
+import { beginStoreKey } from '../../src/core/blockstore/sealing/index.ts';
 import { memoryStore, withRetry, type ObjectStore } from '../../src/core/objectstore/index.ts';
 import { unlock } from '../reader/independent-sealing.ts';
 import type { Actor, SimSettings } from './actors/actor.ts';

@@ -4,7 +4,6 @@
  */
 import {
   Catalog,
-  collectGarbage,
   createSnapshot,
   createStore,
   openVolumeWriter,
@@ -13,6 +12,7 @@ import {
   type VolumeEntry,
   type VolumeWriter,
 } from '../../src/core/blockstore/index.ts';
+import { collectGarbage } from '../../src/core/blockstore/gc/index.ts';
 import { SgwError, type VolumeId } from '../../src/core/kit/index.ts';
 import {
   memoryStore,

@@ -1,5 +1,5 @@
 /** Those who collect garbage: at any time, several at once, stopped anywhere. */
-import { collectGarbage, rewriteVolume, type GcReport } from '../../../src/core/blockstore/index.ts';
+import { collectGarbage, rewriteVolume, type GcReport } from '../../../src/core/blockstore/gc/index.ts';
 import { ACCOUNTS } from '../disk-state.ts';
 import { attempt, pause, type Actor } from './actor.ts';
 

@@ -3,10 +3,9 @@ import {
   openConsistentView,
   openSnapshotView,
   openVolumeView,
-  withPinnedSnapshot,
-  withPinnedVolume,
   type VolumeView,
 } from '../../../src/core/blockstore/index.ts';
+import { withPinnedSnapshot, withPinnedVolume } from '../../../src/core/blockstore/gc/index.ts';
 import type { SgwError } from '../../../src/core/kit/index.ts';
 import type { SnapshotRecord } from '../auditor.ts';
 import type { DiskState } from '../disk-state.ts';

@@ -149,8 +149,9 @@ class Session {
     await this.#do(name, async () => {
       await commit();
       this.#actor.note(`${what} acknowledged`);
-      const how = ledger.acknowledge(issued);
+      const how = ledger.acknowledge(issued, !this.#actor.auditor.isRoot(ledger.volumeId));
       this.#actor.tally.check('an acknowledgement counts');
+      if (how === 'purged') this.#actor.tally.event('acknowledged after its volume was purged');
       if (how === 'adopted') this.#actor.tally.event('acknowledged after being adopted');
     });
   }
