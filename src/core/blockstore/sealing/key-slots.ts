@@ -44,6 +44,8 @@ interface KeyName {
 const DEFAULT_COST: ScryptCost = { N: 2 ** 17, r: 8, p: 1 };
 const COST_MAX: ScryptCost = { N: 2 ** 20, r: 32, p: 16 };
 const MEMORY_MAX_BYTES = 1 << 30;
+/** Far above what rekeying leaves; each one costs a passphrase to be stretched. */
+const SLOTS_MAX = 16;
 const INFO = 'sgw account key';
 
 const associatedOf = ({ storeId, keyId }: KeyName, slotId: string, kind: string): string =>
@@ -87,6 +89,7 @@ export async function openSlots(
   slots: readonly KeySlot[],
   secret: SlotSecret,
 ): Promise<Buffer | undefined> {
+  if (slots.length > SLOTS_MAX || !slots.every(isSlot)) throw damaged(key, 'its slots are impossible');
   for (const slot of slots) {
     if (slot.kind !== secret.kind) continue;
     checkCost(key, slot.kdf, secret.kind);
@@ -95,6 +98,12 @@ export async function openSlots(
     if (opened?.length === KEY_BYTES) return opened;
   }
   return undefined;
+}
+
+/** The document is not sealed, so its fields can be anything. */
+function isSlot(slot: unknown): slot is KeySlot {
+  const { slotId, kind, kdf, wrapped } = (slot ?? {}) as Partial<Record<keyof KeySlot, unknown>>;
+  return [slotId, kind, wrapped].every((field) => typeof field === 'string') && typeof kdf === 'object' && kdf !== null;
 }
 
 /** What is read is not trusted to ask for any amount of memory and time. */
