@@ -71,8 +71,14 @@ export async function sourceArgument(path: string, format: ImageFormat): Promise
   return `json:${JSON.stringify({ driver: format, file, ...(canHaveBacking ? { backing: null } : {}) })}`;
 }
 
+/** Ours without our own variables: one of them may be the passphrase of the store, which is nothing for another program. */
+function environment(): NodeJS.ProcessEnv {
+  const foreign = Object.entries(process.env).filter(([name]) => !name.startsWith('SGW_'));
+  return { ...Object.fromEntries(foreign), LC_ALL: 'C' };
+}
+
 async function spawnToEnd(binary: string, args: readonly string[], options: RunOptions): Promise<Ended> {
-  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C' } });
+  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
   const stop = (): void => {
     child.kill('SIGKILL');
   };
