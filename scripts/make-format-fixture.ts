@@ -11,15 +11,13 @@ import {
   BLOCK_BYTES,
   Catalog,
   PAGE_BYTES,
-  beginStoreKey,
   createSnapshot,
   createStore,
-  newKeyFileText,
   openVolumeWriter,
-  parseKeyFile,
   type BlockStoreOptions,
   type VolumeEntry,
 } from '../src/core/blockstore/index.ts';
+import { beginStoreKey, newKeyFileText, parseKeyFile } from '../src/core/blockstore/sealing/index.ts';
 import { SgwError, seededRandom } from '../src/core/kit/index.ts';
 import { directoryStore, memoryStore, type ObjectStore } from '../src/core/objectstore/index.ts';
 import {

@@ -9,6 +9,7 @@ import {
   keepRecoveryCode,
   modeFlag,
   nameFlag,
+  namesSecret,
   recoveryFileFlag,
   requireWith,
   SgwCommand,
@@ -21,7 +22,7 @@ export default class Activate extends SgwCommand {
     'On a terminal, what is not given is asked for; elsewhere the name is that of this host and the mode is cached. ' +
     'With --encrypt all data, names and tags in a new store are sealed with a key that opens with your passphrase or key file ' +
     'only (--passphrase-file, --key-file, which is made if it does not exist, SGW_PASSPHRASE, or a question on a terminal), and a ' +
-    'recovery code is shown once. Root and processes of the same user can see variables, so a file is better.';
+    'recovery code is shown once. A flag that names a file with a secret asks for --encrypt as well. Root and processes of the same user can see variables, so a file is better.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --name lab --mode cached',
     '<%= config.bin %> <%= command.id %> --name lab --store /mnt/backup/sgw',
@@ -47,7 +48,8 @@ export default class Activate extends SgwCommand {
     const wanted = {
       ...input,
       ...(flags.region === undefined ? {} : { region: flags.region }),
-      ...(flags.encrypt ? { encrypt: true } : {}),
+      // Nobody who gives a key wants to write in clear, into a store that says of itself that it is not encrypted.
+      ...(flags.encrypt || namesSecret(session.secretFiles, session.env) ? { encrypt: true } : {}),
       ifNotExists: flags['if-not-exists'],
     };
     const surroundings = session.secretSurroundings;

@@ -34,6 +34,17 @@ describe('C16 an encrypted store', () => {
     expect(outcome.stderr).toContain('--key-file FILE or --passphrase-file FILE, set the variable SGW_PASSPHRASE');
   });
 
+  it('is what a home is activated over by who names a secret, though not --encrypt; a variable alone asks for nothing', async () => {
+    for (const [words, env, encrypt] of [
+      [['--passphrase-file', at('passphrase')], {}, true],
+      [[], { SGW_PASSPHRASE_FILE: at('passphrase') }, undefined],
+    ] as const) {
+      const outcome = await runVerb('activate', [...words], { activated: false, env });
+      expect(outcome.exitCode).toBe(0);
+      expect(outcome.calls.map(({ input }) => (input as { encrypt?: boolean }).encrypt)).toEqual([encrypt]);
+    }
+  });
+
   it('says of a wrong secret that it is wrong, and not what it was', async () => {
     const outcome = await runVerb('volume list', ['--passphrase-file', at('wrong'), '--json'], { encrypted: true });
     expect({ exitCode: outcome.exitCode, code: codeOf(outcome.document()) }).toEqual({

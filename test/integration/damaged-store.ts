@@ -4,14 +4,11 @@
  */
 import { decodeFrame } from '../../src/core/blockstore/frame-codec.ts';
 import {
-  beginStoreKey,
   BLOCK_BYTES,
   Catalog,
   createSnapshot,
   createStore,
-  ExtentList,
   LEAF_PAGES,
-  newKeyFileText,
   openConsistentView,
   openSnapshotView,
   openVolumeView,
@@ -19,11 +16,8 @@ import {
   PAGE_BYTES,
   PAGE_HASH_BYTES,
   pagesOf,
-  parseKeyFile,
   popcount16,
-  unlockStore,
   type BlockStoreOptions,
-  type HurtExtent,
   type KeyRing,
   type PageRun,
   type SnapshotEntry,
@@ -32,6 +26,8 @@ import {
   type VolumeWriter,
   type Witness,
 } from '../../src/core/blockstore/index.ts';
+import { ExtentList, type HurtExtent } from '../../src/core/blockstore/scrub/index.ts';
+import { beginStoreKey, newKeyFileText, parseKeyFile, unlockStore } from '../../src/core/blockstore/sealing/index.ts';
 import { MIB, SgwError, seededRandom, type SnapshotId, type VolumeId } from '../../src/core/kit/index.ts';
 import {
   bodyPieces,

@@ -3,13 +3,13 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   BLOCK_BYTES,
   Catalog,
-  collectGarbage,
   createSnapshot,
   createStore,
   FramePool,
   openVolumeWriter,
   type BlockStoreOptions,
 } from '../../src/core/blockstore/index.ts';
+import { collectGarbage } from '../../src/core/blockstore/gc/index.ts';
 import { MIB, seededRandom } from '../../src/core/kit/index.ts';
 import { scrubStore } from '../../src/core/transfer/index.ts';
 import { ACCOUNT, encodeBlocks, holder, optionsOver } from '../unit/blockstore/volume-model.ts';

@@ -8,17 +8,16 @@ import {
   BLOCK_BYTES,
   BLOCK_PAGES,
   Catalog,
-  collectGarbage,
   createSnapshot,
   createStore,
   openSnapshotView,
   openVolumeWriter,
   PAGE_BYTES,
-  rewriteVolume,
   type BlockStoreOptions,
   type SnapshotEntry,
   type VolumeEntry,
 } from '../../src/core/blockstore/index.ts';
+import { collectGarbage, rewriteVolume } from '../../src/core/blockstore/gc/index.ts';
 import { seededRandom, SgwError } from '../../src/core/kit/index.ts';
 import { PrivateKey, signRequest, type ServiceConnections, type Signer } from '../../src/core/protocol/index.ts';
 import { openService } from '../../src/core/service/index.ts';

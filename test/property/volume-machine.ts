@@ -6,7 +6,6 @@ import { expect } from 'vitest';
 import {
   Catalog,
   PAGE_BYTES,
-  collectGarbage,
   createSnapshot,
   createStore,
   diffViews,
@@ -15,12 +14,12 @@ import {
   openVolumeView,
   openVolumeWriter,
   pagesOf,
-  rewriteVolume,
   type BlockStoreOptions,
   type SnapshotEntry,
   type VolumeEntry,
   type VolumeWriter,
 } from '../../src/core/blockstore/index.ts';
+import { collectGarbage, rewriteVolume } from '../../src/core/blockstore/gc/index.ts';
 import { SgwError } from '../../src/core/kit/index.ts';
 import { readSnapshot, readVolume, type GetObject } from '../reader/independent-reader.ts';
 import { unlock, type StoreKeys } from '../reader/independent-sealing.ts';

@@ -88,6 +88,10 @@ function once(read: () => Promise<KeySecret>): () => Promise<KeySecret> {
   return async () => (asked ??= read());
 }
 
+/** Whether a flag names a secret: who gives one wants it to be needed. Variables may be meant for another store. */
+export const namesSecret = (files: SecretFiles, env: Runtime['env']): boolean =>
+  fromFlags(UNLOCK_WAYS, files, env).length > 0;
+
 interface Choice {
   readonly way: Way;
   readonly value: string;
@@ -99,11 +103,7 @@ function chooseWay(ways: readonly Way[], files: SecretFiles, env: Runtime['env']
     const value = env[way.variable] ?? '';
     return value === '' ? [] : [{ way, value, name: way.variable }];
   });
-  const inFlags = ways.flatMap((way) => {
-    const value = way.kind === 'passphrase' ? undefined : files[way.kind];
-    // A flag that its variable filled is no flag that was given.
-    return value === undefined || value === env[way.variable] ? [] : [{ way, value, name: way.flag ?? '' }];
-  });
+  const inFlags = fromFlags(ways, files, env);
   const candidates = inFlags.length > 0 ? inFlags : inVariables;
   if (candidates.length > 1) {
     const names = candidates.map((candidate) => candidate.name).join(' and ');
@@ -112,6 +112,18 @@ function chooseWay(ways: readonly Way[], files: SecretFiles, env: Runtime['env']
     });
   }
   return candidates[0];
+}
+
+function fromFlags(
+  ways: readonly Way[],
+  files: SecretFiles,
+  env: Runtime['env'],
+): readonly (Choice & { readonly name: string })[] {
+  return ways.flatMap((way) => {
+    const value = way.kind === 'passphrase' ? undefined : files[way.kind];
+    // A flag that its variable filled is no flag that was given.
+    return value === undefined || value === env[way.variable] ? [] : [{ way, value, name: way.flag ?? '' }];
+  });
 }
 
 async function readWay(choice: Choice | undefined, surroundings: SecretSurroundings): Promise<KeySecret | undefined> {

@@ -3,9 +3,8 @@ import { Catalog } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, ConfigureDocument, Input } from '../localapi/index.ts';
 import { updateState, type GatewayState, type StateDocument } from '../state/index.ts';
-import { openKeys } from './key-source.ts';
 import type { GatewayParts } from './parts.ts';
-import type { Session } from './session.ts';
+import { notActivated, type Session } from './session.ts';
 import { openStoreOf, placeOf } from './store-place.ts';
 
 /**
@@ -29,7 +28,8 @@ export async function configure(
     try {
       const shut = { objects, clock, random };
       if (changesMode) {
-        const keys = record.encryption === 'none' ? {} : { keys: await openKeys(shut, call) };
+        const keys =
+          record.encryption === 'none' ? {} : { keys: await (await import('./key-source.ts')).openKeys(shut, call) };
         await requireNothingHeld(new Catalog({ ...shut, ...keys }), held, call);
       }
     } finally {
@@ -100,12 +100,4 @@ export async function requireNothingHeld(
       details: { volumeId: volume.volumeId },
     });
   }
-}
-
-/** Every verb but activate, status and store check needs an activated home. */
-export function notActivated(home: string): SgwError {
-  return new SgwError('conflict', 'not-activated', `the home ${home} is not activated`, {
-    hint: 'sgw activate',
-    details: { home },
-  });
 }

@@ -1,14 +1,6 @@
 /** gc of the store, and how volumes come to be deleted and undeleted. */
-import {
-  collectGarbage,
-  openVolumeWriter,
-  previewFree,
-  rewriteVolume,
-  undeleteUntil,
-  type GcReport,
-  type VolumeEntry,
-  type VolumeWriter,
-} from '../blockstore/index.ts';
+import { openVolumeWriter, type VolumeEntry, type VolumeWriter } from '../blockstore/index.ts';
+import { collectGarbage, previewFree, rewriteVolume, undeleteUntil, type GcReport } from '../blockstore/gc/index.ts';
 import { SgwError, toSgwError, type VolumeId } from '../kit/index.ts';
 import type { CallContext, DeletedDocument, GcDocument, Input, VolumeSummary } from '../localapi/index.ts';
 import { readVolumeSummary } from './documents.ts';

@@ -10,28 +10,14 @@ import type * as Api from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
 import { AccountCatalog } from './account-catalog.ts';
-import { createAccount, listAccounts } from './accounts.ts';
-import { configure, notActivated } from './configuration.ts';
-import { openKeys, rekeyStore } from './key-source.ts';
 import { Locks } from './locks.ts';
-import { collectStoreGarbage, undeleteVolume } from './garbage.ts';
 import { requireOwnState } from './own-state.ts';
 import type { GatewayParts } from './parts.ts';
-import { scrubStore } from './scrub.ts';
 import { ServiceAccess } from './service-access.ts';
-import type { Session } from './session.ts';
-import { shareSnapshot, unshareSnapshot } from './sharing.ts';
-import { diffSnapshots } from './snapshot-diff.ts';
-import { exportSnapshot } from './snapshot-export.ts';
-import { importSnapshot } from './snapshot-import.ts';
+import { notActivated, type Session } from './session.ts';
 import { deleteSnapshot, listSnapshots, renameSnapshot, showSnapshot, takeSnapshot } from './snapshots.ts';
 import { readStatus } from './status.ts';
 import { openableStore, openStoreOf } from './store-place.ts';
-import { probeStore } from './store-probe.ts';
-import { storeStats } from './store-stats.ts';
-import { verifySnapshot, verifyVolume } from './verification.ts';
-import { importVolume } from './volume-import.ts';
-import { mapVolume } from './volume-map.ts';
 import { createVolume, deleteVolume, listVolumes, renameVolume, resizeVolume, showVolume } from './volumes.ts';
 import { HomeWitness } from './witness.ts';
 
@@ -64,6 +50,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async configure(input: In<'configure'>, call: Call): Out<'configure'> {
+    const { configure } = await import('./configuration.ts');
     const document = await configure(this.#parts, await this.#requireRecord(), () => this.#open(call), input, call);
     if (document.changed.includes('store')) this.#retireStore();
     return document;
@@ -75,6 +62,7 @@ export class Gateway implements AsyncDisposable {
     const description = input.store ?? openableStore(this.#parts.home, (await this.#requireRecord()).store);
     const objects = await openStore(description, { create: false });
     try {
+      const { probeStore } = await import('./store-probe.ts');
       return await probeStore({ objects, clock, random, signal: call.signal });
     } finally {
       await objects.close();
@@ -82,6 +70,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async storeStats(call: Call): Out<'store.stats'> {
+    const { storeStats } = await import('./store-stats.ts');
     return await storeStats(await this.#open(call), call);
   }
 
@@ -90,6 +79,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async importVolume(input: In<'volume.import'>, call: Call): Out<'volume.import'> {
+    const { importVolume } = await import('./volume-import.ts');
     return await importVolume(await this.#open(call), input, call);
   }
 
@@ -114,10 +104,12 @@ export class Gateway implements AsyncDisposable {
   }
 
   async mapVolume(input: In<'volume.map'>, call: Call): Out<'volume.map'> {
+    const { mapVolume } = await import('./volume-map.ts');
     return await mapVolume(await this.#open(call), input, call);
   }
 
   async verifyVolume(input: In<'volume.verify'>, call: Call): Out<'volume.verify'> {
+    const { verifyVolume } = await import('./verification.ts');
     return await verifyVolume(await this.#open(call), input, call);
   }
 
@@ -138,14 +130,17 @@ export class Gateway implements AsyncDisposable {
   }
 
   async diffSnapshots(input: In<'snapshot.diff'>, call: Call): Out<'snapshot.diff'> {
+    const { diffSnapshots } = await import('./snapshot-diff.ts');
     return await diffSnapshots(await this.#open(call), input, call);
   }
 
   async exportSnapshot(input: In<'snapshot.export'>, call: Call): Out<'snapshot.export'> {
+    const { exportSnapshot } = await import('./snapshot-export.ts');
     return await exportSnapshot(await this.#open(call), input, call);
   }
 
   async importSnapshot(input: In<'snapshot.import'>, call: Call): Out<'snapshot.import'> {
+    const { importSnapshot } = await import('./snapshot-import.ts');
     return await importSnapshot(await this.#open(call), input, call);
   }
 
@@ -154,6 +149,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async verifySnapshot(input: In<'snapshot.verify'>, call: Call): Out<'snapshot.verify'> {
+    const { verifySnapshot } = await import('./verification.ts');
     return await verifySnapshot(await this.#open(call), input, call);
   }
 
@@ -163,34 +159,42 @@ export class Gateway implements AsyncDisposable {
   }
 
   async collectGarbage(input: In<'store.gc'>, call: Call): Out<'store.gc'> {
+    const { collectStoreGarbage } = await import('./garbage.ts');
     return await collectStoreGarbage(await this.#open(call), input, call);
   }
 
   async scrubStore(input: In<'store.scrub'>, call: Call): Out<'store.scrub'> {
+    const { scrubStore } = await import('./scrub.ts');
     return await scrubStore(await this.#open(call), this.#witnessOf(await this.#requireRecord()), input, call);
   }
 
   async rekeyStore(input: In<'store.rekey'>, call: Call): Out<'store.rekey'> {
+    const { rekeyStore } = await import('./key-source.ts');
     return await rekeyStore((await this.#open(call)).blocks, input, call);
   }
 
   async undeleteVolume(input: In<'volume.undelete'>, call: Call): Out<'volume.undelete'> {
+    const { undeleteVolume } = await import('./garbage.ts');
     return await undeleteVolume(await this.#open(call), input, call);
   }
 
   async shareSnapshot(input: In<'snapshot.share'>, call: Call): Out<'snapshot.share'> {
+    const { shareSnapshot } = await import('./sharing.ts');
     return await shareSnapshot(await this.#open(call), input, call);
   }
 
   async unshareSnapshot(input: In<'snapshot.unshare'>, call: Call): Out<'snapshot.unshare'> {
+    const { unshareSnapshot } = await import('./sharing.ts');
     return await unshareSnapshot(await this.#open(call), input, call);
   }
 
   async createAccount(input: In<'service.account.create'>, call: Call): Out<'service.account.create'> {
+    const { createAccount } = await import('./accounts.ts');
     return await createAccount(await this.#open(call), input, call);
   }
 
   async listAccounts(call: Call): Out<'service.account.list'> {
+    const { listAccounts } = await import('./accounts.ts');
     return await listAccounts(await this.#open(call), call);
   }
 
@@ -251,6 +255,7 @@ export class Gateway implements AsyncDisposable {
 
   /** The store's key, unlocked by the first call that needs it. Calls that wait for secrets do not wait for each other. */
   async #unlocked(blocks: BlockStoreOptions, call: Call): Promise<KeyRing> {
+    const { openKeys } = await import('./key-source.ts');
     this.#keys ??= await openKeys(blocks, call);
     return this.#keys;
   }

@@ -3,19 +3,21 @@
  * memory of the process and nowhere else; `state.json` says only that there is one.
  */
 import {
-  beginStoreKey,
   createStore,
+  readStoreInfo,
+  type BlockStoreOptions,
+  type KeyRing,
+  type StoreInfo,
+} from '../blockstore/index.ts';
+import {
+  beginStoreKey,
   parseKeyFile,
   parseRecoveryCode,
   passphraseSecret,
-  readStoreInfo,
   rekeyStore as wrapAnew,
   unlockStore,
-  type BlockStoreOptions,
-  type KeyRing,
   type SlotSecret,
-  type StoreInfo,
-} from '../blockstore/index.ts';
+} from '../blockstore/sealing/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, Input, KeySecret, RekeyDocument } from '../localapi/index.ts';
 import type { GatewayState } from '../state/index.ts';
@@ -107,17 +109,6 @@ export async function rekeyStore(
     slots: renewed.slots.map(({ slotId, kind, createdAt }) => ({ slotId, kind, createdAt })),
     recoveryCode: renewed.recoveryCode,
   };
-}
-
-/** @throws corrupt `encryption-differs` when the store says otherwise of itself than when the home was activated */
-export function requireSameEncryption(info: StoreInfo, encryption: GatewayState['encryption']): void {
-  const found = info.keyDerivation === null ? 'none' : 'customer';
-  if (found === encryption) return;
-  const message = `store ${info.storeId} says encryption ${found}; the gateway was activated with ${encryption}`;
-  throw new SgwError('corrupt', 'encryption-differs', message, {
-    hint: 'Somebody changed sgw.json in the store: put its true version back, from a copy of the store.',
-    details: { storeId: info.storeId, found, expected: encryption },
-  });
 }
 
 async function unlockingSecret(call: CallContext): Promise<SlotSecret> {

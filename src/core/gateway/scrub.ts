@@ -1,5 +1,5 @@
 /** Reading back everything that a store holds. */
-import type { DamagedObject } from '../blockstore/index.ts';
+import type { DamagedObject } from '../blockstore/scrub/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, Input, ScrubDocument } from '../localapi/index.ts';
 import { scrubStore as scrubObjects } from '../transfer/index.ts';

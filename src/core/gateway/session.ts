@@ -67,3 +67,11 @@ export const progressOf =
   (doneBytes: number, totalBytes: number): void => {
     call.onProgress({ label, doneBytes, totalBytes });
   };
+
+/** Every verb but activate, status and store check needs an activated home. */
+export function notActivated(home: string): SgwError {
+  return new SgwError('conflict', 'not-activated', `the home ${home} is not activated`, {
+    hint: 'sgw activate',
+    details: { home },
+  });
+}

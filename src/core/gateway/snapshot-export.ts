@@ -1,6 +1,7 @@
 /** Exporting a snapshot as an image file. */
 import { resolve } from 'node:path';
-import { openSnapshotView, withPinnedSnapshot } from '../blockstore/index.ts';
+import { openSnapshotView } from '../blockstore/index.ts';
+import { withPinnedSnapshot } from '../blockstore/gc/index.ts';
 import type { SparseOutput } from '../image/index.ts';
 import { SgwError, toSgwError } from '../kit/index.ts';
 import type { CallContext, ExportDocument, ImageFormat, Input } from '../localapi/index.ts';

@@ -10,7 +10,6 @@ import type {
   SnapshotSummary,
 } from '../localapi/index.ts';
 import { damagedSnapshot, damageRemark, snapshotSummary } from './documents.ts';
-import { previewDeletion } from './garbage.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { hasName, resolveSnapshot, resolveVolume } from './references.ts';
 import { timestamp, type Session } from './session.ts';
@@ -189,7 +188,10 @@ export async function deleteSnapshot(
   const entry = await orMissing(input.ifExists, () => resolveSnapshot(catalog, input.snapshot, call.signal));
   if (entry === undefined) return NOTHING_DELETED;
   const { snapshotId, name } = catalog.requireOwn('snapshot', entry);
-  if (input.preview === true) return await previewDeletion(session, { kind: 'snapshot', id: snapshotId, name }, call);
+  if (input.preview === true) {
+    const { previewDeletion } = await import('./garbage.ts');
+    return await previewDeletion(session, { kind: 'snapshot', id: snapshotId, name }, call);
+  }
   const deletedAt = timestamp(session);
   await catalog.updateSnapshot(snapshotId, (now) => ({ ...now, state: 'deleted', deletedAt }), call.signal);
   return { ...NOTHING_DELETED, id: snapshotId, name, deleted: true };

@@ -3,11 +3,10 @@
  * the home can be moved as a whole; any other directory as an absolute path; a URL as it is.
  */
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
-import { missing, readStoreInfo } from '../blockstore/index.ts';
+import { missing, readStoreInfo, type StoreInfo } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import type { GatewayState } from '../state/index.ts';
-import { requireSameEncryption } from './key-source.ts';
 import type { GatewayParts } from './parts.ts';
 
 const URL_SCHEME = /^[a-z][a-z0-9+.-]+:\/\//i;
@@ -96,4 +95,15 @@ function otherStore(store: string, record: GatewayState, found: string | undefin
       details: { store, storeId: record.storeId },
     },
   );
+}
+
+/** @throws corrupt `encryption-differs` when the store says otherwise of itself than when the home was activated */
+function requireSameEncryption(info: StoreInfo, encryption: GatewayState['encryption']): void {
+  const found = info.keyDerivation === null ? 'none' : 'customer';
+  if (found === encryption) return;
+  const message = `store ${info.storeId} says encryption ${found}; the gateway was activated with ${encryption}`;
+  throw new SgwError('corrupt', 'encryption-differs', message, {
+    hint: 'Somebody changed sgw.json in the store: put its true version back, from a copy of the store.',
+    details: { storeId: info.storeId, found, expected: encryption },
+  });
 }

@@ -1,12 +1,7 @@
 /** Reading back everything that a volume or a snapshot maps. */
-import {
-  ExtentList,
-  isCorrupt,
-  openSnapshotView,
-  withPinnedSnapshot,
-  withPinnedVolume,
-  type VolumeView,
-} from '../blockstore/index.ts';
+import { isCorrupt, openSnapshotView, type VolumeView } from '../blockstore/index.ts';
+import { withPinnedSnapshot, withPinnedVolume } from '../blockstore/gc/index.ts';
+import { ExtentList } from '../blockstore/scrub/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, Input, VerifyDocument } from '../localapi/index.ts';
 import { verifyView, type VerifyReport, type ViewDamage } from '../transfer/index.ts';

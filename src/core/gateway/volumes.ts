@@ -11,7 +11,6 @@ import type {
   VolumeSummary,
 } from '../localapi/index.ts';
 import { readVolumeSummaries, readVolumeSummary, volumeSummary } from './documents.ts';
-import { markDeleted, previewDeletion } from './garbage.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
 import { holderOf, requireCachedMode, type Session } from './session.ts';
@@ -226,6 +225,7 @@ export async function deleteVolume(
   const entry = await orMissing(input.ifExists, () => resolveVolume(catalog, input.volume, call.signal));
   if (entry === undefined) return NOTHING_DELETED;
   const { volumeId, name } = entry;
+  const { markDeleted, previewDeletion } = await import('./garbage.ts');
   if (input.preview === true) return await previewDeletion(session, { kind: 'volume', id: volumeId, name }, call);
   return await locks.withVolume(volumeId, `deleting ${name}`, call, () =>
     markDeleted(session, entry, input.takeOver ?? false, call),

@@ -6,23 +6,25 @@
  * writers, gc and deletions may go on meanwhile.
  */
 import {
-  checkObject,
-  DamageLedger,
   listSnapshotIds,
   listVolumeIds,
   missing,
-  objectName,
   readStoreInfo,
+  type BlockStoreOptions,
+  type FramePool,
+} from '../blockstore/index.ts';
+import {
+  checkObject,
+  DamageLedger,
+  objectName,
   scrubSnapshot,
   scrubVolume,
   SegmentBook,
-  type BlockStoreOptions,
   type DamagedObject,
-  type FramePool,
   type ObjectVerdict,
   type Subject,
   type WalkState,
-} from '../blockstore/index.ts';
+} from '../blockstore/scrub/index.ts';
 import { MIB, SgwError, throwIfAborted } from '../kit/index.ts';
 import type { ObjectInfo } from '../objectstore/index.ts';
 import { runInOrder } from './ordered-pipeline.ts';

@@ -1,5 +1,6 @@
 /** Checks everything that a view maps without writing it anywhere, and goes on after damage. */
-import { DamageLedger, PAGE_BYTES, type FramePool, type HurtExtent, type VolumeView } from '../blockstore/index.ts';
+import { PAGE_BYTES, type FramePool, type VolumeView } from '../blockstore/index.ts';
+import { DamageLedger, type HurtExtent } from '../blockstore/scrub/index.ts';
 import { countMismatch } from './map-count.ts';
 import { readView } from './read-view.ts';
 

@@ -10,11 +10,10 @@ import {
   openSnapshotView,
   openVolumeView,
   openVolumeWriter,
-  parseKeyFile,
   readStoreInfo,
-  unlockStore,
   type BlockStoreOptions,
 } from '../../../src/core/blockstore/index.ts';
+import { parseKeyFile, unlockStore } from '../../../src/core/blockstore/sealing/index.ts';
 import { parseMapObject } from '../../../src/core/blockstore/map-object.ts';
 import { decodeInterior, decodeLeaf } from '../../../src/core/blockstore/node-codec.ts';
 import { parseSegmentTail, parseWholeSegment } from '../../../src/core/blockstore/segment-parse.ts';

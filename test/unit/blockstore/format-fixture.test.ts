@@ -8,12 +8,10 @@ import {
   Catalog,
   openSnapshotView,
   openVolumeView,
-  parseKeyFile,
-  parseRecoveryCode,
   readStoreInfo,
-  unlockStore,
   type BlockStoreOptions,
 } from '../../../src/core/blockstore/index.ts';
+import { parseKeyFile, parseRecoveryCode, unlockStore } from '../../../src/core/blockstore/sealing/index.ts';
 import type { SnapshotId, VolumeId } from '../../../src/core/kit/index.ts';
 import { directoryStore, memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
 import { readSnapshot, readVolume, toBuffer, type GetObject } from '../../reader/independent-reader.ts';

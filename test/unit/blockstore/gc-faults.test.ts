@@ -1,6 +1,6 @@
 /** gc stopped, and told nothing, at every call of the store. */
 import { describe, expect, it } from 'vitest';
-import { collectGarbage } from '../../../src/core/blockstore/index.ts';
+import { collectGarbage } from '../../../src/core/blockstore/gc/index.ts';
 import { seededRandom } from '../../../src/core/kit/index.ts';
 import { withFaults } from '../../../src/core/objectstore/index.ts';
 import { Crowd } from './gc-crowd.ts';

@@ -1,11 +1,7 @@
 /** Pins: who reads for long keeps what is read (C10). */
 import { beforeEach, describe, expect, it } from 'vitest';
-import {
-  openVolumeWriter,
-  withPinnedSnapshot,
-  withPinnedVolume,
-  type BlockStoreOptions,
-} from '../../../src/core/blockstore/index.ts';
+import { openVolumeWriter, type BlockStoreOptions } from '../../../src/core/blockstore/index.ts';
+import { withPinnedSnapshot, withPinnedVolume } from '../../../src/core/blockstore/gc/index.ts';
 import { SgwError, type Clock } from '../../../src/core/kit/index.ts';
 import { DAY, Gate, GcRig, HOUR, HookedStore, fillBlock, type Model } from './gc-rig.ts';
 import { ACCOUNT, encodeBlocks, holder, readAll } from './volume-model.ts';

@@ -5,13 +5,13 @@
 import { describe, expect, it } from 'vitest';
 import {
   Catalog,
-  collectGarbage,
   createSnapshot,
   openSnapshotView,
   openVolumeView,
   openVolumeWriter,
   type BlockStoreOptions,
 } from '../../../src/core/blockstore/index.ts';
+import { collectGarbage } from '../../../src/core/blockstore/gc/index.ts';
 import { MIB, SgwError } from '../../../src/core/kit/index.ts';
 import { Crowd } from './gc-crowd.ts';
 import { DAY, Gate, GcRig, HOUR, HookedStore, fillBlock } from './gc-rig.ts';

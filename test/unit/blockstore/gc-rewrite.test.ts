@@ -1,13 +1,7 @@
 /** Rewriting poor segments (C12). */
 import { beforeEach, describe, expect, it } from 'vitest';
-import {
-  diffViews,
-  openSnapshotView,
-  openVolumeView,
-  openVolumeWriter,
-  rewriteVolume,
-  type GcReport,
-} from '../../../src/core/blockstore/index.ts';
+import { diffViews, openSnapshotView, openVolumeView, openVolumeWriter } from '../../../src/core/blockstore/index.ts';
+import { rewriteVolume, type GcReport } from '../../../src/core/blockstore/gc/index.ts';
 import { GcRig, fillBlock, type Model } from './gc-rig.ts';
 import { ACCOUNT, encodeBlocks, holder, otherHolder } from './volume-model.ts';
 

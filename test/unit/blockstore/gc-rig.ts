@@ -2,18 +2,17 @@
 import {
   Catalog,
   PAGE_BYTES,
-  collectGarbage,
   createSnapshot,
   createStore,
   openSnapshotView,
   openVolumeView,
   openVolumeWriter,
   type BlockStoreOptions,
-  type GcReport,
   type SnapshotEntry,
   type VolumeEntry,
   type VolumeView,
 } from '../../../src/core/blockstore/index.ts';
+import { collectGarbage, type GcReport } from '../../../src/core/blockstore/gc/index.ts';
 import type { Head } from '../../../src/core/blockstore/index.ts';
 import { readSegmentIndex } from '../../../src/core/blockstore/segment-reader.ts';
 import { MIB, seededRandom, type Clock } from '../../../src/core/kit/index.ts';

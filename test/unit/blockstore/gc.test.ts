@@ -1,13 +1,7 @@
 /** gc over one store: what it removes, what each kind of root keeps, and what stops it (C2, C10, C11). */
 import { beforeEach, describe, expect, it } from 'vitest';
-import {
-  Catalog,
-  createSnapshot,
-  openVolumeView,
-  openVolumeWriter,
-  previewFree,
-  withPin,
-} from '../../../src/core/blockstore/index.ts';
+import { Catalog, createSnapshot, openVolumeView, openVolumeWriter } from '../../../src/core/blockstore/index.ts';
+import { previewFree, withPin } from '../../../src/core/blockstore/gc/index.ts';
 import { MIB } from '../../../src/core/kit/index.ts';
 import type { GetOptions, ObjectBody, ObjectStore } from '../../../src/core/objectstore/index.ts';
 import { StoreLayer } from '../../../src/core/objectstore/layer.ts';
@@ -60,7 +54,7 @@ describe('gc of a volume that was overwritten', () => {
 
   it('changes nothing in a preview, and tells what a run would remove', async () => {
     const before = await rig.keys();
-    const { collectGarbage } = await import('../../../src/core/blockstore/index.ts');
+    const { collectGarbage } = await import('../../../src/core/blockstore/gc/index.ts');
     const preview = await collectGarbage(rig.options, { graceMs: 0, preview: true });
     expect(await rig.keys()).toEqual(before);
     const report = await rig.gc();
@@ -235,7 +229,7 @@ describe('gc of what was deleted', () => {
     await rig.gc();
     expect(await rig.keys('volumes/')).toEqual([]);
     expect(await rig.keys('gc/tombstones/')).toEqual([]);
-    const { readPurged } = await import('../../../src/core/blockstore/index.ts');
+    const { readPurged } = await import('../../../src/core/blockstore/gc/purged.ts');
     expect([...(await readPurged(rig.options)).volumes]).toEqual([golden.entry.volumeId]);
     await expect(rig.catalog.getVolume(golden.entry.volumeId)).rejects.toMatchObject({ code: 'volume-not-found' });
   });

@@ -4,16 +4,14 @@ import {
   Catalog,
   createSnapshot,
   createStore,
-  ExtentList,
   FramePool,
-  objectName,
   openVolumeView,
   openVolumeWriter,
   type BlockStoreOptions,
-  type DamagedObject,
   type VolumeEntry,
   type VolumeWriter,
 } from '../../../src/core/blockstore/index.ts';
+import { ExtentList, objectName, type DamagedObject } from '../../../src/core/blockstore/scrub/index.ts';
 import { MIB } from '../../../src/core/kit/index.ts';
 import { memoryStore, StoreLayer, type GetOptions, type ObjectBody } from '../../../src/core/objectstore/index.ts';
 import { scrubStore } from '../../../src/core/transfer/index.ts';

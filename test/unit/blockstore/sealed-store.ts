@@ -1,14 +1,12 @@
 /** A store in memory whose contents are sealed, and what opens it. */
 import { createSecretKey } from 'node:crypto';
 import {
-  beginStoreKey,
   createStore,
-  passphraseSecret,
   type BlockStoreOptions,
   type KeyRing,
-  type SlotSecret,
   type StoreInfo,
 } from '../../../src/core/blockstore/index.ts';
+import { beginStoreKey, passphraseSecret, type SlotSecret } from '../../../src/core/blockstore/sealing/index.ts';
 import { ACCOUNT, optionsOver } from './volume-model.ts';
 
 export const PASSPHRASE = 'correct horse battery staple';

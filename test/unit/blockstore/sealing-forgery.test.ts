@@ -7,11 +7,10 @@ import {
   createStore,
   openVolumeView,
   openVolumeWriter,
-  passphraseSecret,
-  unlockStore,
   type BlockStoreOptions,
   type FrameEntry,
 } from '../../../src/core/blockstore/index.ts';
+import { passphraseSecret, unlockStore } from '../../../src/core/blockstore/sealing/index.ts';
 import { decodeFrame } from '../../../src/core/blockstore/frame-codec.ts';
 import { readSegmentIndex } from '../../../src/core/blockstore/segment-reader.ts';
 import { MIB, seededRandom, type VolumeId } from '../../../src/core/kit/index.ts';

@@ -3,19 +3,21 @@ import { createSecretKey } from 'node:crypto';
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
   Catalog,
-  beginStoreKey,
   createStore,
-  newKeyFileText,
   openVolumeView,
   openVolumeWriter,
+  type BlockStoreOptions,
+} from '../../../src/core/blockstore/index.ts';
+import {
+  beginStoreKey,
+  newKeyFileText,
   parseKeyFile,
   parseRecoveryCode,
   passphraseSecret,
   rekeyStore,
   unlockStore,
-  type BlockStoreOptions,
   type SlotSecret,
-} from '../../../src/core/blockstore/index.ts';
+} from '../../../src/core/blockstore/sealing/index.ts';
 import { MIB, SgwError, seededRandom } from '../../../src/core/kit/index.ts';
 import {
   StoreLayer,

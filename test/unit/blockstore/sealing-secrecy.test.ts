@@ -10,11 +10,9 @@ import {
   openSnapshotView,
   openVolumeView,
   openVolumeWriter,
-  parseRecoveryCode,
-  passphraseSecret,
-  unlockStore,
   type BlockStoreOptions,
 } from '../../../src/core/blockstore/index.ts';
+import { parseRecoveryCode, passphraseSecret, unlockStore } from '../../../src/core/blockstore/sealing/index.ts';
 import { MIB } from '../../../src/core/kit/index.ts';
 import { unlock, volumeKey } from '../../reader/independent-sealing.ts';
 import { PASSPHRASE, sealedStore } from './sealed-store.ts';

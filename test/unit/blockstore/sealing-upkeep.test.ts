@@ -4,14 +4,13 @@ import {
   Catalog,
   FramePool,
   PAGE_BYTES,
-  collectGarbage,
   createSnapshot,
   openSnapshotView,
   openVolumeView,
   openVolumeWriter,
-  rewriteVolume,
   type BlockStoreOptions,
 } from '../../../src/core/blockstore/index.ts';
+import { collectGarbage, rewriteVolume } from '../../../src/core/blockstore/gc/index.ts';
 import { MIB } from '../../../src/core/kit/index.ts';
 import { scrubStore } from '../../../src/core/transfer/index.ts';
 import { readVolume, toBuffer } from '../../reader/independent-reader.ts';

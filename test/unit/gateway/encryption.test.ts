@@ -2,7 +2,7 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { newKeyFileText } from '../../../src/core/blockstore/index.ts';
+import { newKeyFileText } from '../../../src/core/blockstore/sealing/index.ts';
 import { MIB, systemRandom } from '../../../src/core/kit/index.ts';
 import type { CallContext, KeySecret, Secrets } from '../../../src/core/localapi/index.ts';
 import { memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
