@@ -34,34 +34,19 @@ const TRIES = 64;
 
 /**
  * Reads a document; undefined when there is none.
- * @throws corrupt `object-damaged`; unsupported `document-format`; denied `key-needed` when it is sealed and no key is given
+ * @throws corrupt `object-damaged`, also when a newer version was seen before, `object-missing`; unsupported `document-format`; denied `key-needed` when it is sealed and no key is given
  */
 export async function readDocument<T extends object>(
   options: DocumentReading,
   key: string,
   signal?: AbortSignal,
-): Promise<ReadDocument<T> | undefined> {
-  // A change that ended while the first reading was under way leaves it with the version before: that is no damage.
-  const document =
-    (await readOnce<T>(options, key, 'again', signal)) ?? (await readOnce<T>(options, key, 'throw', signal));
-  return document === 'none' ? undefined : document;
-}
-
-interface ReadDocument<T> extends Stored<T> {
-  readonly changeId: string;
-}
-
-/** Undefined when it is older than once seen, if that is to be looked at again; `none` when there is none. */
-async function readOnce<T extends object>(
-  options: DocumentReading,
-  key: string,
-  ifOlder: 'again' | 'throw',
-  signal?: AbortSignal,
-): Promise<ReadDocument<T> | 'none' | undefined> {
+): Promise<(Stored<T> & { readonly changeId: string }) | undefined> {
+  // What is seen while this reads may be newer than what it gets: that is no damage.
+  const newest = newestSeen(options, key);
   const object = await options.objects.get(key, withSignal(signal));
   if (object === undefined) {
-    await checkGone(options, key, signal);
-    return 'none';
+    if (newest !== undefined) await checkGone(options, key, signal);
+    return undefined;
   }
   checkDocument(key, object.bytes);
   let parsed: Envelope & T;
@@ -88,8 +73,9 @@ async function readOnce<T extends object>(
   if (!Number.isSafeInteger(version) || version < 1) throw damaged(key, 'it names no version');
   // Before the witness hears of the version: one that was forged must not make the true ones look old.
   const fields = openFields(options.keys, { key, changeId, version }, value);
-  if (ifOlder === 'again' && isOlder(options, key, version)) return undefined;
-  checkNewest(options, key, version);
+  if (version < (newest ?? 0))
+    throw damaged(key, `it is version ${String(version)}, and version ${String(newest)} was seen here before`);
+  takeNote(options, key, version);
   return { value: fields as T, etag: object.etag, changeId, version };
 }
 
@@ -97,27 +83,18 @@ async function readOnce<T extends object>(
 const WITNESSED =
   /^(?:keys\/[^/]+|volumes\/[^/]+\/(?:volume|head)|snapshots\/[^/]+\/snapshot|service\/accounts\/[^/]+)\.json$/;
 
-function isOlder({ witness }: DocumentReading, key: string, version: number): boolean {
-  return witness !== undefined && WITNESSED.test(key) && version < (witness.newest(key) ?? 0);
-}
-
-/** @throws corrupt `object-damaged` when a newer version was seen before; else takes note of this one */
-function checkNewest(options: DocumentReading, key: string, version: number): void {
-  if (isOlder(options, key, version)) {
-    const newest = String(options.witness?.newest(key));
-    throw damaged(key, `it is version ${String(version)}, and version ${newest} was seen here before`);
-  }
-  takeNote(options, key, version);
+function newestSeen({ witness }: DocumentReading, key: string): number | undefined {
+  return WITNESSED.test(key) ? witness?.newest(key) : undefined;
 }
 
 function takeNote({ witness }: DocumentReading, key: string, version: number): void {
   if (WITNESSED.test(key)) witness?.saw(key, version);
 }
 
-/** @throws corrupt `object-missing` when the document was seen before, and gc has not noted that it purged it */
+/** The document was seen before. @throws corrupt `object-missing` unless gc has noted that it purged it */
 async function checkGone(options: DocumentReading, key: string, signal?: AbortSignal): Promise<void> {
   const { objects, witness } = options;
-  if (witness === undefined || !WITNESSED.test(key) || witness.newest(key) === undefined) return;
+  if (witness === undefined) return;
   const id = key.split('/')[1] ?? key;
   for await (const list of objects.list(keys.purged, withSignal(signal))) {
     const purged = await readDocument<object>(options, list.key, signal);

@@ -179,7 +179,10 @@ const positionOf = (checkpoint: Checkpoint): LogPosition => ({
   commitTimeMs: checkpoint.commitTimeMs,
 });
 
-/** Yields the valid segments after a checkpoint, up to `upToSeq`; returns where the walk ended. */
+/**
+ * Yields the valid segments after a checkpoint, up to `upToSeq`; returns where the walk ended.
+ * @throws corrupt `object-missing` when the log was seen to go further
+ */
 async function* walkLog(
   options: BlockStoreOptions,
   volumeId: VolumeId,
@@ -188,23 +191,20 @@ async function* walkLog(
   signal?: AbortSignal,
 ): AsyncGenerator<Step, LogPosition> {
   let position = positionOf(from);
+  // Commits that are seen while this walks may be behind its end: that is no damage.
+  const seenSeq = options.witness?.newest(keys.logOf(volumeId)) ?? 0;
   while (position.seq < upToSeq) {
     throwIfAborted(signal);
     const entry = await readLogEntry(options, volumeId, position, signal);
     if (entry === undefined) {
-      checkEnd(options, volumeId, position);
+      if (seenSeq > position.seq) throw missing(keys.log(volumeId, position.seq + 1));
+      options.witness?.saw(keys.logOf(volumeId), position.seq);
       break;
     }
     position = advance(position, entry);
     if (!entry.void) yield { index: entry.index, position };
   }
   return position;
-}
-
-/** @throws corrupt `object-missing` when the log was seen to go further */
-function checkEnd({ witness }: BlockStoreOptions, volumeId: VolumeId, { seq }: LogPosition): void {
-  if ((witness?.newest(keys.logOf(volumeId)) ?? 0) > seq) throw missing(keys.log(volumeId, seq + 1));
-  witness?.saw(keys.logOf(volumeId), seq);
 }
 
 /** Applies the log after a checkpoint, up to `upToSeq` or its end. */

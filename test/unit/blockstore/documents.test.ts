@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { changeDocument, createDocument, readDocument } from '../../../src/core/blockstore/documents.ts';
 import { memoryStore } from '../../../src/core/objectstore/index.ts';
+import { MemoryWitness } from '../../integration/damaged-store.ts';
 import { optionsOver } from './volume-model.ts';
 
 interface Counter {
@@ -54,13 +55,7 @@ describe('a document', () => {
 
   it('changed while it was being read is no damage, and an older version in its place is', async () => {
     const objects = memoryStore();
-    const seen = new Map<string, number>();
-    const witness = {
-      newest: (key: string) => seen.get(key),
-      saw: (key: string, version: number) => void seen.set(key, Math.max(version, seen.get(key) ?? 0)),
-      forget: (key: string) => void seen.delete(key),
-      known: () => seen.keys(),
-    };
+    const witness = new MemoryWitness();
     const options = { ...optionsOver(objects), witness };
     const key = 'service/accounts/1.json';
     await createDocument(options, key, { name: 'n', count: 0 });
@@ -68,15 +63,44 @@ describe('a document', () => {
     const change = async (): Promise<Counter> =>
       changeDocument<Counter>(options, key, (doc) => ({ ...doc, count: doc.count + 1 }));
     const get = objects.get.bind(objects);
+    // Each reading is overtaken by a change, which the witness hears of before the reading has ended.
+    const overtaken = async (path: string): Promise<Counter | undefined> => {
+      let isFirst = true;
+      objects.get = async (...args) => {
+        const body = await get(...args);
+        if (args[0] !== path || !isFirst) return body;
+        isFirst = false;
+        await change();
+        isFirst = true;
+        return body;
+      };
+      const found = await readDocument<Counter>(options, path);
+      objects.get = get;
+      return found?.value;
+    };
+    expect((await overtaken(key))?.count).toBe(0);
+    expect((await overtaken(key))?.count).toBe(1);
+    expect(witness.newest(key)).toBe(3);
+    await objects.put(key, old);
+    await expect(readDocument(options, key)).rejects.toMatchObject({ kind: 'corrupt', code: 'object-damaged' });
+  });
+
+  it('made while it was being read is no damage, and one that vanished is', async () => {
+    const objects = memoryStore();
+    const witness = new MemoryWitness();
+    const options = { ...optionsOver(objects), witness };
+    const key = 'service/accounts/1.json';
+    const get = objects.get.bind(objects);
     objects.get = async (...args) => {
       const body = await get(...args);
       objects.get = get;
-      await change();
+      await createDocument(options, key, { name: 'n', count: 0 });
       return body;
     };
-    expect((await readDocument<Counter>(options, key))?.value.count).toBe(1);
-    await objects.put(key, old);
-    await expect(readDocument(options, key)).rejects.toMatchObject({ kind: 'corrupt', code: 'object-damaged' });
+    expect(await readDocument(options, key)).toBeUndefined();
+    expect(witness.newest(key)).toBe(1);
+    await objects.delete(key);
+    await expect(readDocument(options, key)).rejects.toMatchObject({ kind: 'corrupt', code: 'object-missing' });
   });
 
   it('put in the place of another is damage', async () => {

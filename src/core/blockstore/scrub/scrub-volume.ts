@@ -165,6 +165,7 @@ interface Gap {
 /**
  * Places of the log where an object has to be, and is not. Below the checkpoint that is every place (C2). Above it, the
  * last commits of a writer that was killed may stand behind a hole; but no further behind than the window of its commits.
+ * A list that was made while the log grew may lack what is there, so each place is asked for once more.
  */
 async function logGaps(
   options: BlockStoreOptions,
@@ -175,19 +176,23 @@ async function logGaps(
   const gaps: Gap[] = [];
   let firstAbove: number | undefined;
   let next = 1;
-  const report = (seq: number, isCommitted: boolean): void => {
-    if (gaps.length < GAPS_MAX) gaps.push({ fault: missing(keys.log(volumeId, seq)), isCommitted });
+  const lookUpTo = async (end: number): Promise<void> => {
+    for (; next < end && firstAbove === undefined && gaps.length < GAPS_MAX; next++) {
+      const key = keys.log(volumeId, next);
+      if ((await options.objects.head(key, withSignal(signal))) !== undefined) continue;
+      if (next > checkpoint.seq) firstAbove = next;
+      else gaps.push({ fault: missing(key), isCommitted: false });
+    }
   };
   for await (const { key } of options.objects.list(`${keys.logOf(volumeId)}/`, withSignal(signal))) {
     const seq = Number.parseInt(key.slice(-16), 16);
-    for (; next < seq && next <= checkpoint.seq && gaps.length < GAPS_MAX; next++) report(next, false);
-    if (next < seq && seq > checkpoint.seq) firstAbove ??= Math.max(next, checkpoint.seq + 1);
+    await lookUpTo(seq);
     if (firstAbove !== undefined && seq >= firstAbove + COMMIT_WINDOW) {
-      report(firstAbove, true);
+      gaps.push({ fault: missing(keys.log(volumeId, firstAbove)), isCommitted: true });
       return gaps;
     }
     next = seq + 1;
   }
-  for (; next <= checkpoint.seq && gaps.length < GAPS_MAX; next++) report(next, false);
+  await lookUpTo(checkpoint.seq + 1);
   return gaps;
 }
