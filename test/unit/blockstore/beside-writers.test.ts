@@ -7,11 +7,10 @@ import {
   openVolumeView,
   openVolumeWriter,
   type BlockStoreOptions,
-  type VolumeId,
   type VolumeWriter,
 } from '../../../src/core/blockstore/index.ts';
 import { keys } from '../../../src/core/blockstore/keys.ts';
-import { MIB } from '../../../src/core/kit/index.ts';
+import { MIB, type VolumeId } from '../../../src/core/kit/index.ts';
 import {
   memoryStore,
   StoreLayer,

@@ -2,7 +2,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { diffViews, openSnapshotView, openVolumeView, openVolumeWriter } from '../../../src/core/blockstore/index.ts';
 import { rewriteVolume, type GcReport } from '../../../src/core/blockstore/gc/index.ts';
-import { GcRig, fillBlock, type Model } from './gc-rig.ts';
+import { damaged } from '../../../src/core/blockstore/damage.ts';
+import { GcRig, HookedStore, fillBlock, type Model, type StoreCall } from './gc-rig.ts';
 import { ACCOUNT, encodeBlocks, holder, otherHolder } from './volume-model.ts';
 
 const OTHER = '000000000077';
@@ -104,6 +105,53 @@ describe('C12 rewriting', () => {
     await expect(rewrite(report)).rejects.toMatchObject({ code: 'volume-held' });
     await held.close();
     expect((await rewrite(report)).segments).toBe(1);
+  });
+
+  it.each<readonly [string, (call: StoreCall, reads: number, stop: AbortController) => void, string | undefined]>([
+    [
+      'damage',
+      ({ operation, key }, reads) => {
+        // The first reading is of the segment's index.
+        if (operation === 'get' && key === firstSegment() && reads > 1) throw damaged(key, 'a bad disk');
+      },
+      'corrupt',
+    ],
+    [
+      'a signal while it commits',
+      ({ operation, key }, _reads, stop) => {
+        if (operation === 'put' && key.includes('/log/')) stop.abort();
+      },
+      undefined,
+    ],
+    [
+      'a signal while it reads',
+      ({ operation, key }, reads, stop) => {
+        if (operation === 'get' && key === firstSegment() && reads > 1) stop.abort();
+      },
+      'aborted',
+    ],
+  ])('that is ended by %s gives the volume back, so that its own gateway can go on', async (_what, meddle, kind) => {
+    await rig.write(golden, 2, [0, 1, 2]);
+    const report = await rig.gc();
+    const stop = new AbortController();
+    let reads = 0;
+    const hooked = new HookedStore(rig.below, (call) => {
+      if (call.operation === 'get' && call.key === firstSegment()) reads += 1;
+      meddle(call, reads, stop);
+    });
+    const { volumeId } = golden.entry;
+    const rewriting = rewriteVolume(rig.over(hooked), volumeId, {
+      candidates: report.ownSegments.get(volumeId) ?? [],
+      snapshotIds: report.snapshotIds,
+      holder: otherHolder,
+      accountId: ACCOUNT,
+      signal: stop.signal,
+    });
+    if (kind === undefined) await rewriting;
+    else await expect(rewriting).rejects.toMatchObject({ kind });
+    expect((await rig.catalog.headOf(volumeId)).holder).toBeNull();
+    await rig.write(golden, 3, [5]);
+    expect(await rig.readsAs(golden)).toBe(true);
   });
 
   it('leaves a volume whose newest state is not consistent', async () => {

@@ -3,7 +3,7 @@
  * volume's holder, as ordinary commits; only for segments that the head alone reaches, since what a snapshot shares
  * would only be stored twice. Contents, creators (C17) and page hashes stay; a diff shows nothing changed.
  */
-import { Semaphore } from '../../kit/index.ts';
+import { Semaphore, throwIfAborted } from '../../kit/index.ts';
 import { decodeFrame, FrameEncoder, blockViews } from '../frame-codec.ts';
 import {
   BLOCK_BYTES,
@@ -61,6 +61,10 @@ export async function rewriteVolume(
       !writer.consistent || (await hasOtherSnapshots(options, request)) ? 0 : await rewrite(writer, poor, request);
     await writer.close();
     return bytes === 0 ? NOTHING : { segments: poor.size, bytes };
+  } catch (error) {
+    // Other gateways must not find it held by a gc that has ended. What was committed is whole.
+    await writer.close().catch(() => undefined);
+    throw error;
   } finally {
     await writer.abandon();
   }
@@ -170,8 +174,9 @@ class Packer {
     if (segment === undefined) return;
     this.#open.delete(name);
     const { pieces, creators } = segment;
-    const batch = { encoded: pieces, consistent: true, creators: [creators] };
-    await this.#writer.commit(batch, withSignal(this.#signal));
+    throwIfAborted(this.#signal);
+    // Without the signal: a commit that is cut off leaves a writer that can't give the volume back.
+    await this.#writer.commit({ encoded: pieces, consistent: true, creators: [creators] });
   }
 }
 
