@@ -28,6 +28,8 @@ type Call = Api.CallContext;
 export class Gateway implements AsyncDisposable {
   readonly #parts: GatewayParts;
   #store: Promise<ObjectStore> | undefined;
+  /** The gateway and the store that it was opened for: a home may be activated anew meanwhile. */
+  #openedFor: string | undefined;
   /** Of an encrypted store, once a call has unlocked it. */
   #keys: KeyRing | undefined;
   #witness: HomeWitness | undefined;
@@ -223,6 +225,7 @@ export class Gateway implements AsyncDisposable {
   async #open(call: Call): Promise<Session> {
     const { home, clock, random, openPool } = this.#parts;
     const record = await this.#requireRecord();
+    this.#retireOthers(record);
     if (this.#store === undefined) await requireOwnState(home, record);
     this.#store ??= openStoreOf(this.#parts, record, record.store, call.signal).catch((error: unknown) => {
       this.#store = undefined;
@@ -234,7 +237,7 @@ export class Gateway implements AsyncDisposable {
     witness.flush();
     const shut = { objects, clock, random };
     // An older key document opens the same key: what is older is told by what reads it to change it, and by a scrub.
-    const keys = record.encryption === 'none' ? undefined : await this.#unlocked(shut, call);
+    const keys = record.encryption === 'none' ? undefined : await this.#unlocked(shut, record, call);
     const blocks = { ...shut, witness, ...(keys === undefined ? {} : { keys }) };
     const service = new ServiceAccess(this.#parts, blocks, record);
     const accountId = await this.#actingAccount(record, service, call);
@@ -254,10 +257,12 @@ export class Gateway implements AsyncDisposable {
   }
 
   /** The store's key, unlocked by the first call that needs it. Calls that wait for secrets do not wait for each other. */
-  async #unlocked(blocks: BlockStoreOptions, call: Call): Promise<KeyRing> {
+  async #unlocked(blocks: BlockStoreOptions, { storeId }: GatewayState, call: Call): Promise<KeyRing> {
+    if (this.#keys?.storeId === storeId) return this.#keys;
     const { openKeys } = await import('./key-source.ts');
-    this.#keys ??= await openKeys(blocks, call);
-    return this.#keys;
+    const keys = await openKeys(blocks, call);
+    this.#keys = keys;
+    return keys;
   }
 
   #witnessOf({ storeId }: GatewayState): HomeWitness {
@@ -266,6 +271,14 @@ export class Gateway implements AsyncDisposable {
       this.#witness = new HomeWitness(this.#parts.home, storeId);
     }
     return this.#witness;
+  }
+
+  #retireOthers({ gatewayId, storeId }: GatewayState): void {
+    const now = `${gatewayId} ${storeId}`;
+    if (this.#openedFor === now) return;
+    this.#retireStore();
+    this.#knownAccounts.clear();
+    this.#openedFor = now;
   }
 
   /** Calls that are under way still use it. */

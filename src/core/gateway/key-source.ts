@@ -40,7 +40,7 @@ export interface BegunStore {
  * exists, made by an earlier try or by another home, is unlocked by `call.secrets.unlock`, whether `encrypt` is asked or not.
  * Durable when it resolves.
  * @throws conflict `store-not-encrypted` when `encrypt` is asked of a store that was begun without; invalid `key-missing`,
- * `bad-key-file`, `bad-recovery-code`, `bad-passphrase`; denied `wrong-key`. Then nothing was made but perhaps `sgw.json`.
+ * `bad-key-file`, `bad-recovery-code`, `bad-passphrase`; denied `wrong-key`; corrupt `encryption-differs`. Then nothing was made but perhaps `sgw.json`.
  */
 export async function beginKeys(
   blocks: BlockStoreOptions,
@@ -55,6 +55,7 @@ export async function beginKeys(
   const info = present ?? (await createStore(blocks, { signal, ...(makesKey ? { keyId: asked.accountId } : {}) }));
   if (info.keyDerivation === null) {
     if (asked.encrypt) throw notEncrypted(info);
+    await refuseKeys(blocks, info, signal);
     return { info, blocks, encryption: 'none', recoveryCode: null };
   }
   if (asked.encrypt && !(await hasKey(blocks, info, signal))) {
@@ -70,6 +71,17 @@ export async function beginKeys(
   }
   const keys = await unlockStore(blocks, info, await unlockingSecret(call), { signal });
   return { info, blocks: { ...blocks, keys }, encryption: 'customer', recoveryCode: null };
+}
+
+/** Where a key is, things were sealed: somebody changed what the store says of itself. @throws corrupt `encryption-differs` */
+async function refuseKeys({ objects }: BlockStoreOptions, { storeId }: StoreInfo, signal: AbortSignal): Promise<void> {
+  for await (const { key } of objects.list('keys/', { limit: 1, signal })) {
+    const message = `store ${storeId} says that it is not encrypted, and holds the key ${key}`;
+    throw new SgwError('corrupt', 'encryption-differs', message, {
+      hint: 'Somebody changed sgw.json in the store: put its true version back, from a copy of the store.',
+      details: { storeId, key },
+    });
+  }
 }
 
 async function hasKey({ objects }: BlockStoreOptions, info: StoreInfo, signal: AbortSignal): Promise<boolean> {

@@ -21,6 +21,8 @@ export interface RigOptions {
   /** Acted for; the home's own when absent. */
   readonly accountId?: string;
   readonly clock?: Clock;
+  /** The store at a place; the rig's own, whatever the place, when absent. */
+  readonly storeAt?: (place: string) => ObjectStore;
   /** Stands between the gateway and the service. */
   readonly between?: (connections: ServiceConnections) => ServiceConnections;
 }
@@ -44,9 +46,9 @@ export class GatewayRig implements AsyncDisposable {
       clock,
       random: systemRandom,
       openPool: () => new FramePool({ threads: 1 }),
-      openStore: async () => {
+      openStore: async (place) => {
         this.#opens += 1;
-        return Promise.resolve(objects);
+        return Promise.resolve(options.storeAt?.(place) ?? objects);
       },
       openService: async (blocks, serviceId) =>
         Promise.resolve(between(openService({ blocks, serviceId, isEmbedded: true }))),
