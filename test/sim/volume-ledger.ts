@@ -110,12 +110,8 @@ export class VolumeLedger {
     return { tenure, index: tenure.last };
   }
 
-  /**
-   * A commit was acknowledged. Once the volume is purged its log objects are gone, fences and tombstones as well, and
-   * nothing refuses a writer who stalled since before it was deleted: C2 promises that only while the volume exists.
-   */
-  acknowledge({ tenure, index }: Issued, isPurged = false): 'certain' | 'adopted' | 'purged' {
-    if (isPurged && tenure.fencedAt !== null) return 'purged';
+  /** A commit was acknowledged. */
+  acknowledge({ tenure, index }: Issued): 'certain' | 'adopted' {
     const counts = index !== null && (tenure.fencedAt === null || index <= tenure.fencedAt);
     hold(
       counts,

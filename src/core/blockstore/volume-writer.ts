@@ -7,11 +7,12 @@
  * in order of seq; the map at a checkpoint is exactly the log up to its seq.
  */
 import type { KeyObject } from 'node:crypto';
-import { Semaphore, assert, toSgwError, type VolumeId } from '../kit/index.ts';
+import { Semaphore, assert, type VolumeId } from '../kit/index.ts';
 import { bodyPieces, type PutBody } from '../objectstore/index.ts';
 import { damaged } from './damage.ts';
 import { COMMIT_WINDOW, checkVolumeSize, pagesOf } from './geometry.ts';
-import { OwnedHead, closed, fencedByOther, fencedOr } from './head.ts';
+import { readDocument } from './documents.ts';
+import { OwnedHead, closed, fencedByOther, fencedOr, type Head } from './head.ts';
 import { keys } from './keys.ts';
 import { advance, readLogEntry, type LogPosition } from './log-reader.ts';
 import { encodeMap, type Checkpoint, type EncodedMap } from './map-object.ts';
@@ -32,6 +33,8 @@ const CHECKPOINT_SEGMENTS = 64;
 /** Changed leaves after which one is made, so that memory is bounded: 64 MiB. */
 const CHECKPOINT_LEAVES = 8192;
 
+const TRUST_MS = 60 * 60_000;
+
 export interface Batch {
   readonly encoded: readonly EncodedFrames[];
   /** Pages that become zeroes; they must not overlap the frames. */
@@ -49,10 +52,13 @@ export interface WriterOptions extends Cancellable {
   /** The account whose data is written (C17). */
   readonly accountId: string;
   readonly takeOver?: boolean;
+  /** How long the writer trusts that its epoch is the newest, below the time for which a deleted volume can come back. */
+  readonly trustMs?: number;
 }
 
 /**
- * Opens a volume for writing: next epoch, replay, and, where the last holder did not close it, fences.
+ * Opens a volume for writing: next epoch, replay, and, where the last holder did not close it, fences. An opening that fails
+ * gives back what it found closed.
  * @throws conflict `volume-held`; fenced when another opening is faster; notFound `volume-not-found` when it is deleted; corrupt
  */
 export async function openVolumeWriter(
@@ -60,14 +66,14 @@ export async function openVolumeWriter(
   volumeId: VolumeId,
   how: WriterOptions,
 ): Promise<VolumeWriter> {
+  const askedMs = options.clock.nowMs();
   const { head, unclean } = await OwnedHead.acquire(options, volumeId, how.holder, how.takeOver === true, how.signal);
   try {
     await requirePresent(options, volumeId, how.signal);
-    return await startWriter(options, volumeId, how, head, unclean);
+    return await startWriter(options, volumeId, { ...how, sureSinceMs: askedMs }, head, unclean);
   } catch (error) {
-    const failure = toSgwError(error);
-    // A deleted volume is given back as it was found, so that it can be opened once it is undeleted.
-    if (failure.kind === 'notFound' && !unclean) await head.change((now) => ({ ...now, holder: null }), how.signal);
+    // Nothing was written under this epoch: the volume is given back as it was found, so that others can open it.
+    if (!unclean) await head.change((now) => ({ ...now, holder: null })).catch(() => undefined);
     throw await fencedOr(options, volumeId, head.value.epoch, error, how.signal);
   }
 }
@@ -75,7 +81,7 @@ export async function openVolumeWriter(
 async function startWriter(
   options: BlockStoreOptions,
   volumeId: VolumeId,
-  how: WriterOptions,
+  how: WriterOptions & { readonly sureSinceMs: number },
   head: OwnedHead,
   unclean: boolean,
 ): Promise<VolumeWriter> {
@@ -114,13 +120,16 @@ export class VolumeWriter implements AsyncDisposable {
   #lastAskedConsistent: boolean;
   /** A map object whose PUT is not settled: the same bytes are sent again (C3), since sealing twice gives others. */
   #unsettled: { readonly seq: number; readonly encoded: EncodedMap } | undefined;
+  readonly #trustMs: number;
+  /** When it was last asked whether this epoch is the volume's newest, and it was. */
+  #sureSinceMs: number;
   #failure: unknown;
   #closed = false;
 
   constructor(
     options: BlockStoreOptions,
     volumeId: VolumeId,
-    how: WriterOptions & { readonly dataKey: KeyObject | undefined },
+    how: WriterOptions & { readonly dataKey: KeyObject | undefined; readonly sureSinceMs: number },
     head: OwnedHead,
     state: Replayed,
   ) {
@@ -128,6 +137,8 @@ export class VolumeWriter implements AsyncDisposable {
     this.volumeId = volumeId;
     this.#accountId = how.accountId;
     this.#dataKey = how.dataKey;
+    this.#trustMs = how.trustMs ?? TRUST_MS;
+    this.#sureSinceMs = how.sureSinceMs;
     this.#head = head;
     this.map = state.map;
     this.segments = state.segments;
@@ -246,6 +257,7 @@ export class VolumeWriter implements AsyncDisposable {
     try {
       const [stored] = await Promise.all([put, before]);
       if (!stored) throw await this.#refused(sealed.index.key, signal);
+      await this.#makeSure(signal);
       await this.#apply(sealed.index.footer, () => this.map.applySegment(sealed.index, signal));
       this.segments.remember(sealed.index);
       this.#committed = advance(this.#committed, { void: false, index: sealed.index });
@@ -257,6 +269,18 @@ export class VolumeWriter implements AsyncDisposable {
       if (this.#failure === error) this.#failure = told;
       throw told;
     }
+  }
+
+  /**
+   * What keeps a writer of before from committing stands in the log, and goes when the volume was deleted and is purged.
+   * So one that has stalled for long asks after its commit, and before it acknowledges, whether its epoch is still the newest.
+   */
+  async #makeSure(signal?: AbortSignal): Promise<void> {
+    const nowMs = this.#options.clock.nowMs();
+    if (Math.abs(nowMs - this.#sureSinceMs) < this.#trustMs) return;
+    const now = await readDocument<Head>(this.#options, keys.head(this.volumeId), signal);
+    if (now?.value.epoch !== this.epoch) throw await fencedByOther(this.#options, this.volumeId, this.epoch, signal);
+    this.#sureSinceMs = nowMs;
   }
 
   async #apply(footer: SegmentFooter, applyToMap: () => Promise<void>): Promise<void> {

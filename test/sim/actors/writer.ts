@@ -42,6 +42,7 @@ async function useVolume(actor: Actor, role: WriterRole, ledger: VolumeLedger): 
     'open',
     async () => {
       writer = await openVolumeWriter(actor.options, volumeId, {
+        trustMs: actor.settings.undeleteMs / 4,
         holder: role.holder,
         accountId: ACCOUNTS[role.account] ?? '',
         takeOver,
@@ -149,9 +150,8 @@ class Session {
     await this.#do(name, async () => {
       await commit();
       this.#actor.note(`${what} acknowledged`);
-      const how = ledger.acknowledge(issued, !this.#actor.auditor.isRoot(ledger.volumeId));
+      const how = ledger.acknowledge(issued);
       this.#actor.tally.check('an acknowledgement counts');
-      if (how === 'purged') this.#actor.tally.event('acknowledged after its volume was purged');
       if (how === 'adopted') this.#actor.tally.event('acknowledged after being adopted');
     });
   }

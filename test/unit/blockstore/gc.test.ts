@@ -81,6 +81,26 @@ describe('gc of a volume that was overwritten', () => {
     expect(await rig.readsAs(golden)).toBe(true);
     expect(await rig.garbage()).toEqual([]);
   });
+
+  it('C2 a writer that stalled until its volume was purged, fences and all, is fenced, and what it left goes', async () => {
+    const stalled = await openVolumeWriter(rig.options, golden.entry.volumeId, { holder, accountId: ACCOUNT });
+    const last = await openVolumeWriter(rig.options, golden.entry.volumeId, {
+      holder: otherHolder,
+      accountId: ACCOUNT,
+      takeOver: true,
+    });
+    await rig.deleteVolume(golden);
+    await last.close();
+    rig.clock.move(8 * DAY);
+    await rig.gc();
+    await rig.gc();
+    expect(await rig.keys('volumes/')).toEqual([]);
+    const late = stalled.commit({ encoded: [encodeBlocks(golden.image, [5])], consistent: true });
+    await expect(late).rejects.toMatchObject({ kind: 'fenced' });
+    expect(await rig.keys('volumes/')).toHaveLength(1);
+    await rig.gc();
+    expect(await rig.keys('volumes/')).toEqual([]);
+  });
 });
 
 describe('C10 each kind of root alone keeps what it reaches', () => {
