@@ -122,6 +122,10 @@ export async function markDeleted(
       freesBytes: null,
       undeleteUntil: undeleteUntil(entry.deletedAt ?? deletedAt).toISOString(),
     };
+  } catch (error) {
+    // Whether it is deleted or not, others must not find it held. After `giveBack` this does nothing.
+    await writer?.close().catch(() => undefined);
+    throw error;
   } finally {
     await writer?.abandon();
   }

@@ -178,7 +178,7 @@ type Note = NonNullable<VolumeEntry['unfinishedImport']>;
 
 /** The entry after the import that `note` tells of; since the head was given back, others may have changed it. */
 function finished(now: VolumeEntry, note: Note | null, importedFrom: string, sizeBytes: number): VolumeEntry {
-  if (now.state === 'deleted') {
+  if (now.state !== 'available' && now.state !== 'importing') {
     throw new SgwError('conflict', 'volume-deleted', `volume "${now.name}" was deleted while it was imported`, {
       hint: 'Import the image again, under a name that is free.',
       details: { volumeId: now.volumeId },

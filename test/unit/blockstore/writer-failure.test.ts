@@ -13,7 +13,8 @@ import { MIB, SgwError, TIB } from '../../../src/core/kit/index.ts';
 import { memoryStore } from '../../../src/core/objectstore/index.ts';
 import type { PutBody, PutOptions, PutResult } from '../../../src/core/objectstore/index.ts';
 import { StoreLayer } from '../../../src/core/objectstore/layer.ts';
-import { ACCOUNT, encodeBlocks, holder, optionsOver, readAll, stamp } from './volume-model.ts';
+import { HookedStore } from './gc-rig.ts';
+import { ACCOUNT, encodeBlocks, holder, otherHolder, optionsOver, readAll, stamp } from './volume-model.ts';
 
 class FailingMaps extends StoreLayer {
   failures = 0;
@@ -71,6 +72,40 @@ describe('a run of inconsistent commits whose first checkpoint fails', () => {
     await commitStamp(4, true);
     await writer.close();
     expect((await readAll(await openConsistentView(options, volume.volumeId))).equals(image)).toBe(true);
+  });
+});
+
+describe('an opening that fails', () => {
+  const failing = async (): Promise<void> => {
+    const below = new HookedStore(objects, ({ operation, key }) => {
+      if (operation === 'get' && key.includes('/log/')) throw new SgwError('unavailable', 'store-error', 'away');
+    });
+    const opening = openVolumeWriter(optionsOver(below, 7), volume.volumeId, {
+      holder: otherHolder,
+      accountId: ACCOUNT,
+      takeOver: true,
+    });
+    await expect(opening).rejects.toMatchObject({ code: 'store-error' });
+  };
+  const heldBy = async (): Promise<string | undefined> =>
+    (await new Catalog(options).headOf(volume.volumeId)).holder?.gatewayId;
+
+  it('gives back a volume that it found closed', async () => {
+    await commitStamp(1, true);
+    await writer.close();
+    await failing();
+    expect(await heldBy()).toBeUndefined();
+    writer = await openVolumeWriter(options, volume.volumeId, { holder, accountId: ACCOUNT });
+    await commitStamp(2, true);
+  });
+
+  it('C1 keeps a volume that it found held, so that the next one puts the fences', async () => {
+    await commitStamp(1, true);
+    await failing();
+    expect(await heldBy()).toBe(otherHolder.gatewayId);
+    const next = await openVolumeWriter(options, volume.volumeId, { holder: otherHolder, accountId: ACCOUNT });
+    expect(next.seq).toBe(5);
+    await expect(commitStamp(2, true)).rejects.toMatchObject({ kind: 'fenced' });
   });
 });
 

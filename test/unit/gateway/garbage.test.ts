@@ -57,6 +57,19 @@ describe('volume delete', () => {
     expect((await rig.call('volume.undelete', { volume: first.volumeId })).volumeId).toBe(first.volumeId);
   });
 
+  it('that fails gives the volume back, so that its own gateway can go on', async () => {
+    const { volumeId } = await rig.call('volume.create', { name: 'golden', sizeBytes: MIB });
+    const put = rig.objects.put.bind(rig.objects);
+    rig.objects.put = async (key, ...rest) => {
+      if (key.endsWith('/volume.json')) throw new SgwError('denied', 'store-denied', 'no');
+      return await put(key, ...rest);
+    };
+    await expect(rig.call('volume.delete', { volume: 'golden' })).rejects.toMatchObject({ code: 'store-denied' });
+    rig.objects.put = put;
+    await write(volumeId, 1, [0]);
+    expect((await rig.call('volume.show', { volume: 'golden' })).state).toBe('available');
+  });
+
   it('refuses a volume that another gateway holds; with takeOver that one is fenced', async () => {
     const { volumeId } = await rig.call('volume.create', { name: 'golden', sizeBytes: MIB });
     const other = await openVolumeWriter(blocks(), volumeId as never, elsewhere);

@@ -1,7 +1,7 @@
 /** How an import ends where somebody else had a hand in it. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { expect, it } from 'vitest';
-import { openVolumeWriter } from '../../../src/core/blockstore/index.ts';
+import { Catalog, openVolumeWriter } from '../../../src/core/blockstore/index.ts';
 import { MIB, isVolumeId } from '../../../src/core/kit/index.ts';
 import { memoryStore } from '../../../src/core/objectstore/index.ts';
 import { encodeBlocks, optionsOver } from '../blockstore/volume-model.ts';
@@ -27,7 +27,7 @@ it('C7 ends with a consistent commit where the note of an import that stopped wa
   expect((await readFile(rig.path('out'))).equals(TWO)).toBe(true);
 });
 
-it('a volume that another gateway deleted meanwhile stays deleted', async () => {
+it.each(['deleted', 'purging'] as const)('a volume that is %s by the time an import ends stays so', async (state) => {
   const objects = memoryStore();
   await using rig = await GatewayRig.start(objects);
   await using other = await GatewayRig.start(objects, 'attic');
@@ -41,6 +41,8 @@ it('a volume that another gateway deleted meanwhile stays deleted', async () => 
     if (!deleted && text.includes('"holder": null') && text.includes('"epoch": 1')) {
       deleted = true;
       await other.call('volume.delete', { volume: 'v' });
+      const id = key.split('/')[1] ?? '';
+      if (isVolumeId(id)) await new Catalog(optionsOver(objects, 9)).updateVolume(id, (now) => ({ ...now, state }));
     }
     return result;
   };
@@ -50,6 +52,7 @@ it('a volume that another gateway deleted meanwhile stays deleted', async () => 
   });
   expect(deleted).toBe(true);
   expect((await rig.call('volume.list', {})).volumes).toEqual([]);
+  expect((await rig.call('volume.list', { deleted: true })).volumes).toHaveLength(state === 'deleted' ? 1 : 0);
 });
 
 it('a refused import gives the volume back', async () => {
