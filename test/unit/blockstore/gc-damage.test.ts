@@ -1,10 +1,10 @@
-/** What gc does where something can't be read, and several things that are being made need it. */
+/** What gc makes of damage where others are being made, and of creations that look like damage. */
 import { beforeEach, expect, it } from 'vitest';
 import { openVolumeWriter, type SnapshotEntry } from '../../../src/core/blockstore/index.ts';
 import { MIB, newVolumeId } from '../../../src/core/kit/index.ts';
 import { createDocument } from '../../../src/core/blockstore/documents.ts';
 import { keys } from '../../../src/core/blockstore/keys.ts';
-import { GcRig, HOUR, fillBlock } from './gc-rig.ts';
+import { GcRig, HOUR, HookedStore, fillBlock } from './gc-rig.ts';
 import { ACCOUNT, encodeBlocks, holder } from './volume-model.ts';
 
 const SIZE = 64 * MIB;
@@ -56,4 +56,23 @@ it('C11 a damaged node stops it, however many clones that are being made reach i
   }
   expect(await rig.keys(`volumes/${snapshot.volumeId}/log/`)).toEqual(logs);
   for (const key of logs) expect(await rig.isTombstone(key)).toBe(false);
+});
+
+it('C11 a volume that was created, written and closed between two of its readings is no damage', async () => {
+  const { volumeId } = await rig.catalog.createVolume({ name: 'new', sizeBytes: SIZE, accountId: ACCOUNT });
+  const documents = [keys.head(volumeId), keys.volume(volumeId)];
+  const bodies = await Promise.all(documents.map((key) => rig.below.get(key)));
+  for (const key of documents) await rig.below.delete(key);
+  let isMade = false;
+  const hooked = new HookedStore(rig.below, async ({ operation, key }) => {
+    if (isMade || operation !== 'list' || key !== `volumes/${volumeId}/`) return;
+    isMade = true;
+    for (const body of bodies) if (body !== undefined) await rig.below.put(body.key, body.bytes);
+    await rig.write({ entry: await rig.catalog.getVolume(volumeId), image: Buffer.alloc(SIZE) }, 1, [0]);
+  });
+  // A folder that is there already: of the key of the volume's data, say.
+  await rig.below.put(`volumes/${volumeId}/key.json`, Buffer.from('{}'));
+  const { roots } = await rig.gc(HOUR, rig.over(hooked));
+  expect(isMade).toBe(true);
+  expect(roots.volumes).toBe(2);
 });

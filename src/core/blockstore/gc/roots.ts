@@ -129,10 +129,12 @@ class RootReader {
     if (first === undefined) return undefined;
     const data = (await this.#firstUnder(`${prefix}log/`)) ?? (await this.#firstUnder(`${prefix}map/`));
     if (entry === undefined && data === undefined) return { volumeId, state: 'creating', entry, head };
-    // It may have come, or gone, between the two reads.
+    // They may have come, or gone, between the reads.
     const again = await this.#read<VolumeEntry>(keys.volume(volumeId));
     if (again?.value.state === 'purging') return { volumeId, state: 'purging', entry: again, head: undefined };
-    if (again !== undefined && head !== undefined) return { volumeId, state: 'live', entry: again, head };
+    const headAgain = head ?? (await this.#read<Head>(keys.head(volumeId)));
+    if (again !== undefined && headAgain !== undefined)
+      return { volumeId, state: 'live', entry: again, head: headAgain };
     // What comes late from a creator, or a writer, that was stopped for very long.
     if (await this.#wasPurged('volumes', volumeId))
       return { volumeId, state: 'purged', entry: undefined, head: undefined };
