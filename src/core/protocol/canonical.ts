@@ -5,15 +5,11 @@
  * undefined left out. The value holds only objects, arrays, texts, finite numbers, booleans and null.
  */
 export function canonicalJson(value: unknown): string {
-  return JSON.stringify(ordered(value));
-}
-
-function ordered(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(ordered);
-  if (typeof value !== 'object' || value === null) return value;
-  const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  // Without a prototype, a field may have any name.
-  const result = Object.create(null) as Record<string, unknown>;
-  for (const [name, field] of fields) result[name] = ordered(field);
-  return result;
+  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  // Not by an object in order: that would put names which are numbers first.
+  const fields = Object.entries(value)
+    .filter(([, field]) => field !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${fields.map(([name, field]) => `${JSON.stringify(name)}:${canonicalJson(field)}`).join(',')}}`;
 }

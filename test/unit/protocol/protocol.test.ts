@@ -53,6 +53,8 @@ describe('canonical JSON', () => {
     expect(canonicalJson({ b: [1, { d: null, c: 'ü"' }], a: true, z: undefined })).toBe(
       '{"a":true,"b":[1,{"c":"ü\\"","d":null}]}',
     );
+    const numbered = JSON.parse('{"9":1,"b":2,"10":3,"__proto__":4,"B":5}') as unknown;
+    expect(canonicalJson(numbered)).toBe('{"10":3,"9":1,"B":5,"__proto__":4,"b":2}');
   });
 });
 

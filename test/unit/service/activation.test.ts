@@ -308,6 +308,13 @@ describe('a request of a gateway', () => {
     await denied(sign({ credentialId: null }), 'credential-wrong');
     const { signature: _, ...unsigned } = sign();
     await expect(send(unsigned as never)).rejects.toMatchObject({ kind: 'invalid', code: 'bad-message' });
+    for (const misformed of [{ credentialId: 7 }, { credentialId: {} }])
+      await expect(send(sign(misformed))).rejects.toMatchObject({ kind: 'invalid', code: 'bad-message' });
+    for (const body of [null, undefined, 'text'])
+      await expect(send(device.sign('gateway.configuration', body as never))).rejects.toMatchObject({
+        kind: 'invalid',
+        code: 'bad-message',
+      });
     const request = sign();
     await send(request);
     await denied(request, 'request-replayed');

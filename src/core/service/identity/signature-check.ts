@@ -27,8 +27,13 @@ export class SignatureCheck {
    */
   verify(publicKey: string, message: SignedMessageName, request: Signed<unknown>): void {
     const fields = [request.signer, request.timestamp, request.nonce, request.signature] as readonly unknown[];
-    if (fields.some((field) => typeof field !== 'string' || field.length > 256))
-      throw new SgwError('invalid', 'bad-message', `${message} is not signed in the form that it needs`);
+    const { credentialId, body } = request as { readonly credentialId: unknown; readonly body: unknown };
+    const isFormed =
+      fields.every((field) => typeof field === 'string' && field.length <= 256) &&
+      (credentialId === null || typeof credentialId === 'string') &&
+      typeof body === 'object' &&
+      body !== null;
+    if (!isFormed) throw new SgwError('invalid', 'bad-message', `${message} is not signed in the form that it needs`);
     if (!isSignatureOf(publicKey, this.#context.serviceId, message, request))
       throw denied('signature-wrong', `the signature of ${message} is not that of ${request.signer}`);
     const nowMs = this.#context.blocks.clock.nowMs();
