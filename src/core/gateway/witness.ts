@@ -81,7 +81,9 @@ export class HomeWitness implements Witness {
 
   #change(change: Change, key: string, version: number): void {
     apply(this.#loaded, change, key, version);
-    const text = `${change} ${this.storeId} ${key} ${String(version)}`;
+    // What takes back a newer version must reach the file, also where more was seen since.
+    const takesBack = change === '+' && /^[-=]/.test(this.#pending.get(key) ?? '');
+    const text = `${takesBack ? '=' : change} ${this.storeId} ${key} ${String(version)}`;
     this.#pending.set(key, `${text} ${checkOf(text)}`);
     if (this.#pending.size >= PENDING_MAX) this.flush();
   }

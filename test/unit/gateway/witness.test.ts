@@ -58,6 +58,18 @@ describe('a witness', () => {
     expect([reopened().newest(head(2)), reopened().newest(head(3))]).toEqual([4, 5]);
   });
 
+  it('an older version that was accepted stays so when a newer one is seen before that is written', () => {
+    const witness = reopened();
+    for (const number of [1, 2]) witness.saw(head(number), 7);
+    witness.flush();
+    const later = reopened();
+    later.accept(head(1), 3);
+    later.forget(head(2));
+    for (const number of [1, 2]) later.saw(head(number), 4);
+    later.flush();
+    expect([reopened().newest(head(1)), reopened().newest(head(2))]).toEqual([4, 4]);
+  });
+
   it('knows the documents of its own store only', () => {
     const witness = reopened();
     witness.saw(head(1), 3);
