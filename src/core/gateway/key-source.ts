@@ -93,16 +93,26 @@ async function hasKey({ objects }: BlockStoreOptions, info: StoreInfo, signal: A
  * @throws invalid `key-missing`, `bad-key-file`, `bad-recovery-code`, `bad-passphrase`; denied `wrong-key`
  */
 export async function openKeys(blocks: BlockStoreOptions, call: CallContext): Promise<KeyRing> {
+  return (await openKeysBy(blocks, call)).keys;
+}
+
+/** As `openKeys`; also says what kind of secret it was that opened it. */
+async function openKeysBy(
+  blocks: BlockStoreOptions,
+  call: CallContext,
+): Promise<{ readonly keys: KeyRing; readonly kind: SlotSecret['kind'] }> {
   const { signal } = call;
   const info = await readStoreInfo(blocks.objects, { signal });
   if (info === undefined) throw new SgwError('corrupt', 'object-missing', 'object sgw.json is missing from the store');
-  return await unlockStore(blocks, info, await unlockingSecret(call), { signal });
+  const secret = await unlockingSecret(call);
+  return { keys: await unlockStore(blocks, info, secret, { signal }), kind: secret.kind };
 }
 
 /**
  * Wraps the store's key anew; no data is written again. The old secret is asked for, though the key may be unlocked already:
  * who only finds a daemon running must not be able to change what opens the store. Durable when it resolves.
- * @throws as `openKeys`; invalid `key-missing` when nothing new is given and no recovery code is asked for
+ * @throws as `openKeys`; invalid `key-missing` when nothing new is given and no recovery code is asked for, or only that by
+ * one who has nothing but the code before: were the new one lost on its way to him, nothing would open the store any more
  */
 export async function rekeyStore(
   blocks: BlockStoreOptions,
@@ -110,10 +120,11 @@ export async function rekeyStore(
   call: CallContext,
 ): Promise<RekeyDocument> {
   const { signal } = call;
-  const keys = await openKeys(blocks, call);
+  const { keys, kind } = await openKeysBy(blocks, call);
   const secret = call.secrets?.renew === undefined ? undefined : await renewedSecret(call);
   const recoveryKit = input.recoveryKit === true;
   if (secret === undefined && !recoveryKit) throw keyMissing('no new key file or passphrase was given');
+  if (secret === undefined && kind === 'recovery') throw onlyCode();
   const renewed = await wrapAnew(blocks, keys, { signal, recoveryKit, ...(secret === undefined ? {} : { secret }) });
   return {
     storeId: keys.storeId,
@@ -141,6 +152,11 @@ function secretOf(given: KeySecret): SlotSecret {
   if ('keyFile' in given) return parseKeyFile(given.keyFile);
   return 'passphrase' in given ? passphraseSecret(given.passphrase) : parseRecoveryCode(given.recoveryCode);
 }
+
+const onlyCode = (): SgwError =>
+  new SgwError('invalid', 'key-missing', 'a recovery code is not replaced by another one alone', {
+    hint: 'Give a new key file or passphrase as well: should the new code be lost on its way, that still opens the store.',
+  });
 
 function keyMissing(message: string): SgwError {
   return new SgwError('invalid', 'key-missing', message, {

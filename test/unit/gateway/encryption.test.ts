@@ -200,6 +200,19 @@ describe('store rekey', () => {
     expect(await list(again(), { secrets: renewed })).toEqual(['golden']);
   });
 
+  it('by who has only the recovery code takes a new secret, not only a new code that may be lost on its way', async () => {
+    const before = await etags(objects);
+    const { secrets } = secretsOf({ recoveryCode });
+    await expect(again().call('store.rekey', { recoveryKit: true }, { secrets })).rejects.toMatchObject({
+      kind: 'invalid',
+      code: 'key-missing',
+    });
+    expect(await etags(objects)).toEqual(before);
+    const withNew = secretsOf({ recoveryCode }, { keyFile: otherFile }).secrets;
+    await again().call('store.rekey', { recoveryKit: true }, { secrets: withNew });
+    expect(await list(again(), withFile(otherFile))).toEqual([]);
+  });
+
   it('to a passphrase: only that opens it', async () => {
     const passphrase = 'correct horse battery staple';
     const { secrets } = secretsOf({ keyFile }, { passphrase });
