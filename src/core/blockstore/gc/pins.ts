@@ -12,7 +12,13 @@ import { withSignal, type BlockStoreOptions } from '../options.ts';
 const HOLD_MS = 60 * 60_000;
 const RENEW_MS = 15 * 60_000;
 
+/** Keys that pins take turns at: in a directory, an object that was removed leaves a trace. */
+const PLACES = 4096;
+const PLACES_TRIED = 64;
+
 interface PinDocument {
+  /** Tells it from others that had its place before or after it. */
+  readonly pinId: string;
   readonly purpose: string;
   readonly holder: string;
   readonly deadline: string;
@@ -50,19 +56,20 @@ export async function withPin<T>(
   work: (signal: AbortSignal) => Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
-  const key = `${keys.pins}${options.random.bytes(12).toString('hex')}.json`;
   const { purpose, holder, roots, objects = [] } = request;
   const pinned = roots.filter((root) => root !== null);
-  const pin: PinDocument = { purpose, holder, deadline: deadlineFrom(options), roots: pinned, objects };
+  const pinId = options.random.bytes(12).toString('hex');
+  const pin = { pinId, purpose, holder, deadline: deadlineFrom(options), roots: pinned, objects };
+  let key: string;
   try {
-    await createDocument(options, key, pin, signal);
+    key = await place(options, pin, signal);
   } catch (error) {
     if (!UNPINNED_KINDS.has(toSgwError(error).kind)) throw error;
     return await work(signal ?? new AbortController().signal);
   }
   const lost = new AbortController();
   const ended = new AbortController();
-  const renewing = renew(options, key, ended.signal).catch((error: unknown) => {
+  const renewing = renew(options, key, pinId, ended.signal).catch((error: unknown) => {
     if (!ended.signal.aborted) lost.abort(toSgwError(error));
   });
   try {
@@ -72,23 +79,46 @@ export async function withPin<T>(
     ended.abort();
     await renewing;
     // One that stays ends by itself.
-    await options.objects.delete(key).catch(() => false);
+    await remove(options, key, pinId).catch(() => undefined);
   }
+}
+
+/** Stores a pin where none is. Returns its key. @throws unavailable `pins-many` */
+async function place(options: BlockStoreOptions, pin: PinDocument, signal?: AbortSignal): Promise<string> {
+  for (let attempt = 0; attempt < PLACES_TRIED; attempt++) {
+    const number = Math.floor(options.random.float() * PLACES);
+    const key = `${keys.pins}${number.toString(16).padStart(3, '0')}.json`;
+    if (await createDocument(options, key, pin, signal)) return key;
+  }
+  throw new SgwError('unavailable', 'pins-many', 'too many exports and verifications are at work on this store', {
+    hint: 'Try again; `sgw store gc` takes away what those that were killed left behind.',
+  });
+}
+
+/** Removes the pin, unless its place has another by now. */
+async function remove(options: BlockStoreOptions, key: string, pinId: string): Promise<void> {
+  const now = await readDocument<PinDocument>(options, key);
+  if (now?.value.pinId === pinId) await options.objects.delete(key, { ifMatch: now.etag });
 }
 
 const deadlineFrom = ({ clock }: BlockStoreOptions): string => new Date(clock.nowMs() + HOLD_MS).toISOString();
 
 /** Moves the deadline on until the signal fires. */
-async function renew(options: BlockStoreOptions, key: string, signal: AbortSignal): Promise<void> {
+async function renew(options: BlockStoreOptions, key: string, pinId: string, signal: AbortSignal): Promise<void> {
   let heldUntilMs = options.clock.nowMs() + HOLD_MS;
   for (;;) {
     await options.clock.sleep(RENEW_MS, signal);
     try {
       const deadline = deadlineFrom(options);
-      await changeDocument<PinDocument>(options, key, (pin) => ({ ...pin, deadline }), signal);
+      const moveOn = (pin: PinDocument): PinDocument => {
+        if (pin.pinId !== pinId) throw pinLost(key, undefined);
+        return { ...pin, deadline };
+      };
+      await changeDocument<PinDocument>(options, key, moveOn, signal);
       heldUntilMs = Date.parse(deadline);
     } catch (error) {
       const failure = toSgwError(error);
+      if (failure.code === 'pin-lost') throw failure;
       // A store that is away for a while does not end the pin; it ends itself.
       if (failure.kind !== 'unavailable' && failure.kind !== 'timeout') throw pinLost(key, error);
       if (options.clock.nowMs() + RENEW_MS > heldUntilMs) throw pinLost(key, error);
