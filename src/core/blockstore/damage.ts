@@ -24,5 +24,13 @@ export function missing(key: string): SgwError {
   });
 }
 
+/** The same, where only what was seen before tells so: somebody may have put an older store in place on purpose. */
+export function unlessPutBack({ kind, code, message, hint = '', details }: SgwError): SgwError {
+  return new SgwError(kind, code, message, {
+    hint: `${hint} If an older state of the store was put back on purpose: sgw store scrub --accept-older`,
+    details,
+  });
+}
+
 /** True for an error that says that stored data is damaged. */
 export const isCorrupt = (error: unknown): error is SgwError => error instanceof SgwError && error.kind === 'corrupt';

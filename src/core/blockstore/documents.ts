@@ -4,7 +4,7 @@
  */
 import { SgwError } from '../kit/index.ts';
 import type { Etag } from '../objectstore/index.ts';
-import { damaged, missing } from './damage.ts';
+import { damaged, missing, unlessPutBack } from './damage.ts';
 import { blake3Short } from './hash.ts';
 import { keys } from './keys.ts';
 import { openFields, sealFields } from './sealing/document-seal.ts';
@@ -73,8 +73,10 @@ export async function readDocument<T extends object>(
   if (!Number.isSafeInteger(version) || version < 1) throw damaged(key, 'it names no version');
   // Before the witness hears of the version: one that was forged must not make the true ones look old.
   const fields = openFields(options.keys, { key, changeId, version }, value);
-  if (version < (newest ?? 0))
-    throw damaged(key, `it is version ${String(version)}, and version ${String(newest)} was seen here before`);
+  if (version < (newest ?? 0)) {
+    const what = `it is version ${String(version)}, and version ${String(newest)} was seen here before`;
+    throw unlessPutBack(damaged(key, what));
+  }
   takeNote(options, key, version);
   return { value: fields as T, etag: object.etag, changeId, version };
 }
@@ -102,7 +104,7 @@ async function checkGone(options: DocumentReading, key: string, signal?: AbortSi
     for (const gone of witness.known()) if (gone.split('/')[1] === id) witness.forget(gone);
     return;
   }
-  throw missing(key);
+  throw unlessPutBack(missing(key));
 }
 
 /** The document's beginning, up to the digits of its checksum; and the digits while that is computed. */

@@ -1,6 +1,6 @@
 /** A volume or a snapshot as it is at one point of its history, for reading. */
 import { SgwError, throwIfAborted, toSgwError, type VolumeId } from '../kit/index.ts';
-import { damaged, missing } from './damage.ts';
+import { damaged, missing, unlessPutBack } from './damage.ts';
 import type { SnapshotEntry } from './entries.ts';
 import { readHead, type Head } from './head.ts';
 import { keys } from './keys.ts';
@@ -197,7 +197,7 @@ async function* walkLog(
     throwIfAborted(signal);
     const entry = await readLogEntry(options, volumeId, position, signal);
     if (entry === undefined) {
-      if (seenSeq > position.seq) throw missing(keys.log(volumeId, position.seq + 1));
+      if (seenSeq > position.seq) throw unlessPutBack(missing(keys.log(volumeId, position.seq + 1)));
       options.witness?.saw(keys.logOf(volumeId), position.seq);
       break;
     }
