@@ -60,11 +60,21 @@ describe('SlateDB #352', () => {
     await expectNewest();
   });
 
-  it('C1 a PUT that stalled, and arrived before the fence, is adopted and may be acknowledged later', async () => {
+  it('C1 a PUT that stalled, and arrived before the fence, is adopted; its writer, after so long, is fenced', async () => {
     const stalled = old.store.hold(/^segment\.put\.after$/);
     const commit = outcome(old.commit(held, [3]));
     await stalled.reached;
     await moveOn('new');
+    stalled.release();
+    expect(await commit).toMatchObject({ kind: 'fenced' });
+    await expectNewest();
+  });
+
+  it('C1 a PUT that arrived before the fence, and whose writer learns of it soon, is adopted and acknowledged', async () => {
+    const stalled = old.store.hold(/^segment\.put\.after$/);
+    const commit = outcome(old.commit(held, [3]));
+    await stalled.reached;
+    await stage.program('new').open(volume.volumeId);
     stalled.release();
     expect(await commit).toBeUndefined();
     await expectNewest();
