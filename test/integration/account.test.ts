@@ -152,6 +152,7 @@ describe('export control', () => {
       (error: unknown) => error,
     )) as SgwError;
     expect(failure).toMatchObject({ kind: 'denied', code: 'export-denied', details: { creators: [ANNA] } });
+    expect(failure).toMatchObject({ hint: expect.stringContaining(`--account ${ANNA}`) as string });
     expect(ERROR_KINDS[failure.kind].exitCode).toBe(8);
     await expect(access(path)).rejects.toMatchObject({ code: 'ENOENT' });
     await expect(anna('snapshot.show', { snapshot: mine.snapshotId })).rejects.toMatchObject({ kind: 'notFound' });

@@ -4,7 +4,7 @@
  * with `--no-input`, the answer is an error that names it.
  */
 import { SgwError } from '../kit/index.ts';
-import type { Runtime } from './runtime.ts';
+import { write, type Runtime } from './runtime.ts';
 
 export interface Question {
   /** The question, such as `Name of the volume:`. */
@@ -46,12 +46,18 @@ export class Prompts {
     return String(answer);
   }
 
-  /** Asks without showing what is typed. @throws as `text`. */
+  /**
+   * Asks without showing what is typed, and again until the answer can be used. @throws as `text`. Inquirer's own check
+   * would keep what was typed, where nobody sees it, and add the next try to it.
+   */
   async secret(question: Omit<TextQuestion, 'default'>): Promise<string> {
     const check = question.check ?? requireSome;
-    return String(
-      await this.#ask(question, { type: 'password', validate: async (text: string) => problemOf(check, text) }),
-    );
+    for (;;) {
+      const answer = String(await this.#ask(question, { type: 'password' }));
+      const problem = await problemOf(check, answer);
+      if (problem === true) return answer;
+      await write(this.#runtime.stderr, `${problem}\n`);
+    }
   }
 
   /** @throws as `text`. */

@@ -54,7 +54,9 @@ export async function makeKeyFile(file: string, say: Say, random: Random = syste
   });
   if (handle === undefined) return;
   await writeAndClose(handle, where, `${KEY_FILE_MARK}${random.bytes(KEY_BYTES).toString('base64url')}\n`);
-  await say(`Made the key file ${where}. Keep a copy elsewhere: the store can not be read without it.`);
+  await say(
+    `Made the key file ${where}. Keep a copy elsewhere: without it and the recovery code nobody can read the store.`,
+  );
 }
 
 /** What became of a result that has a recovery code. */

@@ -22,6 +22,8 @@ export interface SecretFiles {
 export interface SecretSurroundings {
   readonly env: Runtime['env'];
   readonly prompts: Pick<Prompts, 'isInteractive' | 'secret'>;
+  /** For a command that asks on no terminal: its errors advise none. */
+  readonly neverAsks?: boolean;
   readonly say: (text: string) => Promise<void>;
 }
 
@@ -144,34 +146,34 @@ async function readNew(ways: readonly Way[], files: SecretFiles, surroundings: S
   return secret;
 }
 
-async function askPassphrase({ prompts }: SecretSurroundings): Promise<KeySecret> {
-  if (!prompts.isInteractive) {
-    throw keyMissing('the store is encrypted, and its passphrase or key file was not given', UNLOCK_WAYS);
+async function askPassphrase({ prompts, neverAsks = false }: SecretSurroundings): Promise<KeySecret> {
+  if (neverAsks || !prompts.isInteractive) {
+    const problem = 'the store is encrypted, and its passphrase or key file was not given';
+    throw keyMissing(problem, UNLOCK_WAYS, !neverAsks);
   }
   return { passphrase: await prompts.secret({ message: 'Passphrase of the store:', flag: '--passphrase-file FILE' }) };
 }
 
-async function askNewPassphrase(ways: readonly Way[], { prompts }: SecretSurroundings): Promise<KeySecret> {
+async function askNewPassphrase(ways: readonly Way[], { prompts, say }: SecretSurroundings): Promise<KeySecret> {
   if (!prompts.isInteractive) throw keyMissing('no new passphrase or key file was given', ways);
   const flag = ways.find((way) => way.kind === 'passphraseFile')?.flag ?? '';
-  const passphrase = await prompts.secret({ message: 'New passphrase:', flag, check: checkNewPassphrase });
-  await prompts.secret({
-    message: 'The same again:',
-    flag,
-    check: (again) => {
-      if (again !== passphrase) throw badPassphrase('the passphrases differ', 'Type the same again, or press Ctrl-C.');
-    },
-  });
-  return { passphrase };
+  for (;;) {
+    const passphrase = await prompts.secret({ message: 'New passphrase:', flag, check: checkNewPassphrase });
+    // The slip may be in either of the two, so both are asked for again.
+    const again = await prompts.secret({ message: 'The same again:', flag, check: () => undefined });
+    if (again === passphrase) return { passphrase };
+    await say('The passphrases differ. Type both again, or press Ctrl-C.');
+  }
 }
 
-function keyMissing(message: string, ways: readonly Way[]): SgwError {
+function keyMissing(message: string, ways: readonly Way[], couldAsk = true): SgwError {
   const flagOf = (kind: Kind): string => ways.find((way) => way.kind === kind)?.flag ?? '';
   const variable = ways.find((way) => way.kind === 'passphrase')?.variable ?? '';
+  const files = `${flagOf('keyFile')} FILE or ${flagOf('passphraseFile')} FILE`;
   return new SgwError('invalid', 'key-missing', message, {
-    hint:
-      `Give ${flagOf('keyFile')} FILE or ${flagOf('passphraseFile')} FILE, set the variable ${variable}, ` +
-      'or run the command on a terminal, where it asks.',
+    hint: couldAsk
+      ? `Give ${files}, set the variable ${variable}, or run the command on a terminal, where it asks.`
+      : `Give ${files}, or set the variable ${variable}.`,
   });
 }
 

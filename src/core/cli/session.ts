@@ -60,7 +60,7 @@ export class Session implements AsyncDisposable {
       recoveryCodeFile: flags['recovery-code-file'],
     };
     this.#secrets = unlockingSecrets(this.secretFiles, this.secretSurroundings);
-    const unasked = { ...this.secretSurroundings, prompts: new Prompts(runtime, false) };
+    const unasked = { ...this.secretSurroundings, neverAsks: true };
     this.#unaskedSecrets = unlockingSecrets(this.secretFiles, unasked);
     const account = flags.account === undefined ? {} : { accountId: flags.account };
     this.#client = new GatewayClient(

@@ -9,7 +9,17 @@ import type {
 } from '../localapi/index.ts';
 import { grantsText } from './service-views.ts';
 import type { Style } from './style.ts';
-import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds, withRemarks } from './tables.ts';
+import {
+  formatDuration,
+  formatListedSize,
+  formatListedTime,
+  formatTags,
+  formatTime,
+  renderFields,
+  renderTable,
+  shortIds,
+  withRemarks,
+} from './tables.ts';
 
 /** Extents shown before the rest is only counted. */
 const EXTENTS_SHOWN_MAX = 20;
@@ -34,9 +44,9 @@ export async function snapshotTable(
       { head: 'NAME', value: (snapshot) => snapshot.name, isCut: true },
       { head: 'ID', value: (snapshot) => short(snapshot.snapshotId) },
       { head: 'VOLUME', value: (snapshot) => snapshot.volumeName, isCut: true },
-      { head: 'SIZE', value: (snapshot) => formatSize(snapshot.sizeBytes), align: 'right' },
+      { head: 'SIZE', value: (snapshot) => formatListedSize(snapshot, snapshot.sizeBytes), align: 'right' },
       { head: 'STATE', value: (snapshot) => snapshot.state },
-      { head: 'CREATED (UTC)', value: (snapshot) => formatTime(snapshot.createdAt) },
+      { head: 'CREATED (UTC)', value: (snapshot) => formatListedTime(snapshot.createdAt) },
     ],
     style,
     columns,

@@ -2,7 +2,7 @@
 import { formatSize, printable } from '../kit/index.ts';
 import type { GcDocument, RekeyDocument, ScrubDocument } from '../localapi/index.ts';
 import type { Style } from './style.ts';
-import { formatDuration, formatTime, renderFields, withRemarks } from './tables.ts';
+import { formatDuration, formatTime, plural, renderFields, withRemarks } from './tables.ts';
 
 interface Counted {
   readonly objects: number;
@@ -96,5 +96,3 @@ const tombstoneText = ({ tombstones }: GcDocument): string =>
 
 const untilText = (removableAt: string | null): string =>
   removableAt === null ? '' : `, the first until ${formatTime(removableAt)} UTC`;
-
-const plural = (count: number, what: string): string => `${String(count)} ${what}${count === 1 ? '' : 's'}`;

@@ -1,5 +1,5 @@
 /** Tables and lists of fields for people, by cli-table3, loaded when the first one is drawn. */
-import { cut, printable } from '../kit/index.ts';
+import { cut, formatSize, printable } from '../kit/index.ts';
 import type { Paint, Style } from './style.ts';
 
 export interface Column<Row> {
@@ -88,6 +88,19 @@ export const withRemarks = (text: string, remarks: readonly string[] | undefined
 
 /** `2026-11-22 23:45`, in UTC. */
 export const formatTime = (time: string): string => time.slice(0, 16).replace('T', ' ');
+
+/** `1 object`, `2 objects`. */
+export const plural = (count: number, what: string): string => `${String(count)} ${what}${count === 1 ? '' : 's'}`;
+
+/** What stands in a list where a damaged entry does not tell. */
+const UNKNOWN = '?';
+
+/** A time in a list; that of an entry too damaged to tell it is the beginning of time. */
+export const formatListedTime = (time: string): string => (Date.parse(time) === 0 ? UNKNOWN : formatTime(time));
+
+/** A size in a list; a damaged entry has none, or may have lost it. */
+export const formatListedSize = ({ state }: { readonly state: string }, bytes: number): string =>
+  state === 'damaged' && bytes === 0 ? UNKNOWN : formatSize(bytes);
 
 /** The shortest beginnings, with at least 8 digits after the `vol-` or `snap-`, that tell these ids apart. */
 export function shortIds(ids: readonly string[]): (id: string) => string {

@@ -9,7 +9,18 @@ import type {
   VolumeSummary,
 } from '../localapi/index.ts';
 import type { Style } from './style.ts';
-import { formatDuration, formatTags, formatTime, renderFields, renderTable, shortIds, withRemarks } from './tables.ts';
+import {
+  formatDuration,
+  formatListedSize,
+  formatListedTime,
+  formatTags,
+  formatTime,
+  plural,
+  renderFields,
+  renderTable,
+  shortIds,
+  withRemarks,
+} from './tables.ts';
 
 /** The list of volumes, and what a person should know of it. */
 export async function volumeTable({ volumes, remarks }: VolumeList, style: Style, columns: number): Promise<string> {
@@ -20,10 +31,10 @@ export async function volumeTable({ volumes, remarks }: VolumeList, style: Style
     [
       { head: 'NAME', value: (volume) => volume.name, isCut: true },
       { head: 'ID', value: (volume) => short(volume.volumeId) },
-      { head: 'SIZE', value: (volume) => formatSize(volume.sizeBytes), align: 'right' },
-      { head: 'DATA', value: (volume) => formatSize(volume.mappedBytes), align: 'right' },
+      { head: 'SIZE', value: (volume) => formatListedSize(volume, volume.sizeBytes), align: 'right' },
+      { head: 'DATA', value: (volume) => formatListedSize(volume, volume.mappedBytes), align: 'right' },
       { head: 'STATE', value: (volume) => volume.state },
-      { head: 'CREATED (UTC)', value: (volume) => formatTime(volume.createdAt) },
+      { head: 'CREATED (UTC)', value: (volume) => formatListedTime(volume.createdAt) },
     ],
     style,
     columns,
@@ -78,7 +89,7 @@ export function verifyFields(result: VerifyDocument, style: Style): string {
     [
       ['verified', `${result.name} (${result.id})`],
       result.ok ? ['result', 'ok', style.green] : ['result', 'damaged', style.red],
-      ['checked', `${formatSize(result.checkedBytes)}, objects: ${String(result.checkedObjects)}`],
+      ['checked', `${formatSize(result.checkedBytes)} in ${plural(result.checkedObjects, 'object')}`],
       ['took', formatDuration(result.durationMs)],
     ],
     style,

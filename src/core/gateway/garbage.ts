@@ -9,6 +9,8 @@ import { resolveDeletedVolume } from './references.ts';
 import { holderOf, millisecondsSince, timestamp, type Session } from './session.ts';
 
 const GRACE_MS = 24 * 60 * 60_000;
+/** Somebody else works on the volume. */
+const LEFT_CODES: ReadonlySet<string> = new Set(['locked', 'volume-held']);
 
 /**
  * Removes what nothing has needed for a grace period, and rewrites poor segments of volumes that no other gateway holds.
@@ -77,7 +79,7 @@ async function rewriteOwn(session: Session, report: GcReport, call: CallContext)
       bytes += done.bytes;
     } catch (error) {
       const failure = toSgwError(error);
-      if (failure.code === 'locked' || failure.code === 'volume-held' || failure.kind === 'notFound') continue;
+      if (LEFT_CODES.has(failure.code) || failure.kind === 'notFound' || failure.kind === 'fenced') continue;
       // What can't be read can't be rewritten; that is no reason not to free the rest.
       if (failure.kind !== 'corrupt') throw error;
       remarks.push(`Volume ${volumeId} was not rewritten: ${failure.message}.`);
@@ -186,7 +188,8 @@ export async function undeleteVolume(
     const found = await resolveDeletedVolume(catalog, input.volume, call.signal);
     if (found.state !== 'deleted') throw notDeleted(found);
     const { volumeId, name } = found;
-    requireFreeName('volume', name, await catalog.listVolumes({ signal: call.signal }));
+    const hint = 'Give that one another name with `sgw volume rename`, and this one comes back under its own.';
+    requireFreeName('volume', name, await catalog.listVolumes({ signal: call.signal }), hint);
     const bringBack = (now: VolumeEntry): VolumeEntry => {
       if (now.state === 'deleted') return undeleted(now);
       throw notDeleted(now);

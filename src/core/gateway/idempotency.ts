@@ -66,8 +66,9 @@ export function requireFreeName(
   kind: 'volume' | 'snapshot',
   name: string,
   entries: readonly { readonly name: string }[],
+  hint = 'Choose another name.',
 ): void {
-  if (entries.some((entry) => entry.name === name)) throw nameTaken(kind, name, 'Choose another name.');
+  if (entries.some((entry) => entry.name === name)) throw nameTaken(kind, name, hint);
 }
 
 /** Whether the tags asked for, if any, are those that are there. */

@@ -17,16 +17,21 @@ interface Kind {
 const VOLUME: Kind = { what: 'volume', idPrefix: 'vol-' };
 const SNAPSHOT: Kind = { what: 'snapshot', idPrefix: 'snap-' };
 
+const UNDELETE_HINT = 'While there is time, `sgw volume undelete` brings it back: `sgw volume list --deleted`.';
+
 /** @throws notFound `volume-not-found`; conflict `ambiguous-name` listing the ids */
 export async function resolveVolume(catalog: AccountCatalog, ref: string, signal: AbortSignal): Promise<VolumeEntry> {
   const id = ref.toLowerCase();
   if (isVolumeId(id)) {
     const entry = await catalog.getVolume(id, signal);
-    if (entry.state === 'deleted') throw notFound(VOLUME, ref, 'was deleted', hintOf(VOLUME, []));
+    if (entry.state === 'deleted') throw notFound(VOLUME, ref, 'was deleted', UNDELETE_HINT);
     return entry;
   }
-  const { entries, damaged } = await catalog.surveyVolumes({ signal });
-  return choose(VOLUME, ref, entries, damaged, (entry) => entry.volumeId);
+  const { entries, damaged } = await catalog.surveyVolumes({ includeDeleted: true, signal });
+  const living = entries.filter((entry) => entry.state !== 'deleted');
+  const isDeleted = entries.some((entry) => entry.state === 'deleted' && entry.name === ref);
+  const missing = isDeleted ? notFound(VOLUME, ref, 'was deleted', UNDELETE_HINT) : undefined;
+  return choose(VOLUME, ref, living, damaged, (entry) => entry.volumeId, missing);
 }
 
 /** One of the account's deleted volumes. @throws notFound `volume-not-found`; conflict `ambiguous-name` listing the ids */
@@ -39,7 +44,9 @@ export async function resolveDeletedVolume(
   const deleted = entries.filter((entry) => entry.state === 'deleted');
   const id = ref.toLowerCase();
   if (isVolumeId(id)) return deleted.find((entry) => entry.volumeId === id) ?? (await catalog.getVolume(id, signal));
-  return choose(VOLUME, ref, deleted, damaged, (entry) => entry.volumeId);
+  const hint = '`sgw volume list --deleted` shows what can be brought back.';
+  const missing = notFound(VOLUME, ref, 'is not among the deleted ones', hint);
+  return choose(VOLUME, ref, deleted, damaged, (entry) => entry.volumeId, missing);
 }
 
 /** Failed and deleted snapshots give their name free. */
@@ -72,12 +79,13 @@ function choose<T extends { readonly name: string }>(
   entries: readonly T[],
   damaged: readonly DamagedEntry<string>[],
   idOf: (entry: T) => string,
+  missing = notFound(kind, ref, 'does not exist', hintOf(kind, damaged)),
 ): T {
   const named = entries.filter((entry) => entry.name === ref);
   if (named.length > 1) throw ambiguous(kind, ref, named.map(idOf));
   if (named[0] !== undefined) return named[0];
   const prefix = idPrefixOf(kind, ref);
-  if (prefix === undefined) throw notFound(kind, ref, 'does not exist', hintOf(kind, damaged));
+  if (prefix === undefined) throw missing;
   const beginning = entries.filter((entry) => idOf(entry).startsWith(prefix));
   const unreadable = damaged.filter(({ id }) => id.startsWith(prefix));
   const ids = [...beginning.map(idOf), ...unreadable.map(({ id }) => id)];
@@ -85,7 +93,7 @@ function choose<T extends { readonly name: string }>(
   if (ids.length === 1 && prefix.length < kind.idPrefix.length + ID_PREFIX_DIGITS_MIN)
     throw notFound(kind, ref, 'is too short for the beginning of an id', 'Give at least 4 digits of the id.');
   if (unreadable[0] !== undefined) throw unreadable[0].error;
-  if (beginning[0] === undefined) throw notFound(kind, ref, 'does not exist', hintOf(kind, damaged));
+  if (beginning[0] === undefined) throw missing;
   return beginning[0];
 }
 

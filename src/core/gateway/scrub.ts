@@ -64,10 +64,11 @@ function damageFound(session: Session, { objects, checkedBytes, damage, remarks 
   const hurt = new Set(damage.flatMap(({ affects }) => affects.map(({ id, name }) => (name === '?' ? id : name))));
   const whom = hurt.size === 0 ? 'no volume or snapshot needs them' : `hurt: ${listed([...hurt])}`;
   const store = session.blocks.objects.description;
+  const objectsAre = damage.length === 1 ? '1 object is' : `${String(damage.length)} objects are`;
   return new SgwError(
     'corrupt',
     'damage-found',
-    `${String(damage.length)} of the objects of ${store} are damaged or missing: ${names.join(', ')}${more}; ${whom}`,
+    `${objectsAre} damaged or missing in ${store}: ${names.join(', ')}${more}; ${whom}`,
     {
       hint:
         'Put intact copies of the objects back, from a copy of the store; volumes and snapshots that are not named are whole. ' +

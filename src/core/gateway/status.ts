@@ -11,7 +11,14 @@ import { openableStore } from './store-place.ts';
 import { importAgain } from './volumes.ts';
 
 /** Codes of a store that is there, encrypted, and not opened by this call. */
-const SHUT: ReadonlySet<string> = new Set(['key-missing', 'wrong-key']);
+const SHUT: ReadonlySet<string> = new Set([
+  'key-missing',
+  'wrong-key',
+  'bad-key-file',
+  'bad-recovery-code',
+  'bad-secret-file',
+  'one-of',
+]);
 
 /** `openSession` may fail: then the store is told to be out of reach, and why. Takes no lock. */
 export async function readStatus(
@@ -58,7 +65,10 @@ export async function readStatus(
     if (failure.kind === 'aborted' || failure.code === 'account-not-found') throw failure;
     if (SHUT.has(failure.code)) {
       const store = await describeStore(parts.home, record);
-      const remarks = [`What the store holds is not known here: ${failure.message}.${hintOf(failure)}`];
+      const remarks = [
+        `What the store holds is not known here: ${failure.message}.${hintOf(failure)}`,
+        ...sharedDiskRemark(store.sharesDiskWithHome),
+      ];
       return { ...common, ...unknown, activated: true, gateway, store, remarks };
     }
     const store = {

@@ -76,7 +76,7 @@ function damageFound({ id, name }: Subject, damage: readonly ViewDamage[]): SgwE
   return new SgwError(
     'corrupt',
     'damage-found',
-    `${String(bytes)} bytes of ${name} can not be read, in ${String(hurt.length)} extents: ${first?.message ?? ''}`,
+    `${String(bytes)} bytes of ${name} can not be read, in ${String(hurt.length)} extent${hurt.length === 1 ? '' : 's'}: ${first?.message ?? ''}`,
     {
       hint: 'The rest can be read. `sgw store scrub` tells what else is hurt; put intact copies of the objects back, from a copy of the store.',
       details: { id, name, extents: hurt, objects: damage.map(({ key }) => key), damage },

@@ -94,6 +94,8 @@ describe('C16 a gateway over an encrypted store', () => {
     const status = await again().call('status', {});
     expect(status.remarks.join()).toContain('encrypted');
     expect(status).toMatchObject({ store: { reachable: true }, volumes: { count: null } });
+    const strange = await again().call('status', {}, withFile('sgw-key-1:x'));
+    expect(strange).toMatchObject({ store: { reachable: true }, volumes: { count: null } });
     expect(await etags(objects)).toEqual(before);
     const gateway = again();
     await expect(list(gateway, withFile(otherFile))).rejects.toMatchObject({ code: 'wrong-key' });

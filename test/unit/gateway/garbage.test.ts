@@ -51,10 +51,32 @@ describe('volume delete', () => {
     const first = await rig.call('volume.create', { name: 'a', sizeBytes: MIB });
     await rig.call('volume.delete', { volume: 'a' });
     await rig.call('volume.create', { name: 'a', sizeBytes: MIB });
-    await expect(rig.call('volume.undelete', { volume: 'a' })).rejects.toMatchObject({ code: 'volume-exists' });
+    await expect(rig.call('volume.undelete', { volume: 'a' })).rejects.toMatchObject({
+      code: 'volume-exists',
+      hint: expect.stringContaining('sgw volume rename') as string,
+    });
     await rig.call('volume.delete', { volume: 'a' });
     await expect(rig.call('volume.undelete', { volume: 'a' })).rejects.toMatchObject({ code: 'ambiguous-name' });
     expect((await rig.call('volume.undelete', { volume: first.volumeId })).volumeId).toBe(first.volumeId);
+  });
+
+  it('is told apart from a volume that never was, and from one that is there', async () => {
+    const { volumeId } = await rig.call('volume.create', { name: 'a', sizeBytes: MIB });
+    await expect(rig.call('volume.undelete', { volume: 'a' })).rejects.toMatchObject({
+      code: 'volume-not-found',
+      message: 'volume "a" is not among the deleted ones',
+      hint: expect.stringContaining('volume list --deleted') as string,
+    });
+    await rig.call('volume.delete', { volume: 'a' });
+    for (const volume of ['a', volumeId])
+      await expect(rig.call('volume.show', { volume })).rejects.toMatchObject({
+        code: 'volume-not-found',
+        message: `volume "${volume}" was deleted`,
+        hint: expect.stringContaining('volume undelete') as string,
+      });
+    await expect(rig.call('volume.show', { volume: 'b' })).rejects.toMatchObject({
+      message: 'volume "b" does not exist',
+    });
   });
 
   it('that fails gives the volume back, so that its own gateway can go on', async () => {

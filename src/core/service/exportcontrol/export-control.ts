@@ -106,7 +106,9 @@ function notCompleted(entry: SnapshotEntry): SgwError {
 
 function denied(asker: Asker, entry: SnapshotEntry, verdict: Verdict, purpose: 'export' | 'clone'): SgwError {
   const owners = verdict.missing.join(', ');
-  const share = `sgw snapshot share ${entry.snapshotId} --with ${asker.accountId}`;
+  const share = verdict.missing
+    .map((creator) => `sgw snapshot share ${entry.snapshotId} --with ${asker.accountId} --account ${creator}`)
+    .join('; ');
   return new SgwError(
     'denied',
     'export-denied',

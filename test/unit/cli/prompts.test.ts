@@ -1,0 +1,51 @@
+/** Questions on a terminal, which is a pair of streams here. */
+import { PassThrough } from 'node:stream';
+import { expect, it } from 'vitest';
+import { Prompts } from '../../../src/core/cli/prompts.ts';
+import type { Runtime } from '../../../src/core/cli/runtime.ts';
+
+/** A terminal whose person types each line when what goes before it is shown. */
+function terminal(typed: readonly (readonly [what: RegExp, line: string])[]): {
+  runtime: Runtime;
+  shown: () => string;
+} {
+  const stdin = Object.assign(new PassThrough(), { isTTY: true, setRawMode: () => undefined });
+  // As with a process, whose standard error nothing ends.
+  const stderr = Object.assign(new PassThrough(), { isTTY: true, columns: 80, end: () => stderr });
+  let shown = '';
+  let unread = '';
+  let at = 0;
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    shown += text;
+    unread += text;
+    const [what, line] = typed[at] ?? [];
+    if (what?.test(unread) !== true) return;
+    at++;
+    unread = '';
+    setImmediate(() => stdin.write(`${line ?? ''}\r`));
+  });
+  const runtime: Runtime = {
+    env: {},
+    stdin,
+    stdout: new PassThrough(),
+    stderr,
+    interrupt: new AbortController().signal,
+    openGateway: () => {
+      throw new Error('no gateway is opened');
+    },
+  };
+  return { runtime, shown: () => shown };
+}
+
+it('a secret that can not be used is asked for again, and nothing of it stays in the next', async () => {
+  const { runtime, shown } = terminal([
+    [/Secret:/, 'short'],
+    [/too short[^]*Secret:/, 'long enough'],
+  ]);
+  const check = (text: string): void => {
+    if (text.length < 8) throw new Error('too short');
+  };
+  expect(await new Prompts(runtime, true).secret({ message: 'Secret:', flag: '--secret', check })).toBe('long enough');
+  expect(shown()).toContain('too short');
+  expect(shown()).not.toContain('long enough');
+});
