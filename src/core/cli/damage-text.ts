@@ -25,7 +25,7 @@ export function damageLines(failure: SgwError, style: Style): string[] {
 /** A scrub tells who is hurt; a verification, which knows that, tells only where. */
 function objectLines(object: Fields, style: Style): string[] {
   const key = text(object['key']);
-  const said = text(object['message']);
+  const said = text(object['message']).replace(/^the (?=object )/, '');
   const own = `object ${key} `;
   const what = said.startsWith(own) ? ` ${said.slice(own.length)}` : `: ${said}`;
   const affects = recordsIn(object['affects']);

@@ -67,6 +67,25 @@ describe('a scrub', () => {
     expect(failure.message).toMatch(/golden, v1$/);
   });
 
+  it('goes on behind an object that the store itself refuses to give, as a directory does with a file cut short', async () => {
+    const give = rig.objects.get.bind(rig.objects);
+    const cutShort = new SgwError('corrupt', 'object-damaged', `the object ${segment()} is damaged: cut short`, {
+      details: { key: segment() },
+    });
+    rig.objects.get = async (key, ...rest) => {
+      if (key === segment()) throw cutShort;
+      return await give(key, ...rest);
+    };
+    await flip(`snapshots/${snapshotId}/snapshot.json`, 1);
+    const failure = await failureOf(rig.call('store.scrub', {}));
+    expect(failure).toMatchObject({ code: 'damage-found', details: { damage: [{}, {}] } });
+    expect(failure.details['damage']).toContainEqual({
+      key: segment(),
+      message: cutShort.message,
+      affects: [expect.objectContaining({ kind: 'volume', id: volumeId, name: 'golden' })],
+    });
+  });
+
   it('names an object that hurts nobody, and a document that hurts the store', async () => {
     await flip(segment(), 3);
     await rig.objects.put('service/tokens/1.json', Buffer.from('{}'));

@@ -38,6 +38,23 @@ export async function checkObject(
 ): Promise<ObjectVerdict> {
   const name = objectName(key);
   if (name.kind === 'unknown') return { bytes: 0 };
+  try {
+    return await readAndCheck(reading, pool, key, name, signal);
+  } catch (error) {
+    // The store itself refuses to give it, such as a file that was cut short.
+    if (!isCorrupt(error)) throw error;
+    const segment: SegmentFinding = { segmentId: undefined, frameCount: 0, fault: { error, frames: 'all' } };
+    return name.kind === 'segment' ? { bytes: 0, error, segment } : { bytes: 0, error };
+  }
+}
+
+async function readAndCheck(
+  reading: DataReading,
+  pool: FramePool,
+  key: string,
+  name: Exclude<ObjectName, { kind: 'unknown' }>,
+  signal?: AbortSignal,
+): Promise<ObjectVerdict> {
   if (name.kind === 'document') return await checkDocument(reading, key, signal);
   const object = await reading.objects.get(key, withSignal(signal));
   if (object === undefined) return { bytes: 0 };
