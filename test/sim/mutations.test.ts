@@ -127,7 +127,8 @@ describe('broken on purpose in a scenario, and noticed', () => {
     const stage = await Stage.start();
     const { volumeId } = await stage.createVolume();
     const old = stage.program('old');
-    const held = await old.open(volumeId);
+    // One that trusts its epoch for ever: else it asks, and is told.
+    const held = await old.open(volumeId, { trustMs: Number.POSITIVE_INFINITY });
     const other = stage.program('new');
     const opened = await other.open(volumeId);
     await other.commit(opened, [0]);

@@ -135,9 +135,10 @@ export class Program {
     this.options = { objects: this.store, clock, random: Choices.named(1, name).random };
   }
 
-  async open(volumeId: VolumeId): Promise<Opened> {
+  async open(volumeId: VolumeId, how: { readonly trustMs?: number } = {}): Promise<Opened> {
     const holder = { gatewayId: `sgw-${this.name}`, name: this.name };
-    const writer = await openVolumeWriter(this.options, volumeId, { holder, accountId: ACCOUNTS[0], takeOver: true });
+    const request = { holder, accountId: ACCOUNTS[0], takeOver: true, ...how };
+    const writer = await openVolumeWriter(this.options, volumeId, request);
     const { sizeBytes, map, epoch } = writer;
     const tenure = this.#stage.auditor.opened(volumeId, epoch, { sizeBytes, mappedPages: map.mappedPages });
     return { writer, tenure };

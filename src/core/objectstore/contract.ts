@@ -74,9 +74,12 @@ export interface ObjectStore {
   put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult>;
   /** Reads an object or a part of it; undefined when there is none. */
   get(key: string, options?: GetOptions): Promise<ObjectBody | undefined>;
-  /** Size and version; undefined when there is none. */
+  /** Size and version; undefined when there is none. Of one that the store can't give any more, as `list`. */
   head(key: string, options?: CallOptions): Promise<ObjectInfo | undefined>;
-  /** Yields the objects whose keys start with `prefix`, in byte order of their keys. Objects created meanwhile may be missing. */
+  /**
+   * Yields the objects whose keys start with `prefix`, in byte order of their keys. Objects created meanwhile may be missing.
+   * One that the store itself can't give any more is listed all the same, with no size and an etag that matches none.
+   */
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
   /**
    * Yields the folders right under `prefix`, which is empty or ends in `/`: what stands before the next `/` of the keys

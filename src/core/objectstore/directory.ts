@@ -149,7 +149,7 @@ class DirectoryStore implements ObjectStore {
   async head(key: string, options: CallOptions = {}): Promise<ObjectInfo | undefined> {
     checkKey(key);
     return this.#attempt(options.signal, async () => {
-      const info = await this.#info(key);
+      const info = await this.#listed(key);
       if (info === undefined) await this.#checkPresent();
       return info;
     });
@@ -165,6 +165,16 @@ class DirectoryStore implements ObjectStore {
     return exists(current) ? { key, sizeBytes: current.sizeBytes, etag: etagOf(current.generation) } : undefined;
   }
 
+  /** One whose own files are damaged hides no other: it is listed, and reading it tells. */
+  async #listed(key: string): Promise<ObjectInfo | undefined> {
+    try {
+      return await this.#info(key);
+    } catch (error) {
+      if (!(error instanceof SgwError) || error.kind !== 'corrupt') throw error;
+      return { key, sizeBytes: 0, etag: DAMAGED_ETAG };
+    }
+  }
+
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
     const { startAfter = '', limit = Number.POSITIVE_INFINITY, signal } = options;
     checkPrefix(prefix);
@@ -173,7 +183,7 @@ class DirectoryStore implements ObjectStore {
     let left = limit;
     let keys: string[] = [];
     const heads = async (): Promise<ObjectInfo[]> => {
-      const infos = await this.#attempt(signal, async () => Promise.all(keys.map(async (key) => this.#info(key))));
+      const infos = await this.#attempt(signal, async () => Promise.all(keys.map(async (key) => this.#listed(key))));
       keys = [];
       return infos.filter((info) => info !== undefined).slice(0, left);
     };
@@ -257,6 +267,8 @@ interface Change<T> {
 }
 
 const etagOf = (generation: number): Etag => String(generation);
+/** No version of an object has it. */
+const DAMAGED_ETAG: Etag = 'damaged';
 
 function exists(current: Current | undefined): current is Current {
   return current !== undefined && !current.deleted;
