@@ -26,7 +26,7 @@ export async function collectStoreGarbage(
   const { graceMs = GRACE_MS, preview = false } = input;
   return await session.locks.withGc(call, async () => {
     const collect = async (): Promise<GcReport> =>
-      collectGarbage(session.blocks, { graceMs, preview, signal: call.signal });
+      uncontended(() => collectGarbage(session.blocks, { graceMs, preview, signal: call.signal }));
     const first = await collect();
     const rewriting = preview ? { segments: 0, bytes: 0, remarks: [] } : await rewriteOwn(session, first, call);
     // Without a grace period, what was rewritten can go at once.
@@ -51,6 +51,22 @@ export async function collectStoreGarbage(
       durationMs: millisecondsSince(session, startedMs),
     };
   });
+}
+
+const TRIES_MAX = 4;
+
+/**
+ * Begins again when another gc marked meanwhile: one of another gateway, or one of this home that was killed, whose list a
+ * directory store may bring to light with the next write to it.
+ */
+async function uncontended<T>(collect: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await collect();
+    } catch (error) {
+      if (toSgwError(error).code !== 'gc-contended' || attempt === TRIES_MAX) throw error;
+    }
+  }
 }
 
 interface Rewriting {
