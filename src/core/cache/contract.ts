@@ -1,0 +1,53 @@
+/**
+ * The contract of the cache (DESIGN section 6, PROTOCOL C14): clean frames, decoded, that can be dropped at any time. One
+ * cache serves all volumes of a gateway, so that clones share what they have in common.
+ *
+ * A frame is 1 to 16 pages of 4096 bytes. It is named by its segment (the random id in it makes the name unique for ever, so
+ * nothing in the cache is ever stale) and its number in the segment.
+ */
+
+/** A segment as the cache numbers it, from 1, for the life of the process. */
+export type SegmentNumber = number;
+
+export interface CacheLimits {
+  /** Of the file; 0: no file. */
+  readonly fileBytes: number;
+  /** Of frames in memory. */
+  readonly ramBytes: number;
+}
+
+export interface CacheStats {
+  readonly limits: CacheLimits;
+  readonly fileUsedBytes: number;
+  readonly ramUsedBytes: number;
+  readonly frames: number;
+  /** Reads answered from memory, from the file, and not at all, in pages, since the start. */
+  readonly ramHits: number;
+  readonly fileHits: number;
+  readonly misses: number;
+  readonly evictedFrames: number;
+  /** Frames of the file that did not match their checksum, and were dropped. */
+  readonly damagedFrames: number;
+}
+
+export interface FrameCache {
+  readonly stats: CacheStats;
+  /** The number of the segment with this id (32 hex digits). The same id gets the same number. */
+  numberOf(segmentId: string): SegmentNumber;
+  /**
+   * Copies `target.length` bytes of a frame, from byte `from` of its decoded pages, if the frame is here and matches its
+   * checksum; false otherwise. Synchronous: a microsecond from memory, a few from the file's pages in the kernel. Counts as
+   * one use of the frame however many calls of one request ask for it in a row.
+   */
+  read(segment: SegmentNumber, frame: number, from: number, target: Buffer): boolean;
+  /** Whether a frame is here. Is no use of it. */
+  has(segment: SegmentNumber, frame: number): boolean;
+  /** Takes a frame in; copies it. Never waits and never fails: what can not be kept is dropped. */
+  put(segment: SegmentNumber, frame: number, pages: Buffer): void;
+  /** Changes the limits while running; frames beyond them are evicted. */
+  resize(limits: CacheLimits): Promise<void>;
+  /** Forgets everything. */
+  clear(): Promise<void>;
+  /** Waits for writes under way, saves the index, closes. Idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,92 @@
+/**
+ * What the gateway may do with a volume that it serves (DESIGN section 6). The wire protocols see only the `BlockDevice`.
+ */
+import type { BlockDevice } from '../blockdevice/index.ts';
+import type { SgwError, VolumeId } from '../kit/index.ts';
+
+/** When a write is acknowledged: in the write log, or committed to the object store. */
+export const ACK_CLASSES = ['log', 'store'] as const;
+export type AckClass = (typeof ACK_CLASSES)[number];
+
+export interface VolumeSettings {
+  readonly ack: AckClass;
+  /** Capacity of the upload buffer. */
+  readonly bufferBytes: number;
+  /** A commit is made at the latest this long after the oldest write that it holds. */
+  readonly sealIntervalMs: number;
+  /** Bytes that a sequential reader is read ahead; 0: none. */
+  readonly readAheadBytes: number;
+}
+
+/**
+ * `available`; `degraded`: the store is out of reach or slow, local I/O goes on; `fenced`: another gateway took over, nothing is
+ * acknowledged any more and the log is kept; `damaged`: the log lost what was flushed, so the volume is read-only (C13).
+ */
+export type ServedState = 'available' | 'degraded' | 'fenced' | 'damaged' | 'closed';
+
+/** Counters grow from the opening on; gauges tell now. */
+export interface VolumeStats {
+  readonly state: ServedState;
+  /** Why it is not `available`, a sentence; null when it is. */
+  readonly reason: string | null;
+  readonly sizeBytes: number;
+  readonly mappedBytes: number;
+  readonly seq: number;
+  readonly epoch: number;
+  readonly ack: AckClass;
+  readonly readOps: number;
+  readonly readBytes: number;
+  readonly writeOps: number;
+  readonly writeBytes: number;
+  readonly flushOps: number;
+  /** Sums of the time that calls took; divided by the operations they give the mean. */
+  readonly readMs: number;
+  readonly writeMs: number;
+  readonly flushMs: number;
+  /** Pages read from the write log, the cache in memory and in its file, and the store. */
+  readonly logHits: number;
+  readonly cacheHits: number;
+  readonly storeReads: number;
+  /** Exposure: acknowledged and not in the store. */
+  readonly dirtyBytes: number;
+  /** Age of the oldest write that is not in the store; 0 when all are. */
+  readonly dirtyMs: number;
+  readonly bufferBytes: number;
+  /** When the buffer will be full if writing and uploading go on as in the last minute; null when it will not. */
+  readonly fullInMs: number | null;
+  readonly uploadedBytes: number;
+  readonly downloadedBytes: number;
+  readonly commits: number;
+  readonly uploadErrors: number;
+  readonly lastCommitMs: number | null;
+  /** Writers that wait for room now. */
+  readonly waitingWrites: number;
+}
+
+/** A barrier that is in the log; a snapshot of it is completed when its commit is in the store. */
+export interface ServedSnapshot {
+  /** Resolves when the snapshot is completed in the store; rejects when it failed. */
+  readonly completed: Promise<void>;
+}
+
+export interface ServedVolume extends BlockDevice {
+  readonly volumeId: VolumeId;
+  readonly stats: VolumeStats;
+  /** Why nothing more is acknowledged; undefined while all is well. */
+  readonly failure: SgwError | undefined;
+  /** Puts a barrier behind everything acknowledged, durably, for the pending snapshot `snapshotId` (C8). Resolves once it is in the log and synced. */
+  snapshot(snapshotId: string): Promise<ServedSnapshot>;
+  /** Durable in the log when it resolves, and in the store with its commit. */
+  resize(sizeBytes: number): Promise<void>;
+  configure(settings: Partial<VolumeSettings>): Promise<void>;
+  /** Uploads everything acknowledged before the call. */
+  drain(options?: {
+    readonly signal?: AbortSignal;
+    readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+  }): Promise<void>;
+  /**
+   * Stops serving. With `drain`, everything is in the store and the head is given back when it resolves; without, what is
+   * not uploaded stays in the log, synced, and the head stays taken. Idempotent.
+   */
+  close(options?: { readonly drain?: boolean; readonly signal?: AbortSignal }): Promise<void>;
+}
