@@ -13,6 +13,7 @@ import {
   shutRemark,
   verifyDamage,
 } from './fake-care.ts';
+import { servingHandlers } from './fake-serving.ts';
 import type { CallContext, Handlers, Input, LocalApi, OperationName, Result } from '../../src/core/localapi/index.ts';
 
 const TIME = '2026-11-22T23:45:00.000Z';
@@ -50,12 +51,14 @@ export interface FakeOptions {
   readonly encrypted?: boolean;
   /** Whether `store.scrub` and the verifications find `DAMAGE`. */
   readonly damaged?: boolean;
+  /** Whether a daemon holds the home, and serves `golden`. */
+  readonly served?: boolean;
   /** The class of errors to throw: that of the build under test. */
   readonly SgwError: typeof SgwErrorClass;
 }
 
 export function createFakeGateway(options: FakeOptions): FakeGateway {
-  const { activated = true, filled = true, encrypted = false, damaged = false, SgwError } = options;
+  const { activated = true, filled = true, encrypted = false, damaged = false, served = false, SgwError } = options;
   const state = { activated, name: 'lab', mode: 'cached' as 'cached' | 'shadowing', version: 1 };
   const volumes: FakeVolume[] = [];
   const deletedVolumes: FakeVolume[] = [];
@@ -156,6 +159,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
   const preview = { preview: true, freesBytes: PAGE };
   const handlers: Handlers = {
     ...careHandlers({ SgwError, isDamaged: damaged, snapshotOf }),
+    ...servingHandlers(served, SgwError),
     deactivate: async () => {
       requireActivated();
       state.activated = false;
@@ -222,7 +226,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
         sharesDiskWithHome: true,
         freeBytes: 1 << 30,
       },
-      daemon: { running: false },
+      daemon: { running: false, pid: null, since: null },
       volumes: { count: volumes.length, sizeBytes: 0, mappedBytes: 0 },
       snapshots: { count: snapshots.length },
       remarks: [

@@ -1,7 +1,8 @@
 /** One handler for each operation of the local API: checks the input, then asks the gateway. */
-import type { Gateway } from '../gateway/index.ts';
+import { daemonNeeded, type Gateway } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Tags } from '../localapi/index.ts';
+import type { GatewayProcess } from './process.ts';
 import {
   checkAccountId,
   checkDescription,
@@ -14,13 +15,18 @@ import {
   checkRegion,
   checkSize,
   checkTags,
+  checkTimeout,
   checkToken,
 } from './validation.ts';
 
-/** The handlers over `gateway`. Total: a new operation of the contract does not compile without one. */
-export function createHandlers(gateway: Gateway): Handlers {
+/**
+ * The handlers over `gateway`, and over the daemon's process where there is one. Total: a new operation of the contract
+ * does not compile without one.
+ */
+export function createHandlers(gateway: Gateway, running?: GatewayProcess): Handlers {
   return {
     ...gatewayHandlers(gateway),
+    ...processHandlers(running),
     ...volumeHandlers(gateway),
     ...snapshotHandlers(gateway),
     ...serviceHandlers(gateway),
@@ -59,6 +65,21 @@ function gatewayHandlers(
     },
     'store.scrub': async (input, call) => await gateway.scrubStore(input, call),
     'store.rekey': async (input, call) => await gateway.rekeyStore(input, call),
+  };
+}
+
+function processHandlers(running: GatewayProcess | undefined): Group<'gateway'> {
+  const required = (what: string): GatewayProcess => {
+    if (running === undefined) throw daemonNeeded(what);
+    return running;
+  };
+  return {
+    'gateway.show': async (_input, call) => await required('showing what is served').show(call),
+    'gateway.stop': async (input, call) => {
+      checkTimeout(input.timeoutMs);
+      return await required('stopping the gateway').stop(input, call);
+    },
+    'gateway.reload': async (_input, call) => await required('reading the configuration again').reload(call),
   };
 }
 

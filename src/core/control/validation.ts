@@ -65,6 +65,16 @@ export function checkGrace(graceMs: unknown): void {
   );
 }
 
+/** @throws invalid `bad-timeout` */
+export function checkTimeout(timeoutMs: unknown): void {
+  if (timeoutMs === undefined || (Number.isSafeInteger(timeoutMs) && (timeoutMs as number) >= 0)) return;
+  throw invalid(
+    'bad-timeout',
+    `${echo(timeoutMs)} is not a timeout`,
+    'Give a whole number of milliseconds, 0 or more.',
+  );
+}
+
 /** @throws invalid `bad-volume-size` */
 export function checkSize(sizeBytes: unknown): void {
   checkVolumeSize(typeof sizeBytes === 'number' ? sizeBytes : Number.NaN);

@@ -2,4 +2,6 @@
  * Room `gateway` (level 6): the registry of volumes and snapshots over one home and one store: activation,
  * configuration, references, idempotent creation, locks, imports and exports, store checks.
  */
+export { daemonNeeded } from './daemon-needed.ts';
 export { Gateway } from './gateway.ts';
+export type { GatewayParts } from './parts.ts';

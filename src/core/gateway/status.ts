@@ -3,7 +3,7 @@ import type { VolumeEntry } from '../blockstore/index.ts';
 import { toSgwError, type SgwError } from '../kit/index.ts';
 import type { CallContext, StatusDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
-import type { GatewayState } from '../state/index.ts';
+import { GATEWAY_LOCK, lockHolder, type GatewayState } from '../state/index.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
@@ -27,7 +27,7 @@ export async function readStatus(
   openSession: () => Promise<Session>,
   call: CallContext,
 ): Promise<StatusDocument> {
-  const common = { version: parts.version, home: parts.home, daemon: { running: false } };
+  const common = { version: parts.version, home: parts.home, daemon: await daemonOf(parts.home) };
   const nothing = { volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 }, snapshots: { count: 0 } };
   const unknown = { volumes: { count: null, sizeBytes: null, mappedBytes: null }, snapshots: { count: null } };
   if (record === null) {
@@ -87,6 +87,14 @@ export async function readStatus(
       remarks: [`The store can not be used: ${failure.message}.${hintOf(failure)}`],
     };
   }
+}
+
+/** The daemon holds a lock of the home for as long as it lives. */
+async function daemonOf(home: string): Promise<StatusDocument['daemon']> {
+  const owner = await lockHolder(home, GATEWAY_LOCK);
+  return owner === undefined
+    ? { running: false, pid: null, since: null }
+    : { running: true, pid: owner.pid, since: owner.since };
 }
 
 const hintOf = ({ hint }: SgwError): string => (hint === undefined ? '' : ` ${hint}`);

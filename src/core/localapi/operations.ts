@@ -69,6 +69,16 @@ export interface Operations {
   /** With no setting given, reads the configuration. `store` names where the gateway's own store was moved to. */
   configure: { input: { name?: string; mode?: Doc.GatewayMode; store?: string }; result: Doc.ConfigureDocument };
 
+  /** What the daemon serves, and how it does. This and the next two need a daemon: without one they fail with `daemon-needed`. */
+  'gateway.show': { input: Record<string, never>; result: Doc.GatewayDocument };
+  /**
+   * Ends the daemon. With `drain` (the default), what is not yet in the store is brought there first, for at most
+   * `timeoutMs`; what is left then stays in the write logs. Answers when that is done; the process ends right after.
+   */
+  'gateway.stop': { input: { drain?: boolean; timeoutMs?: number }; result: Doc.GatewayStopDocument };
+  /** Lets the daemon read its configuration again. */
+  'gateway.reload': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
+
   'volume.create': {
     input: CreateOptions & { name: string; sizeBytes?: number; fromSnapshot?: Ref; tags?: Tags };
     result: Doc.VolumeCreated;

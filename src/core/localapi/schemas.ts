@@ -4,15 +4,10 @@
  * `docs/schemas/` are written from these; only tests and the schema writer load this module at run time.
  */
 import Type, { type Static } from 'typebox';
+import { Bytes, GatewayMode, Nullable, object, Tags, Time } from './schema-parts.ts';
 
-const Time = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' });
-const Bytes = Type.Integer({ minimum: 0, description: 'bytes' });
-const Nullable = <T extends Type.TSchema>(schema: T): Type.TUnion<[T, Type.TNull]> => Type.Union([schema, Type.Null()]);
-const Tags = Type.Record(Type.String(), Type.String());
-const object = <P extends Type.TProperties>(id: string, properties: P): Type.TObject<P> =>
-  Type.Object(properties, { $id: id, additionalProperties: false });
-
-export const GatewayMode = Type.Union([Type.Literal('cached'), Type.Literal('shadowing')]);
+export * from './gateway-schemas.ts';
+export { GatewayMode } from './schema-parts.ts';
 
 export const ActivationDocument = object('activation', {
   gatewayId: Type.String(),
@@ -386,7 +381,10 @@ export const StatusDocument = object('status', {
       { additionalProperties: false },
     ),
   ),
-  daemon: Type.Object({ running: Type.Boolean() }, { additionalProperties: false }),
+  daemon: Type.Object(
+    { running: Type.Boolean(), pid: Nullable(Type.Integer()), since: Nullable(Time) },
+    { additionalProperties: false },
+  ),
   /** Null where the store can not be read; damaged volumes count, their sizes do not. */
   volumes: Type.Object(
     { count: Nullable(Type.Integer()), sizeBytes: Nullable(Bytes), mappedBytes: Nullable(Bytes) },
@@ -411,7 +409,6 @@ export const ErrorEnvelope = object('error', {
   ),
 });
 
-export type GatewayMode = Static<typeof GatewayMode>;
 export type ActivationDocument = Static<typeof ActivationDocument>;
 export type VolumeSummary = Static<typeof VolumeSummary>;
 export type VolumeList = Static<typeof VolumeList>;

@@ -8,4 +8,12 @@ export {
 } from './document.ts';
 export { acquireLock, lockHolder, type LockRequest } from './lock.ts';
 export type { LockOwner } from './lock-owner.ts';
+export {
+  announceGateway,
+  GATEWAY_LOCK,
+  runningGateway,
+  withdrawGateway,
+  type GatewayRecord,
+  type RunningGateway,
+} from './running.ts';
 export { openState, updateState } from './state.ts';

@@ -1,0 +1,139 @@
+/**
+ * What is open of one home: its store, the key of an encrypted one, and what was seen of it. Shared by the accounts that a
+ * daemon acts for.
+ *
+ * States: open -> closed. Nothing is opened before it is needed: a home that is not activated can still be activated and
+ * asked for its status. Invariants: calls share one open store, closed by `close`, when no call is under way; the identity
+ * is read anew for each call, since another process may change it; a call that is stopped stops no other.
+ */
+import type { BlockStoreOptions, KeyRing } from '../blockstore/index.ts';
+import { toSgwError } from '../kit/index.ts';
+import type { CallContext } from '../localapi/index.ts';
+import type { ObjectStore } from '../objectstore/index.ts';
+import { openState, type GatewayState } from '../state/index.ts';
+import { AccountCatalog } from './account-catalog.ts';
+import { Locks } from './locks.ts';
+import { requireOwnState } from './own-state.ts';
+import type { GatewayParts } from './parts.ts';
+import { ServiceAccess } from './service-access.ts';
+import { notActivated, type Session } from './session.ts';
+import { openStoreOf } from './store-place.ts';
+import { HomeWitness } from './witness.ts';
+
+export class OpenHome {
+  readonly #parts: GatewayParts;
+  #store: Promise<ObjectStore> | undefined;
+  /** The gateway and the store that it was opened for: a home may be activated anew meanwhile. */
+  #openedFor: string | undefined;
+  /** Of an encrypted store, once a call has unlocked it. */
+  #keys: KeyRing | undefined;
+  #witness: HomeWitness | undefined;
+  /** Accounts other than the home's own that were found. An account is never removed. */
+  readonly #knownAccounts = new Set<string>();
+  /** Stores of before they were moved. */
+  readonly #retired: Promise<ObjectStore>[] = [];
+
+  constructor(parts: GatewayParts) {
+    this.#parts = parts;
+  }
+
+  /** Closes what was opened. Idempotent. */
+  async close(): Promise<void> {
+    this.#witness?.flush();
+    this.retireStore();
+    for (const opened of this.#retired.splice(0)) await (await opened.catch(() => undefined))?.close();
+  }
+
+  async record(): Promise<GatewayState | null> {
+    return (await openState(this.#parts.home)).gateway;
+  }
+
+  /** @throws conflict `not-activated` */
+  async requireRecord(): Promise<GatewayState> {
+    const record = await this.record();
+    if (record === null) throw notActivated(this.#parts.home);
+    return record;
+  }
+
+  /** What a call works with: the store as it was opened first, and the identity as it is configured now. */
+  async open(actingFor: string | undefined, call: CallContext): Promise<Session> {
+    const { home, clock, random, openPool } = this.#parts;
+    const record = await this.requireRecord();
+    this.#retireOthers(record);
+    if (this.#store === undefined) await requireOwnState(home, record);
+    const objects = await this.#openedStore(record, call);
+    const witness = this.witnessOf(record);
+    // What calls before this one have noted.
+    witness.flush();
+    const shut = { objects, clock, random };
+    // An older key document opens the same key: what is older is told by what reads it to change it, and by a scrub.
+    const keys = record.encryption === 'none' ? undefined : await this.#unlocked(shut, record, call);
+    const blocks = { ...shut, witness, ...(keys === undefined ? {} : { keys }) };
+    const service = new ServiceAccess(this.#parts, blocks, record);
+    const accountId = actingFor ?? record.accountId;
+    await this.#requireAccount(accountId, record, service, call);
+    const { gatewayId, name, mode, storeId } = record;
+    const identity = { gatewayId, name, mode, accountId };
+    const catalog = new AccountCatalog(blocks, accountId);
+    return { home, storeId, identity, blocks, catalog, service, locks: new Locks(home), openPool };
+  }
+
+  /** The first call opens it for all. */
+  async #openedStore(record: GatewayState, call: CallContext): Promise<ObjectStore> {
+    for (;;) {
+      this.#store ??= openStoreOf(this.#parts, record, record.store, call.signal);
+      const opening = this.#store;
+      try {
+        return await opening;
+      } catch (error) {
+        if (this.#store === opening) this.#store = undefined;
+        // Who opened it for all was stopped; this call was not.
+        if (toSgwError(error).kind !== 'aborted' || call.signal.aborted) throw error;
+      }
+    }
+  }
+
+  /** The home's own account needs no asking; another one has to be known to the service. @throws `account-not-found` */
+  async #requireAccount(
+    accountId: string,
+    record: GatewayState,
+    service: ServiceAccess,
+    call: CallContext,
+  ): Promise<void> {
+    if (accountId === record.accountId || this.#knownAccounts.has(accountId)) return;
+    await service.operate('account.find', { accountId }, call);
+    this.#knownAccounts.add(accountId);
+  }
+
+  /** The store's key, unlocked by the first call that needs it. Calls that wait for secrets do not wait for each other. */
+  async #unlocked(blocks: BlockStoreOptions, { storeId }: GatewayState, call: CallContext): Promise<KeyRing> {
+    if (this.#keys?.storeId === storeId) return this.#keys;
+    const { openKeys } = await import('./key-source.ts');
+    const keys = await openKeys(blocks, call);
+    this.#keys = keys;
+    return keys;
+  }
+
+  /** What this home has seen of the store. */
+  witnessOf({ storeId }: GatewayState): HomeWitness {
+    if (this.#witness?.storeId !== storeId) {
+      this.#witness?.flush();
+      this.#witness = new HomeWitness(this.#parts.home, storeId);
+    }
+    return this.#witness;
+  }
+
+  #retireOthers({ gatewayId, storeId }: GatewayState): void {
+    const now = `${gatewayId} ${storeId}`;
+    if (this.#openedFor === now) return;
+    this.retireStore();
+    this.#knownAccounts.clear();
+    this.#openedFor = now;
+  }
+
+  /** Calls that are under way still use it. */
+  retireStore(): void {
+    if (this.#store !== undefined) this.#retired.push(this.#store);
+    this.#store = undefined;
+  }
+}

@@ -1,0 +1,126 @@
+/** The documents of a running gateway: the daemon, what it serves and how that goes. As in `schemas.ts`, fields are only ever added. */
+import Type, { type Static } from 'typebox';
+import { Bytes, GatewayMode, Nullable, object, Time } from './schema-parts.ts';
+
+/** A volume that the daemon serves. Counters grow from the attaching on; the other numbers tell now. */
+export const ServedVolumeDocument = Type.Object(
+  {
+    volumeId: Type.String(),
+    name: Type.String(),
+    /** What clients ask for; null while it is attached without an export. */
+    exportName: Nullable(Type.String()),
+    readOnly: Type.Boolean(),
+    state: Type.Union([
+      Type.Literal('available'),
+      Type.Literal('degraded'),
+      Type.Literal('fenced'),
+      Type.Literal('damaged'),
+      Type.Literal('closed'),
+    ]),
+    /** Why it is not `available`; null when it is. */
+    reason: Nullable(Type.String()),
+    sizeBytes: Bytes,
+    mappedBytes: Bytes,
+    seq: Type.Integer({ minimum: 0 }),
+    epoch: Type.Integer({ minimum: 0 }),
+    ack: Type.Union([Type.Literal('log'), Type.Literal('store')]),
+    /** Clients that have it open. */
+    connections: Type.Integer({ minimum: 0 }),
+    readOps: Type.Integer({ minimum: 0 }),
+    readBytes: Bytes,
+    /** Sum of the time that reads took; divided by their number it gives the mean. */
+    readMs: Type.Number({ minimum: 0 }),
+    writeOps: Type.Integer({ minimum: 0 }),
+    writeBytes: Bytes,
+    writeMs: Type.Number({ minimum: 0 }),
+    flushOps: Type.Integer({ minimum: 0 }),
+    flushMs: Type.Number({ minimum: 0 }),
+    /** Pages read from the write log, from the cache and from the store. */
+    logHits: Type.Integer({ minimum: 0 }),
+    cacheHits: Type.Integer({ minimum: 0 }),
+    storeReads: Type.Integer({ minimum: 0 }),
+    /** Exposure: acknowledged and not in the store. */
+    dirtyBytes: Bytes,
+    /** Age of the oldest write that is not in the store. */
+    dirtyMs: Type.Number({ minimum: 0 }),
+    /** Capacity of the upload buffer. */
+    bufferBytes: Bytes,
+    /** When the buffer will be full if all goes on as in the last minute; null when it will not. */
+    fullInMs: Nullable(Type.Number({ minimum: 0 })),
+    /** Writers that wait for room in the buffer. */
+    waitingWrites: Type.Integer({ minimum: 0 }),
+    uploadedBytes: Bytes,
+    downloadedBytes: Bytes,
+    commits: Type.Integer({ minimum: 0 }),
+    uploadErrors: Type.Integer({ minimum: 0 }),
+    lastCommitAt: Nullable(Time),
+  },
+  { additionalProperties: false },
+);
+
+/** The cache that all volumes of a gateway share. */
+export const CacheDocument = Type.Object(
+  {
+    fileLimitBytes: Bytes,
+    fileUsedBytes: Bytes,
+    ramLimitBytes: Bytes,
+    ramUsedBytes: Bytes,
+    /** In pages, since the start. */
+    ramHits: Type.Integer({ minimum: 0 }),
+    fileHits: Type.Integer({ minimum: 0 }),
+    misses: Type.Integer({ minimum: 0 }),
+    damagedFrames: Type.Integer({ minimum: 0 }),
+  },
+  { additionalProperties: false },
+);
+
+export const GatewayDocument = object('gateway', {
+  gatewayId: Type.String(),
+  name: Type.String(),
+  mode: GatewayMode,
+  version: Type.String(),
+  home: Type.String(),
+  /** `stopping`: it takes no more calls, and brings what is not in the store there. */
+  state: Type.Union([Type.Literal('serving'), Type.Literal('stopping')]),
+  pid: Type.Integer({ minimum: 1 }),
+  startedAt: Time,
+  uptimeMs: Type.Integer({ minimum: 0 }),
+  /** Path of the socket of the local API. */
+  socket: Type.String(),
+  /** Where Prometheus finds the metrics besides the socket, as a URL; null without `--metrics-listen`. */
+  metricsUrl: Nullable(Type.String()),
+  /** False for a gateway in the foreground, of `sgw gateway run`. */
+  background: Type.Boolean(),
+  /** Calls of the local API under way, but this one. */
+  calls: Type.Integer({ minimum: 0 }),
+  memory: Type.Object({ residentBytes: Bytes, heapBytes: Bytes }, { additionalProperties: false }),
+  /** Processor time used since the start. */
+  cpuMs: Type.Number({ minimum: 0 }),
+  /** Null while nothing is cached. */
+  cache: Nullable(CacheDocument),
+  volumes: Type.Array(ServedVolumeDocument),
+});
+
+export const GatewayStopDocument = object('gateway-stop', {
+  /** False when no daemon ran. */
+  stopped: Type.Boolean(),
+  /** Of the process that ended; null when none ran. */
+  pid: Nullable(Type.Integer({ minimum: 1 })),
+  /** Whether all that was acknowledged is in the store. */
+  drained: Type.Boolean(),
+  /** What is only in the write logs of this home. */
+  dirtyBytes: Bytes,
+  durationMs: Type.Integer({ minimum: 0 }),
+});
+
+export const GatewayReloadDocument = object('gateway-reload', {
+  pid: Type.Integer({ minimum: 1 }),
+  /** Sentences: what is different now. */
+  changes: Type.Array(Type.String()),
+});
+
+export type ServedVolumeDocument = Static<typeof ServedVolumeDocument>;
+export type CacheDocument = Static<typeof CacheDocument>;
+export type GatewayDocument = Static<typeof GatewayDocument>;
+export type GatewayStopDocument = Static<typeof GatewayStopDocument>;
+export type GatewayReloadDocument = Static<typeof GatewayReloadDocument>;
