@@ -4,6 +4,7 @@
  * with a mask of 512-byte sectors where a write covers part of one.
  */
 import type { Completion } from '../blockdevice/index.ts';
+import type { SgwError } from '../kit/index.ts';
 
 export const LOG_PAGE_BYTES = 4096;
 export const LOG_SECTOR_BYTES = 512;
@@ -68,7 +69,7 @@ export interface Incarnation {
   readonly firstSequence: number;
 }
 
-/** What was found on disk. Nothing is changed by finding it. */
+/** What `findLog` found on disk, for `openLog`. Nothing is changed by finding it, and no file is left open. */
 export interface FoundLog {
   /** In order; empty for a log that was never begun. */
   readonly incarnations: readonly Incarnation[];
@@ -82,6 +83,8 @@ export interface FoundLog {
 
 /** Injected files, so that a disk can forget and tear what was not synced. Numbers of bytes; positions in one file. */
 export interface LogDisk {
+  /** Names the start of the machine: 32 hex digits; zeroes when it is not known. */
+  readonly bootId: string;
   /** Names of the files of the log's folder; makes the folder when it is missing. */
   list(): Promise<string[]>;
   /** Opens, and makes a missing file of `sizeBytes`, written with zeroes and synced together with its name. */
@@ -118,6 +121,10 @@ export interface LogUsage {
 
 export interface WriteLog {
   readonly usage: LogUsage;
+  /** The incarnation that this opening began; null when it was opened for reading only. */
+  readonly incarnation: Incarnation | null;
+  /** Why nothing can be appended any more, after a write or a sync that failed. */
+  readonly failure: SgwError | undefined;
   /**
    * Appends whole pages; everything appended before the current task of the event loop ends goes into one record (group
    * commit), and the returned promise is the same for all of it. Resolves when the record is in the kernel's page cache.
@@ -125,9 +132,13 @@ export interface WriteLog {
    * @throws exhausted `log-full` when there is no room; unavailable when the disk failed, then and ever after
    */
   append(firstPage: number, data: Buffer): Promise<void>;
-  /** Appends sectors of one page, whose 4096 bytes are `page`; merged by the log with what it has of that page already. */
+  /** Appends sectors of one page, whose 4096 bytes are `bytes`; merged by the log with what it has of that page already. */
   appendSectors(page: number, mask: number, bytes: Buffer): Promise<void>;
   appendZeroes(firstPage: number, pageCount: number): Promise<void>;
+  /**
+   * Pages behind the new end read as zeroes from then on. The rest of a page that the end is in is the caller's to zero,
+   * before, in the same task.
+   */
   appendResize(sizeBytes: number): Promise<void>;
   /** Resolves with the sequence of its record, in which it comes last; nothing that is appended later joins that record. */
   appendBarrier(name: string): Promise<number>;
@@ -138,7 +149,11 @@ export interface WriteLog {
   flush(): Promise<void>;
   /** Whether `bytes` of data can be appended now. */
   hasRoom(bytes: number): boolean;
-  /** Waits until they can. */
+  /**
+   * Waits until they can; callers are served in order. Somebody who asked `hasRoom` meanwhile may have been faster, so:
+   * `while (!log.hasRoom(bytes)) await log.room(bytes)`.
+   * @throws exhausted `log-too-small` when there can never be room; the reason when the log fails or is closed
+   */
   room(bytes: number, signal?: AbortSignal): Promise<void>;
 
   /** The slot of the newest version of a page, or NOT_IN_LOG or ZERO_IN_LOG. Synchronous, a tenth of a microsecond. */
@@ -149,7 +164,10 @@ export interface WriteLog {
   nextPage(page: number, toPage: number): number | undefined;
   /** Copies bytes of consecutive slots into `target`, from the page cache of the file; `skip` bytes into the first. */
   readSlots(slot: Slot, target: Buffer, skip?: number): void;
-  /** How many of the pages from `page` on, up to `countMax`, lie in consecutive slots. */
+  /**
+   * How many pages from `page` on, up to `countMax`, are in the same state: zeroes, not in the log, or written in whole to
+   * consecutive slots. A page written in part counts alone.
+   */
   runLength(page: number, countMax: number): number;
 
   /** Records from `fromSequence` on, ascending, until `logBytesMax` are read or the end is reached. Reads headers from the files. */

@@ -1,0 +1,194 @@
+/** The log's files in a real folder: files 0600, folder 0700, every name durable before it counts. */
+import { closeSync, fdatasync, openSync, readFileSync, readSync, writevSync } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { SgwError, toSgwError } from '../kit/index.ts';
+import type { LogDisk, LogFile } from './contract.ts';
+
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+const ZEROES = Buffer.alloc(1024 ** 2);
+/** Linux takes at most so many pieces in one call. */
+const PIECES_MAX = 1024;
+const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
+
+const fdatasyncAsync = promisify(fdatasync);
+
+/** The write log's folder at `path`, which is made when it is first listed. */
+export function directoryDisk(path: string): LogDisk {
+  return new DirectoryDisk(path);
+}
+
+class DirectoryDisk implements LogDisk {
+  readonly bootId = bootId();
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async list(): Promise<string[]> {
+    return failing(async () => {
+      await this.#make();
+      return await readdir(this.#path);
+    });
+  }
+
+  async #make(): Promise<void> {
+    const first = await mkdir(this.#path, { recursive: true, mode: FOLDER_MODE });
+    if (first === undefined) return;
+    for (let made = this.#path; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
+  }
+
+  async open(name: string, sizeBytes: number): Promise<LogFile> {
+    return failing(async () => {
+      const path = join(this.#path, name);
+      try {
+        return new DirectoryFile(name, path, (await stat(path)).size);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      }
+      await this.#make();
+      await this.#create(path, sizeBytes);
+      return new DirectoryFile(name, path, sizeBytes);
+    });
+  }
+
+  /** Blocks are given to the file for good, so that a later fdatasync has only data to write. */
+  async #create(path: string, sizeBytes: number): Promise<void> {
+    const temporary = `${path}.new`;
+    try {
+      const handle = await open(temporary, 'w', FILE_MODE);
+      try {
+        for (let at = 0; at < sizeBytes; at += ZEROES.length) {
+          const piece = ZEROES.subarray(0, Math.min(ZEROES.length, sizeBytes - at));
+          const { bytesWritten } = await handle.write(piece, 0, piece.length, at);
+          if (bytesWritten < piece.length) at -= ZEROES.length - bytesWritten;
+        }
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+    await syncFolder(this.#path);
+  }
+
+  async remove(name: string): Promise<void> {
+    await failing(async () => {
+      await rm(join(this.#path, name));
+      await syncFolder(this.#path);
+    });
+  }
+
+  async setAside(reason: string): Promise<string> {
+    return failing(async () => {
+      const word = reason.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+      const parent = dirname(this.#path);
+      const names = new Set(await readdir(parent));
+      let number = 1;
+      const nameOf = (): string => `${basename(this.#path)}-${word}-${number}`;
+      while (names.has(nameOf())) number += 1;
+      const target = join(parent, nameOf());
+      await rename(this.#path, target);
+      await mkdir(this.#path, { mode: FOLDER_MODE });
+      await syncFolder(parent);
+      return target;
+    });
+  }
+}
+
+class DirectoryFile implements LogFile {
+  readonly name: string;
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly #fd: number;
+  #isClosed = false;
+
+  constructor(name: string, path: string, sizeBytes: number) {
+    this.name = name;
+    this.path = path;
+    this.sizeBytes = sizeBytes;
+    this.#fd = openSync(path, 'r+');
+  }
+
+  readSync(target: Uint8Array, position: number): void {
+    for (let done = 0; done < target.length;) {
+      const count = readSync(this.#fd, target, done, target.length - done, position + done);
+      if (count === 0) {
+        throw new SgwError(
+          'corrupt',
+          'log-damaged',
+          `${this.path} ends at byte ${position + done}, in the middle of data`,
+        );
+      }
+      done += count;
+    }
+  }
+
+  writeSync(pieces: readonly Uint8Array[], position: number): void {
+    for (let at = 0; at < pieces.length; at += PIECES_MAX) {
+      const part = pieces.length <= PIECES_MAX ? pieces : pieces.slice(at, at + PIECES_MAX);
+      position += this.#writeAll(part, position);
+    }
+  }
+
+  #writeAll(pieces: readonly Uint8Array[], position: number): number {
+    let total = 0;
+    for (const piece of pieces) total += piece.length;
+    let done = writevSync(this.#fd, pieces, position);
+    while (done < total) {
+      // The kernel took a part: the rest, from inside of a piece on.
+      let skip = done;
+      const rest = pieces.flatMap((piece) => {
+        const from = Math.min(skip, piece.length);
+        skip -= from;
+        return from < piece.length ? [piece.subarray(from)] : [];
+      });
+      const count = writevSync(this.#fd, rest, position + done);
+      if (count === 0) throw new SgwError('unavailable', 'log-write-failed', `${this.path} takes no more bytes`);
+      done += count;
+    }
+    return total;
+  }
+
+  async sync(): Promise<void> {
+    await fdatasyncAsync(this.#fd);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    closeSync(this.#fd);
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function failing<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toSgwError(error);
+  }
+}
+
+function bootId(): string {
+  try {
+    const text = readFileSync(BOOT_ID_FILE, 'utf8').replaceAll('-', '').trim();
+    return /^[0-9a-f]{32}$/.test(text) ? text : '0'.repeat(32);
+  } catch {
+    return '0'.repeat(32);
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * The bytes of the write log's files: the page at the start of each file, and the header page of each entry (records and
+ * notes). No I/O here. Integers are little-endian; those of 8 bytes are below 2^53.
+ * @see docs/formats/writelog.md
+ */
+import { crc32 } from 'node:zlib';
+import type { Incarnation } from './contract.ts';
+
+export const FILE_MAGIC = Buffer.from('SGWLGF1\n');
+export const ENTRY_MAGIC = Buffer.from('SGWLGR1\n');
+
+/** Bytes of a file's first page that are used. */
+const FILE_HEADER_BYTES = 128;
+/** Where extents begin in the header of a record, and the particulars in that of a note. */
+export const ENTRY_FIXED_BYTES = 112;
+export const EXTENT_BYTES = 16;
+export const CHECKSUM_BYTES = 4;
+const NOTE_BYTES = 40;
+export const ID_BYTES = 16;
+
+export const ENTRY_KINDS = { record: 1, begin: 2, end: 3 } as const;
+export type EntryKind = keyof typeof ENTRY_KINDS;
+
+export const EXTENT_KINDS = { pages: 1, sectors: 2, zeroes: 3, resize: 4, barrier: 5 } as const;
+
+/** The longest name of a barrier, in bytes of UTF-8. */
+export const BARRIER_NAME_BYTES_MAX = 128;
+
+/** An incarnation as it is kept in the log: with the boot of the machine that it ran in. */
+export interface KeptIncarnation extends Incarnation {
+  /** 32 hex digits. */
+  readonly bootId: string;
+}
+
+export interface FileHeader {
+  /** 32 hex digits. */
+  readonly logId: string;
+  readonly number: number;
+  readonly pageCount: number;
+  /** Counts the uses of files over the whole log: its files in this order are the log. */
+  readonly generation: number;
+  /** Of the first record behind it. */
+  readonly firstSequence: number;
+  /** Checksum of the last entry in the file before; 0 at the very beginning. */
+  readonly previousChecksum: number;
+  /** Watermarks when it was taken into use. */
+  readonly flushedSequence: number;
+  readonly uploadedSequence: number;
+  /** The incarnation that took the file into use. */
+  readonly incarnation: KeptIncarnation;
+}
+
+/** What the header of every entry says, whatever its kind. */
+export interface EntryFields {
+  readonly kind: EntryKind;
+  readonly logId: string;
+  readonly generation: number;
+  /** Index of the header's page in its file. */
+  readonly page: number;
+  /** A record's own; of a note, that of the next record. */
+  readonly sequence: number;
+  readonly incarnation: string;
+  readonly epoch: number;
+  readonly previousChecksum: number;
+  readonly dataPages: number;
+  readonly flushedSequence: number;
+  readonly uploadedSequence: number;
+  readonly appendedMs: number;
+  readonly extentCount: number;
+}
+
+export interface Entry extends EntryFields {
+  /** Of this header; the next entry repeats it. */
+  readonly checksum: number;
+  /** Bytes of the page that are used. */
+  readonly usedBytes: number;
+}
+
+const hex = (bytes: Uint8Array, from: number, length: number): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset + from, length).toString('hex');
+
+function putHex(target: Uint8Array, at: number, text: string): void {
+  target.set(Buffer.from(text, 'hex'), at);
+}
+
+export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+export function getU64(view: DataView, at: number): number {
+  return view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
+}
+
+export function putU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, true);
+  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+}
+
+function startsWith(page: Uint8Array, magic: Uint8Array): boolean {
+  for (let i = 0; i < magic.length; i++) if (page[i] !== magic[i]) return false;
+  return true;
+}
+
+function putIncarnation(view: DataView, bytes: Uint8Array, at: number, incarnation: KeptIncarnation): void {
+  putU64(view, at, incarnation.baseSeq);
+  putU64(view, at + 8, incarnation.uploadedSequence);
+  putU64(view, at + 16, incarnation.firstSequence);
+  putHex(bytes, at + 24, incarnation.bootId);
+}
+
+function getIncarnation(
+  view: DataView,
+  bytes: Uint8Array,
+  at: number,
+): Pick<KeptIncarnation, 'baseSeq' | 'uploadedSequence' | 'firstSequence' | 'bootId'> {
+  return {
+    baseSeq: getU64(view, at),
+    uploadedSequence: getU64(view, at + 8),
+    firstSequence: getU64(view, at + 16),
+    bootId: hex(bytes, at + 24, ID_BYTES),
+  };
+}
+
+/** Writes a file's first page into `target`, whose 4096 bytes it changes all. */
+export function encodeFileHeader(target: Uint8Array, header: FileHeader): void {
+  const view = viewOf(target);
+  target.fill(0);
+  target.set(FILE_MAGIC, 0);
+  view.setUint32(12, header.number, true);
+  putHex(target, 16, header.logId);
+  putU64(view, 32, header.generation);
+  putU64(view, 40, header.firstSequence);
+  view.setUint32(48, header.pageCount, true);
+  view.setUint32(52, header.previousChecksum, true);
+  putHex(target, 56, header.incarnation.incarnation);
+  putU64(view, 64, header.incarnation.epoch);
+  putIncarnation(view, target, 72, header.incarnation);
+  putU64(view, 112, header.flushedSequence);
+  putU64(view, 120, header.uploadedSequence);
+  view.setUint32(8, crc32(target.subarray(12, FILE_HEADER_BYTES)), true);
+}
+
+/** Reads a file's first page; undefined when it is none. */
+export function decodeFileHeader(page: Uint8Array): FileHeader | undefined {
+  if (!startsWith(page, FILE_MAGIC)) return undefined;
+  const view = viewOf(page);
+  if (view.getUint32(8, true) !== crc32(page.subarray(12, FILE_HEADER_BYTES))) return undefined;
+  return {
+    number: view.getUint32(12, true),
+    logId: hex(page, 16, ID_BYTES),
+    generation: getU64(view, 32),
+    firstSequence: getU64(view, 40),
+    pageCount: view.getUint32(48, true),
+    previousChecksum: view.getUint32(52, true),
+    flushedSequence: getU64(view, 112),
+    uploadedSequence: getU64(view, 120),
+    incarnation: {
+      incarnation: hex(page, 56, 8),
+      epoch: getU64(view, 64),
+      ...getIncarnation(view, page, 72),
+    },
+  };
+}
+
+/** Writes the fixed part of an entry's header; the checksum is put there by `sealEntry`. */
+export function encodeEntryFields(target: Uint8Array, view: DataView, fields: EntryFields): void {
+  target.set(ENTRY_MAGIC, 0);
+  putHex(target, 16, fields.logId);
+  putU64(view, 32, fields.generation);
+  view.setUint32(40, fields.page, true);
+  view.setUint32(44, ENTRY_KINDS[fields.kind], true);
+  putU64(view, 48, fields.sequence);
+  putHex(target, 56, fields.incarnation);
+  putU64(view, 64, fields.epoch);
+  view.setUint32(72, fields.previousChecksum, true);
+  view.setUint32(76, fields.dataPages, true);
+  putU64(view, 80, fields.flushedSequence);
+  putU64(view, 88, fields.uploadedSequence);
+  putU64(view, 96, fields.appendedMs);
+  view.setUint32(104, fields.extentCount, true);
+  view.setUint32(108, 0, true);
+}
+
+/** Completes an entry's header of `usedBytes` bytes; returns its checksum. */
+export function sealEntry(target: Uint8Array, view: DataView, usedBytes: number): number {
+  view.setUint32(12, usedBytes, true);
+  const checksum = crc32(target.subarray(12, usedBytes));
+  view.setUint32(8, checksum, true);
+  return checksum;
+}
+
+const KIND_NAMES = Object.fromEntries(Object.entries(ENTRY_KINDS).map(([name, value]) => [value, name])) as Record<
+  number,
+  EntryKind | undefined
+>;
+
+/** Reads the header page of an entry; undefined when it is none, or a damaged one. */
+export function decodeEntry(page: Uint8Array): Entry | undefined {
+  if (!startsWith(page, ENTRY_MAGIC)) return undefined;
+  const view = viewOf(page);
+  const usedBytes = view.getUint32(12, true);
+  if (usedBytes < ENTRY_FIXED_BYTES || usedBytes > page.length) return undefined;
+  const checksum = view.getUint32(8, true);
+  if (checksum !== crc32(page.subarray(12, usedBytes))) return undefined;
+  const kind = KIND_NAMES[view.getUint32(44, true)];
+  if (kind === undefined) return undefined;
+  return {
+    kind,
+    logId: hex(page, 16, ID_BYTES),
+    generation: getU64(view, 32),
+    page: view.getUint32(40, true),
+    sequence: getU64(view, 48),
+    incarnation: hex(page, 56, 8),
+    epoch: getU64(view, 64),
+    previousChecksum: view.getUint32(72, true),
+    dataPages: view.getUint32(76, true),
+    flushedSequence: getU64(view, 80),
+    uploadedSequence: getU64(view, 88),
+    appendedMs: getU64(view, 96),
+    extentCount: view.getUint32(104, true),
+    checksum,
+    usedBytes,
+  };
+}
+
+/** Writes a whole note into `target`; returns its checksum. */
+export function encodeNote(target: Uint8Array, fields: EntryFields, incarnation: KeptIncarnation): number {
+  const view = viewOf(target);
+  target.fill(0);
+  encodeEntryFields(target, view, fields);
+  putIncarnation(view, target, ENTRY_FIXED_BYTES, incarnation);
+  return sealEntry(target, view, ENTRY_FIXED_BYTES + NOTE_BYTES);
+}
+
+/** The incarnation that a begin note begins. */
+export function decodeBegin(entry: Entry, page: Uint8Array): KeptIncarnation | undefined {
+  if (entry.usedBytes < ENTRY_FIXED_BYTES + NOTE_BYTES) return undefined;
+  return {
+    incarnation: entry.incarnation,
+    epoch: entry.epoch,
+    ...getIncarnation(viewOf(page), page, ENTRY_FIXED_BYTES),
+  };
+}
