@@ -196,14 +196,14 @@ class Opening {
   }
 
   async #begin(): Promise<void> {
-    const { position, file } = this.#appender;
+    const { position } = this.#appender;
     const syncer = new Syncer(this.#appender, this.#ring);
     await this.#wipeStrays();
     await this.#rewriteUnflushed();
     await syncer.sync();
     position.flushedSequence = position.lastSequence;
     if (this.#found.logId === undefined) await this.#ring.makeFree(FILES_MIN);
-    if (this.#hasJump || file.pagesLeft === 0) {
+    if (this.#hasJump || this.#appender.file.pagesLeft === 0) {
       await this.#ring.makeFree(1);
       this.#appender.roll();
     }
