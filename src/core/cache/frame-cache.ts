@@ -1,0 +1,224 @@
+/** The cache of frames in two tiers, memory above a file; each keeps its own order of eviction. */
+import { type Clock, systemClock } from '../kit/index.ts';
+import type { CacheLimits, CacheStats, FrameCache } from './contract.ts';
+import { SystemDisk, type CacheDisk } from './disk.ts';
+import { FileTier } from './file-tier.ts';
+import { MemoryTier } from './memory-tier.ts';
+import { SegmentNumbers } from './segment-numbers.ts';
+
+const PAGE_BYTES = 4096;
+const PAGE_SHIFT = 12;
+const FRAME_BYTES_MAX = 65_536;
+const FRAME_NUMBER_MAX = 65_535;
+/** How long nothing is written after a write failed. */
+const PAUSE_MS = 10_000;
+/** Hits of the file for each frame that they bring to memory when that is full: it costs a read of the whole frame. */
+const HITS_A_PROMOTION = 8;
+
+export interface FrameCacheOptions {
+  /** Made when it is missing. Nobody else may have it open. */
+  readonly directory: string;
+  readonly limits: CacheLimits;
+  /** Told when the cache goes on without its file, or without saving something; once for each time. */
+  readonly onProblem?: (message: string) => void;
+  readonly clock?: Clock;
+  readonly disk?: CacheDisk;
+}
+
+class TieredCache implements FrameCache {
+  readonly #segments = new SegmentNumbers();
+  readonly #memory: MemoryTier;
+  readonly #disk: CacheDisk;
+  readonly #clock: Clock;
+  readonly #onProblem: (message: string) => void;
+  #limits: CacheLimits;
+  #file: FileTier | undefined;
+  #fileProblem: string | null = null;
+  #pausedUntilMs = -Infinity;
+  #ramHits = 0;
+  #fileHits = 0;
+  #misses = 0;
+  #unwrittenFrames = 0;
+  #fileHitsLeft = HITS_A_PROMOTION;
+  #isClosed = false;
+  readonly #frame = Buffer.allocUnsafeSlow(FRAME_BYTES_MAX);
+
+  constructor(options: FrameCacheOptions) {
+    this.#limits = options.limits;
+    this.#disk = options.disk ?? new SystemDisk(options.directory);
+    this.#clock = options.clock ?? systemClock;
+    this.#onProblem = options.onProblem ?? (() => undefined);
+    this.#memory = new MemoryTier(options.limits.ramBytes, this.#segments, (entry) => {
+      this.#demote(entry);
+    });
+  }
+
+  /** Opens the file; without it when that fails. */
+  async open(): Promise<void> {
+    const unitCount = Math.floor(this.#limits.fileBytes / PAGE_BYTES);
+    if (unitCount < 2) return;
+    try {
+      const file = await this.#disk.openFrames();
+      await this.#disk.removeIndex();
+      await file.truncate(unitCount * PAGE_BYTES);
+      this.#file = new FileTier(file, unitCount, this.#segments, (error) => {
+        this.#writeFailed(error);
+      });
+    } catch (error) {
+      this.#tell(`the cache goes on without its file: ${textOf(error)}`);
+    }
+  }
+
+  #tell(message: string): void {
+    this.#fileProblem = message;
+    this.#onProblem(message);
+  }
+
+  #writeFailed(error: unknown): void {
+    const now = this.#clock.monotonicMs();
+    if (now < this.#pausedUntilMs) return;
+    this.#pausedUntilMs = now + PAUSE_MS;
+    this.#tell(`the cache's file can not be written: ${textOf(error)}`);
+  }
+
+  get stats(): CacheStats {
+    return {
+      limits: this.#limits,
+      fileUsedBytes: this.#file?.usedBytes ?? 0,
+      ramUsedBytes: this.#memory.usedBytes,
+      frames: (this.#file?.table.index.count ?? 0) + this.#memory.table.index.count,
+      ramHits: this.#ramHits,
+      fileHits: this.#fileHits,
+      misses: this.#misses,
+      evictedFrames: this.#memory.evictedFrames + (this.#file?.evictedFrames ?? 0),
+      damagedFrames: this.#file?.damagedFrames ?? 0,
+      writingBytes: this.#file?.writes.bytes ?? 0,
+      unwrittenFrames: this.#unwrittenFrames,
+      fileProblem: this.#fileProblem,
+    };
+  }
+
+  numberOf(segmentId: string): number {
+    return this.#segments.numberOf(segmentId);
+  }
+
+  read(segment: number, frame: number, from: number, target: Buffer): boolean {
+    const place = this.#segments.placeOf(segment);
+    const { table } = this.#memory;
+    const entry = place === 0 ? 0 : table.index.find(place, frame);
+    if (entry === 0) return this.#readBelow(place, frame, from, target);
+    if (!isInside(table.index.pagesOf(entry), from, target.length)) return this.#miss(from, target.length);
+    table.use(entry);
+    this.#memory.read(entry, from, target);
+    this.#ramHits += pagesTouched(from, target.length);
+    return true;
+  }
+
+  #readBelow(place: number, frame: number, from: number, target: Buffer): boolean {
+    const file = this.#file;
+    const entry = place === 0 || file === undefined ? 0 : file.table.index.find(place, frame);
+    if (entry === 0 || file === undefined) return this.#miss(from, target.length);
+    const pages = file.table.index.pagesOf(entry);
+    if (!isInside(pages, from, target.length)) return this.#miss(from, target.length);
+    file.table.use(entry);
+    if (!file.read(entry, from, target)) return this.#miss(from, target.length);
+    this.#fileHits += pagesTouched(from, target.length);
+    this.#considerPromotion(file, entry, place, frame, pages, target);
+    return true;
+  }
+
+  #miss(from: number, length: number): boolean {
+    this.#misses += pagesTouched(from, length);
+    return false;
+  }
+
+  /** Brings a frame that was read from the file twice within a while to memory, if that is not done too often. */
+  #considerPromotion(file: FileTier, entry: number, place: number, frame: number, pages: number, target: Buffer): void {
+    const { table } = this.#memory;
+    if (this.#fileHitsLeft > 0) this.#fileHitsLeft--;
+    if (!table.ghost.has(place, frame)) {
+      table.ghost.add(place, frame);
+      return;
+    }
+    if (this.#fileHitsLeft > 0 && table.pool.free < pages) return;
+    this.#fileHitsLeft = HITS_A_PROMOTION;
+    const bytes = pages << PAGE_SHIFT;
+    if (target.length === bytes) this.#memory.put(place, frame, target, true);
+    else {
+      const whole = this.#frame.subarray(0, bytes);
+      if (file.read(entry, 0, whole)) this.#memory.put(place, frame, whole, true);
+    }
+  }
+
+  has(segment: number, frame: number): boolean {
+    const place = this.#segments.placeOf(segment);
+    return place !== 0 && this.#isHere(place, frame);
+  }
+
+  #isHere(place: number, frame: number): boolean {
+    if (this.#memory.table.index.find(place, frame) !== 0) return true;
+    return (this.#file?.table.index.find(place, frame) ?? 0) !== 0;
+  }
+
+  put(segment: number, frame: number, pages: Buffer, isUsed = true): void {
+    const place = this.#segments.placeOf(segment);
+    const isFrame = pages.length > 0 && pages.length <= FRAME_BYTES_MAX && pages.length % PAGE_BYTES === 0;
+    if (place === 0 || !isFrame || frame < 0 || frame > FRAME_NUMBER_MAX || this.#isClosed) return;
+    this.#writeToFile(place, frame, pages, isUsed);
+    if (this.#memory.table.index.find(place, frame) === 0) this.#memory.put(place, frame, pages, isUsed);
+  }
+
+  #writeToFile(place: number, frame: number, pages: Buffer, isUsed: boolean): void {
+    const file = this.#file;
+    if (file === undefined || file.table.index.find(place, frame) !== 0) return;
+    const isPaused = this.#clock.monotonicMs() < this.#pausedUntilMs;
+    if (isPaused || !file.put(place, frame, pages, isUsed)) this.#unwrittenFrames++;
+  }
+
+  /** What was hot in memory and is not in the file, since its write was dropped, gets another chance there. */
+  #demote(entry: number): void {
+    const { index } = this.#memory.table;
+    const place = index.placeOf(entry);
+    const frame = index.frameOf(entry);
+    if (this.#file?.table.index.find(place, frame) !== 0) return;
+    const pages = Buffer.allocUnsafe(index.pagesOf(entry) * PAGE_BYTES);
+    this.#memory.read(entry, 0, pages);
+    this.#writeToFile(place, frame, pages, true);
+  }
+
+  async resize(limits: CacheLimits): Promise<void> {
+    this.#limits = limits;
+    this.#memory.reset(limits.ramBytes);
+    await this.#file?.close();
+    this.#file = undefined;
+    await this.open();
+  }
+
+  async clear(): Promise<void> {
+    await this.resize(this.#limits);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+    this.#memory.reset(0);
+  }
+}
+
+const isInside = (pages: number, from: number, length: number): boolean =>
+  from >= 0 && length > 0 && from + length <= pages << PAGE_SHIFT;
+
+const pagesTouched = (from: number, length: number): number =>
+  ((from + length - 1) >> PAGE_SHIFT) - (from >> PAGE_SHIFT) + 1;
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Opens the cache of a gateway. Never fails because of its file: then it is a cache in memory. */
+export async function openFrameCache(options: FrameCacheOptions): Promise<FrameCache> {
+  const cache = new TieredCache(options);
+  await cache.open();
+  return cache;
+}

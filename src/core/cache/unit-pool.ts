@@ -1,0 +1,161 @@
+/**
+ * Which units of 4096 bytes of a store are free, and which follow one another in a frame. A frame takes any free units, so that
+ * nothing is lost to fragmentation, and consecutive ones where it can.
+ *
+ * Unit 0 is nobody's. Invariant: `#next` of a unit is 0 when the frame goes on in the unit behind it, so that this array costs
+ * nothing for frames in one piece (its pages in memory are never touched).
+ */
+
+/** Free runs that are looked at for one that fits. */
+const LOOK_AT_RUNS = 32;
+
+export class UnitPool {
+  /** Units there are, with unit 0. */
+  readonly unitCount: number;
+  readonly #next: Uint32Array;
+  /** Units from here on were never used. */
+  #fresh = 1;
+  /** Free runs: start and length, as a stack. */
+  #runs = new Uint32Array(64);
+  #runsLength = 0;
+  #free: number;
+
+  constructor(unitCount: number) {
+    this.unitCount = Math.max(1, unitCount);
+    this.#next = new Uint32Array(this.unitCount);
+    this.#free = this.unitCount - 1;
+  }
+
+  get free(): number {
+    return this.#free;
+  }
+
+  get used(): number {
+    return this.unitCount - 1 - this.#free;
+  }
+
+  /** The unit behind this one in its frame. */
+  next(unit: number): number {
+    const next = this.#next[unit] ?? 0;
+    return next === 0 ? unit + 1 : next;
+  }
+
+  /** Says which unit follows: for frames that were there before. */
+  setNext(unit: number, next: number): void {
+    const value = next === unit + 1 ? 0 : next;
+    if (this.#next[unit] !== value) this.#next[unit] = value;
+  }
+
+  /** The first of `count` units, of which so many must be free. */
+  take(count: number): number {
+    this.#free -= count;
+    const fitting = this.#fittingRun(count);
+    if (fitting >= 0) return this.#takeFrom(fitting, count);
+    if (this.unitCount - this.#fresh >= count) return this.#takeFresh(count);
+    let first = 0;
+    let last = 0;
+    for (let missing = count; missing > 0;) {
+      const isFresh = this.#runsLength === 0;
+      const run = this.#runsLength - 2;
+      const part = Math.min(missing, isFresh ? missing : (this.#runs[run + 1] ?? 0));
+      const start = isFresh ? this.#takeFresh(part) : this.#takeFrom(run, part);
+      if (first === 0) first = start;
+      else this.setNext(last, start);
+      last = start + part - 1;
+      missing -= part;
+    }
+    return first;
+  }
+
+  /** The best of the runs on top: as long as asked for, else the shortest that is longer; -1 when none is. */
+  #fittingRun(count: number): number {
+    let best = -1;
+    let bestLength = Infinity;
+    const lowest = Math.max(0, this.#runsLength - 2 * LOOK_AT_RUNS);
+    for (let run = this.#runsLength - 2; run >= lowest; run -= 2) {
+      const length = this.#runs[run + 1] ?? 0;
+      if (length === count) return run;
+      if (length > count && length < bestLength) {
+        best = run;
+        bestLength = length;
+      }
+    }
+    return best;
+  }
+
+  #takeFrom(run: number, count: number): number {
+    const start = this.#runs[run] ?? 0;
+    const length = this.#runs[run + 1] ?? 0;
+    if (length > count) {
+      this.#runs[run] = start + count;
+      this.#runs[run + 1] = length - count;
+    } else {
+      this.#runsLength -= 2;
+      this.#runs[run] = this.#runs[this.#runsLength] ?? 0;
+      this.#runs[run + 1] = this.#runs[this.#runsLength + 1] ?? 0;
+    }
+    this.#chain(start, count);
+    return start;
+  }
+
+  #takeFresh(count: number): number {
+    const start = this.#fresh;
+    this.#fresh += count;
+    this.#chain(start, count);
+    return start;
+  }
+
+  #chain(start: number, count: number): void {
+    for (let unit = start; unit < start + count; unit++) if (this.#next[unit] !== 0) this.#next[unit] = 0;
+  }
+
+  /** Gives back the units of a frame. */
+  release(first: number, count: number): void {
+    this.#free += count;
+    let start = first;
+    let length = 1;
+    let unit = first;
+    for (let i = 1; i < count; i++) {
+      const next = this.next(unit);
+      if (next === unit + 1) length++;
+      else {
+        this.#push(start, length);
+        start = next;
+        length = 1;
+      }
+      unit = next;
+    }
+    this.#push(start, length);
+  }
+
+  #push(start: number, length: number): void {
+    if (this.#runsLength === this.#runs.length) {
+      const longer = new Uint32Array(this.#runs.length * 2);
+      longer.set(this.#runs);
+      this.#runs = longer;
+    }
+    this.#runs[this.#runsLength++] = start;
+    this.#runs[this.#runsLength++] = length;
+  }
+
+  /** Begins with units that are taken already: bit `unit % 8` of byte `unit / 8` says which. */
+  adopt(taken: Uint8Array): void {
+    const isTaken = (unit: number): boolean => (((taken[unit >> 3] ?? 0) >> (unit & 7)) & 1) === 1;
+    this.#free = 0;
+    let last = this.unitCount - 1;
+    while (last > 0 && !isTaken(last)) last--;
+    this.#fresh = last + 1;
+    this.#free = this.unitCount - this.#fresh;
+    for (let end = last; end > 0;) {
+      let unit = end;
+      while (unit > 0 && isTaken(unit)) unit--;
+      end = unit;
+      while (unit > 0 && !isTaken(unit)) unit--;
+      if (end > unit) {
+        this.#push(unit + 1, end - unit);
+        this.#free += end - unit;
+      }
+      end = unit;
+    }
+  }
+}
