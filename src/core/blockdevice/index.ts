@@ -8,3 +8,4 @@ export type {
   WriteCall,
   ZeroCall,
 } from './contract.ts';
+export { MemoryDevice } from './memory-device.ts';

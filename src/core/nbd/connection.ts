@@ -1,0 +1,262 @@
+/**
+ * One client's connection: its socket through handshake and transmission to its end.
+ *
+ * States: handshake -> transmission -> ending -> closed. Invariants: the export is released exactly once, when no request of
+ * the connection is under way; a socket is read only while what it brings may be held.
+ */
+import type { Socket } from 'node:net';
+import type { BufferPool } from './buffer-pool.ts';
+import { ByteQueue } from './byte-queue.ts';
+import type { ExportDirectory, OpenedExport } from './exports.ts';
+import { greeting, Handshake, type HandshakeStep, type TlsMode } from './handshake.ts';
+import type { InFlight, ServerLimits } from './limits.ts';
+import { Replies } from './replies.ts';
+import { secure, type TlsSetup } from './tls.ts';
+import { Transmission } from './transmission.ts';
+
+export interface ConnectionParts {
+  readonly id: number;
+  readonly socket: Socket;
+  readonly directory: ExportDirectory;
+  readonly limits: ServerLimits;
+  readonly inFlight: InFlight;
+  readonly pool: BufferPool;
+  readonly tls: TlsSetup | undefined;
+  readonly tlsMode: TlsMode;
+  readonly onClosed: (connection: Connection, reason: string | undefined) => void;
+}
+
+/** For status. */
+export interface ConnectionInfo {
+  readonly id: number;
+  /** Address and port, or `unix`. */
+  readonly remote: string;
+  /** Null during the handshake. */
+  readonly exportName: string | null;
+  readonly user: string | null;
+  readonly isTls: boolean;
+  readonly sinceMs: number;
+  readonly requests: number;
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+}
+
+export class Connection {
+  readonly id: number;
+  readonly #parts: ConnectionParts;
+  readonly #sinceMs: number;
+  readonly #stop = new AbortController();
+  readonly #queue = new ByteQueue();
+  readonly #handshake: Handshake;
+  #socket: Socket;
+  #isTls = false;
+  #user: string | undefined;
+  #replies: Replies | undefined;
+  #transmission: Transmission | undefined;
+  #isAdvancing = false;
+  #receivedBytes = 0;
+  #stopListening: (() => void) | undefined;
+  #negotiation: NodeJS.Timeout | undefined;
+  #ended: Promise<void> | undefined;
+
+  constructor(parts: ConnectionParts, nowMs: number) {
+    const { id, socket, directory, limits, tlsMode } = parts;
+    this.id = id;
+    this.#parts = parts;
+    this.#sinceMs = nowMs;
+    this.#socket = socket;
+    this.#handshake = new Handshake({
+      queue: this.#queue,
+      directory,
+      limits,
+      tls: tlsMode,
+      connectionId: id,
+      signal: this.#stop.signal,
+      send: (bytes) => {
+        this.#socket.write(bytes);
+      },
+    });
+    this.#negotiation = setTimeout(() => void this.end('the handshake took too long'), limits.negotiationMs);
+    this.#listen(socket);
+    socket.write(greeting());
+  }
+
+  get info(): ConnectionInfo {
+    const { remoteAddress, remotePort } = this.#parts.socket;
+    return {
+      id: this.id,
+      remote: remoteAddress === undefined ? 'unix' : `${remoteAddress}:${String(remotePort)}`,
+      exportName: this.#transmission?.opened.name ?? null,
+      user: this.#user ?? null,
+      isTls: this.#isTls,
+      sinceMs: this.#sinceMs,
+      requests: this.#transmission?.ops ?? 0,
+      receivedBytes: this.#receivedBytes,
+      sentBytes: this.#replies?.sentBytes ?? 0,
+    };
+  }
+
+  #listen(socket: Socket): void {
+    const onData = (chunk: Buffer): void => {
+      this.#receivedBytes += chunk.length;
+      this.#queue.push(chunk);
+      if (this.#transmission !== undefined) this.#transmission.consume();
+      else this.#advance();
+    };
+    socket.on('data', onData);
+    socket.on('drain', () => this.#transmission?.roomAgain());
+    // Why a socket failed does not matter: its client is gone.
+    socket.on('error', () => undefined);
+    socket.on('close', () => void this.end(undefined));
+    socket.on('end', () => void this.end(undefined));
+    this.#stopListening = () => {
+      socket.removeAllListeners('data');
+      socket.removeAllListeners('drain');
+      socket.removeAllListeners('close');
+      socket.removeAllListeners('end');
+    };
+  }
+
+  /** Drives the handshake; what comes meanwhile waits in the queue, which is bounded by pausing the socket. */
+  #advance(): void {
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    this.#socket.pause();
+    this.#handshake.advance().then(
+      (step) => {
+        this.#isAdvancing = false;
+        this.#take(step);
+      },
+      (error: unknown) => {
+        void this.end(error instanceof Error ? error.message : String(error));
+      },
+    );
+  }
+
+  #take(step: HandshakeStep): void {
+    switch (step.kind) {
+      case 'more':
+        this.#socket.resume();
+        return;
+      case 'closed':
+        void this.end(step.reason);
+        return;
+      case 'startTls':
+        this.#startTls();
+        return;
+      case 'transmission':
+        this.#transmit(step);
+        return;
+    }
+  }
+
+  #startTls(): void {
+    const { tls } = this.#parts;
+    if (tls === undefined) {
+      void this.end('TLS is not set up');
+      return;
+    }
+    this.#stopListening?.();
+    secure(this.#socket, tls).then(
+      ({ socket, user }) => {
+        this.#socket = socket;
+        this.#isTls = true;
+        this.#user = user;
+        this.#handshake.secured(user);
+        this.#listen(socket);
+        socket.resume();
+      },
+      (error: unknown) => {
+        void this.end(`TLS failed: ${error instanceof Error ? error.message : String(error)}`);
+      },
+    );
+  }
+
+  #transmit({ opened, isStructured, contexts }: Extract<HandshakeStep, { kind: 'transmission' }>): void {
+    clearTimeout(this.#negotiation);
+    if (this.#ended !== undefined) {
+      void release(opened);
+      return;
+    }
+    const { limits, inFlight, pool } = this.#parts;
+    const socket = this.#socket;
+    const replies = new Replies(socket, pool);
+    const transmission = new Transmission({
+      opened,
+      isStructured,
+      contexts,
+      queue: this.#queue,
+      replies,
+      limits,
+      inFlight,
+      signal: this.#stop.signal,
+      backlogBytes: () => socket.writableLength,
+      onFull: () => socket.pause(),
+      onRoom: () => socket.resume(),
+      onEnd: (reason) => void this.end(reason),
+    });
+    const stopWaiting = inFlight.whenRoom(() => {
+      transmission.roomAgain();
+    });
+    this.#stop.signal.addEventListener(
+      'abort',
+      () => {
+        stopWaiting();
+      },
+      { once: true },
+    );
+    this.#replies = replies;
+    this.#transmission = transmission;
+    socket.resume();
+    transmission.consume();
+  }
+
+  /** Ends after what is under way was answered; the client gets that, and then the end. Idempotent. */
+  async end(reason: string | undefined): Promise<void> {
+    this.#ended ??= this.#endOnce(reason);
+    await this.#ended;
+  }
+
+  async #endOnce(reason: string | undefined): Promise<void> {
+    clearTimeout(this.#negotiation);
+    const socket = this.#socket;
+    // Nobody waits for answers any more; what waits for others, such as a store out of reach, is given up.
+    if (socket.destroyed || socket.readableEnded) this.#stop.abort();
+    try {
+      await this.#transmission?.end();
+      this.#replies?.close();
+      await finish(socket);
+    } finally {
+      this.#stop.abort();
+      socket.destroy();
+      this.#parts.socket.destroy();
+      if (this.#transmission !== undefined) await release(this.#transmission.opened);
+      this.#parts.onClosed(this, reason);
+    }
+  }
+
+  /** Ends at once. */
+  destroy(): void {
+    this.#stop.abort();
+    this.#socket.destroy();
+    this.#parts.socket.destroy();
+  }
+}
+
+/** Sends what was written, for a while: a client that does not read is let go. */
+async function finish(socket: Socket): Promise<void> {
+  if (socket.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, 1000);
+    const done = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    socket.once('close', done);
+    socket.end(done);
+  });
+}
+
+async function release(opened: OpenedExport): Promise<void> {
+  await opened.release().catch(() => undefined);
+}

@@ -1,0 +1,52 @@
+/** What an NBD server serves: the interface that whoever has volumes implements. */
+import type { BlockDevice } from '../blockdevice/index.ts';
+
+/** Bytes with the same status flags; what the flags mean is the context's. */
+export interface StatusExtent {
+  readonly length: number;
+  readonly flags: number;
+}
+
+/** A metadata context beside `base:allocation`, such as `qemu:dirty-bitmap:since`. */
+export interface MetaContext {
+  readonly name: string;
+  /** The status from `offset` on: at least one extent, at most `extentsMax`, covering at most `length` bytes. */
+  query(offset: number, length: number, extentsMax: number, signal: AbortSignal): Promise<readonly StatusExtent[]>;
+}
+
+export interface ExportEntry {
+  readonly name: string;
+  readonly description: string;
+}
+
+/** An export that one connection uses. */
+export interface OpenedExport {
+  readonly device: BlockDevice;
+  /** The export's own name, also when the client asked for the default. */
+  readonly name: string;
+  readonly description: string;
+  readonly isReadOnly: boolean;
+  /** A flush on one connection covers what others were acknowledged. */
+  readonly isMultiConn: boolean;
+  readonly contexts: readonly MetaContext[];
+  /** The connection uses it no more. Called once. */
+  release(): Promise<void>;
+}
+
+export interface OpenRequest {
+  readonly connectionId: number;
+  /** The client's certificate or PSK identity; undefined without TLS. */
+  readonly user: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+export interface ExportDirectory {
+  /** Whether LIST is answered. */
+  readonly isListed: boolean;
+  list(): Promise<readonly ExportEntry[]>;
+  /**
+   * Opens an export for one connection; the empty name is the default export.
+   * @throws notFound when there is none; denied; unavailable
+   */
+  open(name: string, request: OpenRequest): Promise<OpenedExport>;
+}

@@ -1,0 +1,125 @@
+/** TLS for NBD: the socket of a client that said STARTTLS becomes a TLS one (X.509, or pre-shared keys). */
+import type { Socket } from 'node:net';
+import { createSecureContext, TLSSocket, type SecureContext } from 'node:tls';
+import { SgwError } from '../kit/index.ts';
+
+export interface TlsFiles {
+  /** PEM. */
+  readonly certificate?: Buffer;
+  readonly key?: Buffer;
+  /** PEM: who signs clients' certificates. With it, clients need one. */
+  readonly clientCa?: Buffer;
+  /** Lines of `user:key in hex`, as GnuTLS's psktool writes them. */
+  readonly psk?: string;
+}
+
+export interface TlsSetup {
+  readonly context: SecureContext;
+  readonly needsClientCertificate: boolean;
+  readonly psk: ReadonlyMap<string, Buffer> | undefined;
+}
+
+const HANDSHAKE_MS = 10_000;
+/** OpenSSL takes pre-shared keys of TLS 1.2 with these; DHE would need parameters of its own. */
+const PSK_CIPHERS =
+  'ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES256-CBC-SHA384:PSK-AES256-GCM-SHA384:PSK-AES128-GCM-SHA256:PSK-CHACHA20-POLY1305';
+
+/** @throws invalid `bad-tls` when certificate, key or PSK file can not be used */
+export function tlsSetup(files: TlsFiles): TlsSetup {
+  const psk = files.psk === undefined ? undefined : parsePsk(files.psk);
+  const isCertified = files.certificate !== undefined && files.key !== undefined;
+  if (!isCertified && psk === undefined)
+    throw badTls('TLS needs a certificate with its key, or pre-shared keys', undefined);
+  try {
+    const context = createSecureContext({
+      minVersion: 'TLSv1.2',
+      ...(isCertified ? { cert: files.certificate, key: files.key } : {}),
+      ...(files.clientCa === undefined ? {} : { ca: files.clientCa }),
+      ...(psk === undefined ? {} : { ciphers: isCertified ? `${PSK_CIPHERS}:HIGH:!aNULL` : PSK_CIPHERS }),
+      // Node.js has a callback for pre-shared keys of TLS 1.2 only.
+      ...(psk === undefined || isCertified ? {} : { maxVersion: 'TLSv1.2' as const }),
+    });
+    return { context, needsClientCertificate: files.clientCa !== undefined, psk };
+  } catch (error) {
+    throw badTls('certificate, key or CA can not be used', error);
+  }
+}
+
+function badTls(message: string, cause: unknown): SgwError {
+  return new SgwError('invalid', 'bad-tls', message, {
+    hint: 'Give PEM files of a certificate and its private key, or a file of psktool.',
+    cause,
+  });
+}
+
+function parsePsk(text: string): Map<string, Buffer> {
+  const keys = new Map<string, Buffer>();
+  for (const line of text.split('\n').map((one) => one.trim())) {
+    if (line === '' || line.startsWith('#')) continue;
+    const at = line.lastIndexOf(':');
+    const hex = line.slice(at + 1);
+    if (at < 1 || !/^([0-9a-fA-F]{2})+$/.test(hex))
+      throw badTls('the file of pre-shared keys has a line that is not user:hex', undefined);
+    keys.set(line.slice(0, at), Buffer.from(hex, 'hex'));
+  }
+  return keys;
+}
+
+/** Resolves when the handshake is done, with who the client is: the PSK identity, or the certificate's common name. */
+export async function secure(
+  socket: Socket,
+  setup: TlsSetup,
+): Promise<{ readonly socket: Socket; readonly user: string | undefined }> {
+  const { context, needsClientCertificate, psk } = setup;
+  let identity: string | undefined;
+  const secured = new TLSSocket(socket, {
+    isServer: true,
+    secureContext: context,
+    requestCert: needsClientCertificate,
+    rejectUnauthorized: needsClientCertificate,
+    ...(psk === undefined
+      ? {}
+      : {
+          pskCallback: (_socket: TLSSocket, user: string) => {
+            identity = user;
+            return psk.get(user) ?? null;
+          },
+        }),
+  });
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new SgwError('timeout', 'tls-timeout', 'the TLS handshake took too long'));
+    }, HANDSHAKE_MS);
+    const fail = (error: Error): void => {
+      clearTimeout(timer);
+      reject(error);
+    };
+    secured.once('error', fail);
+    secured.once('close', () => {
+      fail(new SgwError('aborted', 'tls-closed', 'the client left during the TLS handshake'));
+    });
+    secured.once('secure', () => {
+      clearTimeout(timer);
+      secured.removeAllListeners('close');
+      secured.off('error', fail);
+      secured.on('error', () => undefined);
+      resolve();
+    });
+  });
+  if (needsClientCertificate && identity === undefined && !isVerified(secured)) {
+    secured.destroy();
+    throw new SgwError('denied', 'tls-client', 'the client has no certificate that this server trusts');
+  }
+  return { socket: secured, user: identity ?? commonName(secured) };
+}
+
+/** `authorized` is set only by servers of node:tls; here the context has verified, and its word is asked for. */
+function isVerified(socket: TLSSocket): boolean {
+  const handle = (socket as unknown as { _handle?: { verifyError(): unknown } })._handle;
+  return Object.keys(socket.getPeerCertificate()).length > 0 && (handle?.verifyError() ?? null) === null;
+}
+
+function commonName(socket: TLSSocket): string | undefined {
+  const name = socket.getPeerCertificate().subject as { CN?: string | string[] } | undefined;
+  return Array.isArray(name?.CN) ? name.CN[0] : name?.CN;
+}
