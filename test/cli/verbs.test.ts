@@ -18,6 +18,7 @@ interface Good {
   /** What people must see. */
   readonly shows: string;
   readonly activated?: boolean;
+  readonly served?: boolean;
   readonly env?: Record<string, string>;
 }
 
@@ -38,6 +39,7 @@ const bad = (why: string, words: readonly string[], code: string, exitCode = 2, 
 });
 const LONG = 'x'.repeat(129);
 const notActivated = (...words: string[]): Bad => bad('before activation', words, 'not-activated', 4, false);
+const withoutDaemon = (...words: string[]): Bad => bad('no daemon', words, 'daemon-needed', 5);
 const unknownVolume = (...words: string[]): Bad => bad('no such volume', words, 'volume-not-found', 3);
 const unknownSnapshot = (...words: string[]): Bad => bad('no such snapshot', words, 'snapshot-not-found', 3);
 
@@ -591,6 +593,49 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       notActivated('--recovery-kit'),
     ],
   },
+  // What starts, stops and reads the log of a real daemon is in test/cli/gateway.test.ts.
+  'gateway run': {
+    good: [],
+    bad: [
+      bad('an address of another machine', ['--metrics-listen', '0.0.0.0:9464'], 'bad-listen'),
+      bad('a port that is none', ['--metrics-listen', '70000'], 'bad-listen'),
+      bad('an unknown level', ['--log-level', 'loud'], 'bad-choice'),
+      bad('a timeout that is none', ['--drain-timeout', 'soon'], 'bad-duration'),
+      bad('a surplus argument', ['golden'], 'unexpected-argument'),
+      notActivated(),
+    ],
+  },
+  'gateway start': {
+    good: [],
+    bad: [
+      bad('a port that is none', ['--metrics-listen', 'x'], 'bad-listen'),
+      bad('a timeout that is none', ['--timeout', 'soon'], 'bad-duration'),
+      bad('a surplus argument', ['golden'], 'unexpected-argument'),
+      notActivated(),
+    ],
+  },
+  'gateway stop': {
+    good: [],
+    bad: [bad('a timeout that is none', ['--timeout', 'soon'], 'bad-duration')],
+  },
+  'gateway restart': {
+    good: [],
+    bad: [bad('a timeout that is none', ['--timeout', 'soon'], 'bad-duration'), notActivated()],
+  },
+  'gateway reload': {
+    good: [
+      { words: [], schema: schemas.GatewayReloadDocument, input: {}, served: true, shows: 'Nothing is different' },
+    ],
+    bad: [bad('a surplus argument', ['x'], 'unexpected-argument'), withoutDaemon()],
+  },
+  'gateway show': {
+    good: [{ words: [], schema: schemas.GatewayDocument, input: {}, served: true, shows: 'golden' }],
+    bad: [bad('a surplus argument', ['x'], 'unexpected-argument'), withoutDaemon()],
+  },
+  'gateway logs': {
+    good: [],
+    bad: [bad('a number that is none', ['--lines', 'x'], 'usage'), bad('no log', [], 'no-log', 3)],
+  },
   'service account create': {
     good: [
       {
@@ -629,14 +674,14 @@ it('covers every verb of the command table', () => {
 describe.each(Object.entries(VERBS))('%s', (verb, { good, bad: failures }) => {
   it.each(good.map((one) => [one.words.join(' '), one] as const))(
     'works: %s',
-    async (_title, { words, schema, input, shows, activated = true, env = {} }) => {
-      const asJson = await runVerb(verb, [...words, '--json'], { activated, env });
+    async (_title, { words, schema, input, shows, activated = true, served = false, env = {} }) => {
+      const asJson = await runVerb(verb, [...words, '--json'], { activated, served, env });
       expect(asJson.stderr).toBe('');
       expect(asJson.exitCode).toBe(0);
       expect([...Value.Errors(schema, asJson.document())]).toEqual([]);
       expect(asJson.wasClosed).toBe(true);
       if (input !== undefined) expect(asJson.calls[0]?.input).toEqual(input);
-      const asText = await runVerb(verb, words, { activated, env });
+      const asText = await runVerb(verb, words, { activated, served, env });
       expect(asText.stdout).toContain(shows);
       expect(asText.stdout.endsWith('\n')).toBe(true);
     },

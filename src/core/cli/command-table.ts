@@ -16,6 +16,8 @@ export interface Verb {
   readonly availability: Availability;
   /** The issue that brings the verb. */
   readonly issue: number;
+  /** True for a verb that exists though others of its issue do not yet. */
+  readonly isPresent?: boolean;
   /** What the positional arguments name, in order, for completion; null for what has no names. */
   readonly names?: readonly (NameKind | null)[];
   /** Flags whose value is a name. */
@@ -31,6 +33,8 @@ const waits = (issue: number, ...names: (NameKind | null)[]): Verb => ({
   issue,
   names,
 });
+/** Of an issue that is being worked on: this verb exists. */
+const present = (verb: Verb): Verb => ({ ...verb, isPresent: true });
 const daemon = (issue: number, ...names: (NameKind | null)[]): Verb => ({ availability: 'needs daemon', issue, names });
 
 export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
@@ -41,13 +45,13 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   doctor: offline(4),
   demo: waits(2),
 
-  'gateway run': offline(4),
-  'gateway start': offline(4),
-  'gateway stop': offline(4),
-  'gateway reload': daemon(4),
-  'gateway restart': offline(4),
-  'gateway show': daemon(4),
-  'gateway logs': offline(4),
+  'gateway run': present(offline(4)),
+  'gateway start': present(offline(4)),
+  'gateway stop': present(offline(4)),
+  'gateway reload': present(daemon(4)),
+  'gateway restart': present(offline(4)),
+  'gateway show': present(daemon(4)),
+  'gateway logs': present(offline(4)),
   'gateway top': daemon(4),
 
   'volume create': { ...offline(2), flagNames: { 'from-snapshot': 'snapshot' } },
@@ -122,5 +126,5 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
 /** The verbs that exist. */
 export const presentVerbs = (): string[] =>
   Object.entries(COMMAND_TABLE)
-    .filter(([, verb]) => ISSUES_DONE.includes(verb.issue))
+    .filter(([, verb]) => verb.isPresent === true || ISSUES_DONE.includes(verb.issue))
     .map(([name]) => name);

@@ -65,5 +65,40 @@ export const ProgressLine = Type.Object(
   { $id: 'progress', additionalProperties: false },
 );
 
+export const GatewayStart = Type.Object(
+  {
+    started: Type.Boolean({ description: 'false when it ran already' }),
+    pid: Type.Integer({ minimum: 1 }),
+    socket: Type.String(),
+    log: Type.String({ description: 'path of the log' }),
+    durationMs: Type.Integer({ minimum: 0 }),
+  },
+  { $id: 'gateway-start', additionalProperties: false },
+);
+
+export const GatewayRestart = Type.Object(
+  {
+    previousPid: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()]),
+    pid: Type.Integer({ minimum: 1 }),
+    socket: Type.String(),
+    log: Type.String({ description: 'path of the log' }),
+    pauseMs: Type.Integer({ minimum: 0 }),
+  },
+  { $id: 'gateway-restart', additionalProperties: false },
+);
+
+export const LogLine = Type.Object(
+  {
+    time: Type.Union([Type.String({ format: 'date-time' }), Type.Null()]),
+    level: Type.String(),
+    message: Type.String(),
+    details: Type.Record(Type.String(), Type.Unknown()),
+  },
+  { $id: 'log-line', additionalProperties: false },
+);
+
+export type GatewayStartDocument = Static<typeof GatewayStart>;
+export type GatewayRestartDocument = Static<typeof GatewayRestart>;
+export type LogLineDocument = Static<typeof LogLine>;
 export type ConfigurationDocument = Static<typeof Configuration>;
 export type DemoDocument = Static<typeof Demo>;

@@ -192,6 +192,11 @@ export const createFlags = {
   }),
 };
 
+/** `--start` of a verb that needs the daemon. */
+export const startFlag = (verb: string): Interfaces.BooleanFlag<boolean> =>
+  flagsOf(verb, { start: Flags.boolean({ description: 'Start the gateway in the background if it does not run.' }) })
+    .start;
+
 export const yesFlag = Flags.boolean({ char: 'y', description: 'Do not ask for confirmation.' });
 export const dryRunFlag = Flags.boolean({ description: 'Change nothing; only tell what would be done.' });
 export const ifExistsFlag = Flags.boolean({ description: 'Succeed if there is no such thing.' });

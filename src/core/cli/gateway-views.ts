@@ -4,7 +4,7 @@ import type { ActivationDocument, StatusDocument, StoreCheckDocument, StoreStats
 import type { ConfigurationDocument } from './documents.ts';
 import { recoveryCodeText } from './store-views.ts';
 import type { Style } from './style.ts';
-import { formatTime, renderFields, renderTable, withRemarks } from './tables.ts';
+import { formatTime, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
 
 /** What `activate` made. `codeFile` holds the recovery code when it is not to be shown. */
 export function activationFields(result: ActivationDocument, style: Style, codeFile: string | null): string {
@@ -38,7 +38,7 @@ export function statusText(status: StatusDocument, style: Style): string {
       ['store', store === null ? null : `${store.description} (${store.storeId})`],
       store?.reachable === true ? ['reachable', 'yes', style.green] : ['reachable', store && 'no', style.red],
       ['free space', freeSpace(status)],
-      status.daemon.running ? ['daemon', 'running', style.green] : ['daemon', 'not running'],
+      daemonField(status, style),
       ['volumes', volumeTotals(status)],
       ['snapshots', known(status.snapshots.count)],
       ['version', status.version],
@@ -46,6 +46,12 @@ export function statusText(status: StatusDocument, style: Style): string {
     style,
   );
   return withRemarks(fields, status.remarks, style);
+}
+
+function daemonField({ daemon }: StatusDocument, style: Style): Field {
+  if (!daemon.running) return ['daemon', 'not running'];
+  const since = daemon.since === null ? '' : ` since ${formatTime(daemon.since)} UTC`;
+  return ['daemon', `running, process ${String(daemon.pid)}${since}`, style.green];
 }
 
 /** The settings of the gateway and the user's preferences. */

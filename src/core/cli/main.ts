@@ -6,7 +6,7 @@
  * signal comes; a reader that closes standard output ends the run quietly; the process ends with a code of
  * ERROR_KINDS.
  */
-import type { OpenGateway } from '../client/index.ts';
+import { daemonFirst, type OpenGateway } from '../client/index.ts';
 import { SgwError } from '../kit/index.ts';
 import { globalFlagsLast, hasFlag, isTrue, wantsJson } from './argv.ts';
 import { answerCompletion, COMPLETE_VERB } from './completion.ts';
@@ -22,7 +22,7 @@ export interface MainOptions {
   readonly argv: readonly string[];
   /** `import.meta.url` of the program, which lies in a folder of the package. */
   readonly entryUrl: string;
-  /** How the gateway is opened; in this process when absent. */
+  /** How the gateway is opened; by its daemon, or without one in this process, when absent. */
   readonly openGateway?: OpenGateway;
 }
 
@@ -41,7 +41,7 @@ export async function main(options: MainOptions): Promise<void> {
     stdout,
     stderr,
     interrupt: interrupts.signal,
-    openGateway: options.openGateway ?? openInProcess,
+    openGateway: options.openGateway ?? daemonFirst(openInProcess),
     onPrint: () => {
       outcome.isPrinted = true;
     },

@@ -5,9 +5,10 @@
  */
 import path from 'node:path';
 import { GatewayClient } from '../client/index.ts';
-import { ERROR_KINDS, type ErrorKind } from '../kit/index.ts';
+import { ERROR_KINDS, SgwError, type ErrorKind } from '../kit/index.ts';
 import type { Input, KeySecret, OperationName, Result, Secrets } from '../localapi/index.ts';
 import type { GlobalFlags } from './flags.ts';
+import type { Surroundings } from './gateway-runner.ts';
 import { absolute, readPreferences, userHomeOf, type Preferences } from './preferences.ts';
 import { unlockingSecrets, type SecretFiles, type SecretSurroundings } from './secrets.ts';
 import { startProgress, type ProgressMode, type ProgressReporter } from './progress.ts';
@@ -15,11 +16,16 @@ import { Prompts } from './prompts.ts';
 import { columnsOf, currentRuntime, write, type Runtime } from './runtime.ts';
 import { styleFor, type Style } from './style.ts';
 
+/** For a daemon that `--start` starts. */
+const START_TIMEOUT_MS = 60_000;
+
 export interface CallLimits {
   /** Fails with kind `timeout` after this many milliseconds. */
   readonly timeoutMs?: number | undefined;
   /** What is being done, shown until the operation itself tells. */
   readonly label?: string | undefined;
+  /** Starts the daemon when the operation needs one and none runs. */
+  readonly startsGateway?: boolean | undefined;
   /** What is to open the store from now on, for operations that set it. */
   readonly renew?: (() => Promise<KeySecret>) | undefined;
 }
@@ -37,7 +43,8 @@ export class Session implements AsyncDisposable {
   readonly #isQuiet: boolean;
   readonly #isColored: boolean;
   readonly #progress: ProgressMode;
-  readonly #client: GatewayClient;
+  readonly #newClient: () => GatewayClient;
+  #client: GatewayClient;
   readonly #secrets: Secrets;
   /** Without questions: `status` tells what it can, at once. */
   readonly #unaskedSecrets: Secrets;
@@ -63,10 +70,9 @@ export class Session implements AsyncDisposable {
     const unasked = { ...this.secretSurroundings, neverAsks: true };
     this.#unaskedSecrets = unlockingSecrets(this.secretFiles, unasked);
     const account = flags.account === undefined ? {} : { accountId: flags.account };
-    this.#client = new GatewayClient(
-      { home: this.home, lockTimeoutMs: flags['lock-timeout'], ...account },
-      runtime.openGateway,
-    );
+    const place = { home: this.home, lockTimeoutMs: flags['lock-timeout'], ...account };
+    this.#newClient = () => new GatewayClient(place, runtime.openGateway);
+    this.#client = this.#newClient();
   }
 
   /** The user's environment. */
@@ -84,8 +90,46 @@ export class Session implements AsyncDisposable {
     return this.#runtime.interrupt;
   }
 
+  /** What opens an encrypted store, asked for when it is needed. */
+  get secrets(): Secrets {
+    return this.#secrets;
+  }
+
+  /** Whether results are for people who see them as they come. */
+  get isOnTerminal(): boolean {
+    return !this.isJson && this.#runtime.stdout.isTTY === true;
+  }
+
+  /** Prints one of many documents: a line of JSON with `--json`, else what `render` makes of it. */
+  async printLine(document: object, render: (style: Style) => string): Promise<void> {
+    const { stdout } = this.#runtime;
+    this.#runtime.onPrint?.();
+    const text = this.isJson ? JSON.stringify(document) : render(styleFor(stdout, this.#isColored));
+    await write(stdout, `${text}\n`);
+  }
+
+  /** Runs the gateway of the home in this process: `work` gets what is around it. */
+  async runGateway(isBackground: boolean, work: (surroundings: Surroundings) => Promise<void>): Promise<void> {
+    const { withSurroundings } = await import('./gateway-runner.ts');
+    await withSurroundings(this, isBackground, this.#runtime.stderr, work);
+  }
+
   /** Runs an operation of the gateway with progress on standard error. @throws what the operation throws. */
   async call<N extends OperationName>(name: N, input: Input<N>, limits: CallLimits = {}): Promise<Result<N>> {
+    try {
+      return await this.#callOnce(name, input, limits);
+    } catch (error) {
+      if (limits.startsGateway !== true || !(error instanceof SgwError) || error.code !== 'daemon-needed') throw error;
+    }
+    const { startGateway } = await import('./gateway-control.ts');
+    await startGateway(this, { args: [], timeoutMs: START_TIMEOUT_MS });
+    // The client opened the gateway in this process.
+    await this.#client.close();
+    this.#client = this.#newClient();
+    return await this.#callOnce(name, input, limits);
+  }
+
+  async #callOnce<N extends OperationName>(name: N, input: Input<N>, limits: CallLimits): Promise<Result<N>> {
     const start = (): ProgressReporter => {
       const started = startProgress(this.#progress, this.#runtime.stderr);
       if (limits.label !== undefined) started.report({ label: limits.label, doneBytes: 0, totalBytes: 0 });

@@ -17,8 +17,8 @@ export interface OpenOptions {
   readonly lockTimeoutMs: number;
 }
 
-/** Opens a gateway and hands over its local API; the caller closes it. */
-export type OpenGateway = (options: OpenOptions) => Promise<LocalApi>;
+/** Opens a gateway and hands over its local API; the caller closes it. `signal` ends a wait for a daemon that starts. */
+export type OpenGateway = (options: OpenOptions, signal?: AbortSignal) => Promise<LocalApi>;
 
 export interface CallOptions {
   readonly signal: AbortSignal;
@@ -53,7 +53,7 @@ export class GatewayClient implements AsyncDisposable {
     const deadline = startDeadline(name, options.timeoutMs);
     const signal = deadline === undefined ? options.signal : AbortSignal.any([options.signal, deadline.signal]);
     try {
-      this.#opened ??= this.#open(this.#options);
+      this.#opened ??= this.#open(this.#options, signal);
       const api = await this.#opened;
       throwIfAborted(signal);
       return await api.call(name, input, {

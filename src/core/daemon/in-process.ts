@@ -2,13 +2,11 @@
  * Opens a home's gateway in the caller's process, behind the same handlers that a daemon serves. Opening reads nothing;
  * each operation opens what it needs, and disposing closes it.
  */
-import { readFile } from 'node:fs/promises';
-import { FramePool } from '../blockstore/index.ts';
 import { createHandlers } from '../control/index.ts';
 import { Gateway } from '../gateway/index.ts';
-import { SgwError, systemClock, systemRandom } from '../kit/index.ts';
+import { SgwError } from '../kit/index.ts';
 import type { LocalApi } from '../localapi/index.ts';
-import { openObjectStore, withRetry } from '../objectstore/index.ts';
+import { partsOf } from './parts.ts';
 
 export interface InProcessOptions {
   /** Absolute path of the home directory. */
@@ -26,20 +24,7 @@ export async function openInProcess(options: InProcessOptions): Promise<LocalApi
       details: { accountId },
     });
   }
-  const gateway = new Gateway({
-    home,
-    version: await readVersion(),
-    clock: systemClock,
-    random: systemRandom,
-    openStore: async (description, how) =>
-      withRetry(await openObjectStore(description, how), { clock: systemClock, random: systemRandom }),
-    openService: async (blocks, serviceId) => {
-      const { openService } = await import('../service/index.ts');
-      return openService({ blocks, serviceId, isEmbedded: true });
-    },
-    openPool: () => new FramePool(),
-    ...(accountId === undefined ? {} : { accountId }),
-  });
+  const gateway = new Gateway(await partsOf(home, accountId));
   const handlers = createHandlers(gateway);
   return {
     call: async (name, input, context) => await handlers[name](input, context),
@@ -47,10 +32,4 @@ export async function openInProcess(options: InProcessOptions): Promise<LocalApi
       await gateway.close();
     },
   };
-}
-
-/** From package.json, which lies at the same distance from the sources as from what is built of them. */
-async function readVersion(): Promise<string> {
-  const text = await readFile(new URL('../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

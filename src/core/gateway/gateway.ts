@@ -30,6 +30,11 @@ export class Gateway implements AsyncDisposable {
     return new Gateway(accountId === undefined ? parts : { ...parts, accountId }, this.#home);
   }
 
+  /** Makes sure that the store answers, and unlocks it where it is encrypted: later calls ask for no secret. */
+  async open(call: Call): Promise<void> {
+    await this.#open(call);
+  }
+
   async activate(input: In<'activate'>, call: Call): Out<'activate'> {
     const { activate } = await import('./activation.ts');
     return await activate(this.#parts, await this.#home.record(), input, call);

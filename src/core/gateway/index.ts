@@ -5,3 +5,4 @@
 export { daemonNeeded } from './daemon-needed.ts';
 export { Gateway } from './gateway.ts';
 export type { GatewayParts } from './parts.ts';
+export { notActivated } from './session.ts';

@@ -80,6 +80,13 @@ export class SgwError extends Error {
     this.details = options.details ?? {};
   }
 
+  /** The error that a document tells of, as another process had it. A kind that this version does not know is `internal`. */
+  static fromDocument(document: ErrorDocument): SgwError {
+    const { code, message, hint, details } = document;
+    const kind = document.kind in ERROR_KINDS ? document.kind : 'internal';
+    return new SgwError(kind, code, message, { details, ...(hint === null ? {} : { hint }) });
+  }
+
   get retryable(): boolean {
     return ERROR_KINDS[this.kind].retryable;
   }

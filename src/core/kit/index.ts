@@ -3,6 +3,7 @@ export * from './clock.ts';
 export * from './echo.ts';
 export * from './errors.ts';
 export * from './ids.ts';
+export type * from './logger.ts';
 export * from './names.ts';
 export * from './random.ts';
 export * from './semaphore.ts';

@@ -106,10 +106,10 @@ export const GatewayStopDocument = object('gateway-stop', {
   stopped: Type.Boolean(),
   /** Of the process that ended; null when none ran. */
   pid: Nullable(Type.Integer({ minimum: 1 })),
-  /** Whether all that was acknowledged is in the store. */
-  drained: Type.Boolean(),
-  /** What is only in the write logs of this home. */
-  dirtyBytes: Bytes,
+  /** Whether all that was acknowledged is in the store; null when that is not known: no daemon ran, or it could not say. */
+  drained: Nullable(Type.Boolean()),
+  /** What is only in the write logs of this home; null when that is not known. */
+  dirtyBytes: Nullable(Bytes),
   durationMs: Type.Integer({ minimum: 0 }),
 });
 

@@ -1,3 +1,4 @@
 /** Room `localapi` (level 1): the gateway's local API as a contract. */
 export * from './operations.ts';
 export type * from './schemas.ts';
+export * from './wire.ts';

@@ -11,6 +11,7 @@ export type { LockOwner } from './lock-owner.ts';
 export {
   announceGateway,
   GATEWAY_LOCK,
+  lastGateway,
   runningGateway,
   withdrawGateway,
   type GatewayRecord,

@@ -35,6 +35,8 @@ export interface LockRequest {
   readonly purpose: string;
   /** How long to wait for another holder; 0 fails at once. Default 30 000. */
   readonly timeoutMs?: number;
+  /** The longest pause between two looks; default 200. Shorter where the holder is known to let go soon. */
+  readonly pollMaxMs?: number;
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -52,12 +54,12 @@ export interface Lock extends AsyncDisposable {
  */
 export async function acquireLock(request: LockRequest): Promise<Lock> {
   const { home, name, purpose, signal, clock = systemClock, random = systemRandom } = request;
-  const timeoutMs = request.timeoutMs ?? LOCK_TIMEOUT_DEFAULT_MS;
+  const { timeoutMs = LOCK_TIMEOUT_DEFAULT_MS, pollMaxMs = POLL_MAX_MS } = request;
   const path = lockPath(home, name);
   const token = random.bytes(8).toString('hex');
   const startedMs = clock.monotonicMs();
   try {
-    for (let pollMs = POLL_FIRST_MS; ; pollMs = Math.min(POLL_MAX_MS, pollMs * 1.5)) {
+    for (let pollMs = POLL_FIRST_MS; ; pollMs = Math.min(pollMaxMs, pollMs * 1.5)) {
       throwIfAborted(signal);
       if (await create(path, newOwner(token, purpose, clock.nowMs()))) return held(path, name, token);
       const owner = await readOwner(path);

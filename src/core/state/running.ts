@@ -60,6 +60,11 @@ export async function withdrawGateway(home: string): Promise<void> {
   });
 }
 
+/** What the last daemon told, whether it lives or not; undefined when it ended in order. */
+export async function lastGateway(home: string): Promise<GatewayRecord | undefined> {
+  return await readRecord(home);
+}
+
 async function readRecord(home: string): Promise<GatewayRecord | undefined> {
   let value: unknown;
   try {

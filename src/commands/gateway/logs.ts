@@ -1,0 +1,32 @@
+import { Flags } from '@oclif/core';
+import { flagsOf, logLineText, readLog, SgwCommand } from '../../core/cli/index.ts';
+
+export default class GatewayLogs extends SgwCommand {
+  static override summary = 'Show the log of the gateway.';
+  static override description =
+    'Prints the end of the log that a gateway in the background writes into the home, whether it runs or not. ' +
+    'The log is bounded: the oldest of it goes. A gateway in the foreground has its log on its own standard error.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> -f',
+    '<%= config.bin %> <%= command.id %> --lines 1000 --json',
+  ];
+  static override flags = flagsOf('gateway logs', {
+    follow: Flags.boolean({ char: 'f', description: 'Go on printing what is added, until Ctrl-C.' }),
+    lines: Flags.integer({
+      description: 'How many lines to begin with.',
+      helpValue: 'N',
+      default: 50,
+      min: 0,
+      max: 1_000_000,
+    }),
+  });
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(GatewayLogs);
+    await using session = this.session(flags);
+    for await (const line of readLog(session.home, flags, session.signal)) {
+      await session.printLine(line, (style) => logLineText(line, style));
+    }
+  }
+}

@@ -1,0 +1,2 @@
+/** A running gateway: a part of its own, since a command that opens the home in its own process loads no HTTP server and no log. */
+export { runGateway } from './run-gateway.ts';
