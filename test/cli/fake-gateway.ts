@@ -4,6 +4,7 @@
  * `stubborn` longer, and `bug` is one.
  */
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
+import { attachmentHandlers } from './fake-attachments.ts';
 import {
   ACCOUNT,
   careHandlers,
@@ -158,6 +159,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
   };
   const preview = { preview: true, freesBytes: PAGE };
   const handlers: Handlers = {
+    ...attachmentHandlers({ SgwError, volumeOf }),
     ...careHandlers({ SgwError, isDamaged: damaged, snapshotOf }),
     ...servingHandlers(served, SgwError),
     deactivate: async () => {

@@ -3,6 +3,7 @@ import { daemonNeeded, type Gateway } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Tags } from '../localapi/index.ts';
 import type { GatewayProcess } from './process.ts';
+import { checkAck, checkVolumeSettings } from './serving-checks.ts';
 import {
   checkAccountId,
   checkDescription,
@@ -132,6 +133,21 @@ function volumeHandlers(gateway: Gateway): Group<'volume'> {
     'volume.undelete': async (input, call) => {
       checkRef(input.volume, 'volume');
       return await gateway.undeleteVolume(input, call);
+    },
+    'volume.attach': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      if (input.exportName !== undefined) checkName(input.exportName, 'export');
+      checkAck(input.ack);
+      return await gateway.attachVolume(input, call);
+    },
+    'volume.detach': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      return await gateway.detachVolume(input, call);
+    },
+    'volume.configure': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      checkVolumeSettings(input);
+      return await gateway.configureVolume(input, call);
     },
     'volume.map': async (input, call) => {
       checkRef(input.volume, 'volume');

@@ -9,7 +9,13 @@ import { dirname, join } from 'node:path';
 import { assert, gatewayNameOfHost, SgwError } from '../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
-import { openState, updateState, type GatewayState, type PendingActivation } from '../state/index.ts';
+import {
+  newServingSettings,
+  openState,
+  updateState,
+  type GatewayState,
+  type PendingActivation,
+} from '../state/index.ts';
 import { performHandshake, whileActivating, type Wish } from './handshake.ts';
 import { beginKeys, type BegunStore } from './key-source.ts';
 import type { GatewayParts } from './parts.ts';
@@ -102,6 +108,9 @@ async function becomeGateway(
     credential,
     activationKey,
     metadata,
+    serving: newServingSettings(),
+    volumeSettings: {},
+    attachments: [],
   };
   await updateState(
     home,

@@ -5,6 +5,7 @@
 import type * as Api from '../localapi/index.ts';
 import { OpenHome } from './open-home.ts';
 import type { GatewayParts } from './parts.ts';
+import type { Serving } from './serving/serving.ts';
 import type { Session } from './session.ts';
 import { deleteSnapshot, listSnapshots, renameSnapshot, showSnapshot, takeSnapshot } from './snapshots.ts';
 import { readStatus } from './status.ts';
@@ -33,6 +34,11 @@ export class Gateway implements AsyncDisposable {
   /** Makes sure that the store answers, and unlocks it where it is encrypted: later calls ask for no secret. */
   async open(call: Call): Promise<void> {
     await this.#open(call);
+  }
+
+  /** Serves what is attached, until the `Serving` is stopped. For a daemon. */
+  async serve(call: Call): Promise<Serving> {
+    return await this.#home.serve(call);
   }
 
   async activate(input: In<'activate'>, call: Call): Out<'activate'> {
@@ -102,6 +108,23 @@ export class Gateway implements AsyncDisposable {
 
   async deleteVolume(input: In<'volume.delete'>, call: Call): Out<'volume.delete'> {
     return await deleteVolume(await this.#open(call), input, call);
+  }
+
+  async attachVolume(input: In<'volume.attach'>, call: Call): Out<'volume.attach'> {
+    const serving = this.#home.requireServing('attaching a volume');
+    const { attachVolume } = await import('./attaching.ts');
+    return await attachVolume(await this.#open(call), serving, input, call);
+  }
+
+  async detachVolume(input: In<'volume.detach'>, call: Call): Out<'volume.detach'> {
+    const serving = this.#home.requireServing('detaching a volume');
+    const { detachVolume } = await import('./attaching.ts');
+    return await detachVolume(await this.#open(call), serving, input, call);
+  }
+
+  async configureVolume(input: In<'volume.configure'>, call: Call): Out<'volume.configure'> {
+    const { configureVolume } = await import('./attaching.ts');
+    return await configureVolume(await this.#open(call), input, call);
   }
 
   async mapVolume(input: In<'volume.map'>, call: Call): Out<'volume.map'> {

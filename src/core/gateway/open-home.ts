@@ -7,16 +7,18 @@
  * is read anew for each call, since another process may change it; a call that is stopped stops no other.
  */
 import type { BlockStoreOptions, KeyRing } from '../blockstore/index.ts';
-import { toSgwError } from '../kit/index.ts';
+import { assert, toSgwError } from '../kit/index.ts';
 import type { CallContext } from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
+import { daemonNeeded } from './daemon-needed.ts';
 import { AccountCatalog } from './account-catalog.ts';
 import { Locks } from './locks.ts';
 import { requireOwnState } from './own-state.ts';
 import type { GatewayParts } from './parts.ts';
 import { ServiceAccess } from './service-access.ts';
 import { notActivated, type Session } from './session.ts';
+import type { Serving } from './serving/serving.ts';
 import { openStoreOf } from './store-place.ts';
 import { HomeWitness } from './witness.ts';
 
@@ -28,6 +30,7 @@ export class OpenHome {
   /** Of an encrypted store, once a call has unlocked it. */
   #keys: KeyRing | undefined;
   #witness: HomeWitness | undefined;
+  #serving: Serving | undefined;
   /** Accounts other than the home's own that were found. An account is never removed. */
   readonly #knownAccounts = new Set<string>();
   /** Stores of before they were moved. */
@@ -35,6 +38,33 @@ export class OpenHome {
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
+  }
+
+  /** What the daemon serves; undefined in other processes, and before it began. */
+  get serving(): Serving | undefined {
+    return this.#serving;
+  }
+
+  /** @throws unavailable `daemon-needed` */
+  requireServing(what: string): Serving {
+    if (this.#serving === undefined) throw daemonNeeded(what);
+    return this.#serving;
+  }
+
+  /**
+   * Serves what is attached from now on; resolves when each export was tried once. Who asked for it stops it.
+   * @throws unsupported `serving-unavailable`; conflict `not-activated`
+   */
+  async serve(call: CallContext): Promise<Serving> {
+    const { home, clock, random, serving: parts } = this.#parts;
+    assert(this.#serving === undefined, 'a home is served once');
+    assert(parts !== undefined, 'a daemon has what serving takes');
+    const { Serving: Served } = await import('./serving/serving.ts');
+    const openSession = async (accountId: string, of: CallContext): Promise<Session> => this.open(accountId, of);
+    const serving = new Served({ home, clock, random, parts, openSession });
+    await serving.start(call);
+    this.#serving = serving;
+    return serving;
   }
 
   /** Closes what was opened. Idempotent. */
@@ -75,7 +105,9 @@ export class OpenHome {
     const { gatewayId, name, mode, storeId } = record;
     const identity = { gatewayId, name, mode, accountId };
     const catalog = new AccountCatalog(blocks, accountId);
-    return { home, storeId, identity, blocks, catalog, service, locks: new Locks(home), openPool };
+    const locks = new Locks(home);
+    const { serving } = this;
+    return { home, storeId, identity, blocks, catalog, service, locks, settings: record, serving, openPool };
   }
 
   /** The first call opens it for all. */

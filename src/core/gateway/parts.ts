@@ -3,6 +3,7 @@ import type { BlockStoreOptions, FramePool } from '../blockstore/index.ts';
 import type { Clock, Random } from '../kit/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import type { ServiceConnections } from '../protocol/index.ts';
+import type { ServingParts } from './serving/parts.ts';
 
 export interface GatewayParts {
   /** Absolute path of the home directory. */
@@ -19,4 +20,6 @@ export interface GatewayParts {
   readonly openService: (blocks: BlockStoreOptions, storeId: string) => Promise<ServiceConnections>;
   /** Starts worker threads for one piece of work. */
   readonly openPool: () => FramePool;
+  /** Opens volumes as they are served: over their write logs and the cache. */
+  readonly serving?: ServingParts;
 }

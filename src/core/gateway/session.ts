@@ -5,8 +5,10 @@ import type { BlockStoreOptions, FramePool, Holder } from '../blockstore/index.t
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, GatewayMode } from '../localapi/index.ts';
 import type { AccountCatalog } from './account-catalog.ts';
+import type { GatewayState } from '../state/index.ts';
 import type { Locks } from './locks.ts';
 import type { ServiceAccess } from './service-access.ts';
+import type { ServedExports } from './serving/served.ts';
 
 export interface Identity {
   readonly gatewayId: string;
@@ -25,6 +27,10 @@ export interface Session {
   readonly catalog: AccountCatalog;
   readonly service: ServiceAccess;
   readonly locks: Locks;
+  /** The gateway's settings as they were when the call began. */
+  readonly settings: Pick<GatewayState, 'serving' | 'volumeSettings' | 'attachments'>;
+  /** What this process serves; undefined where it is no daemon. */
+  readonly serving: ServedExports | undefined;
   /** Starts the worker threads; whoever needs them for one piece of work closes them after it. */
   readonly openPool: () => FramePool;
 }

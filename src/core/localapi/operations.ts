@@ -41,6 +41,8 @@ export interface CallContext {
 
 /** A volume or snapshot as the user names it: id, unique id prefix, or name. */
 export type Ref = string;
+/** When a write is acknowledged: in the write log, or committed to the object store. */
+export type AckClass = 'log' | 'store';
 export type ImageFormat = 'raw' | 'qcow2' | 'vmdk' | 'vhdx' | 'vdi';
 export type Tags = Readonly<Record<string, string>>;
 
@@ -104,6 +106,40 @@ export interface Operations {
   'volume.delete': {
     input: { volume: Ref; ifExists?: boolean; preview?: boolean; takeOver?: boolean };
     result: Doc.DeletedDocument;
+  };
+  /**
+   * Serves a volume, or a snapshot read-only. `scratch`: a throw-away clone of the snapshot, deleted when it is detached.
+   * `recoveryPoint`: the volume as it was at that time. `takeOver`: also when another gateway holds the volume.
+   */
+  'volume.attach': {
+    input: {
+      volume: Ref;
+      exportName?: string;
+      readOnly?: boolean;
+      scratch?: boolean;
+      ack?: AckClass;
+      takeOver?: boolean;
+      recoveryPoint?: string;
+      ifNotExists?: boolean;
+    };
+    result: Doc.VolumeAttached;
+  };
+  /** `volume` may be the export's name. `drain` (the default): everything acknowledged is in the store first. */
+  'volume.detach': {
+    input: { volume: Ref; drain?: boolean; force?: boolean; ifExists?: boolean };
+    result: Doc.VolumeDetached;
+  };
+  /** With nothing else given, reads the settings. `reset`: what is not given is as the gateway's settings say again. */
+  'volume.configure': {
+    input: {
+      volume: Ref;
+      ack?: AckClass;
+      bufferBytes?: number;
+      sealIntervalMs?: number;
+      readAheadBytes?: number;
+      reset?: boolean;
+    };
+    result: Doc.VolumeSettingsDocument;
   };
   'volume.undelete': { input: { volume: Ref }; result: Doc.VolumeSummary };
   'volume.map': { input: { volume: Ref }; result: Doc.MapDocument };

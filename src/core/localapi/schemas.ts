@@ -7,6 +7,7 @@ import Type, { type Static } from 'typebox';
 import { Bytes, GatewayMode, Nullable, object, Tags, Time } from './schema-parts.ts';
 
 export * from './gateway-schemas.ts';
+export * from './serving-schemas.ts';
 export { GatewayMode } from './schema-parts.ts';
 
 export const ActivationDocument = object('activation', {

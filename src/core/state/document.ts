@@ -1,6 +1,21 @@
 /** The document of `state.json`: docs/formats/state.md. Fields are only added, by a new schema version and a migration. */
 
-export const SCHEMA_VERSION = 2;
+import {
+  findBad,
+  isAccount,
+  isObject,
+  isText,
+  isTime,
+  orNull,
+  SERVING_FIELDS,
+  type AttachmentState,
+  type Check,
+  type Checks,
+  type ServingSettings,
+  type VolumeSettingsState,
+} from './serving.ts';
+
+export const SCHEMA_VERSION = 3;
 
 export const GATEWAY_MODES = ['cached', 'shadowing'] as const;
 
@@ -30,6 +45,11 @@ export interface GatewayState {
   activationKey: string | null;
   /** What the device told of itself at activation. */
   metadata: Record<string, string>;
+  serving: ServingSettings;
+  /** By volume id, for volumes that have settings of their own. */
+  volumeSettings: Record<string, VolumeSettingsState>;
+  /** What a running daemon serves, in the order of attaching. */
+  attachments: AttachmentState[];
 }
 
 /** Of no use without the private key, which is in a file of its own. */
@@ -83,17 +103,6 @@ export function emptyState(): StateDocument {
   return { schemaVersion: SCHEMA_VERSION, gateway: null, activation: null };
 }
 
-type Check = (value: unknown) => boolean;
-type Checks<T> = Readonly<Record<keyof T, Check>>;
-const isText: Check = (value) => typeof value === 'string' && value !== '';
-const isTime: Check = (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value));
-const isAccount: Check = (value) => typeof value === 'string' && /^[0-9]{12}$/.test(value);
-const orNull =
-  (check: Check): Check =>
-  (value) =>
-    value === null || check(value);
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const isTexts: Check = (value) => isObject(value) && Object.values(value).every((text) => typeof text === 'string');
 
 const CREDENTIAL_FIELDS: Checks<GatewayCredential> = {
@@ -118,6 +127,7 @@ const SETTING_FIELDS = {
 
 const GATEWAY_FIELDS: Checks<GatewayState> = {
   ...SETTING_FIELDS,
+  ...SERVING_FIELDS,
   gatewayId: isText,
   encryption: (value) => ENCRYPTIONS.some((encryption) => encryption === value),
   activatedAt: isTime,
@@ -132,12 +142,6 @@ const ACTIVATION_FIELDS: Checks<PendingActivation> = {
   activationId: orNull(isText),
   expiresAt: orNull(isTime),
 };
-
-/** The name of the first field that is not as `checks` say. */
-function findBad(value: unknown, checks: Readonly<Record<string, Check>>): string | undefined {
-  if (!isObject(value)) return '';
-  return Object.entries(checks).find(([name, isGood]) => !isGood(value[name]))?.[0];
-}
 
 /** The path of the first field that is not as the type says; undefined when all are. */
 export function findBadField(value: unknown): string | undefined {

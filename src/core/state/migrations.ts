@@ -4,6 +4,7 @@
  */
 import { SgwError } from '../kit/index.ts';
 import { SCHEMA_VERSION } from './document.ts';
+import { newServingSettings } from './serving.ts';
 
 export type AnyDocument = Readonly<Record<string, unknown>>;
 export type Migration = (document: AnyDocument) => AnyDocument;
@@ -25,6 +26,16 @@ const MIGRATIONS: Readonly<Record<number, Migration>> = {
       schemaVersion: 2,
       gateway: typeof gateway === 'object' && gateway !== null ? { ...added, ...gateway } : gateway,
       activation: null,
+    };
+  },
+  // Version 2 served nothing.
+  2: (document) => {
+    const gateway = document['gateway'];
+    const added = { serving: newServingSettings(), volumeSettings: {}, attachments: [] };
+    return {
+      ...document,
+      schemaVersion: 3,
+      gateway: typeof gateway === 'object' && gateway !== null ? { ...gateway, ...added } : gateway,
     };
   },
 };

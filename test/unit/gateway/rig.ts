@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FramePool } from '../../../src/core/blockstore/index.ts';
 import { createHandlers } from '../../../src/core/control/index.ts';
-import { Gateway } from '../../../src/core/gateway/index.ts';
+import { Gateway, type Serving, type ServingParts } from '../../../src/core/gateway/index.ts';
 import { systemClock, systemRandom, type Clock } from '../../../src/core/kit/index.ts';
 import type { CallContext, Handlers, Input, OperationName, Result } from '../../../src/core/localapi/index.ts';
 import { memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
@@ -23,6 +23,8 @@ export interface RigOptions {
   readonly clock?: Clock;
   /** The store at a place; the rig's own, whatever the place, when absent. */
   readonly storeAt?: (place: string) => ObjectStore;
+  /** What volumes are served with. */
+  readonly serving?: ServingParts;
   /** Stands between the gateway and the service. */
   readonly between?: (connections: ServiceConnections) => ServiceConnections;
 }
@@ -53,6 +55,7 @@ export class GatewayRig implements AsyncDisposable {
       openService: async (blocks, serviceId) =>
         Promise.resolve(between(openService({ blocks, serviceId, isEmbedded: true }))),
       ...(accountId === undefined ? {} : { accountId }),
+      ...(options.serving === undefined ? {} : { serving: options.serving }),
     });
     this.#handlers = createHandlers(this.#gateway);
   }
@@ -84,6 +87,11 @@ export class GatewayRig implements AsyncDisposable {
 
   path(name: string): string {
     return join(this.directory, name);
+  }
+
+  /** Serves what is attached, as a daemon does. */
+  async serve(context: Partial<CallContext> = {}): Promise<Serving> {
+    return await this.#gateway.serve({ ...CALL, ...context });
   }
 
   async call<N extends OperationName>(

@@ -3,7 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { acquireLock, emptyState, openState, updateState, type GatewayState } from '../../../src/core/state/index.ts';
+import {
+  acquireLock,
+  emptyState,
+  newServingSettings,
+  openState,
+  updateState,
+  type AttachmentState,
+  type GatewayState,
+} from '../../../src/core/state/index.ts';
 import { serialize } from '../../../src/core/state/state-file.ts';
 
 const GATEWAY: GatewayState = {
@@ -20,6 +28,21 @@ const GATEWAY: GatewayState = {
   credential: { credentialId: 'cred-1', keyFingerprint: 'aa', issuedAt: '2026-11-22T10:00:00.000Z' },
   activationKey: 'AAAAA-BBBBB-CCCCC-DDDDD-EEEEE',
   metadata: { version: '0.1.0' },
+  serving: newServingSettings(),
+  volumeSettings: {},
+  attachments: [],
+};
+
+const ATTACHMENT: AttachmentState = {
+  exportName: 'db',
+  volumeId: 'vol-0123456789abcdef0',
+  snapshotId: null,
+  recoveryPointSeq: null,
+  readOnly: false,
+  scratchToken: null,
+  scratchVolumeId: null,
+  accountId: '123456789012',
+  attachedAt: '2026-11-25T10:00:00.000Z',
 };
 
 /** What an older version, which knew no service, leaves of it. */
@@ -55,7 +78,7 @@ describe('the state', () => {
 
   it('is read back as it was changed', async () => {
     await activate();
-    expect(await openState(home)).toEqual({ schemaVersion: 2, gateway: GATEWAY, activation: null });
+    expect(await openState(home)).toEqual({ schemaVersion: 3, gateway: GATEWAY, activation: null });
     expect(await updateState(home, (state) => state.gateway?.name)).toBe('lab');
   });
 
@@ -100,6 +123,36 @@ describe('the state', () => {
     const change = updateState(home, (state) => (state.gateway = { ...GATEWAY, accountId: '12' }));
     await expect(change).rejects.toMatchObject({ kind: 'internal' });
     expect((await openState(home)).gateway).toEqual(GATEWAY);
+  });
+
+  it.each<[string, Partial<GatewayState>]>([
+    ['two exports of one name', { attachments: [ATTACHMENT, ATTACHMENT] }],
+    ['an export of a volume and a snapshot', { attachments: [{ ...ATTACHMENT, snapshotId: 'snap-1' }] }],
+    ['an export of nothing', { attachments: [{ ...ATTACHMENT, volumeId: null }] }],
+    [
+      'a recovery point without its volume',
+      {
+        attachments: [{ ...ATTACHMENT, volumeId: null, snapshotId: 'snap-1', recoveryPointSeq: 3 }],
+      },
+    ],
+    ['a scratch volume that nobody asked for', { attachments: [{ ...ATTACHMENT, scratchVolumeId: 'vol-1' }] }],
+    ['a buffer of less than nothing', { serving: { ...newServingSettings(), bufferBytes: -1 } }],
+    ['a size that is no whole number', { volumeSettings: { 'vol-1': { readAheadBytes: 0.5 } } }],
+  ])('is never written with %s', async (_what, part) => {
+    await activate();
+    const change = updateState(home, (state) => (state.gateway = { ...GATEWAY, ...part }));
+    await expect(change).rejects.toMatchObject({ kind: 'internal' });
+    expect((await openState(home)).gateway).toEqual(GATEWAY);
+  });
+
+  it('what is attached and set for volumes is read back as it was written', async () => {
+    const gateway: GatewayState = {
+      ...GATEWAY,
+      attachments: [ATTACHMENT, { ...ATTACHMENT, exportName: 'old', recoveryPointSeq: 7, readOnly: true }],
+      volumeSettings: { 'vol-0123456789abcdef0': { ack: 'store', bufferBytes: 1 << 30 } },
+    };
+    await updateState(home, (state) => (state.gateway = gateway));
+    expect((await openState(home)).gateway).toEqual(gateway);
   });
 
   it('concurrent changes are all made', async () => {
@@ -176,20 +229,27 @@ describe('a damaged state', () => {
 });
 
 describe('schema versions', () => {
-  it.each([0, 1])('a state of version %i is migrated when read, and written anew by the next change', async (from) => {
-    const fixture = fileURLToPath(new URL(`fixtures/state-v${String(from)}.json`, import.meta.url));
-    await updateState(home, () => undefined);
-    await writeFile(path, await readFile(fixture));
-    expect(await openState(home)).toEqual({ schemaVersion: 2, gateway: MIGRATED, activation: null });
-    expect(await readFile(path, 'utf8')).toBe(await readFile(fixture, 'utf8'));
-    await updateState(home, (state) => (state.gateway = { ...MIGRATED, configurationVersion: 2 }));
-    expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ schemaVersion: 2 });
-    expect(await readFile(`${path}.previous`, 'utf8')).toBe(await readFile(fixture, 'utf8'));
-  });
+  it.each([0, 1, 2])(
+    'a state of version %i is migrated when read, and written anew by the next change',
+    async (from) => {
+      const fixture = fileURLToPath(new URL(`fixtures/state-v${String(from)}.json`, import.meta.url));
+      await updateState(home, () => undefined);
+      await writeFile(path, await readFile(fixture));
+      expect(await openState(home)).toEqual({
+        schemaVersion: 3,
+        gateway: from === 2 ? GATEWAY : MIGRATED,
+        activation: null,
+      });
+      expect(await readFile(path, 'utf8')).toBe(await readFile(fixture, 'utf8'));
+      await updateState(home, (state) => (state.gateway = { ...MIGRATED, configurationVersion: 2 }));
+      expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ schemaVersion: 3 });
+      expect(await readFile(`${path}.previous`, 'utf8')).toBe(await readFile(fixture, 'utf8'));
+    },
+  );
 
   it('a state of a newer version is unsupported, and left alone', async () => {
     await activate();
-    const newer = serialize({ schemaVersion: 3, gateway: GATEWAY, peers: [] });
+    const newer = serialize({ schemaVersion: 4, gateway: GATEWAY, peers: [] });
     await writeFile(path, newer);
     await expect(openState(home)).rejects.toMatchObject({ kind: 'unsupported', code: 'state-newer' });
     await expect(activate()).rejects.toMatchObject({ kind: 'unsupported' });

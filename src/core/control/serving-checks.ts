@@ -1,0 +1,50 @@
+/** Checks of what callers hand in about serving: ack classes, sizes of buffers and caches, intervals, listeners. */
+import { formatSize, GIB, MIB, quoted, SgwError, TIB } from '../kit/index.ts';
+
+const ACK_CLASSES: readonly unknown[] = ['log', 'store'];
+const BUFFER_BYTES_MIN = 64 * MIB;
+const BUFFER_BYTES_MAX = 16 * TIB;
+const SEAL_INTERVAL_MS_MIN = 100;
+const SEAL_INTERVAL_MS_MAX = 24 * 60 * 60_000;
+const READ_AHEAD_BYTES_MAX = GIB;
+
+/** A value as callers gave it, for a message. */
+const echo = (value: unknown): string => quoted(typeof value === 'string' ? value : JSON.stringify(value));
+
+/** @throws invalid `bad-ack` */
+export function checkAck(ack: unknown): void {
+  if (ack === undefined || ACK_CLASSES.includes(ack)) return;
+  throw new SgwError('invalid', 'bad-ack', `${echo(ack)} is not an ack class`, {
+    hint: 'Use log (in the write log) or store (committed to the object store).',
+  });
+}
+
+/** @throws invalid `bad-setting` naming the setting and its limits */
+export function checkBytes(value: unknown, name: string, min: number, max: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max))
+    return;
+  throw badSetting(name, value, `Give a whole number of bytes, from ${formatSize(min)} to ${formatSize(max)}.`);
+}
+
+const badSetting = (name: string, value: unknown, hint: string): SgwError =>
+  new SgwError('invalid', 'bad-setting', `${echo(value)} is not possible as ${name}`, {
+    hint,
+    details: { setting: name },
+  });
+
+/** @throws invalid `bad-ack`, `bad-setting` */
+export function checkVolumeSettings(input: {
+  readonly ack?: unknown;
+  readonly bufferBytes?: unknown;
+  readonly sealIntervalMs?: unknown;
+  readonly readAheadBytes?: unknown;
+}): void {
+  checkAck(input.ack);
+  checkBytes(input.bufferBytes, 'the upload buffer', BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
+  checkBytes(input.readAheadBytes, 'the read-ahead', 0, READ_AHEAD_BYTES_MAX);
+  const { sealIntervalMs: ms } = input;
+  const isInterval =
+    Number.isSafeInteger(ms) && (ms as number) >= SEAL_INTERVAL_MS_MIN && (ms as number) <= SEAL_INTERVAL_MS_MAX;
+  if (ms !== undefined && !isInterval)
+    throw badSetting('the seal interval', ms, 'Give 100 milliseconds to 24 hours, in milliseconds.');
+}

@@ -1,0 +1,231 @@
+/** Attaching: what a user names becomes an export of the running gateway. Settings of single volumes as well. */
+import { SgwError, toSgwError } from '../kit/index.ts';
+import type { CallContext, Input, VolumeAttached, VolumeDetached, VolumeSettingsDocument } from '../localapi/index.ts';
+import { openState, updateState, type AttachmentState, type VolumeSettingsState } from '../state/index.ts';
+import { resolveSnapshot, resolveVolume } from './references.ts';
+import { requireCachedMode, timestamp, type Session } from './session.ts';
+import type { Attachment } from './serving/attachment.ts';
+import { attachmentDocument, configuredListening } from './serving/documents.ts';
+import { alreadyAttached } from './serving/refusals.ts';
+import type { Serving } from './serving/serving.ts';
+import { volumeSettings } from './serving/settings.ts';
+
+/**
+ * Serves a volume, a snapshot or a recovery point over NBD. It is served again after a restart, until it is detached.
+ * @throws unavailable `locked`; conflict `volume-attached`, `export-exists`, `volume-held`,
+ * `snapshot-not-completed`, `import-unfinished`; invalid `attach-options`; notFound
+ */
+export async function attachVolume(
+  session: Session,
+  serving: Serving,
+  input: Input<'volume.attach'>,
+  call: CallContext,
+): Promise<VolumeAttached> {
+  requireCachedMode(session, 'volume attach');
+  const row = await newAttachment(session, input, call);
+  const present = serving.named(row.exportName);
+  if (present?.phase === 'serving' && input.ifNotExists === true && isAlike(present.record, row))
+    return { ...attachmentDocument(present.report, listeningOf(session, serving)), created: false };
+  if (input.ack !== undefined && row.volumeId !== null) {
+    const attached = serving.ofVolume(row.volumeId);
+    if (attached?.phase === 'serving' && attached.failure === undefined) throw alreadyAttached(attached);
+    await changeSettings(session, row.volumeId, { ack: input.ack }, call);
+  }
+  const attachment = await serving.attach(row, { takeOver: input.takeOver ?? false }, call);
+  return { ...attachmentDocument(attachment.report, listeningOf(session, serving)), created: true };
+}
+
+const listeningOf = ({ home, settings }: Session, serving: Serving): ReturnType<typeof configuredListening> =>
+  serving.listening ?? configuredListening(home, settings);
+
+const isAlike = (a: AttachmentState, b: AttachmentState): boolean =>
+  a.volumeId === b.volumeId &&
+  a.snapshotId === b.snapshotId &&
+  a.recoveryPointSeq === b.recoveryPointSeq &&
+  a.readOnly === b.readOnly &&
+  (a.scratchToken === null) === (b.scratchToken === null);
+
+async function newAttachment(
+  session: Session,
+  input: Input<'volume.attach'>,
+  call: CallContext,
+): Promise<AttachmentState> {
+  const target = await resolveTarget(session, input, call);
+  const isVolume = target.snapshotId === null && target.recoveryPointSeq === null;
+  const isScratch = input.scratch === true;
+  if (isScratch && isVolume)
+    throw badOptions(
+      'a volume is not attached as a throw-away clone',
+      'Name a snapshot, or add --recovery-point TIME.',
+    );
+  if (isScratch && input.readOnly === true)
+    throw badOptions('a throw-away clone is there to be written', 'Leave out --read-only or --scratch.');
+  if (input.ack !== undefined && !isVolume) throw badOptions('only a volume has an ack class', 'Leave out --ack.');
+  return {
+    exportName: input.exportName ?? target.name,
+    volumeId: target.volumeId,
+    snapshotId: target.snapshotId,
+    recoveryPointSeq: target.recoveryPointSeq,
+    readOnly: isVolume ? (input.readOnly ?? false) : !isScratch,
+    scratchToken: isScratch ? `scratch-${session.blocks.random.bytes(8).toString('hex')}` : null,
+    scratchVolumeId: null,
+    accountId: session.identity.accountId,
+    attachedAt: timestamp(session),
+  };
+}
+
+interface Target {
+  readonly name: string;
+  readonly volumeId: string | null;
+  readonly snapshotId: string | null;
+  readonly recoveryPointSeq: number | null;
+}
+
+/** A volume of that name goes before a snapshot. */
+async function resolveTarget(session: Session, input: Input<'volume.attach'>, call: CallContext): Promise<Target> {
+  const { catalog } = session;
+  const volume = await resolveVolume(catalog, input.volume, call.signal).catch((error: unknown) => {
+    const failure = toSgwError(error);
+    if (failure.code !== 'volume-not-found' || input.recoveryPoint !== undefined) throw failure;
+    return failure;
+  });
+  if (!(volume instanceof SgwError)) {
+    const { volumeId, name } = volume;
+    if (input.recoveryPoint === undefined) return { name, volumeId, snapshotId: null, recoveryPointSeq: null };
+    throw new SgwError('unsupported', 'recovery-points', 'recovery points can not be attached by this version', {
+      hint: 'Make a snapshot, and attach that.',
+    });
+  }
+  const snapshot = await resolveSnapshot(catalog, input.volume, call.signal).catch((error: unknown) => {
+    throw toSgwError(error).code === 'snapshot-not-found' ? volume : error;
+  });
+  const { snapshotId, name } = snapshot;
+  if (!catalog.owns(snapshot)) {
+    // Serving another account's snapshot is a way out of that account.
+    const { accountId } = session.identity;
+    await session.service.ask('export.decide', { accountId, snapshotId, purpose: 'export' }, call);
+  }
+  return { name, volumeId: null, snapshotId, recoveryPointSeq: null };
+}
+
+const badOptions = (message: string, hint: string): SgwError =>
+  new SgwError('invalid', 'attach-options', message, { hint });
+
+/**
+ * Ends an export, named by itself or by what it serves. By default everything acknowledged is in the store first.
+ * @throws what uploading throws; conflict `clients-connected`; notFound `not-attached`
+ */
+export async function detachVolume(
+  session: Session,
+  serving: Serving,
+  input: Input<'volume.detach'>,
+  call: CallContext,
+): Promise<VolumeDetached> {
+  const attachment = await findAttachment(session, serving, input.volume, call);
+  if (attachment === undefined) {
+    if (input.ifExists === true) return NOTHING_DETACHED;
+    throw new SgwError('notFound', 'not-attached', `"${input.volume}" is not attached`, {
+      hint: '`sgw status` shows what is.',
+      details: { ref: input.volume },
+    });
+  }
+  const { record } = attachment;
+  const options = { drain: input.drain ?? true, force: input.force ?? false };
+  const { drained, dirtyBytes } = await serving.detach(attachment, options, call);
+  return {
+    exportName: record.exportName,
+    volumeId: record.volumeId,
+    snapshotId: record.snapshotId,
+    detached: true,
+    drained,
+    dirtyBytes,
+    deletedVolumeId: attachment.record.scratchVolumeId,
+  };
+}
+
+const NOTHING_DETACHED: VolumeDetached = {
+  exportName: null,
+  volumeId: null,
+  snapshotId: null,
+  detached: false,
+  drained: true,
+  dirtyBytes: 0,
+  deletedVolumeId: null,
+};
+
+/** By the export's name, also when the store is out of reach; else by the volume's, or a snapshot's that is served once. */
+async function findAttachment(
+  session: Session,
+  serving: Serving,
+  ref: string,
+  call: CallContext,
+): Promise<Attachment | undefined> {
+  const named = serving.named(ref) ?? serving.ofVolume(ref);
+  if (named !== undefined) return named;
+  const missing = (error: unknown): undefined => {
+    if (toSgwError(error).kind === 'notFound') return undefined;
+    throw error;
+  };
+  const volume = await resolveVolume(session.catalog, ref, call.signal).catch(missing);
+  const ofVolume = volume === undefined ? undefined : serving.ofVolume(volume.volumeId);
+  if (ofVolume !== undefined) return ofVolume;
+  const snapshot = await resolveSnapshot(session.catalog, ref, call.signal).catch(missing);
+  const exports = snapshot === undefined ? [] : serving.ofSnapshot(snapshot.snapshotId);
+  if (exports.length > 1) {
+    const names = exports.map(({ name }) => name);
+    throw new SgwError('conflict', 'ambiguous-name', `"${ref}" is attached as ${names.join(', ')}`, {
+      hint: 'Give the name of the export.',
+      details: { ref, names },
+    });
+  }
+  return exports[0];
+}
+
+/**
+ * Changes settings of one volume, now when it is attached; with `reset`, those that are not given are the gateway's again.
+ * With nothing given, reads them. Durable when it resolves.
+ */
+export async function configureVolume(
+  session: Session,
+  input: Input<'volume.configure'>,
+  call: CallContext,
+): Promise<VolumeSettingsDocument> {
+  const { volumeId, name } = await resolveVolume(session.catalog, input.volume, call.signal);
+  const { volume: _, reset = false, ...wanted } = input;
+  const changed = await changeSettings(session, volumeId, wanted, call, reset);
+  if (changed.length > 0) await session.serving?.reload();
+  const record = (await openState(session.home)).gateway ?? session.settings;
+  const own = record.volumeSettings[volumeId] ?? {};
+  return {
+    volumeId,
+    name,
+    ...(await volumeSettings(session.home, record, volumeId)),
+    own: SETTING_NAMES.filter((setting) => setting in own),
+    changed,
+  };
+}
+
+const SETTING_NAMES = ['ack', 'bufferBytes', 'sealIntervalMs', 'readAheadBytes'] as const;
+
+/** Returns the names of those that are other ones now. */
+async function changeSettings(
+  session: Session,
+  volumeId: string,
+  wanted: VolumeSettingsState,
+  call: CallContext,
+  reset = false,
+): Promise<string[]> {
+  return await updateState(
+    session.home,
+    ({ gateway }) => {
+      const before = gateway?.volumeSettings[volumeId] ?? {};
+      const after: VolumeSettingsState = { ...(reset ? {} : before), ...wanted };
+      const changed = SETTING_NAMES.filter((name) => before[name] !== after[name]);
+      if (gateway === null || changed.length === 0) return [];
+      if (Object.keys(after).length === 0) Reflect.deleteProperty(gateway.volumeSettings, volumeId);
+      else gateway.volumeSettings[volumeId] = after;
+      return [...changed];
+    },
+    { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
+  );
+}

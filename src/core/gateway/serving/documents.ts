@@ -1,0 +1,74 @@
+/** Turns what is served into documents of the local API. */
+import type { AttachmentDocument } from '../../localapi/index.ts';
+import type { AttachmentState, GatewayState } from '../../state/index.ts';
+import type { AttachmentReport, Listening } from './served.ts';
+import { socketPath } from './settings.ts';
+
+const STOPPED: Omit<AttachmentReport, 'record' | 'phase'> = {
+  name: null,
+  state: null,
+  reason: null,
+  hint: null,
+  retryAtMs: null,
+  sizeBytes: null,
+  clients: 0,
+  stats: null,
+};
+
+/** An export as it does now. */
+export function attachmentDocument(report: AttachmentReport, listening: Listening): AttachmentDocument {
+  const { phase, state } = report;
+  const served = state === null || state === 'closed' ? 'detaching' : state;
+  return document(report, phase === 'serving' ? served : phase === 'ended' ? 'detaching' : phase, listening);
+}
+
+/** An export of a gateway whose daemon does not run. */
+export const stoppedDocument = (record: AttachmentState, listening: Listening): AttachmentDocument =>
+  document({ ...STOPPED, record, phase: 'waiting' }, 'stopped', listening);
+
+function document(
+  report: AttachmentReport,
+  state: AttachmentDocument['state'],
+  listening: Listening,
+): AttachmentDocument {
+  const { record, stats } = report;
+  return {
+    exportName: record.exportName,
+    kind: record.snapshotId !== null ? 'snapshot' : record.recoveryPointSeq !== null ? 'recoveryPoint' : 'volume',
+    name: report.name,
+    volumeId: record.volumeId,
+    snapshotId: record.snapshotId,
+    recoveryPointSeq: record.recoveryPointSeq,
+    readOnly: record.readOnly,
+    scratchVolumeId: record.scratchVolumeId,
+    state,
+    reason: report.reason,
+    hint: report.hint,
+    retryAt: report.retryAtMs === null ? null : new Date(report.retryAtMs).toISOString(),
+    sizeBytes: report.sizeBytes,
+    clients: report.clients,
+    ack: stats?.ack ?? null,
+    dirtyBytes: stats?.dirtyBytes ?? null,
+    dirtyMs: stats?.dirtyMs ?? null,
+    bufferBytes: stats?.bufferBytes ?? null,
+    fullInMs: stats?.fullInMs ?? null,
+    accountId: record.accountId,
+    attachedAt: record.attachedAt,
+    uris: urisOf(record.exportName, listening),
+  };
+}
+
+/** Where the settings say that exports are served. */
+export const configuredListening = (home: string, { serving }: Pick<GatewayState, 'serving'>): Listening => ({
+  unix: socketPath(home, { serving }),
+  tcp: serving.tcp,
+  isTls: serving.tls !== 'off',
+});
+
+/** How clients name an export, as the NBD URI specification says. */
+function urisOf(exportName: string, { unix, tcp, isTls }: Listening): string[] {
+  const name = encodeURIComponent(exportName);
+  const local =
+    unix === null ? [] : [`nbd+unix:///${name}?socket=${encodeURI(unix).replaceAll(/[?#&]/g, encodeURIComponent)}`];
+  return [...local, ...tcp.map((place) => `${isTls ? 'nbds' : 'nbd'}://${place}/${name}`)];
+}

@@ -1,0 +1,36 @@
+/** What attaching and detaching are refused with. */
+import { SgwError } from '../../kit/index.ts';
+import type { Attachment } from './attachment.ts';
+
+export function alreadyAttached({ name, record, volumeId }: Attachment): SgwError {
+  const what = volumeId === null ? `snapshot ${record.snapshotId ?? ''}` : `volume ${volumeId}`;
+  return new SgwError('conflict', 'volume-attached', `${what} is attached already, as export ${name}`, {
+    hint: `Detach it first: sgw volume detach ${name}`,
+    details: { exportName: name, ...(volumeId === null ? {} : { volumeId }) },
+  });
+}
+
+export function exportExists({ name }: Attachment): SgwError {
+  return new SgwError('conflict', 'export-exists', `the export name "${name}" is taken`, {
+    hint: 'Choose another one with --export-name.',
+    details: { exportName: name },
+  });
+}
+
+export function clientsConnected({ name, clients }: Attachment): SgwError {
+  const who = clients === 1 ? '1 client uses' : `${String(clients)} clients use`;
+  return new SgwError('conflict', 'clients-connected', `${who} export ${name}`, {
+    hint: 'Disconnect them first, or let them go with --force: what they have written is kept.',
+    details: { exportName: name, clients },
+  });
+}
+
+export const ending = ({ name }: Attachment): SgwError =>
+  new SgwError('conflict', 'export-ending', `export ${name} is being detached already`, {
+    details: { exportName: name },
+  });
+
+export const noExport = (name: string): SgwError =>
+  new SgwError('notFound', 'export-not-found', `there is no export "${name}"`, { details: { name } });
+
+export const stopped = (): SgwError => new SgwError('unavailable', 'gateway-stopped', 'the gateway serves nothing now');

@@ -1,0 +1,60 @@
+/** What a running gateway serves, as the verbs on volumes and snapshots see it. */
+import type { SgwError } from '../../kit/index.ts';
+import type { AttachmentState } from '../../state/index.ts';
+import type { ServedState, ServedVolume, VolumeStats } from '../../volume/index.ts';
+
+export type AttachmentPhase = 'opening' | 'waiting' | 'serving' | 'detaching' | 'ended';
+
+/** How an export does now. */
+export interface AttachmentReport {
+  readonly record: AttachmentState;
+  readonly phase: AttachmentPhase;
+  /** Of a served volume; a snapshot that is served is `available`; null while nothing is open. */
+  readonly state: ServedState | null;
+  /** Why it does not serve, or not as it should; null when all is well. */
+  readonly reason: string | null;
+  readonly hint: string | null;
+  /** When it is tried again, by the clock's `nowMs`; null when it is not. */
+  readonly retryAtMs: number | null;
+  /** Of the volume or snapshot; null until it was open once. */
+  readonly name: string | null;
+  readonly sizeBytes: number | null;
+  readonly clients: number;
+  readonly stats: VolumeStats | null;
+}
+
+/** One export. */
+export interface Attached {
+  /** Its name. */
+  readonly name: string;
+  readonly phase: AttachmentPhase;
+  readonly report: AttachmentReport;
+  readonly failure: SgwError | undefined;
+  /** While it is open; never for a snapshot or recovery point that is served as it is. */
+  readonly volume: ServedVolume | undefined;
+  /** An extent of the volume changes in another way than through its device. */
+  noteChange(offset: number, length: number): void;
+}
+
+/** Where clients find the exports. */
+export interface Listening {
+  /** Path of the socket; null: none. */
+  readonly unix: string | null;
+  /** `HOST:PORT`. */
+  readonly tcp: readonly string[];
+  /** Whether TCP clients must speak TLS. */
+  readonly isTls: boolean;
+}
+
+export interface ServedExports {
+  /** Told by the servers once they listen; until then, what the settings say. */
+  readonly listening: Listening | undefined;
+  /** Every export, in the order of attaching. */
+  show(): AttachmentReport[];
+  /** The export through which this volume is written; undefined when it is not attached. */
+  ofVolume(volumeId: string): Attached | undefined;
+  /** Exports of a snapshot, or of a throw-away clone of it. */
+  ofSnapshot(snapshotId: string): readonly Attached[];
+  /** Reads the settings again and gives them to what is open. Returns sentences: what is different now. */
+  reload(): Promise<string[]>;
+}

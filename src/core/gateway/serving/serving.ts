@@ -1,0 +1,402 @@
+/**
+ * What a running gateway serves: the registry of its exports, and the cache that they share.
+ *
+ * States: new -> started -> stopped. What `state.json` says is attached is attached again by `start`, each export by itself:
+ * one that can't be opened is shown with its reason and tried again, and stops no other. An export is in the state before it
+ * is opened and until it has ended, so a gateway that was killed serves the same again. Invariants: an export's name is taken
+ * from the moment that it is asked for; a volume is served once, and its lock is held meanwhile.
+ */
+import type { CacheStats, FrameCache } from '../../cache/index.ts';
+import { SgwError, toSgwError, type Clock, type Random } from '../../kit/index.ts';
+import type { CallContext } from '../../localapi/index.ts';
+import type { AttachmentState, GatewayState } from '../../state/index.ts';
+import type { VolumeSettings } from '../../volume/index.ts';
+import type { Session } from '../session.ts';
+import { Attachment } from './attachment.ts';
+import type { ExportDirectory, ListedExport, OpenedExport } from './exports.ts';
+import { openAttachment, type Opened } from './opened.ts';
+import type { ServingParts } from './parts.ts';
+import { alreadyAttached, clientsConnected, ending, exportExists, noExport, stopped } from './refusals.ts';
+import { Retries } from './retries.ts';
+import { dropScratch, makeScratch } from './scratch.ts';
+import { cacheFolder, cacheLimits, volumeSettings } from './settings.ts';
+import type { AttachmentReport, Listening, ServedExports } from './served.ts';
+import { StateBook } from './state-book.ts';
+
+/** How long work that nobody waits for waits for a lock: it is tried again. */
+const OWN_LOCK_TIMEOUT_MS = 1000;
+
+export interface ServingOptions {
+  /** Absolute path of the home directory. */
+  readonly home: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly parts: ServingParts;
+  /** What the work for an account stands on. */
+  readonly openSession: (accountId: string, call: CallContext) => Promise<Session>;
+}
+
+export interface DetachOptions {
+  /** Bring everything acknowledged to the store first. */
+  readonly drain: boolean;
+  /** Also while clients use it. */
+  readonly force: boolean;
+}
+
+export interface DetachReport {
+  /** As it was just before it ended. */
+  readonly report: AttachmentReport;
+  /** Whether all that was acknowledged is in the store. */
+  readonly drained: boolean;
+  /** What stays in the write log of the home. */
+  readonly dirtyBytes: number;
+}
+
+export interface StopReport {
+  /** Whether all that was acknowledged is in the store. */
+  readonly drained: boolean;
+  /** What stays in the write logs of the home. */
+  readonly dirtyBytes: number;
+}
+
+interface Attempt {
+  readonly takeOver: boolean;
+  readonly call: CallContext;
+}
+
+export class Serving implements ExportDirectory, ServedExports, AsyncDisposable {
+  readonly #options: ServingOptions;
+  readonly #attachments = new Map<string, Attachment>();
+  readonly #state: StateBook;
+  readonly #retries: Retries<Attachment>;
+  readonly #ended = new AbortController();
+  /** Work that `stop` waits for. */
+  readonly #openings = new Set<Promise<void>>();
+  #cache: FrameCache | undefined;
+  #cacheWishes = '';
+  /** Told by the servers once they listen; until then, what the settings say. */
+  listening: Listening | undefined;
+  /** What it was started with, for what can't be opened at once. */
+  #secrets: CallContext['secrets'];
+
+  constructor(options: ServingOptions) {
+    this.#options = options;
+    this.#state = new StateBook(options.home);
+    this.#retries = new Retries(options, {
+      attempt: async (attachment, signal) => {
+        await this.#open(attachment, { takeOver: false, call: this.#ownCall(signal) });
+      },
+      onFailure: (attachment, failure, retryAtMs) => {
+        attachment.wait(failure, retryAtMs);
+      },
+    });
+  }
+
+  /**
+   * Opens the cache, and everything that is attached; resolves when each export was tried once.
+   * @throws conflict `not-activated`; what opening the cache throws
+   */
+  async start(call: CallContext): Promise<void> {
+    this.#secrets = call.secrets;
+    const { home, parts } = this.#options;
+    const record = await this.#state.read();
+    this.#cache = await parts.openCache(cacheFolder(home), await cacheLimits(home, record));
+    this.#cacheWishes = cacheWishes(record);
+    const rows = record.attachments.map((row) => this.#add(row));
+    await Promise.all(rows.map(async (one) => this.#try(one, { takeOver: false, call: this.#ownCall(call.signal) })));
+  }
+
+  /** Live figures of the cache; undefined while nothing is served. */
+  get cacheStats(): CacheStats | undefined {
+    return this.#cache?.stats;
+  }
+
+  /** Every export, in the order of attaching. */
+  show(): AttachmentReport[] {
+    return [...this.#attachments.values()].map((attachment) => attachment.report);
+  }
+
+  named(name: string): Attachment | undefined {
+    return this.#attachments.get(name);
+  }
+
+  /** The export through which this volume is written; undefined when it is not attached. */
+  ofVolume(volumeId: string): Attachment | undefined {
+    return [...this.#attachments.values()].find((attachment) => attachment.volumeId === volumeId);
+  }
+
+  /** Exports of a snapshot, or of a throw-away clone of it. */
+  ofSnapshot(snapshotId: string): Attachment[] {
+    return [...this.#attachments.values()].filter(({ record }) => record.snapshotId === snapshotId);
+  }
+
+  /**
+   * Serves what `row` names. When it resolves it can be used, and is in the state; when it can't be opened, it is neither. An
+   * export of just this that waits for something, or failed, is opened anew.
+   * @throws conflict `export-exists`, `volume-attached`; what opening throws
+   */
+  async attach(row: AttachmentState, options: { readonly takeOver: boolean }, call: CallContext): Promise<Attachment> {
+    if (this.#cache === undefined || this.#ended.signal.aborted) throw stopped();
+    const attempt = { ...options, call };
+    const same = this.#attachments.get(row.exportName);
+    if (same !== undefined && namesSame(same.record, row) && isStuck(same))
+      return await this.#attachAgain(same, attempt);
+    this.#requireFree(row);
+    const attachment = this.#add(row);
+    try {
+      await this.#state.add(row, call);
+      await this.#open(attachment, attempt);
+      return attachment;
+    } catch (error) {
+      // When even this fails, the state has it still, and it is shown.
+      await this.#forget(attachment, this.#ownCall(new AbortController().signal)).catch((after: unknown) => {
+        this.#retries.begin(attachment, toSgwError(after));
+      });
+      throw error;
+    }
+  }
+
+  async #attachAgain(attachment: Attachment, attempt: Attempt): Promise<Attachment> {
+    await this.#retries.stop(attachment);
+    if (attachment.opened !== undefined) {
+      attachment.detach();
+      await this.#close(attachment, false, attempt.call.signal);
+    }
+    const failure = await this.#try(attachment, attempt);
+    if (failure !== undefined) throw failure;
+    return attachment;
+  }
+
+  #requireFree(row: AttachmentState): void {
+    const same = this.#attachments.get(row.exportName);
+    if (same !== undefined) throw namesSame(same.record, row) ? alreadyAttached(same) : exportExists(same);
+    const writes = row.recoveryPointSeq === null && row.scratchToken === null;
+    const other = writes && row.volumeId !== null ? this.ofVolume(row.volumeId) : undefined;
+    if (other !== undefined) throw alreadyAttached(other);
+  }
+
+  /**
+   * Ends an export. With `drain`, everything acknowledged is in the store first; when that fails, the export goes on. A
+   * volume that is fenced or damaged can't be drained, and a throw-away clone needs not: they are closed as they are.
+   * @throws conflict `clients-connected` without `force`, `export-ending`; what uploading throws
+   */
+  async detach(attachment: Attachment, options: DetachOptions, call: CallContext): Promise<DetachReport> {
+    if (attachment.phase === 'detaching' || attachment.phase === 'ended') throw ending(attachment);
+    if (attachment.clients > 0 && !options.force) throw clientsConnected(attachment);
+    const canDrain = options.drain && attachment.record.scratchToken === null && attachment.failure === undefined;
+    attachment.detach();
+    await this.#retries.stop(attachment);
+    const volume = attachment.opened?.volume;
+    const onProgress = (doneBytes: number, totalBytes: number): void => {
+      call.onProgress({ label: `uploading ${attachment.name}`, doneBytes, totalBytes });
+    };
+    if (canDrain && volume !== undefined) {
+      try {
+        await volume.drain({ signal: call.signal, onProgress });
+      } catch (error) {
+        attachment.goOn();
+        throw error;
+      }
+    }
+    const { report } = attachment;
+    const left = await this.#close(attachment, canDrain, call.signal);
+    await this.#forget(attachment, call);
+    const isScratch = attachment.record.scratchToken !== null;
+    return { report, drained: left === 0, dirtyBytes: isScratch ? 0 : left };
+  }
+
+  /**
+   * Reads the settings again and gives them to what is open. Exports go on meanwhile.
+   * @returns sentences: what is different now
+   */
+  async reload(): Promise<string[]> {
+    const record = await this.#state.read();
+    const { home } = this.#options;
+    const changes: string[] = [];
+    if (this.#cache !== undefined && this.#cacheWishes !== cacheWishes(record)) {
+      await this.#cache.resize(await cacheLimits(home, record));
+      this.#cacheWishes = cacheWishes(record);
+      changes.push('The cache has another size.');
+    }
+    for (const attachment of this.#attachments.values()) {
+      const volume = attachment.opened?.volume;
+      if (volume === undefined || attachment.wishes === volumeWishes(record, volume.volumeId)) continue;
+      await volume.configure(await volumeSettings(home, record, volume.volumeId));
+      attachment.wishes = volumeWishes(record, volume.volumeId);
+      changes.push(`Export ${attachment.name} has other settings.`);
+    }
+    return changes;
+  }
+
+  /** Ends all exports, which stay in the state for the next start. What is not drained by the deadline stays in the logs. */
+  async stop(options: { readonly drain: boolean; readonly deadlineMs: number }): Promise<StopReport> {
+    const { clock } = this.#options;
+    this.#ended.abort(stopped());
+    await this.#retries.end();
+    for (const attachment of this.#attachments.values()) attachment.detach();
+    await Promise.allSettled(this.#openings);
+    const isDone = new AbortController();
+    const deadline = new AbortController();
+    const timer = clock.sleep(options.deadlineMs, isDone.signal).then(
+      () => {
+        deadline.abort(new SgwError('timeout', 'deadline-passed', 'the time for stopping is over'));
+      },
+      () => undefined,
+    );
+    const attachments = [...this.#attachments.values()];
+    const left = await Promise.all(
+      attachments.map(async (attachment) =>
+        this.#close(attachment, options.drain && attachment.failure === undefined, deadline.signal),
+      ),
+    );
+    isDone.abort();
+    await timer;
+    this.#attachments.clear();
+    const cache = this.#cache;
+    this.#cache = undefined;
+    await cache?.close();
+    const dirtyBytes = left.reduce((sum, bytes) => sum + bytes, 0);
+    return { drained: dirtyBytes === 0, dirtyBytes };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop({ drain: false, deadlineMs: 0 });
+  }
+
+  list(): readonly ListedExport[] | undefined {
+    if (this.#state.known?.serving.listExports === false) return undefined;
+    return [...this.#attachments.values()].flatMap(({ name, phase, opened }) =>
+      phase === 'serving' && opened !== undefined ? [{ name, description: opened.description }] : [],
+    );
+  }
+
+  /** @throws notFound `export-not-found`; unavailable `export-not-ready` */
+  async open(name: string): Promise<OpenedExport> {
+    const wanted = name === '' ? (this.#state.known?.serving.defaultExport ?? '') : name;
+    const attachment = this.#attachments.get(wanted);
+    if (attachment === undefined) throw noExport(name);
+    return Promise.resolve(attachment.open());
+  }
+
+  #add(row: AttachmentState): Attachment {
+    const openSession = async (signal = this.#ended.signal): Promise<Session> =>
+      this.#options.openSession(row.accountId, this.#ownCall(signal));
+    const attachment = new Attachment(row, { openSession });
+    this.#attachments.set(row.exportName, attachment);
+    return attachment;
+  }
+
+  async #open(attachment: Attachment, attempt: Attempt): Promise<void> {
+    const work = this.#openUnlessEnded(attachment, attempt);
+    this.#openings.add(work);
+    try {
+      await work;
+    } finally {
+      this.#openings.delete(work);
+    }
+  }
+
+  async #openUnlessEnded(attachment: Attachment, { call, takeOver }: Attempt): Promise<void> {
+    attachment.begin();
+    const signal = AbortSignal.any([call.signal, this.#ended.signal]);
+    const opened = await this.#openNow(attachment, { takeOver, call: { ...call, signal } });
+    if (attachment.phase !== 'opening') {
+      await opened.close({ drain: false });
+      throw ending(attachment);
+    }
+    attachment.serve(opened);
+    opened.lost?.addEventListener('abort', () => {
+      void this.#onLost(attachment, toSgwError(opened.lost?.reason));
+    });
+  }
+
+  /** With its throw-away clone where it has one. */
+  async #openNow(attachment: Attachment, { call, takeOver }: Attempt): Promise<Opened> {
+    const { home, parts, openSession } = this.#options;
+    const session = await openSession(attachment.record.accountId, call);
+    if (attachment.record.scratchToken !== null && attachment.record.scratchVolumeId === null) {
+      const row = { ...attachment.record, scratchVolumeId: await makeScratch(session, attachment.record, call) };
+      await this.#state.replace(row, call);
+      attachment.record = row;
+    }
+    const record = await this.#state.read();
+    attachment.wishes = volumeWishes(record, attachment.volumeId ?? '');
+    const settings = async (volumeId: string): Promise<VolumeSettings> => volumeSettings(home, record, volumeId);
+    if (this.#cache === undefined) throw stopped();
+    const opening = { session, parts, cache: this.#cache, settings, takeOver, call };
+    return await openAttachment(opening, attachment.record);
+  }
+
+  /** Opens it; after a failure that may pass, it is tried again in the background. Returns the failure. */
+  async #try(attachment: Attachment, attempt: Attempt): Promise<SgwError | undefined> {
+    try {
+      await this.#open(attachment, attempt);
+      return undefined;
+    } catch (error) {
+      const failure = toSgwError(error);
+      this.#retries.begin(attachment, failure);
+      return failure;
+    }
+  }
+
+  async #onLost(attachment: Attachment, reason: SgwError): Promise<void> {
+    const { opened } = attachment;
+    if (attachment.phase !== 'serving' || opened === undefined) return;
+    attachment.detach();
+    await opened.close({ drain: false }).catch(() => undefined);
+    this.#retries.begin(attachment, reason);
+  }
+
+  /** Closes what is open, undrained when it can't be drained. Returns the bytes that stay in its log. */
+  async #close(attachment: Attachment, drain: boolean, signal: AbortSignal): Promise<number> {
+    const { opened } = attachment;
+    try {
+      await opened?.close({ drain, signal });
+      return drain ? 0 : (opened?.volume?.stats.dirtyBytes ?? 0);
+    } catch {
+      const dirtyBytes = opened?.volume?.stats.dirtyBytes ?? 0;
+      await opened?.close({ drain: false }).catch(() => undefined);
+      return dirtyBytes;
+    } finally {
+      attachment.end();
+    }
+  }
+
+  /** Takes an export that is closed from the state and the registry, with the clone that goes with it. */
+  async #forget(attachment: Attachment, call: CallContext): Promise<void> {
+    if (attachment.record.scratchToken !== null) {
+      const session = await this.#options.openSession(attachment.record.accountId, call);
+      await dropScratch(session, attachment.record, call);
+    }
+    await this.#state.remove(attachment.name, call);
+    attachment.end();
+    this.#attachments.delete(attachment.name);
+  }
+
+  /** For work that no caller waits for. */
+  #ownCall(signal: AbortSignal): CallContext {
+    const secrets = this.#secrets === undefined ? {} : { secrets: this.#secrets };
+    return { signal, onProgress: () => undefined, lockTimeoutMs: OWN_LOCK_TIMEOUT_MS, ...secrets };
+  }
+}
+
+/** Does not serve what it should, and does not come to it by itself, or later. */
+const isStuck = ({ phase, failure }: Attachment): boolean =>
+  phase === 'waiting' || (phase === 'serving' && failure !== undefined);
+
+/** Whether both are of the same thing, served alike. */
+const namesSame = (a: AttachmentState, b: AttachmentState): boolean =>
+  a.volumeId === b.volumeId &&
+  a.snapshotId === b.snapshotId &&
+  a.recoveryPointSeq === b.recoveryPointSeq &&
+  a.readOnly === b.readOnly &&
+  (a.scratchToken === null) === (b.scratchToken === null);
+
+/** What the settings ask of the cache: equal texts ask for the same. */
+const cacheWishes = ({ serving }: GatewayState): string => JSON.stringify([serving.cacheBytes, serving.cacheRamBytes]);
+
+/** What the settings ask of a volume: equal texts ask for the same. */
+function volumeWishes({ serving, volumeSettings: own }: GatewayState, volumeId: string): string {
+  const { bufferBytes, sealIntervalMs, readAheadBytes } = serving;
+  return JSON.stringify([own[volumeId], bufferBytes, sealIntervalMs, readAheadBytes]);
+}

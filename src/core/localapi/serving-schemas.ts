@@ -1,0 +1,94 @@
+/** The documents of what a gateway serves: exports, their settings. As in `schemas.ts`, fields are only ever added. */
+import Type, { type Static } from 'typebox';
+import { Bytes, Nullable, object, Time } from './schema-parts.ts';
+
+const Ack = Type.Union([Type.Literal('log'), Type.Literal('store')]);
+
+const Attachment = {
+  exportName: Type.String(),
+  kind: Type.Union([Type.Literal('volume'), Type.Literal('snapshot'), Type.Literal('recoveryPoint')]),
+  /** Of the volume or snapshot; null where it was not read yet. */
+  name: Nullable(Type.String()),
+  /** The volume that is served, or that of the recovery point. */
+  volumeId: Nullable(Type.String()),
+  snapshotId: Nullable(Type.String()),
+  /** The commit that is served. */
+  recoveryPointSeq: Nullable(Type.Integer({ minimum: 0 })),
+  readOnly: Type.Boolean(),
+  /** The throw-away clone that is served instead; null without `--scratch`. */
+  scratchVolumeId: Nullable(Type.String()),
+  /**
+   * `opening`; `waiting`: it could not be opened, and is tried again; then as the volume says: `available`, `degraded`,
+   * `fenced`, `damaged`; `detaching`; `stopped`: no daemon runs.
+   */
+  state: Type.Union([
+    Type.Literal('opening'),
+    Type.Literal('waiting'),
+    Type.Literal('available'),
+    Type.Literal('degraded'),
+    Type.Literal('fenced'),
+    Type.Literal('damaged'),
+    Type.Literal('detaching'),
+    Type.Literal('stopped'),
+  ]),
+  /** Why it is not `available`; null when it is. */
+  reason: Nullable(Type.String()),
+  hint: Nullable(Type.String()),
+  /** When it is tried again. */
+  retryAt: Nullable(Time),
+  sizeBytes: Nullable(Bytes),
+  /** Null where nothing is written. */
+  ack: Nullable(Ack),
+  clients: Type.Integer({ minimum: 0 }),
+  /** Exposure: acknowledged and not in the store; null where nothing is written, or nothing is open. */
+  dirtyBytes: Nullable(Bytes),
+  /** Age of the oldest write that is not in the store. */
+  dirtyMs: Nullable(Type.Number({ minimum: 0 })),
+  /** Capacity of the upload buffer. */
+  bufferBytes: Nullable(Bytes),
+  /** When the buffer will be full if all goes on as in the last minute. */
+  fullInMs: Nullable(Type.Number({ minimum: 0 })),
+  accountId: Type.String(),
+  attachedAt: Time,
+  /** How clients reach it. */
+  uris: Type.Array(Type.String()),
+};
+
+export const AttachmentDocument = Type.Object(Attachment, { additionalProperties: false });
+
+export const VolumeAttached = object('volume-attach', {
+  ...Attachment,
+  /** False when `--if-not-exists` found it attached alike. */
+  created: Type.Boolean(),
+});
+
+export const VolumeDetached = object('volume-detach', {
+  /** Null when `--if-exists` found nothing. */
+  exportName: Nullable(Type.String()),
+  volumeId: Nullable(Type.String()),
+  snapshotId: Nullable(Type.String()),
+  detached: Type.Boolean(),
+  /** Whether all that was acknowledged is in the store. */
+  drained: Type.Boolean(),
+  /** What stays in the write log of this home. */
+  dirtyBytes: Bytes,
+  /** The throw-away clone that was deleted. */
+  deletedVolumeId: Nullable(Type.String()),
+});
+
+export const VolumeSettingsDocument = object('volume-settings', {
+  volumeId: Type.String(),
+  name: Type.String(),
+  ack: Ack,
+  bufferBytes: Bytes,
+  sealIntervalMs: Type.Integer({ minimum: 0 }),
+  readAheadBytes: Bytes,
+  /** Names of the settings that are of this volume; the others are the gateway's. */
+  own: Type.Array(Type.String()),
+  changed: Type.Array(Type.String()),
+});
+
+export type AttachmentDocument = Static<typeof AttachmentDocument>;
+export type VolumeAttached = Static<typeof VolumeAttached>;
+export type VolumeDetached = Static<typeof VolumeDetached>;
+export type VolumeSettingsDocument = Static<typeof VolumeSettingsDocument>;

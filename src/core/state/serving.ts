@@ -1,0 +1,168 @@
+/**
+ * What a gateway serves, as its state keeps it: how NBD clients reach it, how much local disk and memory it may use, and
+ * what is attached. A running daemon serves just this again after a restart.
+ */
+
+export const TLS_MODES = ['off', 'on', 'require'] as const;
+/** As room `volume` knows them. */
+const ACK_CLASSES = ['log', 'store'] as const;
+
+/** Settings of the gateway. Null: the default, worked out when it is needed. */
+export interface ServingSettings {
+  /** Absolute path of the NBD socket; null: `nbd.sock` in the home. */
+  unixSocket: string | null;
+  /** `HOST:PORT` where NBD is served over TCP as well; IPv6 addresses in brackets. */
+  tcp: string[];
+  tls: (typeof TLS_MODES)[number];
+  /** Absolute paths of PEM files, and of a file of pre-shared keys, `NAME:HEX` a line. */
+  tlsCertificate: string | null;
+  tlsKey: string | null;
+  /** Who signed the certificates that clients must show; null: clients show none. */
+  tlsCa: string | null;
+  tlsPsk: string | null;
+  /** Whether clients may ask for the list of exports. */
+  listExports: boolean;
+  /** The export of clients that name none. */
+  defaultExport: string | null;
+  /** Of the cache's file. */
+  cacheBytes: number | null;
+  /** Of the cache in memory. */
+  cacheRamBytes: number | null;
+  /** Upload buffer of each volume that has no other. */
+  bufferBytes: number | null;
+  sealIntervalMs: number | null;
+  readAheadBytes: number | null;
+}
+
+/** What a volume does otherwise than the gateway's settings say. */
+export interface VolumeSettingsState {
+  ack?: (typeof ACK_CLASSES)[number];
+  bufferBytes?: number;
+  sealIntervalMs?: number;
+  readAheadBytes?: number;
+}
+
+/**
+ * Something that is served under a name. A snapshot and a recovery point are served read-only, or through a throw-away
+ * clone, a volume of its own that goes when it is detached.
+ */
+export interface AttachmentState {
+  exportName: string;
+  /** The volume that is served; that of the recovery point; null for a snapshot. */
+  volumeId: string | null;
+  /** The snapshot that is served; else null. */
+  snapshotId: string | null;
+  /** Seq of the recovery point that is served; else null. */
+  recoveryPointSeq: number | null;
+  readOnly: boolean;
+  /** The token that the throw-away clone is created with, which is served in place of what is named above; null: none. */
+  scratchToken: string | null;
+  /** That clone, once it is known to be there. */
+  scratchVolumeId: string | null;
+  /** The account that what is written is of, 12 digits. */
+  accountId: string;
+  /** RFC 3339, UTC. */
+  attachedAt: string;
+}
+
+/** As activation leaves them. */
+export function newServingSettings(): ServingSettings {
+  return {
+    unixSocket: null,
+    tcp: [],
+    tls: 'off',
+    tlsCertificate: null,
+    tlsKey: null,
+    tlsCa: null,
+    tlsPsk: null,
+    listExports: true,
+    defaultExport: null,
+    cacheBytes: null,
+    cacheRamBytes: null,
+    bufferBytes: null,
+    sealIntervalMs: null,
+    readAheadBytes: null,
+  };
+}
+
+/** What a document's field is held against. */
+export type Check = (value: unknown) => boolean;
+/** A check for every field of `T`. */
+export type Checks<T> = Readonly<Record<keyof T, Check>>;
+export const isText: Check = (value) => typeof value === 'string' && value !== '';
+export const isTime: Check = (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value));
+export const isAccount: Check = (value) => typeof value === 'string' && /^[0-9]{12}$/.test(value);
+export const orNull =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value);
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** The name of the first field that is not as `checks` say; '' when it is no object. */
+export function findBad(value: unknown, checks: Readonly<Record<string, Check>>): string | undefined {
+  if (!isObject(value)) return '';
+  return Object.entries(checks).find(([name, isGood]) => !isGood(value[name]))?.[0];
+}
+
+const isFlag: Check = (value) => typeof value === 'boolean';
+const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const orAbsent =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
+const isAckClass: Check = (value) => ACK_CLASSES.some((ack) => ack === value);
+
+const SETTINGS_FIELDS: Checks<ServingSettings> = {
+  unixSocket: orNull(isText),
+  tcp: (value) => Array.isArray(value) && value.every(isText),
+  tls: (value) => TLS_MODES.some((mode) => mode === value),
+  tlsCertificate: orNull(isText),
+  tlsKey: orNull(isText),
+  tlsCa: orNull(isText),
+  tlsPsk: orNull(isText),
+  listExports: isFlag,
+  defaultExport: orNull(isText),
+  cacheBytes: orNull(isCount),
+  cacheRamBytes: orNull(isCount),
+  bufferBytes: orNull(isCount),
+  sealIntervalMs: orNull(isCount),
+  readAheadBytes: orNull(isCount),
+};
+
+const VOLUME_FIELDS: Checks<Required<VolumeSettingsState>> = {
+  ack: orAbsent(isAckClass),
+  bufferBytes: orAbsent(isCount),
+  sealIntervalMs: orAbsent(isCount),
+  readAheadBytes: orAbsent(isCount),
+};
+
+const ATTACHMENT_FIELDS: Checks<AttachmentState> = {
+  exportName: isText,
+  volumeId: orNull(isText),
+  snapshotId: orNull(isText),
+  recoveryPointSeq: orNull(isCount),
+  readOnly: isFlag,
+  scratchToken: orNull(isText),
+  scratchVolumeId: orNull(isText),
+  accountId: isAccount,
+  attachedAt: isTime,
+};
+
+/** Names one thing, and is served once under its name. */
+function areAttachments(value: unknown): boolean {
+  if (!Array.isArray(value) || value.some((row) => findBad(row, ATTACHMENT_FIELDS) !== undefined)) return false;
+  const rows = value as AttachmentState[];
+  const namesOne = rows.every((row) => (row.volumeId === null) !== (row.snapshotId === null));
+  const isOfVolume = rows.every((row) => row.recoveryPointSeq === null || row.volumeId !== null);
+  const isScratch = rows.every((row) => row.scratchVolumeId === null || row.scratchToken !== null);
+  return namesOne && isOfVolume && isScratch && new Set(rows.map((row) => row.exportName)).size === rows.length;
+}
+
+/** The checks of the gateway's fields that this file is about. */
+export const SERVING_FIELDS = {
+  serving: (value: unknown) => findBad(value, SETTINGS_FIELDS) === undefined,
+  volumeSettings: (value: unknown) =>
+    isObject(value) && Object.values(value).every((settings) => findBad(settings, VOLUME_FIELDS) === undefined),
+  attachments: areAttachments,
+} as const;

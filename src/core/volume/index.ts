@@ -1,0 +1,2 @@
+/** Room `volume`. */
+export * from './contract.ts';

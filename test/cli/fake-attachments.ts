@@ -1,0 +1,86 @@
+/** What `createFakeGateway` serves: attaching, detaching, settings of volumes. */
+import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
+import type { Handlers, Result } from '../../src/core/localapi/index.ts';
+import { ACCOUNT } from './fake-care.ts';
+
+const TIME = '2026-11-22T23:45:00.000Z';
+
+interface Volume {
+  readonly volumeId: string;
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+export interface AttachmentParts {
+  readonly SgwError: typeof SgwErrorClass;
+  readonly volumeOf: (ref: string) => Volume;
+}
+
+type Attached = Result<'volume.attach'>;
+
+export function attachmentHandlers({
+  SgwError,
+  volumeOf,
+}: AttachmentParts): Pick<Handlers, 'volume.attach' | 'volume.detach' | 'volume.configure'> {
+  const attached = new Map<string, Attached>();
+  return {
+    'volume.attach': async (input) => {
+      const { volumeId, name, sizeBytes } = volumeOf(input.volume);
+      const exportName = input.exportName ?? name;
+      if (attached.has(exportName)) {
+        throw new SgwError('conflict', 'volume-attached', `volume "${name}" is attached already`, {
+          hint: `Detach it first: sgw volume detach ${exportName}`,
+        });
+      }
+      const document: Attached = {
+        exportName,
+        kind: 'volume',
+        name,
+        volumeId,
+        snapshotId: null,
+        recoveryPointSeq: null,
+        readOnly: input.readOnly ?? false,
+        scratchVolumeId: null,
+        state: 'available',
+        reason: null,
+        hint: null,
+        retryAt: null,
+        sizeBytes,
+        ack: input.ack ?? 'log',
+        clients: 0,
+        dirtyBytes: 0,
+        dirtyMs: 0,
+        bufferBytes: 1 << 30,
+        fullInMs: null,
+        accountId: ACCOUNT,
+        attachedAt: TIME,
+        uris: [`nbd+unix:///${exportName}?socket=/home/fake/nbd.sock`],
+        created: true,
+      };
+      attached.set(exportName, document);
+      return Promise.resolve(document);
+    },
+    'volume.detach': async (input) => {
+      const present = attached.get(input.volume);
+      attached.delete(input.volume);
+      if (present === undefined && input.ifExists !== true)
+        throw new SgwError('notFound', 'not-attached', `"${input.volume}" is not attached`);
+      return Promise.resolve({
+        exportName: present?.exportName ?? null,
+        volumeId: present?.volumeId ?? null,
+        snapshotId: null,
+        detached: present !== undefined,
+        drained: input.drain !== false,
+        dirtyBytes: input.drain === false ? 4096 : 0,
+        deletedVolumeId: null,
+      });
+    },
+    'volume.configure': async (input) => {
+      const { volumeId, name } = volumeOf(input.volume);
+      const { volume: _, reset: __, ...wanted } = input;
+      const defaults = { ack: 'log' as const, bufferBytes: 1 << 30, sealIntervalMs: 10_000, readAheadBytes: 1 << 22 };
+      const names = Object.keys(wanted);
+      return Promise.resolve({ volumeId, name, ...defaults, ...wanted, own: names, changed: names });
+    },
+  };
+}
