@@ -77,7 +77,10 @@ export interface FoundLog {
   readonly lastSequence: number;
   /** Records up to here were durable when a later one was written (the flushed watermark). */
   readonly flushedSequence: number;
-  /** What was flushed once and is not valid now, or is followed by valid records: damage, not a torn tail (C13). */
+  /**
+   * What was flushed once and is not valid now, or is followed by valid records: damage, not a torn tail (C13).
+   * Judged by what the log knows to be in the store; the last word has `WriteLog.damage`.
+   */
   readonly damage: string | null;
 }
 
@@ -121,9 +124,16 @@ export interface LogUsage {
 
 export interface WriteLog {
   readonly usage: LogUsage;
-  /** The incarnation that this opening began; null when it was opened for reading only. */
+  /** All that are known of the log, in order, this opening's included. */
+  readonly incarnations: readonly Incarnation[];
+  /** The incarnation that this opening began; null when it is open for reading only. */
   readonly incarnation: Incarnation | null;
-  /** Why nothing can be appended any more, after a write or a sync that failed. */
+  /**
+   * What is lost, as `FoundLog.damage`, but judged by what the store has; null when nothing is. A damaged log is open for
+   * reading only, up to the damage.
+   */
+  readonly damage: string | null;
+  /** Why nothing can be appended: a write or a sync that failed, damage, or an opening for reading only. */
   readonly failure: SgwError | undefined;
   /**
    * Appends whole pages; everything appended before the current task of the event loop ends goes into one record (group

@@ -84,7 +84,7 @@ class Walk {
       header: pageOf(handle, 0, decodeFileHeader),
     }));
     for (const handle of handles) this.#handles.set(handle.name, handle);
-    this.#found = new FoundState(disk, files);
+    this.#found = new FoundState(files, disk.bootId);
     this.#uploaded = uploaded;
   }
 
@@ -152,7 +152,7 @@ class Walk {
   }
 
   #enter({ file, header }: OwnFile, nextPage: number): At {
-    const chained: ChainedFile = { file, header, starts: [], firstSequence: header.firstSequence, nextPage };
+    const chained: ChainedFile = { file, header, starts: [], firstSequence: this.#sequence, nextPage };
     this.#found.chain.push(chained);
     return { chained, reader: new PageReader(this.#handle(file.name), header.pageCount) };
   }
@@ -230,7 +230,11 @@ class Walk {
     } else if (entry.kind === 'begin') {
       if (entry.incarnation !== this.#incarnation) this.#past.add(this.#incarnation);
       this.#incarnation = entry.incarnation;
-      if (entry.sequence !== this.#sequence) chained.starts.length = 0;
+      if (entry.sequence !== this.#sequence) {
+        // The table of a file's records has no gaps: those before the jump are in the store.
+        chained.starts.length = 0;
+        chained.firstSequence = entry.sequence;
+      }
       this.#sequence = entry.sequence;
     }
   }
@@ -258,6 +262,7 @@ class Walk {
       incarnation: this.#incarnation,
       past: this.#past,
     });
+    for (const begun of survivors.begun) this.#begins(begun);
     this.#found.lastGeneration = Math.max(this.#found.lastGeneration, survivors.generation);
     this.#uploaded = Math.max(this.#uploaded, survivors.uploadedSequence);
     return survivors;
@@ -297,7 +302,7 @@ class Walk {
     const bad = Math.max(this.#sequence, this.#uploaded + 1);
     const flushed = Math.max(survivors.flushedSequence, this.#flushedByHeaders());
     const bootId = this.#found.incarnations.find((one) => one.incarnation === this.#incarnation)?.bootId;
-    const isSameBoot = bootId === this.#found.disk.bootId && bootId !== UNKNOWN_BOOT;
+    const isSameBoot = bootId === this.#found.bootId && bootId !== UNKNOWN_BOOT;
     let why: string;
     if (flushed >= bad) why = `records up to ${flushed} were durable`;
     else if (isSameBoot && survivors.successorCount > 0) why = 'later records of the same run are whole';

@@ -1,5 +1,5 @@
 /** What the walk over a log's files found: the contract's `FoundLog`, and what opening needs besides. */
-import type { FoundLog, LogDisk } from './contract.ts';
+import type { FoundLog } from './contract.ts';
 import type { FileHeader, KeptIncarnation } from './format.ts';
 
 /** A file that entries were found in, or may be put into. */
@@ -23,7 +23,7 @@ export interface ChainedFile {
 }
 
 export class FoundState implements FoundLog {
-  readonly disk: LogDisk;
+  readonly bootId: string;
   readonly files: readonly FoundFile[];
   incarnations: KeptIncarnation[] = [];
   lastSequence = 0;
@@ -44,8 +44,8 @@ export class FoundState implements FoundLog {
   /** Records up to the end were valid, with these watermarks: flushes came right behind them. */
   readonly flushPoints = new Set<number>();
 
-  constructor(disk: LogDisk, files: readonly FoundFile[]) {
-    this.disk = disk;
+  constructor(files: readonly FoundFile[], bootId: string) {
+    this.bootId = bootId;
     this.files = files;
   }
 }

@@ -6,11 +6,11 @@
  * incarnation and contradicts the chain.
  */
 import { setImmediate as breathe } from 'node:timers/promises';
-import { assert, SgwError, toSgwError, type Clock, type Random } from '../kit/index.ts';
+import { assert, SgwError, toSgwError, type Clock } from '../kit/index.ts';
 import { Appender, type LogPosition } from './appender.ts';
-import { LOG_PAGE_BYTES, type FoundLog, type Incarnation, type WriteLog } from './contract.ts';
+import { LOG_PAGE_BYTES, type FoundLog, type Incarnation, type LogDisk, type WriteLog } from './contract.ts';
+import { findLog } from './find.ts';
 import { FoundState, type ChainedFile } from './found.ts';
-import type { KeptIncarnation } from './format.ts';
 import { SLOTS_MAX } from './page-index.ts';
 import { readRecord } from './record-reader.ts';
 import { RingFile } from './ring-file.ts';
@@ -28,14 +28,16 @@ const REWRITE_BYTES = 1024 ** 2;
 const RECORDS_AT_A_TIME = 512;
 
 export interface OpenLogOptions {
+  readonly disk: LogDisk;
+  /** What `findLog` found in it, with nothing changed since. */
+  readonly found: FoundLog;
   readonly capacityBytes: number;
   /** Of each file of a new log; a multiple of 4096. By default 64 MiB, or an eighth of a capacity below 512 MiB. */
   readonly fileBytes?: number;
   readonly clock: Clock;
-  readonly random: Random;
-  /** The incarnation that begins, and what is in the store: records up to `uploadedSequence` are not looked at. */
-  readonly begin: Pick<Incarnation, 'epoch' | 'baseSeq' | 'uploadedSequence'>;
-  /** Begins nothing and changes nothing: the only way to open a damaged log, up to the damage. */
+  /** The one that begins: 16 hex digits that were never used. Records up to `uploadedSequence` are not looked at. */
+  readonly incarnation: Omit<Incarnation, 'firstSequence'>;
+  /** Begins nothing and changes nothing, as for a damaged log. */
   readonly readOnly?: boolean;
 }
 
@@ -47,11 +49,18 @@ export function logFileBytes(capacityBytes: number): number {
 
 /**
  * Opens the log that `findLog` found. For writing, everything that was found, and the note that begins the incarnation, are
- * durable when it resolves.
- * @throws corrupt `log-damaged` for a damaged log that is not opened read-only, or one that no longer has what the store
- * lacks; exhausted; unavailable
+ * durable when it resolves. A damaged log is opened for reading only, up to the damage: see `WriteLog.damage`.
+ * @throws corrupt `log-damaged` when the store has less than the log was told; exhausted; unavailable
  */
-export async function openLog(found: FoundLog, options: OpenLogOptions): Promise<WriteLog> {
+export async function openLog(options: OpenLogOptions): Promise<WriteLog> {
+  const { disk, incarnation } = options;
+  let { found } = options;
+  const { uploadedSequence } = incarnation;
+  assert(found instanceof FoundState, 'the log was found by findLog');
+  // What looked like damage may concern only what the store has.
+  if (found.damage !== null && uploadedSequence > found.uploadedSequence) {
+    found = await findLog(disk, { uploadedSequence });
+  }
   assert(found instanceof FoundState, 'the log was found by findLog');
   const opening = new Opening(found, options);
   try {
@@ -77,14 +86,14 @@ class Opening {
   constructor(found: FoundState, options: OpenLogOptions) {
     this.#found = found;
     this.#options = options;
-    this.#isReadOnly = options.readOnly ?? false;
-    this.#uploaded = options.begin.uploadedSequence;
+    this.#isReadOnly = found.damage !== null || options.readOnly === true;
+    this.#uploaded = options.incarnation.uploadedSequence;
     this.#hasJump = found.chain.length === 0 || this.#uploaded > found.lastSequence;
     const fileBytes = options.fileBytes ?? logFileBytes(options.capacityBytes);
     assert(fileBytes % LOG_PAGE_BYTES === 0 && fileBytes >= LOG_FILE_BYTES_MIN, `log files of ${fileBytes} bytes`);
     const pageCount = found.logId === undefined ? fileBytes / LOG_PAGE_BYTES : found.pageCount;
     assert(options.capacityBytes / LOG_PAGE_BYTES < SLOTS_MAX, `a log of ${options.capacityBytes} bytes`);
-    this.#ring = new Ring(found.disk, pageCount, options.capacityBytes, {
+    this.#ring = new Ring(options.disk, pageCount, options.capacityBytes, {
       onReuse: (file) => this.#log?.recycle(file),
       onRoom: () => this.#log?.roomChanged(),
     });
@@ -92,18 +101,13 @@ class Opening {
   }
 
   #position(): LogPosition {
-    const { begin, random } = this.#options;
     const found = this.#found;
+    const { disk, incarnation } = this.#options;
     const lastSequence = Math.max(found.lastSequence, this.#uploaded);
-    const incarnation: KeptIncarnation = {
-      ...begin,
-      incarnation: random.bytes(8).toString('hex'),
-      firstSequence: lastSequence + 1,
-      bootId: found.disk.bootId,
-    };
     return {
-      logId: found.logId ?? random.bytes(16).toString('hex'),
-      incarnation,
+      // Random enough, and the only thing that a new log has of its own.
+      logId: found.logId ?? incarnation.incarnation.repeat(2),
+      incarnation: { ...incarnation, firstSequence: lastSequence + 1, bootId: disk.bootId },
       lastSequence,
       lastChecksum: found.lastChecksum,
       lastGeneration: found.lastGeneration,
@@ -117,39 +121,37 @@ class Opening {
     if (this.#isReadOnly) this.#ring.freeze();
     await this.#adoptFiles();
     await this.#index();
-    if (this.#isReadOnly) {
-      this.#appender.fail(
-        new SgwError('readOnly', 'log-read-only', 'the write log is open for reading only', {
-          ...(this.#found.damage === null ? {} : { details: { damage: this.#found.damage } }),
-        }),
-      );
-    } else await this.#begin();
-    const { incarnation } = this.#appender.position;
+    if (this.#isReadOnly) this.#appender.fail(notWritable(this.#found.damage));
+    else await this.#begin();
+    const begun = this.#isReadOnly ? null : this.#appender.position.incarnation;
     this.#log = new FileWriteLog({
       ring: this.#ring,
       appender: this.#appender,
       syncer: new Syncer(this.#appender, this.#ring),
       pages: this.#pages,
       waiting: new RoomQueue(),
-      incarnation: this.#isReadOnly ? null : incarnation,
+      incarnations: begun === null ? this.#found.incarnations : [...this.#found.incarnations, begun],
+      incarnation: begun,
+      damage: this.#found.damage,
     });
     this.#ring.want(0);
     return this.#log;
   }
 
   #check(): void {
-    const found = this.#found;
-    if (this.#isReadOnly) return;
-    if (found.damage !== null) throw damaged(found.damage);
-    if (this.#uploaded < found.uploadedSequence) {
-      throw damaged(
-        `the store has records up to ${this.#uploaded}, but was known to have them up to ${found.uploadedSequence}`,
-      );
-    }
+    const { uploadedSequence } = this.#found;
+    if (this.#isReadOnly || this.#uploaded >= uploadedSequence) return;
+    throw new SgwError(
+      'corrupt',
+      'log-damaged',
+      `the store has records up to ${this.#uploaded}, but the write log was told that it has them up to ${uploadedSequence}`,
+      { hint: 'Was the object store put back to an earlier state? The log is left as it is.' },
+    );
   }
 
   async #adoptFiles(): Promise<void> {
-    const { disk, chain, files } = this.#found;
+    const { chain, files } = this.#found;
+    const { disk } = this.#options;
     const fileBytes = this.#ring.pageCount * LOG_PAGE_BYTES;
     const chained = new Set(chain.map(({ file }) => file));
     for (const one of chain) await this.#adopt(one, fileBytes);
@@ -166,7 +168,8 @@ class Opening {
   }
 
   async #adopt(chained: ChainedFile, fileBytes: number): Promise<void> {
-    const { chain, disk, flushPoints, lastSequence } = this.#found;
+    const { chain, flushPoints, lastSequence } = this.#found;
+    const { disk } = this.#options;
     const { file: found, header, starts, firstSequence, nextPage } = chained;
     const file = new RingFile(found.number, await disk.open(found.name, fileBytes), this.#ring.pageCount);
     file.reset(header.generation, firstSequence);
@@ -178,7 +181,6 @@ class Opening {
     file.nextPage = nextPage;
     const isLast = chained === chain.at(-1);
     const isLive = (isLast && !this.#hasJump) || (starts.length > 0 && file.lastSequence > this.#uploaded);
-    // A file may be in the chain twice, when the walk went on behind records that are in the store.
     if (isLive) this.#ring.adopt(file, 'live');
     else this.#ring.adopt(file, 'free');
   }
@@ -252,9 +254,10 @@ class Opening {
   }
 }
 
-function damaged(damage: string): SgwError {
+function notWritable(damage: string | null): SgwError {
+  if (damage === null) return new SgwError('readOnly', 'log-read-only', 'the write log is open for reading only');
   return new SgwError('corrupt', 'log-damaged', `the write log is damaged: ${damage}`, {
-    hint: 'It can be opened for reading. What is in the object store is not concerned.',
+    hint: 'It is open for reading only. What is in the object store is not concerned.',
     details: { damage },
   });
 }

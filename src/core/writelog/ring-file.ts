@@ -95,7 +95,7 @@ export class RingFile {
 
   /** Pages from the first record above `sequence` on. */
   pagesAbove(sequence: number): number {
-    if (this.lastSequence <= sequence) return 0;
+    if (this.#recordCount === 0 || this.lastSequence <= sequence) return 0;
     return this.nextPage - this.startOf(Math.max(sequence + 1, this.#firstSequence));
   }
 

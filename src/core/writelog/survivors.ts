@@ -3,7 +3,7 @@
  * they say. @see find.ts
  */
 import { LOG_PAGE_BYTES, type LogFile } from './contract.ts';
-import { decodeEntry, type Entry } from './format.ts';
+import { decodeBegin, decodeEntry, type Entry, type KeptIncarnation } from './format.ts';
 import { PageReader } from './page-reader.ts';
 
 /** A part of a file to search. */
@@ -30,6 +30,8 @@ export interface Survivors {
   readonly logBytes: number;
   /** The first one that `resumable` accepted. */
   readonly resume: Survivor | undefined;
+  /** Incarnations that begin there. */
+  readonly begun: readonly KeptIncarnation[];
   /** Records after the bad one, of the same incarnation. */
   readonly successorCount: number;
 }
@@ -52,10 +54,12 @@ export async function searchBehind(files: readonly SearchedFile[], search: Searc
     logBytes: 0,
     successorCount: 0,
   };
+  const begun: KeptIncarnation[] = [];
   let resume: Survivor | undefined;
   for (const file of files) {
-    for await (const entry of entriesOf(file, search.logId)) {
+    for await (const { entry, begins } of entriesOf(file, search.logId)) {
       if (search.past.has(entry.incarnation)) continue;
+      if (begins !== undefined) begun.push(begins);
       sum.flushedSequence = Math.max(sum.flushedSequence, entry.flushedSequence);
       sum.uploadedSequence = Math.max(sum.uploadedSequence, entry.uploadedSequence);
       sum.generation = Math.max(sum.generation, entry.generation);
@@ -67,17 +71,24 @@ export async function searchBehind(files: readonly SearchedFile[], search: Searc
       resume ??= { fileName: file.handle.name, entry };
     }
   }
-  return { ...sum, resume };
+  return { ...sum, begun, resume };
 }
 
-async function* entriesOf(file: SearchedFile, logId: string): AsyncGenerator<Entry> {
+async function* entriesOf(
+  file: SearchedFile,
+  logId: string,
+): AsyncGenerator<{
+  readonly entry: Entry;
+  readonly begins: KeptIncarnation | undefined;
+}> {
   const reader = new PageReader(file.handle, file.pageCount);
   for (let page = file.fromPage; page < file.pageCount; page++) {
     const bytes = await reader.page(page);
-    const entry = bytes === undefined ? undefined : decodeEntry(bytes);
+    if (bytes === undefined) continue;
+    const entry = decodeEntry(bytes);
     if (entry?.logId !== logId || entry.page !== page) continue;
     if (entry.generation < file.generationMin || entry.generation > file.generationMax) continue;
-    yield entry;
+    yield { entry, begins: entry.kind === 'begin' ? decodeBegin(entry, bytes) : undefined };
     page += entry.dataPages;
   }
 }

@@ -34,13 +34,17 @@ export interface LogParts {
   readonly syncer: Syncer;
   readonly pages: VolumePages;
   readonly waiting: RoomQueue;
+  readonly incarnations: readonly Incarnation[];
   readonly incarnation: Incarnation | null;
+  readonly damage: string | null;
 }
 
 const SECTORS = LOG_PAGE_BYTES / LOG_SECTOR_BYTES;
 
 export class FileWriteLog implements WriteLog {
+  readonly incarnations: readonly Incarnation[];
   readonly incarnation: Incarnation | null;
+  readonly damage: string | null;
   onRecycle: WriteLog['onRecycle'];
   readonly #ring: Ring;
   readonly #appender: Appender;
@@ -58,7 +62,9 @@ export class FileWriteLog implements WriteLog {
     this.#syncer = parts.syncer;
     this.#pages = parts.pages;
     this.#waiting = parts.waiting;
+    this.incarnations = parts.incarnations;
     this.incarnation = parts.incarnation;
+    this.damage = parts.damage;
   }
 
   get failure(): SgwError | undefined {
