@@ -9,6 +9,7 @@ import { attachmentDocument, configuredListening } from './serving/documents.ts'
 import { alreadyAttached } from './serving/refusals.ts';
 import type { Serving } from './serving/serving.ts';
 import { volumeSettings } from './serving/settings.ts';
+import { namesSame } from './serving/wishes.ts';
 
 /**
  * Serves a volume, a snapshot or a recovery point over NBD. It is served again after a restart, until it is detached.
@@ -24,7 +25,7 @@ export async function attachVolume(
   requireCachedMode(session, 'volume attach');
   const row = await newAttachment(session, input, call);
   const present = serving.named(row.exportName);
-  if (present?.phase === 'serving' && input.ifNotExists === true && isAlike(present.record, row))
+  if (present?.phase === 'serving' && input.ifNotExists === true && namesSame(present.record, row))
     return { ...attachmentDocument(present.report, listeningOf(session, serving)), created: false };
   if (input.ack !== undefined && row.volumeId !== null) {
     const attached = serving.ofVolume(row.volumeId);
@@ -37,13 +38,6 @@ export async function attachVolume(
 
 const listeningOf = ({ home, settings }: Session, serving: Serving): ReturnType<typeof configuredListening> =>
   serving.listening ?? configuredListening(home, settings);
-
-const isAlike = (a: AttachmentState, b: AttachmentState): boolean =>
-  a.volumeId === b.volumeId &&
-  a.snapshotId === b.snapshotId &&
-  a.recoveryPointSeq === b.recoveryPointSeq &&
-  a.readOnly === b.readOnly &&
-  (a.scratchToken === null) === (b.scratchToken === null);
 
 async function newAttachment(
   session: Session,

@@ -28,7 +28,13 @@ export interface OpenedExport {
   readonly isReadOnly: boolean;
   /** A flush on one connection covers what others were acknowledged. */
   readonly isMultiConn: boolean;
+  /** Those that are known; see `findContexts`. */
   readonly contexts: readonly MetaContext[];
+  /**
+   * Where finding contexts costs something: makes `contexts` hold those whose names a query names in full or begins (every one
+   * for no query), of this opening and of later ones of the same export. Called when a client asks for contexts.
+   */
+  findContexts?(queries: readonly string[], signal: AbortSignal): Promise<void>;
   /** The connection uses it no more. Called once. */
   release(): Promise<void>;
 }

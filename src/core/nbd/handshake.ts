@@ -191,6 +191,15 @@ export class Handshake {
     }
   }
 
+  async #findContexts(opened: OpenedExport, queries: readonly string[]): Promise<SgwError | undefined> {
+    try {
+      await opened.findContexts?.(queries, this.#parts.signal);
+      return undefined;
+    } catch (error) {
+      return toSgwError(error);
+    }
+  }
+
   async #exportName(name: string): Promise<HandshakeStep> {
     const opened = await this.#open(name);
     if (opened instanceof SgwError) return closed(opened.message);
@@ -246,6 +255,11 @@ export class Handshake {
     if (asked === undefined || !this.#isStructured) return this.#reply(option, REP.errInvalid);
     const opened = await this.#open(asked.exportName);
     if (opened instanceof SgwError) return this.#reply(option, optionError(opened), text(opened.message));
+    const failure = await this.#findContexts(opened, asked.queries);
+    if (failure !== undefined) {
+      await opened.release();
+      return this.#reply(option, optionError(failure), text(failure.message));
+    }
     const available = [BASE_ALLOCATION, ...opened.contexts.map(({ name }) => name)];
     await opened.release();
     const names =

@@ -8,6 +8,7 @@ import { GatewayRig } from './rig.ts';
 import { FakeServing } from './serving-fakes.ts';
 
 const SIZE = 1 << 20;
+const DRAINING = { drain: true, signal: new AbortController().signal };
 let fakes: FakeServing;
 let rig: GatewayRig;
 let serving: Serving;
@@ -21,7 +22,7 @@ beforeEach(async () => {
   serving = await rig.serve();
 });
 afterEach(async () => {
-  await serving.stop({ drain: true, deadlineMs: 1000 });
+  await serving.stop(DRAINING);
   await rig[Symbol.asyncDispose]();
 });
 
@@ -58,7 +59,7 @@ describe('attaching', () => {
     });
     expect((await lockHolder(rig.path('home'), lockOf(volumeId)))?.pid).toBe(process.pid);
     expect((await serving.open('db')).device.sizeBytes).toBe(SIZE);
-    expect(serving.list()).toEqual([{ name: 'db', description: 'volume db' }]);
+    expect(await serving.list()).toEqual([{ name: 'db', description: 'volume db' }]);
     expect((await openState(rig.path('home'))).gateway?.attachments).toMatchObject([{ exportName: 'db', volumeId }]);
   });
 
@@ -158,12 +159,12 @@ describe('a throw-away clone', () => {
 
   test('is served again after a kill, and deleted when it is detached then', async () => {
     const { scratchVolumeId } = await rig.call('volume.attach', { volume: 'v1', scratch: true });
-    await serving.stop({ drain: false, deadlineMs: 0 });
+    await serving.stop({ ...DRAINING, drain: false });
     const again = await restarted();
     expect(again.serving.show()).toMatchObject([{ phase: 'serving', record: { scratchVolumeId } }]);
     await again.rig.call('volume.detach', { volume: 'v1' });
     expect(await scratchVolumes(again.rig)).toEqual([]);
-    await again.serving.stop({ drain: true, deadlineMs: 1000 });
+    await again.serving.stop(DRAINING);
   });
 
   test('that could not be opened leaves no volume behind', async () => {
@@ -171,7 +172,7 @@ describe('a throw-away clone', () => {
       ...fakes.parts,
       openVolume: async () => Promise.reject(new SgwError('exhausted', 'no-room', 'no room')),
     };
-    await serving.stop({ drain: true, deadlineMs: 1000 });
+    await serving.stop(DRAINING);
     const other = rig.again({ serving: failing, clock: hasty });
     await using started = await other.serve();
     await expect(other.call('volume.attach', { volume: 'v1', scratch: true })).rejects.toMatchObject({
@@ -204,10 +205,14 @@ describe('detaching', () => {
     await rig.call('volume.attach', { volume: 'db' });
     const client = await serving.open('db');
     await expect(rig.call('volume.detach', { volume: 'db' })).rejects.toMatchObject({ code: 'clients-connected' });
-    expect(client.ended.aborted).toBe(false);
+    const letGo: string[] = [];
+    serving.letGo = async (name) => {
+      letGo.push(name);
+      await client.release();
+    };
+    expect(letGo).toEqual([]);
     await rig.call('volume.detach', { volume: 'db', force: true });
-    expect(client.ended.reason).toMatchObject({ code: 'export-ended' });
-    client.release();
+    expect(letGo).toEqual(['db']);
   });
 
   test('that can not drain leaves the export as it was; without draining it tells what stays behind', async () => {
@@ -246,7 +251,7 @@ describe('a restart', () => {
   test('serves what was attached, each by itself: one that fails is shown and tried again', async () => {
     const ids = [await create('a'), await create('b'), await create('c')];
     for (const volume of ['a', 'b', 'c']) await rig.call('volume.attach', { volume });
-    await serving.stop({ drain: true, deadlineMs: 1000 });
+    await serving.stop(DRAINING);
     const next = new FakeServing();
     next.failures.set(ids[1] ?? '', new SgwError('conflict', 'volume-held', 'gateway b holds it', { hint: 'Wait.' }));
     const other = rig.again({ serving: next.parts, clock: hasty });
@@ -265,7 +270,7 @@ describe('a restart', () => {
   test('a volume that another gateway holds is taken over when it is attached again so', async () => {
     const volumeId = await create('a');
     await rig.call('volume.attach', { volume: 'a' });
-    await serving.stop({ drain: true, deadlineMs: 1000 });
+    await serving.stop(DRAINING);
     const next = new FakeServing();
     next.failures.set(volumeId, new SgwError('conflict', 'volume-held', 'gateway b holds it'));
     const other = rig.again({ serving: next.parts, clock: { ...systemClock } });
@@ -278,7 +283,7 @@ describe('a restart', () => {
   test('a store out of reach stops nothing: exports come when it does', async () => {
     await create('a');
     await rig.call('volume.attach', { volume: 'a' });
-    await serving.stop({ drain: true, deadlineMs: 1000 });
+    await serving.stop(DRAINING);
     let isAway = true;
     const next = new FakeServing();
     const other = rig.again({
@@ -298,11 +303,11 @@ describe('a restart', () => {
   test('a volume that is gone is told, and not tried again', async () => {
     const volumeId = await create('a');
     await rig.call('volume.attach', { volume: 'a' });
-    await serving.stop({ drain: true, deadlineMs: 1000 });
+    await serving.stop(DRAINING);
     await rig.objects.delete(`volumes/${volumeId}/volume.json`);
     const again = await restarted();
     expect(again.serving.show()).toMatchObject([{ phase: 'waiting', retryAtMs: null }]);
-    await again.serving.stop({ drain: true, deadlineMs: 1000 });
+    await again.serving.stop(DRAINING);
   });
 });
 
@@ -316,8 +321,11 @@ describe('stopping', () => {
     b.dirtyBytes = 4;
     b.drainFailure = new SgwError('timeout', 'deadline-passed', 'too late');
     const client = await serving.open('a');
-    expect(await serving.stop({ drain: true, deadlineMs: 1000 })).toEqual({ drained: false, dirtyBytes: 4 });
-    expect(client.ended.aborted).toBe(true);
+    const letGo: string[] = [];
+    serving.letGo = async (name) => Promise.resolve(letGo.push(name)).then(() => undefined);
+    expect(await serving.stop(DRAINING)).toEqual({ drained: false, dirtyBytes: 4 });
+    expect(letGo).toEqual(['a', 'b']);
+    await client.release();
     expect([a.state, b.state]).toEqual(['closed', 'closed']);
     expect(fakes.cachesOpen).toBe(0);
     for (const id of ids) expect(await lockHolder(rig.path('home'), lockOf(id))).toBeUndefined();
@@ -337,13 +345,13 @@ describe('stopping', () => {
         return fakes.parts.openVolume(request);
       },
     };
-    await serving.stop({ drain: true, deadlineMs: 1000 });
+    await serving.stop(DRAINING);
     const other = rig.again({ serving: slow, clock: hasty });
     const started = await other.serve();
     const attaching = other.call('volume.attach', { volume: 'a' });
     const refused = expect(attaching).rejects.toMatchObject({ code: 'export-ending' });
     await until(() => asked);
-    const stopping = started.stop({ drain: true, deadlineMs: 1000 });
+    const stopping = started.stop(DRAINING);
     letOpen();
     await Promise.all([stopping, refused]);
     expect(fakes.opened.map(({ state }) => state)).toEqual(['closed']);

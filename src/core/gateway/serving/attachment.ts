@@ -3,14 +3,14 @@
  *
  * States: `opening` -> `serving` -> `detaching` -> `ended`; from `opening`, when it can't be opened, to `waiting`, and from
  * there to `opening` again, by itself or when somebody asks; from `serving` to `waiting` when what is served was lost.
- * Invariants: `opened` is there just in `serving` and `detaching`; clients are there only then, and are told to go before it
- * is closed; it is closed once.
+ * Invariants: `opened` is there just in `serving` and `detaching`; clients are there only then, and are let go before it is
+ * closed; it is closed once.
  */
 import { SgwError, type SnapshotId } from '../../kit/index.ts';
 import type { AttachmentState } from '../../state/index.ts';
 import type { ServedVolume } from '../../volume/index.ts';
-import { changesOf, listChanges, type ChangesSource } from './changes.ts';
-import type { OpenedExport } from './exports.ts';
+import type { OpenedExport } from '../../nbd/index.ts';
+import { ChangesContext, listChanges, type ChangesSource } from './changes.ts';
 import type { Opened } from './opened.ts';
 import type { Attached, AttachmentPhase, AttachmentReport } from './served.ts';
 
@@ -25,7 +25,9 @@ export class Attachment implements Attached {
   #name: string | null = null;
   #failure: SgwError | undefined;
   #retryAtMs: number | null = null;
-  #clients = new Map<symbol, AbortController>();
+  readonly #clients = new Set<symbol>();
+  /** Names of contexts that clients asked for. */
+  readonly #contexts = new Set<string>();
 
   constructor(record: AttachmentState, changes: ChangesSource) {
     this.record = record;
@@ -92,10 +94,9 @@ export class Attachment implements Attached {
     this.#opened = undefined;
   }
 
-  /** No client comes any more, and those that are there are told to go. */
+  /** No client comes any more; those that are there are let go by who serves them. */
   detach(): void {
     this.#phase = 'detaching';
-    this.#letGo(new SgwError('unavailable', 'export-ended', `export ${this.name} was detached`));
   }
 
   /** After a detaching that was given up. */
@@ -108,27 +109,36 @@ export class Attachment implements Attached {
     this.#opened = undefined;
   }
 
-  #letGo(reason: SgwError): void {
-    for (const client of this.#clients.values()) client.abort(reason);
-  }
-
   /** @throws unavailable `export-not-ready` */
   open(): OpenedExport {
     const opened = this.#opened;
     if (this.#phase !== 'serving' || opened === undefined) throw this.#notReady();
-    const id = Symbol(this.name);
-    const client = new AbortController();
-    this.#clients.set(id, client);
+    const client = Symbol(this.name);
+    this.#clients.add(client);
+    const made = new Map<string, ChangesContext>();
+    const contextOf = (name: string): ChangesContext => {
+      const context = made.get(name) ?? new ChangesContext(name, this.#changes, opened);
+      made.set(name, context);
+      return context;
+    };
+    const known = this.#contexts;
     return {
       name: this.name,
       description: opened.description,
       device: opened.device,
+      isReadOnly: opened.device.isReadOnly,
       isMultiConn: true,
-      ended: client.signal,
-      contexts: async (query, signal) => await listChanges(this.#changes, opened, query, signal),
-      openContext: async (name, signal) => await changesOf(this.#changes, opened, name, signal),
-      release: () => {
-        this.#clients.delete(id);
+      get contexts() {
+        return [...known].map(contextOf);
+      },
+      findContexts: async (queries, signal) => {
+        for (const query of queries.length === 0 ? [''] : queries)
+          for (const name of await listChanges(this.#changes, opened, query, signal)) known.add(name);
+      },
+      release: async () => {
+        for (const context of made.values()) context.close();
+        this.#clients.delete(client);
+        return Promise.resolve();
       },
     };
   }

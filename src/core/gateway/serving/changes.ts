@@ -7,64 +7,100 @@
  */
 import { diffViews, openSnapshotView, openVolumeView, PAGE_BYTES, type SnapshotEntry } from '../../blockstore/index.ts';
 import { SgwError } from '../../kit/index.ts';
+import type { MetaContext, StatusExtent } from '../../nbd/index.ts';
 import { resolveSnapshot } from '../references.ts';
 import type { Session } from '../session.ts';
-import type { ChangedExtent, ChangesContext } from './exports.ts';
 import type { Opened } from './opened.ts';
 import { PageSet } from './page-set.ts';
 
-export const CHANGES_PREFIXES = ['sgw:changed-since:', 'qemu:dirty-bitmap:'] as const;
+/** The one flag of both contexts. */
+const CHANGED = 1;
+const CHANGES_PREFIXES = ['sgw:changed-since:', 'qemu:dirty-bitmap:'] as const;
 
 export interface ChangesSource {
   /** Who asks for the state of the store. */
-  readonly openSession: (signal?: AbortSignal) => Promise<Session>;
+  readonly openSession: (signal: AbortSignal) => Promise<Session>;
 }
 
-/** Names of contexts that begin with `query`; a namespace alone, such as `sgw:`, asks for all in it. */
+/** Names of contexts that a query begins, or names in full: also by the snapshot's id. */
 export async function listChanges(
   source: ChangesSource,
-  opened: Opened,
+  { lineage }: Opened,
   query: string,
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<string[]> {
   const prefixes = CHANGES_PREFIXES.filter((prefix) => prefix.startsWith(query) || query.startsWith(prefix));
   if (prefixes.length === 0) return [];
   const session = await source.openSession(signal);
-  const snapshots = await session.catalog.listSnapshots(signal === undefined ? {} : { signal });
-  const usable = snapshots.filter((entry) => entry.state === 'completed' && entry.lineage === opened.lineage);
-  return prefixes.flatMap((prefix) => usable.map(({ name }) => prefix + name)).filter((name) => name.startsWith(query));
+  const snapshots = await session.catalog.listSnapshots({ signal });
+  const usable = snapshots.filter((entry) => entry.state === 'completed' && entry.lineage === lineage);
+  const names = usable.flatMap(({ name, snapshotId }) =>
+    prefixes.flatMap((prefix) => (prefix + snapshotId === query ? [query] : [prefix + name])),
+  );
+  return names.filter((name) => name.startsWith(query));
 }
 
-/**
- * Compares what is served with the snapshot that `name` names. Costs what changed.
- * @throws notFound `context-not-found`, `snapshot-not-found`; invalid `unrelated-snapshots`; unavailable when what was
- * acknowledged does not get to the store
- */
-export async function changesOf(
+/** A context of one client; the comparing begins with its first question. */
+export class ChangesContext implements MetaContext {
+  readonly name: string;
+  readonly #source: ChangesSource;
+  readonly #opened: Opened;
+  readonly #ended = new AbortController();
+  #comparison: Promise<Comparison> | undefined;
+
+  constructor(name: string, source: ChangesSource, opened: Opened) {
+    this.name = name;
+    this.#source = source;
+    this.#opened = opened;
+  }
+
+  /** @throws notFound `snapshot-not-found`; unavailable when what was acknowledged does not get to the store */
+  async query(offset: number, length: number, extentsMax: number): Promise<readonly StatusExtent[]> {
+    this.#comparison ??= changesOf(this.#source, this.#opened, this.name, this.#ended.signal).catch(
+      (error: unknown) => {
+        this.#comparison = undefined;
+        throw error;
+      },
+    );
+    return (await this.#comparison).extents(offset, length, extentsMax);
+  }
+
+  /** Nobody asks any more. */
+  close(): void {
+    this.#ended.abort(new SgwError('aborted', 'aborted', 'the client is gone'));
+    void this.#comparison?.then((comparison) => {
+      comparison.stop();
+    }, ignore);
+  }
+}
+
+const ignore = (): void => undefined;
+
+interface Comparison {
+  readonly extents: (offset: number, length: number, extentsMax: number) => StatusExtent[];
+  readonly stop: () => void;
+}
+
+/** Compares what is served with the snapshot that `name` names. Costs what changed. */
+async function changesOf(
   source: ChangesSource,
   opened: Opened,
   name: string,
-  signal: AbortSignal = new AbortController().signal,
-): Promise<ChangesContext> {
-  const prefix = CHANGES_PREFIXES.find((known) => name.startsWith(known) && name.length > known.length);
-  if (prefix === undefined)
-    throw new SgwError('notFound', 'context-not-found', `there is no meta context "${name}"`, { details: { name } });
+  signal: AbortSignal,
+): Promise<Comparison> {
+  const prefix = CHANGES_PREFIXES.find((known) => name.startsWith(known)) ?? '';
   const session = await source.openSession(signal);
   const snapshot = await resolveSnapshot(session.catalog, name.slice(prefix.length), signal);
   requireLineage(snapshot, opened);
   const changed = new PageSet();
-  const stop = opened.watched?.watch(changed) ?? ((): void => undefined);
+  const stop = opened.watched?.watch(changed) ?? ignore;
   try {
     await compare(session, snapshot, opened, changed, signal);
   } catch (error) {
     stop();
     throw error;
   }
-  return {
-    name,
-    extents: (offset, length, piecesMax) => Promise.resolve(extentsOf(changed, offset, length, piecesMax)),
-    close: stop,
-  };
+  return { extents: (offset, length, extentsMax) => extentsOf(changed, offset, length, extentsMax), stop };
 }
 
 async function compare(
@@ -84,14 +120,14 @@ async function compare(
 }
 
 /** Pieces in order that cover the extent, or a beginning of it. */
-function extentsOf(changed: PageSet, offset: number, length: number, piecesMax: number): ChangedExtent[] {
-  const pieces: ChangedExtent[] = [];
+function extentsOf(changed: PageSet, offset: number, length: number, extentsMax: number): StatusExtent[] {
+  const pieces: StatusExtent[] = [];
   const end = offset + length;
-  for (let at = offset; at < end && pieces.length < piecesMax;) {
+  for (let at = offset; at < end && pieces.length < extentsMax;) {
     const page = Math.floor(at / PAGE_BYTES);
     const isChanged = changed.has(page);
     const stop = Math.min(end, changed.endOf(isChanged, page, Math.ceil(end / PAGE_BYTES)) * PAGE_BYTES);
-    pieces.push({ length: stop - at, isChanged });
+    pieces.push({ length: stop - at, flags: isChanged ? CHANGED : 0 });
     at = stop;
   }
   return pieces;

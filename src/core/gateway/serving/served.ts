@@ -58,3 +58,35 @@ export interface ServedExports {
   /** Reads the settings again and gives them to what is open. Returns sentences: what is different now. */
   reload(): Promise<string[]>;
 }
+
+export interface DetachOptions {
+  /** Bring everything acknowledged to the store first. */
+  readonly drain: boolean;
+  /** Also while clients use it. */
+  readonly force: boolean;
+}
+
+export interface DetachReport {
+  /** As it was just before it ended. */
+  readonly report: AttachmentReport;
+  /** Whether all that was acknowledged is in the store. */
+  readonly drained: boolean;
+  /** What stays in the write log of the home. */
+  readonly dirtyBytes: number;
+}
+
+export type OnProgress = (doneBytes: number, totalBytes: number) => void;
+
+export interface StopOptions {
+  readonly drain: boolean;
+  /** Ends the draining. */
+  readonly signal: AbortSignal;
+  readonly onProgress?: OnProgress;
+}
+
+export interface StopReport {
+  /** Whether all that was acknowledged is in the store. */
+  readonly drained: boolean;
+  /** What stays in the write logs of the home. */
+  readonly dirtyBytes: number;
+}

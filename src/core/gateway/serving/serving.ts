@@ -7,21 +7,31 @@
  * from the moment that it is asked for; a volume is served once, and its lock is held meanwhile.
  */
 import type { CacheStats, FrameCache } from '../../cache/index.ts';
-import { SgwError, toSgwError, type Clock, type Random } from '../../kit/index.ts';
+import { toSgwError, type Clock, type Random, type SgwError } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
-import type { AttachmentState, GatewayState } from '../../state/index.ts';
+import type { ExportDirectory, ExportEntry, OpenedExport, OpenRequest } from '../../nbd/index.ts';
+import type { AttachmentState } from '../../state/index.ts';
 import type { VolumeSettings } from '../../volume/index.ts';
 import type { Session } from '../session.ts';
 import { Attachment } from './attachment.ts';
-import type { ExportDirectory, ListedExport, OpenedExport } from './exports.ts';
 import { openAttachment, type Opened } from './opened.ts';
 import type { ServingParts } from './parts.ts';
 import { alreadyAttached, clientsConnected, ending, exportExists, noExport, stopped } from './refusals.ts';
 import { Retries } from './retries.ts';
 import { dropScratch, makeScratch } from './scratch.ts';
 import { cacheFolder, cacheLimits, volumeSettings } from './settings.ts';
-import type { AttachmentReport, Listening, ServedExports } from './served.ts';
+import type {
+  AttachmentReport,
+  DetachOptions,
+  DetachReport,
+  Listening,
+  OnProgress,
+  ServedExports,
+  StopOptions,
+  StopReport,
+} from './served.ts';
 import { StateBook } from './state-book.ts';
+import { cacheWishes, isStuck, namesSame, volumeWishes } from './wishes.ts';
 
 /** How long work that nobody waits for waits for a lock: it is tried again. */
 const OWN_LOCK_TIMEOUT_MS = 1000;
@@ -34,29 +44,6 @@ export interface ServingOptions {
   readonly parts: ServingParts;
   /** What the work for an account stands on. */
   readonly openSession: (accountId: string, call: CallContext) => Promise<Session>;
-}
-
-export interface DetachOptions {
-  /** Bring everything acknowledged to the store first. */
-  readonly drain: boolean;
-  /** Also while clients use it. */
-  readonly force: boolean;
-}
-
-export interface DetachReport {
-  /** As it was just before it ended. */
-  readonly report: AttachmentReport;
-  /** Whether all that was acknowledged is in the store. */
-  readonly drained: boolean;
-  /** What stays in the write log of the home. */
-  readonly dirtyBytes: number;
-}
-
-export interface StopReport {
-  /** Whether all that was acknowledged is in the store. */
-  readonly drained: boolean;
-  /** What stays in the write logs of the home. */
-  readonly dirtyBytes: number;
 }
 
 interface Attempt {
@@ -76,6 +63,8 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   #cacheWishes = '';
   /** Told by the servers once they listen; until then, what the settings say. */
   listening: Listening | undefined;
+  /** Lets go of the clients of an export, once what is under way was answered. Set by who serves them. */
+  letGo: (exportName: string) => Promise<void> = async () => Promise.resolve();
   /** What it was started with, for what can't be opened at once. */
   #secrets: CallContext['secrets'];
 
@@ -160,6 +149,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     await this.#retries.stop(attachment);
     if (attachment.opened !== undefined) {
       attachment.detach();
+      await this.letGo(attachment.name);
       await this.#close(attachment, false, attempt.call.signal);
     }
     const failure = await this.#try(attachment, attempt);
@@ -186,6 +176,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const canDrain = options.drain && attachment.record.scratchToken === null && attachment.failure === undefined;
     attachment.detach();
     await this.#retries.stop(attachment);
+    await this.letGo(attachment.name);
     const volume = attachment.opened?.volume;
     const onProgress = (doneBytes: number, totalBytes: number): void => {
       call.onProgress({ label: `uploading ${attachment.name}`, doneBytes, totalBytes });
@@ -228,29 +219,30 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     return changes;
   }
 
-  /** Ends all exports, which stay in the state for the next start. What is not drained by the deadline stays in the logs. */
-  async stop(options: { readonly drain: boolean; readonly deadlineMs: number }): Promise<StopReport> {
-    const { clock } = this.#options;
+  /**
+   * Ends all exports, which stay in the state for the next start. With `drain`, what is not in the store is brought there,
+   * until `signal` fires; what is left then stays in the write logs. Never fails for that. Idempotent.
+   */
+  async stop({ drain, signal, onProgress }: StopOptions): Promise<StopReport> {
     this.#ended.abort(stopped());
     await this.#retries.end();
-    for (const attachment of this.#attachments.values()) attachment.detach();
-    await Promise.allSettled(this.#openings);
-    const isDone = new AbortController();
-    const deadline = new AbortController();
-    const timer = clock.sleep(options.deadlineMs, isDone.signal).then(
-      () => {
-        deadline.abort(new SgwError('timeout', 'deadline-passed', 'the time for stopping is over'));
-      },
-      () => undefined,
-    );
     const attachments = [...this.#attachments.values()];
+    for (const attachment of attachments) attachment.detach();
+    await Promise.allSettled(this.#openings);
+    await Promise.all(attachments.map(async ({ name }) => this.letGo(name)));
+    const progress = attachments.map(() => ({ done: 0, total: 0 }));
+    const tell = (i: number, done: number, total: number): void => {
+      progress[i] = { done, total };
+      const sum = (of: 'done' | 'total'): number => progress.reduce((bytes, one) => bytes + one[of], 0);
+      onProgress?.(sum('done'), sum('total'));
+    };
     const left = await Promise.all(
-      attachments.map(async (attachment) =>
-        this.#close(attachment, options.drain && attachment.failure === undefined, deadline.signal),
-      ),
+      attachments.map(async (attachment, i) => {
+        const canDrain = drain && attachment.failure === undefined;
+        if (canDrain) await this.#drain(attachment, signal, tell.bind(undefined, i));
+        return await this.#close(attachment, canDrain, signal);
+      }),
     );
-    isDone.abort();
-    await timer;
     this.#attachments.clear();
     const cache = this.#cache;
     this.#cache = undefined;
@@ -259,19 +251,29 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     return { drained: dirtyBytes === 0, dirtyBytes };
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop({ drain: false, deadlineMs: 0 });
+  /** What can't be drained is told by the closing that follows. */
+  async #drain(attachment: Attachment, signal: AbortSignal, onProgress: OnProgress): Promise<void> {
+    await attachment.volume?.drain({ signal, onProgress }).catch(() => undefined);
   }
 
-  list(): readonly ListedExport[] | undefined {
-    if (this.#state.known?.serving.listExports === false) return undefined;
-    return [...this.#attachments.values()].flatMap(({ name, phase, opened }) =>
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop({ drain: false, signal: new AbortController().signal });
+  }
+
+  /** Whether clients may ask what is served. */
+  get isListed(): boolean {
+    return this.#state.known?.serving.listExports !== false;
+  }
+
+  async list(): Promise<readonly ExportEntry[]> {
+    const entries = [...this.#attachments.values()].flatMap(({ name, phase, opened }) =>
       phase === 'serving' && opened !== undefined ? [{ name, description: opened.description }] : [],
     );
+    return Promise.resolve(entries);
   }
 
   /** @throws notFound `export-not-found`; unavailable `export-not-ready` */
-  async open(name: string): Promise<OpenedExport> {
+  async open(name: string, _request?: OpenRequest): Promise<OpenedExport> {
     const wanted = name === '' ? (this.#state.known?.serving.defaultExport ?? '') : name;
     const attachment = this.#attachments.get(wanted);
     if (attachment === undefined) throw noExport(name);
@@ -343,6 +345,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const { opened } = attachment;
     if (attachment.phase !== 'serving' || opened === undefined) return;
     attachment.detach();
+    await this.letGo(attachment.name);
     await opened.close({ drain: false }).catch(() => undefined);
     this.#retries.begin(attachment, reason);
   }
@@ -378,25 +381,4 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const secrets = this.#secrets === undefined ? {} : { secrets: this.#secrets };
     return { signal, onProgress: () => undefined, lockTimeoutMs: OWN_LOCK_TIMEOUT_MS, ...secrets };
   }
-}
-
-/** Does not serve what it should, and does not come to it by itself, or later. */
-const isStuck = ({ phase, failure }: Attachment): boolean =>
-  phase === 'waiting' || (phase === 'serving' && failure !== undefined);
-
-/** Whether both are of the same thing, served alike. */
-const namesSame = (a: AttachmentState, b: AttachmentState): boolean =>
-  a.volumeId === b.volumeId &&
-  a.snapshotId === b.snapshotId &&
-  a.recoveryPointSeq === b.recoveryPointSeq &&
-  a.readOnly === b.readOnly &&
-  (a.scratchToken === null) === (b.scratchToken === null);
-
-/** What the settings ask of the cache: equal texts ask for the same. */
-const cacheWishes = ({ serving }: GatewayState): string => JSON.stringify([serving.cacheBytes, serving.cacheRamBytes]);
-
-/** What the settings ask of a volume: equal texts ask for the same. */
-function volumeWishes({ serving, volumeSettings: own }: GatewayState, volumeId: string): string {
-  const { bufferBytes, sealIntervalMs, readAheadBytes } = serving;
-  return JSON.stringify([own[volumeId], bufferBytes, sealIntervalMs, readAheadBytes]);
 }
