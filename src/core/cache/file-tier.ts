@@ -8,7 +8,7 @@
 import { crc32 } from 'node:zlib';
 import type { CacheFile } from './disk.ts';
 import { PINNED } from './frame-index.ts';
-import { FrameTable } from './frame-table.ts';
+import { FrameTable, type RestoredFrame } from './frame-table.ts';
 import type { SegmentNumbers } from './segment-numbers.ts';
 import { WriteQueue } from './write-queue.ts';
 
@@ -33,9 +33,9 @@ export class FileTier {
   constructor(file: CacheFile, unitCount: number, segments: SegmentNumbers, onFailure: (error: unknown) => void) {
     this.file = file;
     this.#segments = segments;
-    this.table = this.makeTable(unitCount);
+    this.table = this.#makeTable(unitCount);
     this.crcs = new Uint32Array(unitCount);
-    this.writes = new WriteQueue(file, Math.min(WRITING_BYTES_MAX, unitCount * (UNIT_BYTES / 4)), {
+    this.writes = new WriteQueue(file, {
       written: (entry) => {
         this.table.index.set(entry, PINNED, false);
       },
@@ -44,9 +44,14 @@ export class FileTier {
         onFailure(error);
       },
     });
+    this.#allowWrites();
   }
 
-  makeTable(unitCount: number): FrameTable {
+  #allowWrites(): void {
+    this.writes.bytesMax = Math.min(WRITING_BYTES_MAX, this.table.pool.unitCount * (UNIT_BYTES / 4));
+  }
+
+  #makeTable(unitCount: number): FrameTable {
     return new FrameTable(unitCount, {
       added: (place) => {
         this.#segments.retain(place);
@@ -146,10 +151,65 @@ export class FileTier {
     }
   }
 
-  /** Waits for what is under way, and closes the file. */
-  async close(): Promise<void> {
+  /**
+   * Has another size from now on. Frames that lie beyond it go. While it waits for writes under way, new ones are not taken.
+   * @throws what the system says when the file can't be made so long; then nothing changed
+   */
+  async resize(unitCount: number): Promise<void> {
+    await this.quiesce();
+    try {
+      const old = this.table;
+      if (unitCount > old.pool.unitCount) await this.file.truncate(unitCount * UNIT_BYTES);
+      this.table = this.#makeTable(unitCount);
+      this.table.restore(old.frames());
+      this.evictedFrames += old.index.count - this.table.index.count;
+      old.removeAll();
+      const crcs = new Uint32Array(unitCount);
+      crcs.set(this.crcs.subarray(0, unitCount));
+      this.crcs = crcs;
+      if (unitCount < old.pool.unitCount) await this.file.truncate(unitCount * UNIT_BYTES);
+    } finally {
+      this.#allowWrites();
+    }
+  }
+
+  /** Begins with frames that are in the file already, with the checksums that are in `crcs` already. */
+  adopt(frames: Iterable<RestoredFrame>): void {
+    try {
+      this.table.restore(frames);
+    } catch (error) {
+      this.#forget();
+      throw error;
+    }
+  }
+
+  #forget(): void {
+    this.table.removeAll();
+    this.table = this.#makeTable(this.table.pool.unitCount);
+  }
+
+  /** Forgets every frame, and gives their room on the disk back. */
+  async clear(): Promise<void> {
+    await this.quiesce();
+    try {
+      this.#forget();
+      await this.file.truncate(UNIT_BYTES);
+      await this.file.truncate(this.table.pool.unitCount * UNIT_BYTES);
+    } finally {
+      this.#allowWrites();
+    }
+  }
+
+  /** Waits for writes under way, and takes no more of them. */
+  async quiesce(): Promise<void> {
+    this.writes.bytesMax = 0;
     await this.writes.idle();
-    for (const entry of [...this.table.entries()]) this.table.remove(entry);
+  }
+
+  /** Forgets every frame, and closes the file. */
+  async close(): Promise<void> {
+    await this.quiesce();
+    this.#forget();
     await this.file.close();
   }
 }

@@ -1,15 +1,18 @@
 /** The cache of frames in two tiers, memory above a file; each keeps its own order of eviction. */
-import { type Clock, systemClock } from '../kit/index.ts';
+import { type Clock, type Random, systemClock, systemRandom } from '../kit/index.ts';
 import type { CacheLimits, CacheStats, FrameCache } from './contract.ts';
 import { SystemDisk, type CacheDisk } from './disk.ts';
-import { FileTier } from './file-tier.ts';
+import type { FileTier } from './file-tier.ts';
 import { MemoryTier } from './memory-tier.ts';
+import { closeFile, openFile, type FileParts, type OpenedFile } from './open-file.ts';
 import { SegmentNumbers } from './segment-numbers.ts';
 
 const PAGE_BYTES = 4096;
 const PAGE_SHIFT = 12;
 const FRAME_BYTES_MAX = 65_536;
 const FRAME_NUMBER_MAX = 65_535;
+/** The file's first unit is its header; a file with room for less than one whole frame is none. */
+const FILE_UNITS_MIN = 17;
 /** How long nothing is written after a write failed. */
 const PAUSE_MS = 10_000;
 /** Hits of the file for each frame that they bring to memory when that is full: it costs a read of the whole frame. */
@@ -22,17 +25,19 @@ export interface FrameCacheOptions {
   /** Told when the cache goes on without its file, or without saving something; once for each time. */
   readonly onProblem?: (message: string) => void;
   readonly clock?: Clock;
+  readonly random?: Random;
   readonly disk?: CacheDisk;
 }
 
 class TieredCache implements FrameCache {
   readonly #segments = new SegmentNumbers();
   readonly #memory: MemoryTier;
-  readonly #disk: CacheDisk;
+  readonly #parts: FileParts;
   readonly #clock: Clock;
   readonly #onProblem: (message: string) => void;
   #limits: CacheLimits;
   #file: FileTier | undefined;
+  #opened: OpenedFile | undefined;
   #fileProblem: string | null = null;
   #pausedUntilMs = -Infinity;
   #ramHits = 0;
@@ -41,11 +46,19 @@ class TieredCache implements FrameCache {
   #unwrittenFrames = 0;
   #fileHitsLeft = HITS_A_PROMOTION;
   #isClosed = false;
+  #changed: Promise<void> = Promise.resolve();
   readonly #frame = Buffer.allocUnsafeSlow(FRAME_BYTES_MAX);
 
   constructor(options: FrameCacheOptions) {
     this.#limits = options.limits;
-    this.#disk = options.disk ?? new SystemDisk(options.directory);
+    this.#parts = {
+      disk: options.disk ?? new SystemDisk(options.directory),
+      random: options.random ?? systemRandom,
+      segments: this.#segments,
+      onFailure: (error) => {
+        this.#writeFailed(error);
+      },
+    };
     this.#clock = options.clock ?? systemClock;
     this.#onProblem = options.onProblem ?? (() => undefined);
     this.#memory = new MemoryTier(options.limits.ramBytes, this.#segments, (entry) => {
@@ -53,17 +66,14 @@ class TieredCache implements FrameCache {
     });
   }
 
-  /** Opens the file; without it when that fails. */
-  async open(): Promise<void> {
-    const unitCount = Math.floor(this.#limits.fileBytes / PAGE_BYTES);
-    if (unitCount < 2) return;
+  /** Opens the file; goes on without it when that fails. */
+  async openFile(): Promise<void> {
+    const unitCount = unitsOf(this.#limits.fileBytes);
+    if (unitCount < FILE_UNITS_MIN) return;
     try {
-      const file = await this.#disk.openFrames();
-      await this.#disk.removeIndex();
-      await file.truncate(unitCount * PAGE_BYTES);
-      this.#file = new FileTier(file, unitCount, this.#segments, (error) => {
-        this.#writeFailed(error);
-      });
+      this.#opened = await openFile(unitCount, this.#parts);
+      this.#file = this.#opened.tier;
+      this.#fileProblem = null;
     } catch (error) {
       this.#tell(`the cache goes on without its file: ${textOf(error)}`);
     }
@@ -170,7 +180,7 @@ class TieredCache implements FrameCache {
 
   #writeToFile(place: number, frame: number, pages: Buffer, isUsed: boolean): void {
     const file = this.#file;
-    if (file === undefined || file.table.index.find(place, frame) !== 0) return;
+    if (file?.table.index.find(place, frame) !== 0) return;
     const isPaused = this.#clock.monotonicMs() < this.#pausedUntilMs;
     if (isPaused || !file.put(place, frame, pages, isUsed)) this.#unwrittenFrames++;
   }
@@ -186,27 +196,62 @@ class TieredCache implements FrameCache {
     this.#writeToFile(place, frame, pages, true);
   }
 
+  /** One change of the whole at a time. */
+  async #change(change: () => Promise<void>): Promise<void> {
+    const changed = this.#changed.then(change);
+    this.#changed = changed.catch(() => undefined);
+    await changed;
+  }
+
   async resize(limits: CacheLimits): Promise<void> {
-    this.#limits = limits;
-    this.#memory.reset(limits.ramBytes);
-    await this.#file?.close();
+    await this.#change(async () => {
+      if (this.#isClosed) return;
+      this.#limits = limits;
+      this.#memory.resize(limits.ramBytes);
+      const unitCount = unitsOf(limits.fileBytes);
+      if (this.#file === undefined) await this.openFile();
+      else if (unitCount < FILE_UNITS_MIN) await this.#removeFile();
+      else await this.#file.resize(unitCount);
+    }).catch((error: unknown) => {
+      this.#tell(`the cache's file keeps its size: ${textOf(error)}`);
+    });
+  }
+
+  /** Gives back what the file takes on the disk. */
+  async #removeFile(): Promise<void> {
+    const file = this.#file;
     this.#file = undefined;
-    await this.open();
+    this.#opened = undefined;
+    await file?.clear();
+    await file?.file.truncate(0);
+    await file?.close();
   }
 
   async clear(): Promise<void> {
-    await this.resize(this.#limits);
+    await this.#change(async () => {
+      this.#memory.clear();
+      await this.#file?.clear();
+    }).catch((error: unknown) => {
+      this.#tell(`the cache's file was not emptied: ${textOf(error)}`);
+    });
   }
 
   async close(): Promise<void> {
-    if (this.#isClosed) return;
     this.#isClosed = true;
-    const file = this.#file;
-    this.#file = undefined;
-    await file?.close();
-    this.#memory.reset(0);
+    await this.#change(async () => {
+      const opened = this.#opened;
+      this.#opened = undefined;
+      this.#file = undefined;
+      this.#memory.clear();
+      this.#memory.resize(0);
+      if (opened !== undefined) await closeFile(opened, this.#parts);
+    }).catch((error: unknown) => {
+      this.#tell(`the cache begins empty next time: ${textOf(error)}`);
+    });
   }
 }
+
+const unitsOf = (fileBytes: number): number => Math.floor(fileBytes / PAGE_BYTES);
 
 const isInside = (pages: number, from: number, length: number): boolean =>
   from >= 0 && length > 0 && from + length <= pages << PAGE_SHIFT;
@@ -219,6 +264,6 @@ const textOf = (error: unknown): string => (error instanceof Error ? error.messa
 /** Opens the cache of a gateway. Never fails because of its file: then it is a cache in memory. */
 export async function openFrameCache(options: FrameCacheOptions): Promise<FrameCache> {
   const cache = new TieredCache(options);
-  await cache.open();
+  await cache.openFile();
   return cache;
 }

@@ -1,9 +1,10 @@
 /**
  * Which frames a tier keeps, and where: names, units, and the order of eviction, which is S3-FIFO (Yang et al., "FIFO queues
- * are all you need for cache eviction", SOSP 2023). New frames enter a small queue that has a tenth of the units; those used
+ * are all you need for cache eviction", SOSP 2023). New frames enter a small queue that has a twentieth of the units; those used
  * again before they reach its end move to the main queue, the others leave, and only their names are remembered for a while: a
  * frame that comes back in that time goes to the main queue at once. The main queue is FIFO with a second chance for each use,
- * up to three. So what a scan reads once passes through a tenth of the tier.
+ * up to three. So what a scan reads once passes through a twentieth of the tier (the paper has a tenth, with which a scan takes more of a hot
+ * set that nearly fills the tier; what reuses later than that is caught by the remembered names).
  *
  * Moving between queues changes links only; the bytes of a frame stay where they are until it is evicted.
  */
@@ -13,7 +14,7 @@ import { UnitPool } from './unit-pool.ts';
 
 /** Uses that take a frame from the small queue to the main one: the first one brings it in. */
 const USES_TO_STAY = 2;
-const SMALL_PART = 0.1;
+const SMALL_PART = 0.05;
 /** Reads after which frames used lately count again. */
 const LATELY = 1024;
 
@@ -177,14 +178,70 @@ export class FrameTable {
     }
   }
 
-  /** Takes over a frame from before whose units are known; the pool must be told by `adopt` when all are here. */
-  restore(place: number, frame: number, units: readonly number[], uses: number, isMain: boolean): number {
-    const entry = this.index.add(place, frame, units.length, uses);
-    if (entry === 0) return 0;
-    this.index.setFirstUnit(entry, units[0] ?? 0);
-    for (let i = 1; i < units.length; i++) this.pool.setNext(units[i - 1] ?? 0, units[i] ?? 0);
-    this.#append(entry, isMain);
-    this.#events.added(place);
-    return entry;
+  /** The units of a frame, in the order of its pages. */
+  unitsOf(entry: number): number[] {
+    const units: number[] = [];
+    const pages = this.index.pagesOf(entry);
+    for (let unit = this.index.firstUnit(entry); units.length < pages; unit = this.pool.next(unit)) units.push(unit);
+    return units;
   }
+
+  /** Takes over frames from before, in the order of `entries`; whatever was here must be gone. */
+  restore(frames: Iterable<RestoredFrame>): void {
+    const taken = new Uint8Array((this.pool.unitCount + 7) >> 3);
+    for (const { place, frame, units, uses, isMain } of frames) {
+      if (!claim(taken, units, this.pool.unitCount)) continue;
+      if (this.index.find(place, frame) !== 0) throw new RangeError('a frame is there twice');
+      const entry = this.index.add(place, frame, units.length, uses);
+      this.index.setFirstUnit(entry, units[0] ?? 0);
+      for (let i = 1; i < units.length; i++) this.pool.setNext(units[i - 1] ?? 0, units[i] ?? 0);
+      this.#append(entry, isMain);
+      this.#events.added(place);
+    }
+    this.pool.adopt(taken);
+    this.ghost.fit(this.index.count);
+  }
+
+  /** Everything here, for `restore` of another table. */
+  *frames(): Generator<RestoredFrame> {
+    const { index } = this;
+    for (const entry of this.entries()) {
+      yield {
+        place: index.placeOf(entry),
+        frame: index.frameOf(entry),
+        units: this.unitsOf(entry),
+        uses: index.usesOf(entry),
+        isMain: index.is(entry, IN_MAIN),
+      };
+    }
+  }
+
+  /** Drops every frame. */
+  removeAll(): void {
+    // Links of dead entries stay until their turn comes, so that the walk goes on.
+    for (const entry of this.entries()) this.remove(entry);
+  }
+}
+
+export interface RestoredFrame {
+  readonly place: number;
+  readonly frame: number;
+  readonly units: readonly number[];
+  readonly uses: number;
+  readonly isMain: boolean;
+}
+
+/**
+ * Marks units as taken; false, and nothing is marked, when one is beyond the end.
+ * @throws RangeError when one is taken already
+ */
+function claim(taken: Uint8Array, units: readonly number[], unitCount: number): boolean {
+  if (units.some((unit) => unit >= unitCount)) return false;
+  for (const unit of units) {
+    const byte = taken[unit >> 3] ?? 0;
+    const bit = 1 << (unit & 7);
+    if ((byte & bit) !== 0) throw new RangeError('two frames have the same unit');
+    taken[unit >> 3] = byte | bit;
+  }
+  return true;
 }

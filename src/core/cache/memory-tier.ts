@@ -93,14 +93,33 @@ export class MemoryTier {
 
   #chunkOf(unit: number): Buffer {
     const number = (unit - 1) >> CHUNK_SHIFT;
-    const units = Math.min(CHUNK_UNITS, this.table.pool.unitCount - 1 - (number << CHUNK_SHIFT));
-    return (this.#chunks[number] ??= Buffer.allocUnsafeSlow(units << UNIT_SHIFT));
+    return (this.#chunks[number] ??= Buffer.allocUnsafeSlow(this.#chunkUnits(number) << UNIT_SHIFT));
   }
 
-  /** Forgets everything, and has another size from now on. */
-  reset(ramBytes: number): void {
-    for (const entry of [...this.table.entries()]) this.table.remove(entry);
-    this.#chunks = [];
+  #chunkUnits(number: number): number {
+    return Math.min(CHUNK_UNITS, this.table.pool.unitCount - 1 - number * CHUNK_UNITS);
+  }
+
+  /** Has another size from now on. Frames that lie beyond it go. */
+  resize(ramBytes: number): void {
+    const old = this.table;
     this.table = this.#makeTable(ramBytes);
+    this.table.restore(old.frames());
+    this.evictedFrames += old.index.count - this.table.index.count;
+    old.removeAll();
+    this.#chunks.length = Math.min(this.#chunks.length, Math.ceil((this.table.pool.unitCount - 1) / CHUNK_UNITS));
+    const last = this.#chunks.length - 1;
+    const chunk = this.#chunks[last];
+    if (chunk === undefined) return;
+    // A last chunk may have been shorter, or be shorter now.
+    this.#chunks[last] = Buffer.allocUnsafeSlow(this.#chunkUnits(last) << UNIT_SHIFT);
+    chunk.copy(this.#chunks[last]);
+  }
+
+  clear(): void {
+    const bytes = (this.table.pool.unitCount - 1) * UNIT_BYTES;
+    this.table.removeAll();
+    this.#chunks = [];
+    this.table = this.#makeTable(bytes);
   }
 }

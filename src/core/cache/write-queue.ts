@@ -21,7 +21,8 @@ interface WriteEvents {
 
 export class WriteQueue {
   readonly #file: CacheFile;
-  readonly #bytesMax: number;
+  /** Of frames under way; what comes above is not written at all. 0: nothing is taken for now. */
+  bytesMax = 0;
   readonly #events: WriteEvents;
   readonly #queue: FrameWrite[] = [];
   readonly #pages = new Map<number, Buffer>();
@@ -29,10 +30,8 @@ export class WriteQueue {
   #calls = 0;
   #waiters: (() => void)[] = [];
 
-  /** @param bytesMax of frames under way; what comes above is not written at all */
-  constructor(file: CacheFile, bytesMax: number, events: WriteEvents) {
+  constructor(file: CacheFile, events: WriteEvents) {
     this.#file = file;
-    this.#bytesMax = bytesMax;
     this.#events = events;
   }
 
@@ -42,7 +41,7 @@ export class WriteQueue {
   }
 
   hasRoom(bytes: number): boolean {
-    return this.#bytes + bytes <= this.#bytesMax;
+    return this.#bytes + bytes <= this.bytesMax;
   }
 
   /** The bytes of a frame whose write is under way. */

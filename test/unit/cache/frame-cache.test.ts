@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { framePages, newFolder, openCache, segmentId, settled } from './setting.ts';
+import { framePages, segmentId } from './frames.ts';
+import { newFolder, openCache, settled } from './setting.ts';
 
 const MIB = 1024 * 1024;
 
