@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core';
-import { flagsOf, logLineText, readLog, SgwCommand } from '../../core/cli/index.ts';
+import { logLineText, readLog } from '../../core/cli/gateway/index.ts';
+import { flagsOf, SgwCommand } from '../../core/cli/index.ts';
 
 export default class GatewayLogs extends SgwCommand {
   static override summary = 'Show the log of the gateway.';

@@ -1,4 +1,5 @@
-import { gatewayReloadText, SgwCommand } from '../../core/cli/index.ts';
+import { gatewayReloadText } from '../../core/cli/gateway/index.ts';
+import { SgwCommand } from '../../core/cli/index.ts';
 
 export default class GatewayReload extends SgwCommand {
   static override summary = 'Let the gateway read its configuration again.';

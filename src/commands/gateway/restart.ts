@@ -1,11 +1,10 @@
 import {
-  flagsOf,
   gatewayRestartFields,
   restartGateway,
-  SgwCommand,
   START_TIMEOUT_MS,
   startTimeoutFlag,
-} from '../../core/cli/index.ts';
+} from '../../core/cli/gateway/index.ts';
+import { flagsOf, SgwCommand } from '../../core/cli/index.ts';
 
 export default class GatewayRestart extends SgwCommand {
   static override summary = 'Replace the running gateway by a new process.';

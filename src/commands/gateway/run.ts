@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core';
-import { flagsOf, runFlags, runSettings, SgwCommand } from '../../core/cli/index.ts';
+import { runFlags, runSettings } from '../../core/cli/gateway/index.ts';
+import { flagsOf, SgwCommand } from '../../core/cli/index.ts';
 
 export default class GatewayRun extends SgwCommand {
   static override summary = 'Run the gateway in the foreground.';

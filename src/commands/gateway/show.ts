@@ -1,4 +1,5 @@
-import { gatewayText, SgwCommand, startFlag } from '../../core/cli/index.ts';
+import { gatewayText } from '../../core/cli/gateway/index.ts';
+import { SgwCommand, startFlag } from '../../core/cli/index.ts';
 
 export default class GatewayShow extends SgwCommand {
   static override summary = 'Show what the gateway serves, and how it does.';

@@ -1,13 +1,12 @@
 import {
-  flagsOf,
   gatewayStartFields,
   runFlags,
   runSettings,
-  SgwCommand,
   START_TIMEOUT_MS,
   startGateway,
   startTimeoutFlag,
-} from '../../core/cli/index.ts';
+} from '../../core/cli/gateway/index.ts';
+import { flagsOf, SgwCommand } from '../../core/cli/index.ts';
 
 export default class GatewayStart extends SgwCommand {
   static override summary = 'Start the gateway in the background.';

@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core';
-import { flagsOf, gatewayStopFields, parseDuration, SgwCommand, stopGateway } from '../../core/cli/index.ts';
+import { gatewayStopFields, stopGateway } from '../../core/cli/gateway/index.ts';
+import { flagsOf, parseDuration, SgwCommand } from '../../core/cli/index.ts';
 
 export default class GatewayStop extends SgwCommand {
   static override summary = 'Stop the gateway.';

@@ -8,7 +8,7 @@ import { GatewayClient } from '../client/index.ts';
 import { ERROR_KINDS, SgwError, type ErrorKind } from '../kit/index.ts';
 import type { Input, KeySecret, OperationName, Result, Secrets } from '../localapi/index.ts';
 import type { GlobalFlags } from './flags.ts';
-import type { Surroundings } from './gateway-runner.ts';
+import type { Surroundings } from './gateway/runner.ts';
 import { absolute, readPreferences, userHomeOf, type Preferences } from './preferences.ts';
 import { unlockingSecrets, type SecretFiles, type SecretSurroundings } from './secrets.ts';
 import { startProgress, type ProgressMode, type ProgressReporter } from './progress.ts';
@@ -110,7 +110,7 @@ export class Session implements AsyncDisposable {
 
   /** Runs the gateway of the home in this process: `work` gets what is around it. */
   async runGateway(isBackground: boolean, work: (surroundings: Surroundings) => Promise<void>): Promise<void> {
-    const { withSurroundings } = await import('./gateway-runner.ts');
+    const { withSurroundings } = await import('./gateway/runner.ts');
     await withSurroundings(this, isBackground, this.#runtime.stderr, work);
   }
 
@@ -121,7 +121,7 @@ export class Session implements AsyncDisposable {
     } catch (error) {
       if (limits.startsGateway !== true || !(error instanceof SgwError) || error.code !== 'daemon-needed') throw error;
     }
-    const { startGateway } = await import('./gateway-control.ts');
+    const { startGateway } = await import('./gateway/control.ts');
     await startGateway(this, { args: [], timeoutMs: START_TIMEOUT_MS });
     // The client opened the gateway in this process.
     await this.#client.close();

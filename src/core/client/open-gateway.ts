@@ -1,9 +1,8 @@
 /** Where a call goes: to the daemon that holds the home, over its socket; without one, into this process. */
 import { SgwError, systemClock, type Clock } from '../kit/index.ts';
 import type { LocalApi } from '../localapi/index.ts';
-import { runningGateway } from '../state/index.ts';
+import { runningGateway } from './running.ts';
 import type { OpenGateway, OpenOptions } from './gateway-client.ts';
-import { RemoteApi } from './remote.ts';
 
 /** How often a daemon is looked for that starts or ends. */
 const POLL_MS = 20;
@@ -28,6 +27,7 @@ async function openRunning(
   for (;;) {
     const running = await runningGateway(home);
     if (running === undefined) return undefined;
+    const { RemoteApi } = await import('./remote.ts');
     const api = running.record === undefined ? undefined : await RemoteApi.reach(running.record, accountId);
     if (api !== undefined) return api;
     if (clock.monotonicMs() - startedMs >= lockTimeoutMs) throw busy(running.owner.pid);

@@ -1,7 +1,7 @@
 /** Lines of a gateway's log as documents, and as people read them. Pure. */
-import { cut, printable } from '../kit/index.ts';
-import type { LogLineDocument } from './documents.ts';
-import type { Style } from './style.ts';
+import { cut, printable } from '../../kit/index.ts';
+import type { LogLineDocument } from '../documents.ts';
+import type { Style } from '../style.ts';
 
 const VALUE_LENGTH_MAX = 400;
 /** Told by every line, and of no use in each. */

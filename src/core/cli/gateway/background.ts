@@ -3,9 +3,9 @@
  * secret never is an argument or a variable. The child says `loaded`, `ready` or `failed`, and asks for the secret if the store
  * is encrypted; the channel is closed when it is ready.
  */
-import type { ErrorDocument } from '../kit/index.ts';
-import { SgwError } from '../kit/index.ts';
-import type { KeySecret, SecretAnswer } from '../localapi/index.ts';
+import type { ErrorDocument } from '../../kit/index.ts';
+import { SgwError } from '../../kit/index.ts';
+import type { KeySecret, SecretAnswer } from '../../localapi/index.ts';
 
 export interface ReadyGateway {
   readonly pid: number;

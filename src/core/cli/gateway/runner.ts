@@ -2,13 +2,13 @@
  * What `gateway run` has around it: where its log goes, and, in the background, the process that started it. In the foreground
  * the log is on standard error, for people on a terminal and as JSON elsewhere.
  */
-import type { Secrets } from '../localapi/index.ts';
+import type { Secrets } from '../../localapi/index.ts';
 import { parentChannel, type ReadyGateway } from './background.ts';
-import { describeFailure } from './failure.ts';
+import { describeFailure } from '../failure.ts';
 import { logLineText, parseLogLine } from './log-lines.ts';
 import { RotatingLog } from './log-file.ts';
-import type { Output } from './runtime.ts';
-import { styleFor } from './style.ts';
+import type { Output } from '../runtime.ts';
+import { styleFor } from '../style.ts';
 
 interface Sink {
   write(line: string): void;

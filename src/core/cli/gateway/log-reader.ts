@@ -1,7 +1,7 @@
 /** The end of a gateway's log, over the files that it is in, and what is added to it. */
 import { open, readFile, stat, type FileHandle } from 'node:fs/promises';
-import { SgwError, systemClock, toSgwError, type Clock } from '../kit/index.ts';
-import type { LogLineDocument } from './documents.ts';
+import { SgwError, systemClock, toSgwError, type Clock } from '../../kit/index.ts';
+import type { LogLineDocument } from '../documents.ts';
 import { logFileOf, logFilesOf } from './log-file.ts';
 import { parseLogLine } from './log-lines.ts';
 

@@ -3,12 +3,12 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { abortReason, SgwError, toSgwError } from '../kit/index.ts';
-import type { SecretAnswer, Secrets } from '../localapi/index.ts';
+import { abortReason, SgwError, toSgwError } from '../../kit/index.ts';
+import type { SecretAnswer, Secrets } from '../../localapi/index.ts';
 import type { ChildMessage, ReadyGateway } from './background.ts';
 import { logFileOf, openLogFile } from './log-file.ts';
 import { parseLogLine } from './log-lines.ts';
-import type { Runtime } from './runtime.ts';
+import type { Runtime } from '../runtime.ts';
 
 /** Variables that hold secrets: they are given when they are asked for, and to nobody who only looks at the process. */
 const SECRET_VARIABLES = ['SGW_PASSPHRASE', 'SGW_NEW_PASSPHRASE'];
@@ -33,7 +33,7 @@ export async function spawnGateway(options: SpawnOptions): Promise<ReadyGateway>
   const { home, args, env, signal, timeoutMs } = options;
   if (!existsSync(home)) throw noHome(home);
   const log = openLogFile(home);
-  const program = fileURLToPath(new URL('../../../bin/run.js', import.meta.url));
+  const program = fileURLToPath(new URL('../../../../bin/run.js', import.meta.url));
   const inherited = Object.entries(env).filter(([name]) => !SECRET_VARIABLES.includes(name));
   const child = spawn(
     process.execPath,

@@ -1,8 +1,8 @@
 /** Flags of the commands that start a gateway, and what `gateway start` hands on to `gateway run`. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { Flags, type Interfaces } from '@oclif/core';
-import { quoted, SgwError } from '../kit/index.ts';
-import { checkChoice, parseDuration } from './values.ts';
+import { quoted, SgwError } from '../../kit/index.ts';
+import { checkChoice, parseDuration } from '../values.ts';
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 type LogLevel = (typeof LOG_LEVELS)[number];

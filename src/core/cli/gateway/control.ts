@@ -1,11 +1,11 @@
 /** Starting, stopping and replacing the daemon of a home. Each waits until it is so. */
-import { runningGateway, type RunningGateway } from '../client/index.ts';
-import { SgwError, systemClock, toSgwError, type Clock } from '../kit/index.ts';
-import type { GatewayStopDocument, Input, Secrets } from '../localapi/index.ts';
-import type { GatewayRestartDocument, GatewayStartDocument } from './documents.ts';
+import { runningGateway, type RunningGateway } from '../../client/index.ts';
+import { SgwError, systemClock, toSgwError, type Clock } from '../../kit/index.ts';
+import type { GatewayStopDocument, Input, Secrets } from '../../localapi/index.ts';
+import type { GatewayRestartDocument, GatewayStartDocument } from '../documents.ts';
 import { logFileOf } from './log-file.ts';
-import type { Runtime } from './runtime.ts';
-import { spawnGateway } from './spawn-gateway.ts';
+import type { Runtime } from '../runtime.ts';
+import { spawnGateway } from './spawn.ts';
 
 const POLL_MS = 10;
 /** What a process may take to end once it has nothing more to drain. */

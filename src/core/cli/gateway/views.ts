@@ -1,9 +1,9 @@
 /** How a running gateway and what it serves look to people. */
-import { formatSize, printable } from '../kit/index.ts';
-import type { GatewayDocument, GatewayReloadDocument, GatewayStopDocument } from '../localapi/index.ts';
-import type { GatewayRestartDocument, GatewayStartDocument } from './documents.ts';
-import type { Style } from './style.ts';
-import { formatDuration, formatTime, plural, renderFields, renderTable } from './tables.ts';
+import { formatSize, printable } from '../../kit/index.ts';
+import type { GatewayDocument, GatewayReloadDocument, GatewayStopDocument } from '../../localapi/index.ts';
+import type { GatewayRestartDocument, GatewayStartDocument } from '../documents.ts';
+import type { Style } from '../style.ts';
+import { formatDuration, formatTime, plural, renderFields, renderTable } from '../tables.ts';
 
 export const gatewayStartFields = (result: GatewayStartDocument, style: Style): string =>
   renderFields(

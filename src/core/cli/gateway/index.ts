@@ -1,0 +1,6 @@
+/** What the commands of topic `gateway` are made of; the others load none of it. */
+export { restartGateway, startGateway, stopGateway } from './control.ts';
+export { runFlags, runSettings, START_TIMEOUT_MS, startTimeoutFlag } from './flags.ts';
+export { logLineText } from './log-lines.ts';
+export { readLog } from './log-reader.ts';
+export * from './views.ts';
