@@ -165,14 +165,14 @@ it('in the foreground it logs JSON, reloads on SIGHUP, and ends in order on SIGT
 it('restart replaces the process; commands that come meanwhile see a pause and no error', async () => {
   await using rig = await HomeRig.activated();
   const { pid } = await rig.ok('gateway', 'start', '--log-level', 'debug');
-  let isOver = false;
+  const over = new AbortController();
   const others = (async () => {
     const codes: (number | null)[] = [];
-    while (!isOver) codes.push((await rig.run(['volume', 'list'])).exitCode);
+    while (!over.signal.aborted) codes.push((await rig.run(['volume', 'list'])).exitCode);
     return codes;
   })();
   const restarted = await rig.ok('gateway', 'restart');
-  isOver = true;
+  over.abort();
   expect([...Value.Errors(GatewayRestart, restarted)]).toEqual([]);
   expect(restarted).toMatchObject({ previousPid: pid, pid: rig.daemonPid() });
   expect(new Set(await others)).toEqual(new Set([0]));
