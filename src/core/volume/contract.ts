@@ -2,6 +2,7 @@
  * What the gateway may do with a volume that it serves (DESIGN section 6). The wire protocols see only the `BlockDevice`.
  */
 import type { BlockDevice } from '../blockdevice/index.ts';
+import type { SnapshotEntry } from '../blockstore/index.ts';
 import type { SgwError, VolumeId } from '../kit/index.ts';
 
 /** When a write is acknowledged: in the write log, or committed to the object store. */
@@ -63,10 +64,17 @@ export interface VolumeStats {
   readonly waitingWrites: number;
 }
 
-/** A barrier that is in the log; a snapshot of it is completed when its commit is in the store. */
+/** Where a snapshot's barrier is in the volume's write log (C8). */
+export interface BarrierPosition {
+  readonly incarnation: string;
+  readonly sequence: number;
+}
+
+/** A snapshot whose barrier is in the log, durably, and whose object is pending. */
 export interface ServedSnapshot {
-  /** Resolves when the snapshot is completed in the store; rejects when it failed. */
-  readonly completed: Promise<void>;
+  readonly entry: SnapshotEntry;
+  /** Resolves with the completed entry once its commit is in the store; rejects when the volume can not upload any more. */
+  readonly completed: Promise<SnapshotEntry>;
 }
 
 export interface ServedVolume extends BlockDevice {
@@ -74,8 +82,11 @@ export interface ServedVolume extends BlockDevice {
   readonly stats: VolumeStats;
   /** Why nothing more is acknowledged; undefined while all is well. */
   readonly failure: SgwError | undefined;
-  /** Puts a barrier behind everything acknowledged, durably, for the pending snapshot `snapshotId` (C8). Resolves once it is in the log and synced. */
-  snapshot(snapshotId: string): Promise<ServedSnapshot>;
+  /**
+   * Puts a barrier behind everything acknowledged, and has `create` make the pending snapshot's object for it. When it
+   * resolves, both are durable: a crash neither moves the barrier nor loses the request (C8).
+   */
+  snapshot(create: (barrier: BarrierPosition) => Promise<SnapshotEntry>): Promise<ServedSnapshot>;
   /** Durable in the log when it resolves, and in the store with its commit. */
   resize(sizeBytes: number): Promise<void>;
   configure(settings: Partial<VolumeSettings>): Promise<void>;

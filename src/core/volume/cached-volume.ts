@@ -1,0 +1,455 @@
+/**
+ * A cached volume that is being served (DESIGN sections 6 and 7): writes go to the write log and from there into the store, reads
+ * come from the log, the cache, the store.
+ *
+ * States: open -> closed; open -> failed (fenced, or damaged: nothing is acknowledged any more, the log is kept). While the
+ * store is out of reach it stays open and `degraded`.
+ * Invariants: a write is acknowledged only when its record is in the kernel's page cache (`ack=log`) or its commit is in the
+ * store (`ack=store`); a flush only after the log was synced; acknowledgements come in log order.
+ */
+import type { BlockDevice, Completion, DeviceCall, DeviceExtent, WriteCall, ZeroCall } from '../blockdevice/index.ts';
+import { checkVolumeSize, PAGE_BYTES, type SnapshotEntry, type VolumeWriter } from '../blockstore/index.ts';
+import { MIB, Semaphore, SgwError, throwIfAborted, type VolumeId } from '../kit/index.ts';
+import type { WriteLog } from '../writelog/index.ts';
+import { ReadAhead } from '../cache/index.ts';
+import { Barriers } from './barriers.ts';
+import type { BarrierPosition, ServedSnapshot, ServedVolume, VolumeSettings, VolumeStats } from './contract.ts';
+import { Counters, Forecast } from './counters.ts';
+import { encodePlan } from './encode-plan.ts';
+import { deviceExtents } from './extents.ts';
+import { LiveMap } from './live-map.ts';
+import { openParts, reopenWriter, type CachedVolumeParts, type Opened } from './opening.ts';
+import { PageReader } from './page-reader.ts';
+import { PageWriter } from './page-writer.ts';
+import { statsOf } from './stats.ts';
+import { Throttle } from './throttle.ts';
+import { Uploader } from './uploader.ts';
+
+/** Writes longer than this go into the log in pieces. */
+const PIECE_BYTES = 8 * MIB;
+/** Part of the buffer from which on writers may be slowed. */
+const SLOW_FROM = 0.7;
+
+/**
+ * Opens a volume for serving. It is usable when this resolves, whatever its log holds: that is uploaded behind.
+ * @throws conflict `volume-held`; notFound; unavailable when the store is out of reach; corrupt
+ */
+export async function openCachedVolume(parts: CachedVolumeParts): Promise<ServedVolume> {
+  const volume = new CachedVolume(parts, await openParts(parts));
+  await volume.begin();
+  return volume;
+}
+
+class CachedVolume implements ServedVolume {
+  readonly volumeId: VolumeId;
+  readonly limits: BlockDevice['limits'] = {
+    blockBytesMin: 1,
+    blockBytesPreferred: PAGE_BYTES,
+    payloadBytesMax: 32 * MIB,
+  };
+  readonly #parts: CachedVolumeParts;
+  readonly #opened: Opened;
+  readonly #log: WriteLog;
+  readonly #counters = new Counters();
+  readonly #forecast = new Forecast();
+  readonly #throttle: Throttle;
+  readonly #reader: PageReader;
+  readonly #writer: PageWriter;
+  readonly #uploader: Uploader;
+  readonly #barriers: Barriers;
+  readonly #closing = new AbortController();
+  /** Writers that wait go one after the other. */
+  readonly #gate = new Semaphore(1);
+  #readAhead: ReadAhead;
+  #settings: VolumeSettings;
+  #live: LiveMap;
+  #sizeBytes: number;
+  #failure: SgwError | undefined;
+  #trouble: SgwError | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(parts: CachedVolumeParts, opened: Opened) {
+    const { blocks, cache, settings } = parts;
+    const { log, writer } = opened;
+    this.volumeId = parts.volumeId;
+    this.#parts = parts;
+    this.#opened = opened;
+    this.#log = log;
+    this.#settings = settings;
+    this.#live = this.#liveMap(writer);
+    this.#sizeBytes = writer.sizeBytes;
+    this.#throttle = new Throttle(blocks.clock);
+    this.#readAhead = new ReadAhead({ windowBytesMax: settings.readAheadBytes });
+    this.#reader = new PageReader({
+      log,
+      cache,
+      clock: blocks.clock,
+      counters: this.#counters,
+      live: () => this.#live,
+      failure: () => this.#failure,
+      closing: this.#closing.signal,
+    });
+    this.#writer = new PageWriter(log, this.#reader);
+    this.#barriers = new Barriers(blocks, parts.pendingSnapshots ?? []);
+    this.#uploader = this.#makeUploader(opened);
+    if (opened.damage !== null) this.#failure = damagedLog(parts.volumeId, opened.damage);
+  }
+
+  /** Takes the volume's size from what is not uploaded yet, completes what a crash left behind, and starts to upload. */
+  async begin(): Promise<void> {
+    const { uploadedSequence, damage } = this.#opened;
+    this.#sizeBytes = lastSizeOf(this.#log, uploadedSequence) ?? this.#sizeBytes;
+    if (damage !== null) return;
+    await this.#barriers.recover(uploadedSequence);
+    this.#uploader.start();
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  get isReadOnly(): boolean {
+    return this.#opened.damage !== null;
+  }
+
+  get failure(): SgwError | undefined {
+    return this.#failure;
+  }
+
+  get stats(): VolumeStats {
+    const { usage } = this.#log;
+    const { clock } = this.#parts.blocks;
+    this.#forecast.note(clock.monotonicMs(), usage.dirtyBytes);
+    const writer = this.#uploader.writer;
+    return statsOf({
+      counters: this.#counters,
+      usage,
+      nowMs: clock.nowMs(),
+      fullInMs: this.#forecast.fullInMs(clock.monotonicMs(), usage.dirtyBytes, usage.capacityBytes),
+      sizeBytes: this.#sizeBytes,
+      mappedBytes: writer.map.mappedPages * PAGE_BYTES,
+      seq: writer.seq,
+      epoch: writer.epoch,
+      ack: this.#settings.ack,
+      isClosed: this.#closed !== undefined,
+      failure: this.#failure,
+      trouble: this.#trouble,
+    });
+  }
+
+  read(offset: number, target: Buffer, call?: DeviceCall): Completion {
+    this.#checkReadable();
+    const counters = this.#counters;
+    counters.readOps += 1;
+    counters.readBytes += target.length;
+    const ahead = this.#readAhead.observe(offset, target.length);
+    if (ahead !== undefined) this.#prefetchBehind(ahead.offset, ahead.length);
+    const fetched = this.#reader.read(offset, target, call?.signal);
+    return fetched === undefined ? undefined : this.#timed(fetched, 'readMs');
+  }
+
+  write(offset: number, data: Buffer, call?: WriteCall): Completion {
+    this.#checkWritable();
+    const counters = this.#counters;
+    counters.writeOps += 1;
+    counters.writeBytes += data.length;
+    const written =
+      data.length <= PIECE_BYTES && this.#isFree(data.length)
+        ? this.#append(data.length, () => this.#writer.write(offset, data, call?.signal))
+        : this.#writeSlowly(offset, data, call?.signal);
+    return this.#acknowledged(written, call);
+  }
+
+  trim(offset: number, length: number, call?: WriteCall): Completion {
+    return this.writeZeroes(offset, length, call);
+  }
+
+  writeZeroes(offset: number, length: number, call?: ZeroCall): Completion {
+    this.#checkWritable();
+    this.#counters.writeOps += 1;
+    const zero = (): Promise<void> => this.#writer.zero(offset, length, call?.signal);
+    const written = this.#isFree(0) ? this.#append(0, zero) : this.#waitThen(0, zero, call?.signal);
+    return this.#acknowledged(written, call);
+  }
+
+  flush(call?: DeviceCall): Completion {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#counters.flushOps += 1;
+    return this.#timed(this.#durable(call?.signal), 'flushMs');
+  }
+
+  prefetch(offset: number, length: number): Completion {
+    this.#prefetchBehind(offset, Math.min(length, this.#sizeBytes - offset));
+    return undefined;
+  }
+
+  async extents(offset: number, length: number, piecesMax: number, call?: DeviceCall): Promise<DeviceExtent[]> {
+    this.#checkReadable();
+    return await deviceExtents(this.#log, () => this.#live, offset, length, piecesMax, call?.signal);
+  }
+
+  async snapshot(create: (barrier: BarrierPosition) => Promise<SnapshotEntry>): Promise<ServedSnapshot> {
+    this.#checkWritable();
+    await this.#log.room(PAGE_BYTES, this.#closing.signal);
+    const { incarnation } = this.#log;
+    const barrier = this.#barriers.register(async (sequence) => await create({ incarnation, sequence }));
+    try {
+      const sequence = await this.#log.appendBarrier(barrier.name);
+      this.#uploader.appended(PAGE_BYTES);
+      await this.#log.flush();
+      const entry = await barrier.place(sequence);
+      return { entry, completed: this.#completed(barrier.name, sequence, entry) };
+    } catch (error) {
+      barrier.abandon(error);
+      throw error;
+    }
+  }
+
+  async #completed(name: string, sequence: number, entry: SnapshotEntry): Promise<SnapshotEntry> {
+    await this.#uploader.upload(sequence);
+    return this.#barriers.completedEntry(name) ?? entry;
+  }
+
+  async resize(sizeBytes: number): Promise<void> {
+    checkVolumeSize(sizeBytes);
+    this.#checkWritable();
+    const oldBytes = this.#sizeBytes;
+    const tail = Math.min(oldBytes, Math.ceil(sizeBytes / PAGE_BYTES) * PAGE_BYTES) - sizeBytes;
+    // The rest of the last page reads zeroes when the volume grows again (C9).
+    if (tail > 0) await this.#waitThen(0, () => this.#writer.zero(sizeBytes, tail), this.#closing.signal);
+    const appended = this.#waitThen(0, () => this.#log.appendResize(sizeBytes), this.#closing.signal);
+    await appended;
+    this.#sizeBytes = sizeBytes;
+    await this.#log.flush();
+    await this.#uploader.upload(this.#log.usage.lastSequence, this.#closing.signal);
+  }
+
+  async configure(settings: Partial<VolumeSettings>): Promise<void> {
+    this.#settings = { ...this.#settings, ...settings };
+    this.#uploader.sealIntervalMs = this.#settings.sealIntervalMs;
+    this.#readAhead = new ReadAhead({ windowBytesMax: this.#settings.readAheadBytes });
+    if (settings.bufferBytes !== undefined) await this.#log.resize(settings.bufferBytes);
+  }
+
+  async drain(
+    options: { readonly signal?: AbortSignal; readonly onProgress?: (doneBytes: number, totalBytes: number) => void } = {},
+  ): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const { onProgress, signal } = options;
+    const total = this.#log.usage.dirtyBytes;
+    const uploadedBefore = this.#uploadedLogBytes;
+    const report = (): void => onProgress?.(Math.min(total, this.#uploadedLogBytes - uploadedBefore), total);
+    if (onProgress !== undefined) this.#drainReports.add(report);
+    try {
+      await this.#uploader.upload(this.#log.usage.lastSequence, signal);
+    } finally {
+      this.#drainReports.delete(report);
+    }
+  }
+
+  #uploadedLogBytes = 0;
+  readonly #drainReports = new Set<() => void>();
+
+  async close(options: { readonly drain?: boolean; readonly signal?: AbortSignal } = {}): Promise<void> {
+    this.#closed ??= this.#closeOnce(options);
+    await this.#closed;
+  }
+
+  async #closeOnce({ drain = false, signal }: { readonly drain?: boolean; readonly signal?: AbortSignal }): Promise<void> {
+    const failed = this.#failure;
+    let drainFailure: unknown;
+    if (drain && failed === undefined) {
+      try {
+        await this.#uploader.upload(this.#log.usage.lastSequence, signal);
+      } catch (error) {
+        drainFailure = error;
+      }
+    }
+    this.#closing.abort(new SgwError('aborted', 'volume-closed', `volume ${this.volumeId} was closed`));
+    await this.#uploader.stop();
+    const { writer } = this.#uploader;
+    try {
+      if (drain && failed === undefined && drainFailure === undefined) await writer.close(signal === undefined ? {} : { signal });
+      else await writer.abandon();
+    } finally {
+      await this.#log.close();
+    }
+    if (drainFailure !== undefined) throw drainFailure as Error;
+  }
+
+  #makeUploader(opened: Opened): Uploader {
+    const { blocks, onEvent, pool, accountId, settings } = this.#parts;
+    const encoding = { log: this.#log, reader: this.#reader, pool, accountId };
+    return new Uploader({
+      log: this.#log,
+      clock: blocks.clock,
+      writer: opened.writer,
+      uploadedSequence: opened.uploadedSequence,
+      sealIntervalMs: settings.sealIntervalMs,
+      work: {
+        encode: async (plan, applied, signal) => {
+          const batch = await encodePlan(encoding, plan, applied, signal);
+          const { barrier, records } = plan;
+          if (barrier === undefined || records === undefined) return batch;
+          return { ...batch, onApplied: () => this.#barriers.reached(barrier, records.last, this.#uploader.writer) };
+        },
+        reopen: async (signal) => {
+          const reopened = await reopenWriter(this.#parts, opened, signal);
+          this.#live = this.#liveMap(reopened.writer);
+          await this.#barriers.recover(reopened.uploadedSequence);
+          return reopened;
+        },
+        onCommitted: ({ storedBytes, logBytes }) => {
+          this.#counters.uploadedBytes += storedBytes;
+          this.#counters.commits += 1;
+          this.#counters.lastCommitMs = blocks.clock.nowMs();
+          this.#uploadedLogBytes += logBytes;
+          this.#throttle.uploaded(logBytes);
+          for (const report of this.#drainReports) report();
+        },
+        onTrouble: (error) => {
+          if (error === undefined && this.#trouble !== undefined) onEvent?.({ kind: 'recovered' });
+          if (error !== undefined) {
+            this.#counters.uploadErrors += 1;
+            onEvent?.({ kind: 'trouble', error });
+          }
+          this.#trouble = error;
+        },
+        onFailed: (error) => {
+          this.#failure ??= error;
+          onEvent?.({ kind: 'failed', error });
+        },
+      },
+    });
+  }
+
+  #liveMap(writer: VolumeWriter): LiveMap {
+    const { cache, pool } = this.#parts;
+    return new LiveMap({
+      writer,
+      cache,
+      pool,
+      onBytes: (bytes) => {
+        this.#counters.downloadedBytes += bytes;
+      },
+    });
+  }
+
+  #checkReadable(): void {
+    if (this.#failure !== undefined && this.#opened.damage === null) throw this.#failure;
+    if (this.#closing.signal.aborted) throwIfAborted(this.#closing.signal);
+  }
+
+  #checkWritable(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#closed !== undefined) throw new SgwError('aborted', 'volume-closed', `volume ${this.volumeId} is being closed`);
+  }
+
+  /** Whether a write of `length` bytes goes into the log at once. */
+  #isFree(length: number): boolean {
+    if (this.#counters.waitingWrites > 0) return false;
+    const { dirtyBytes, capacityBytes } = this.#log.usage;
+    return dirtyBytes < SLOW_FROM * capacityBytes && this.#log.hasRoom(PageWriter.costBytes(length));
+  }
+
+  /** Appends in this task of the event loop. */
+  #append(length: number, append: () => Promise<void>): Promise<void> {
+    const appended = append();
+    this.#uploader.appended(length + PAGE_BYTES);
+    return appended;
+  }
+
+  async #writeSlowly(offset: number, data: Buffer, signal?: AbortSignal): Promise<void> {
+    for (let at = 0; at < data.length; at += PIECE_BYTES) {
+      const piece = data.subarray(at, at + PIECE_BYTES);
+      await this.#waitThen(piece.length, () => this.#writer.write(offset + at, piece, signal), signal);
+    }
+  }
+
+  /** Waits for its turn, for as long as back-pressure asks, and for room; then appends. */
+  async #waitThen(length: number, append: () => Promise<void>, signal?: AbortSignal): Promise<void> {
+    const { closing } = this;
+    const either = signal === undefined ? closing : AbortSignal.any([signal, closing]);
+    this.#counters.waitingWrites += 1;
+    let appended: Promise<void>;
+    try {
+      const release = await this.#gate.acquire(1, either);
+      try {
+        const { dirtyBytes, capacityBytes } = this.#log.usage;
+        const delayMs = this.#throttle.delayMs(length, dirtyBytes / capacityBytes);
+        if (delayMs >= 1) await this.#parts.blocks.clock.sleep(delayMs, either);
+        await this.#log.room(PageWriter.costBytes(length), either);
+        this.#checkWritable();
+        appended = this.#append(length, append);
+      } finally {
+        release();
+      }
+    } finally {
+      this.#counters.waitingWrites -= 1;
+    }
+    await appended;
+  }
+
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** Resolves when `written` is acknowledged as the ack class and the call ask for. */
+  #acknowledged(written: Promise<void>, call: WriteCall | undefined): Promise<void> {
+    const acknowledged =
+      call?.fua === true || this.#settings.ack === 'store' ? written.then(() => this.#durable(call?.signal)) : written;
+    return this.#timed(acknowledged, 'writeMs');
+  }
+
+  /** Makes what is in the log durable, as the ack class asks for. */
+  async #durable(signal: AbortSignal | undefined): Promise<void> {
+    await this.#log.flush();
+    if (this.#settings.ack === 'store') await this.#uploader.upload(this.#log.usage.lastSequence, signal);
+    // A writer that was fenced meanwhile acknowledges nothing any more.
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #timing: { promise: Promise<void>; ops: number; kind: 'readMs' | 'writeMs' | 'flushMs' } | undefined;
+
+  /** Counts how long a call takes. Calls that share a promise are counted together. */
+  #timed(promise: Promise<void>, kind: 'readMs' | 'writeMs' | 'flushMs'): Promise<void> {
+    const timing = this.#timing;
+    if (timing?.promise === promise && timing.kind === kind) {
+      timing.ops += 1;
+      return promise;
+    }
+    const started = this.#parts.blocks.clock.monotonicMs();
+    const current = { promise, ops: 1, kind };
+    this.#timing = current;
+    const done = (): void => {
+      this.#counters[kind] += current.ops * (this.#parts.blocks.clock.monotonicMs() - started);
+    };
+    promise.then(done, done);
+    return promise;
+  }
+
+  /** Gets an extent into the cache, behind the caller's back. */
+  #prefetchBehind(offset: number, length: number): void {
+    if (length <= 0 || !this.#live.frames.isIdle) return;
+    this.#reader.prefetch(offset, length).catch(() => undefined);
+  }
+}
+
+/** The size after the last resize that is not uploaded yet; undefined when there is none. */
+function lastSizeOf(log: WriteLog, uploadedSequence: number): number | undefined {
+  let sizeBytes: number | undefined;
+  for (let next = uploadedSequence + 1; ;) {
+    const records = log.records(next, 4 * MIB);
+    if (records.length === 0) return sizeBytes;
+    for (const { extents } of records)
+      for (const extent of extents) if (extent.kind === 'resize') ({ sizeBytes } = extent);
+    next += records.length;
+  }
+}
+
+function damagedLog(volumeId: VolumeId, damage: string): SgwError {
+  return new SgwError('corrupt', 'log-damaged', `the write log of volume ${volumeId} is damaged: ${damage}`, {
+    hint: 'The volume is served read-only. `sgw doctor` says what is lost and how to go on.',
+    details: { volumeId },
+  });
+}

@@ -1,0 +1,132 @@
+/**
+ * Opens a cached volume: the next epoch in the store, the local log held against what the store has of it (C4), a new
+ * incarnation of the log, and the uploader that goes on where the last one ended.
+ */
+import {
+  openVolumeWriter,
+  type BlockStoreOptions,
+  type FramePool,
+  type Holder,
+  type SnapshotEntry,
+  type VolumeWriter,
+} from '../blockstore/index.ts';
+import type { FrameCache } from '../cache/index.ts';
+import { SgwError, toSgwError, type VolumeId } from '../kit/index.ts';
+import { findLog, openLog, type FoundLog, type LogDisk, type WriteLog } from '../writelog/index.ts';
+import type { VolumeSettings } from './contract.ts';
+import { positionOf } from './log-position.ts';
+
+export interface CachedVolumeParts {
+  readonly blocks: BlockStoreOptions;
+  readonly volumeId: VolumeId;
+  readonly holder: Holder;
+  /** The account whose data is written (C17). */
+  readonly accountId: string;
+  /** Holds the write log. */
+  readonly disk: LogDisk;
+  /** Shared by the volumes of a gateway; stays the caller's to close. */
+  readonly cache: FrameCache;
+  /** Encodes and decodes; stays the caller's to close. */
+  readonly pool: FramePool;
+  readonly settings: VolumeSettings;
+  /** Snapshots of this volume that are pending with a barrier in this log, from before a crash. */
+  readonly pendingSnapshots?: readonly SnapshotEntry[];
+  readonly takeOver?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: VolumeEvent) => void;
+}
+
+/** What people who look after a gateway want to read. */
+export type VolumeEvent =
+  | { readonly kind: 'replayed'; readonly records: number }
+  | { readonly kind: 'setAside'; readonly path: string; readonly lostRecords: number }
+  | { readonly kind: 'damaged'; readonly reason: string }
+  | { readonly kind: 'trouble'; readonly error: SgwError }
+  | { readonly kind: 'recovered' }
+  | { readonly kind: 'failed'; readonly error: SgwError };
+
+export interface Opened {
+  readonly writer: VolumeWriter;
+  readonly log: WriteLog;
+  /** Records up to here are in the store. */
+  readonly uploadedSequence: number;
+  /** The incarnations of the log, this one included. */
+  readonly incarnations: FoundLog['incarnations'];
+  /** What the log lost; null when nothing. */
+  readonly damage: string | null;
+}
+
+/** @throws conflict `volume-held`; notFound; unavailable; corrupt */
+export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
+  const { disk, blocks, settings, onEvent } = parts;
+  let found = await findLog(disk);
+  const writer = await openWriter(parts, parts.takeOver === true, parts.signal);
+  try {
+    const position = positionOf(found, storePosition(writer));
+    let { uploadedSequence } = position;
+    if (position.kind === 'overtaken') {
+      const path = await disk.setAside('overtaken');
+      onEvent?.({ kind: 'setAside', path, lostRecords: position.lostRecords });
+      found = await findLog(disk);
+      uploadedSequence = 0;
+    }
+    const incarnation = blocks.random.bytes(8).toString('hex');
+    const log = await openLog({
+      disk,
+      found,
+      capacityBytes: settings.bufferBytes,
+      clock: blocks.clock,
+      incarnation: { incarnation, epoch: writer.epoch, baseSeq: writer.logPosition.dataSeq, uploadedSequence },
+    });
+    const records = found.lastSequence - uploadedSequence;
+    if (records > 0) onEvent?.({ kind: 'replayed', records });
+    if (found.damage !== null) onEvent?.({ kind: 'damaged', reason: found.damage });
+    return { writer, log, uploadedSequence, incarnations: log.incarnations, damage: found.damage };
+  } catch (error) {
+    await writer.abandon();
+    throw error;
+  }
+}
+
+export const openWriter = async (
+  { blocks, volumeId, holder, accountId }: CachedVolumeParts,
+  takeOver: boolean,
+  signal?: AbortSignal,
+): Promise<VolumeWriter> =>
+  await openVolumeWriter(blocks, volumeId, { holder, accountId, takeOver, ...(signal === undefined ? {} : { signal }) });
+
+const storePosition = ({ logPosition: { dataSeq, records } }: VolumeWriter): Parameters<typeof positionOf>[1] => ({
+  dataSeq,
+  records: records === null ? null : { incarnation: records.incarnation, last: records.last },
+});
+
+/**
+ * Opens the writer anew while the volume is being served.
+ * @throws fenced when another gateway holds the volume, or has written to it
+ */
+export async function reopenWriter(
+  parts: CachedVolumeParts,
+  opened: Pick<Opened, 'incarnations' | 'log'>,
+  signal: AbortSignal,
+): Promise<{ readonly writer: VolumeWriter; readonly uploadedSequence: number }> {
+  let writer: VolumeWriter;
+  try {
+    writer = await openWriter(parts, false, signal);
+  } catch (error) {
+    const failure = toSgwError(error);
+    throw failure.code === 'volume-held' ? takenOver(parts.volumeId, failure) : failure;
+  }
+  const { incarnations, log } = opened;
+  const position = positionOf({ incarnations, lastSequence: log.usage.lastSequence }, storePosition(writer));
+  if (position.kind === 'continues') return { writer, uploadedSequence: position.uploadedSequence };
+  await writer.close();
+  throw takenOver(parts.volumeId, undefined);
+}
+
+function takenOver(volumeId: VolumeId, cause: SgwError | undefined): SgwError {
+  return new SgwError('fenced', 'fenced', `volume ${volumeId} was taken over: ${cause?.message ?? 'another gateway has written to it'}`, {
+    hint: 'What was not uploaded is kept in its write log here: `sgw doctor` says what is in it.',
+    details: { volumeId, ...cause?.details },
+    ...(cause === undefined ? {} : { cause }),
+  });
+}

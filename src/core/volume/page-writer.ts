@@ -1,0 +1,129 @@
+/**
+ * Turns writes, zeroes and trims of any extent into pages and sectors of the write log. Everything that one call appends is
+ * appended in one task of the event loop, so it is in one record: a write is whole or not there after a crash.
+ *
+ * Parts of a page become a whole page when the rest is at hand, else sectors over what is below, without fetching that.
+ * Parts of a sector need the rest of it: then the page is fetched first, and looked at again before it is appended, so that
+ * no write to its other bytes is undone.
+ */
+import { PAGE_BYTES } from '../blockstore/index.ts';
+import { LOG_SECTOR_BYTES, type WriteLog } from '../writelog/index.ts';
+import type { PageBelow, PageReader } from './page-reader.ts';
+
+/** Bytes in one page. */
+interface Part {
+  readonly page: number;
+  /** In the page. */
+  readonly from: number;
+  readonly to: number;
+}
+
+export class PageWriter {
+  readonly #log: WriteLog;
+  readonly #reader: PageReader;
+
+  constructor(log: WriteLog, reader: PageReader) {
+    this.#log = log;
+    this.#reader = reader;
+  }
+
+  /** Bytes of the log that a write of `length` takes at most, without headers. */
+  static costBytes(length: number): number {
+    return length + 2 * PAGE_BYTES;
+  }
+
+  /** Appends `data`. Resolves when it is in the log. */
+  write(offset: number, data: Buffer, signal?: AbortSignal): Promise<void> {
+    const { length } = data;
+    if (offset % PAGE_BYTES === 0 && length % PAGE_BYTES === 0) return this.#log.append(offset / PAGE_BYTES, data);
+    return this.#appendParts(offset, length, data, signal);
+  }
+
+  /** Makes bytes zero. Resolves when that is in the log. */
+  zero(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    if (offset % PAGE_BYTES === 0 && length % PAGE_BYTES === 0)
+      return this.#log.appendZeroes(offset / PAGE_BYTES, length / PAGE_BYTES);
+    return this.#appendParts(offset, length, undefined, signal);
+  }
+
+  #appendParts(offset: number, length: number, data: Buffer | undefined, signal?: AbortSignal): Promise<void> {
+    const parts = partsOf(offset, length);
+    const torn = parts.filter(({ from, to }) => from % LOG_SECTOR_BYTES !== 0 || to % LOG_SECTOR_BYTES !== 0);
+    if (torn.length === 0) return this.#append(offset, length, data, new Map());
+    return this.#appendTorn(offset, length, data, torn, signal);
+  }
+
+  /** As `#append`, after what is below the torn pages was fetched. */
+  async #appendTorn(
+    offset: number,
+    length: number,
+    data: Buffer | undefined,
+    torn: readonly Part[],
+    signal?: AbortSignal,
+  ): Promise<void> {
+    for (;;) {
+      const below = new Map<number, PageBelow>();
+      for (const { page } of torn) below.set(page, await this.#reader.readBelow(page, signal));
+      // From here to the append nothing else runs.
+      if ([...below].every(([page, one]) => this.#reader.overlayLog(page, one))) {
+        await this.#append(offset, length, data, below);
+        return;
+      }
+    }
+  }
+
+  /** `whole`: what the pages hold now of which parts of sectors are written. */
+  async #append(
+    offset: number,
+    length: number,
+    data: Buffer | undefined,
+    whole: ReadonlyMap<number, PageBelow>,
+  ): Promise<void> {
+    const end = offset + length;
+    const firstWhole = Math.ceil(offset / PAGE_BYTES);
+    const endWhole = Math.floor(end / PAGE_BYTES);
+    let appended: Promise<void> | undefined;
+    for (const part of partsOf(offset, length)) {
+      const at = part.page * PAGE_BYTES + part.from - offset;
+      appended = this.#appendPart(part, data?.subarray(at, at + part.to - part.from), whole.get(part.page)?.bytes);
+    }
+    if (endWhole > firstWhole) {
+      const at = firstWhole * PAGE_BYTES - offset;
+      appended =
+        data === undefined
+          ? this.#log.appendZeroes(firstWhole, endWhole - firstWhole)
+          : this.#log.append(firstWhole, data.subarray(at, at + (endWhole - firstWhole) * PAGE_BYTES));
+    }
+    await appended;
+  }
+
+  #appendPart({ page, from, to }: Part, data: Buffer | undefined, whole: Buffer | undefined): Promise<void> {
+    const bytes = whole ?? Buffer.allocUnsafe(PAGE_BYTES);
+    const isWhole = whole !== undefined || this.#reader.tryPage(page, bytes);
+    if (!isWhole) bytes.fill(0);
+    if (data === undefined) bytes.fill(0, from, to);
+    else data.copy(bytes, from);
+    return isWhole ? this.#log.append(page, bytes) : this.#log.appendSectors(page, maskOf(from, to), bytes);
+  }
+}
+
+/** The pages at the ends of an extent that it covers in part. */
+function partsOf(offset: number, length: number): Part[] {
+  const end = offset + length;
+  const first = Math.floor(offset / PAGE_BYTES);
+  const last = Math.floor((end - 1) / PAGE_BYTES);
+  const parts = first === last ? [first] : [first, last];
+  return parts
+    .map((page) => ({
+      page,
+      from: Math.max(0, offset - page * PAGE_BYTES),
+      to: Math.min(PAGE_BYTES, end - page * PAGE_BYTES),
+    }))
+    .filter(({ from, to }) => to - from < PAGE_BYTES);
+}
+
+function maskOf(from: number, to: number): number {
+  let mask = 0;
+  for (let sector = from / LOG_SECTOR_BYTES; sector < to / LOG_SECTOR_BYTES; sector++) mask |= 1 << sector;
+  return mask;
+}
