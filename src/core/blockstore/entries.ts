@@ -60,6 +60,8 @@ export interface SnapshotEntry {
   readonly root: NodePointer | null;
   /** The gateway that makes it, or made it. */
   readonly maker?: string;
+  /** Of a snapshot of a volume that was being served: the record of its write log that ends the snapshot's state (C8). */
+  readonly barrier?: { readonly incarnation: string; readonly sequence: number };
   /** Absent unless deleted. */
   readonly deletedAt?: string;
 }

@@ -64,6 +64,28 @@ export class FrameEncoder {
     if (mask !== 0) this.#append(block, content, mask, hashIndex, creators);
   }
 
+  /**
+   * Adds the pages of a block that `wanted` names; the others are not looked at. Zero pages are left out and reported as
+   * zeroed.
+   */
+  addPages(block: number, content: BlockViews, wanted: number, creators: number): void {
+    const hashIndex = this.#dataPages;
+    let mask = 0;
+    for (let i = 0; i < BLOCK_PAGES; i++) {
+      const page = content.pages[i];
+      if (page === undefined || (wanted & (1 << i)) === 0) continue;
+      this.#readBytes += PAGE_BYTES;
+      if (page.equals(ZERO_PAGE)) {
+        this.#zero(block * BLOCK_PAGES + i);
+        continue;
+      }
+      this.#hash(page);
+      mask |= 1 << i;
+      this.#dataPages += 1;
+    }
+    if (mask !== 0) this.#append(block, content, mask, hashIndex, creators);
+  }
+
   #append(block: number, content: BlockViews, mask: number, hashIndex: number, creators: number): void {
     const raw = mask === 0xffff ? content.bytes : gather(content, mask);
     const target = this.#room(compressBound(raw.length));

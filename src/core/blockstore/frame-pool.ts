@@ -4,9 +4,20 @@
  */
 import { availableParallelism } from 'node:os';
 import { SgwError, throwIfAborted } from '../kit/index.ts';
-import type { DecodeTask, EncodeTask, TaskResult } from './frame-tasks.ts';
+import type {
+  DecodeTask,
+  EncodeTask,
+  FrameJob,
+  FramesTask,
+  PackedPagesTask,
+  PagesTask,
+  StoredSpan,
+  TaskResult,
+} from './frame-tasks.ts';
+import { PAGE_BYTES } from './geometry.ts';
 import type { Cancellable } from './options.ts';
 import type { EncodedFrames } from './segment-codec.ts';
+import { popcount16 } from './segment-index.ts';
 
 /** Memory under way grows with the threads. */
 const THREADS_MAX = 16;
@@ -20,9 +31,12 @@ interface Threads {
 
 export class FramePool implements AsyncDisposable {
   readonly threads: number;
+  readonly #niceness: number;
   #started: Promise<Threads> | undefined;
 
-  constructor(options: { readonly threads?: number } = {}) {
+  /** `niceness`: how far the threads give way to others (0 to 19), where the system lets them. */
+  constructor(options: { readonly threads?: number; readonly niceness?: number } = {}) {
+    this.#niceness = options.niceness ?? 0;
     this.threads = options.threads ?? Math.min(availableParallelism(), THREADS_MAX);
   }
 
@@ -48,6 +62,30 @@ export class FramePool implements AsyncDisposable {
     return this.#run<{ writtenBytes: number }>('decode', task, signal, [...buffers]);
   }
 
+  /**
+   * Encodes pages of the write log, which the thread reads itself. Zero pages are left out and told in `zeroed`.
+   * @throws corrupt `log-damaged` when a page does not match its CRC-32
+   */
+  async encodePages(task: PagesTask, { signal }: Cancellable = {}): Promise<EncodedFrames> {
+    return this.#run<EncodedFrames>('encodePages', packPages(task), signal);
+  }
+
+  /**
+   * Decodes and checks frames; returns the pages of each, in order. The spans' bytes are copied to the thread.
+   * @throws corrupt `object-damaged`
+   */
+  async decodeFrames(spans: readonly StoredSpan[], frames: readonly FrameJob[]): Promise<Buffer[]> {
+    const task: FramesTask = { spans, frames };
+    const { bytes } = await this.#run<{ bytes: Uint8Array }>('decodeFrames', task, undefined);
+    const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    let at = 0;
+    return frames.map(({ entry }) => {
+      const length = popcount16(entry.mask) * PAGE_BYTES;
+      at += length;
+      return all.subarray(at - length, at);
+    });
+  }
+
   async #run<T extends object>(
     name: string,
     task: object,
@@ -55,7 +93,7 @@ export class FramePool implements AsyncDisposable {
     transferList: readonly ArrayBuffer[] = [],
   ): Promise<T> {
     throwIfAborted(signal);
-    this.#started ??= startThreads(this.threads);
+    this.#started ??= startThreads(this.threads, this.#niceness);
     const result = (await (await this.#started).run(task, { name, transferList })) as TaskResult<T>;
     if ('value' in result) return result.value;
     const { kind, code, message, hint, details } = result.error;
@@ -71,7 +109,7 @@ export class FramePool implements AsyncDisposable {
   }
 }
 
-async function startThreads(count: number): Promise<Threads> {
+async function startThreads(count: number, niceness: number): Promise<Threads> {
   const { Piscina } = await import('piscina');
   const file = import.meta.url.endsWith('.ts') ? './frame-worker.ts' : './frame-worker.js';
   return new Piscina({
@@ -82,5 +120,24 @@ async function startThreads(count: number): Promise<Threads> {
     atomics: 'disabled',
     concurrentTasksPerWorker: 1,
     execArgv: [],
+    workerData: { niceness },
   });
+}
+
+function packPages({ files, pages, creators }: PagesTask): PackedPagesTask {
+  const numbers = new Float64Array(pages.length);
+  const places = new Float64Array(pages.length * 3);
+  const given: Uint8Array[] = [];
+  pages.forEach((input, i) => {
+    numbers[i] = input.page;
+    if ('bytes' in input) {
+      places[i * 3] = -1;
+      given.push(input.bytes);
+    } else {
+      places[i * 3] = input.file;
+      places[i * 3 + 1] = input.position;
+      places[i * 3 + 2] = input.crc32;
+    }
+  });
+  return { files, pages: numbers, places, given: Buffer.concat(given), creators };
 }

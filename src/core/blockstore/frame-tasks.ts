@@ -18,6 +18,35 @@ export interface EncodeTask {
   readonly knownHashes?: Uint8Array;
 }
 
+/** One page to encode: in a file of the write log, where its bytes must match a CRC-32, or given. */
+export type PageInput =
+  | { readonly page: number; readonly file: number; readonly position: number; readonly crc32: number }
+  | { readonly page: number; readonly bytes: Uint8Array };
+
+export interface PagesTask {
+  /** Paths; the pages name them by index. */
+  readonly files: readonly string[];
+  /** Ascending. All pages of a block that a segment is to hold must be in one task. */
+  readonly pages: readonly PageInput[];
+  /** Index of the creator set that all of them have, in the batch that they will be committed with. */
+  readonly creators: number;
+}
+
+/** As it passes to the thread: `places` has file (-1: the next of `given`), position and CRC-32 for each page. */
+export interface PackedPagesTask {
+  readonly files: readonly string[];
+  readonly pages: Float64Array;
+  readonly places: Float64Array;
+  readonly given: Uint8Array;
+  readonly creators: number;
+}
+
+/** Frames to decode whole, and the decoded pages wanted back. */
+export interface FramesTask {
+  readonly spans: readonly StoredSpan[];
+  readonly frames: readonly FrameJob[];
+}
+
 /** One frame to decode: where its bytes are, and which of its pages go where. */
 export interface FrameJob {
   /** Index into the task's spans. */

@@ -1,10 +1,21 @@
 /** The worker thread of `FramePool`: reads, hashes and compresses blocks of a file, or decodes frames into one. */
-import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
-import { move, transferableSymbol, valueSymbol } from 'piscina';
+import { closeSync, fstatSync, openSync, readlinkSync, readSync, writeSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import { move, transferableSymbol, valueSymbol, workerData } from 'piscina';
 import { SgwError, assert, toSgwError } from '../kit/index.ts';
 import { blockViews, decodeFrameInPlace, FrameEncoder, type BlockViews } from './frame-codec.ts';
 import { BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from './geometry.ts';
-import type { DecodeTask, EncodeTask, TaskResult } from './frame-tasks.ts';
+import type {
+  DecodeTask,
+  EncodeTask,
+  FrameJob,
+  FramesTask,
+  PackedPagesTask,
+  StoredSpan,
+  TaskResult,
+} from './frame-tasks.ts';
+import { encodePackedPages } from './pages-encoder.ts';
+import { popcount16 } from './segment-index.ts';
 import type { EncodedFrames } from './segment-codec.ts';
 
 /** Opened anew for each task: the path may name another file by then. */
@@ -71,20 +82,16 @@ export function decode(task: DecodeTask): TaskResult<{ writtenBytes: number }> {
   return answer(() => {
     const { target } = task;
     const writtenBytes =
-      target === undefined ? decodeFrames(task) : withFile(target.path, 'r+', (fd) => decodeFrames(task, fd));
+      target === undefined ? writeFrames(task) : withFile(target.path, 'r+', (fd) => writeFrames(task, fd));
     return { value: { writtenBytes }, transfer: [] };
   });
 }
 
 /** Returns the bytes written. */
-function decodeFrames(task: DecodeTask, fd?: number): number {
+function writeFrames(task: DecodeTask, fd?: number): number {
   let writtenBytes = 0;
   for (const job of task.frames) {
-    const span = task.spans[job.span];
-    assert(span !== undefined, "a frame names one of its task's spans");
-    const at = span.bytes.byteOffset + job.entry.offset - span.baseOffset;
-    const stored = Buffer.from(span.bytes.buffer, at, job.entry.storedLength);
-    const raw = decodeFrameInPlace(job.segmentKey, job.entry, stored, job.pageHashes, job.opening);
+    const raw = decodeJob(task.spans, job);
     if (fd === undefined || task.target === undefined) continue;
     for (const { slot, page, count } of job.slots) {
       const length = Math.min(count * PAGE_BYTES, task.target.sizeBytes - page * PAGE_BYTES);
@@ -98,6 +105,46 @@ function decodeFrames(task: DecodeTask, fd?: number): number {
 function writeFully(fd: number, bytes: Buffer, from: number, length: number, position: number): void {
   for (let done = 0; done < length;) done += writeSync(fd, bytes, from + done, length - done, position + done);
 }
+
+/** Encodes pages of the write log. */
+export function encodePages(task: PackedPagesTask): TaskResult<EncodedFrames> {
+  return answer(() => {
+    const encoded = encodePackedPages(task);
+    return { value: encoded, transfer: [encoded.stored.buffer] };
+  });
+}
+
+/** Decodes and checks whole frames; their pages, one frame after the other. */
+export function decodeFrames(task: FramesTask): TaskResult<{ bytes: Uint8Array }> {
+  return answer(() => {
+    const pages = task.frames.reduce((sum, { entry }) => sum + popcount16(entry.mask), 0);
+    const bytes = Buffer.allocUnsafeSlow(pages * PAGE_BYTES);
+    let at = 0;
+    for (const job of task.frames) at += decodeJob(task.spans, job).copy(bytes, at);
+    return { value: { bytes }, transfer: [bytes.buffer] };
+  });
+}
+
+/** The decoded pages of a frame; valid until the next one. */
+function decodeJob(spans: readonly StoredSpan[], job: FrameJob): Buffer {
+  const span = spans[job.span];
+  assert(span !== undefined, "a frame names one of its task's spans");
+  const at = span.bytes.byteOffset + job.entry.offset - span.baseOffset;
+  const stored = Buffer.from(span.bytes.buffer, at, job.entry.storedLength);
+  return decodeFrameInPlace(job.segmentKey, job.entry, stored, job.pageHashes, job.opening);
+}
+
+/** Gives way to others, where the system knows threads as processes (Linux). */
+function beNice(): void {
+  const { niceness } = (workerData as { niceness?: number } | null) ?? {};
+  if (niceness === undefined || niceness === 0) return;
+  try {
+    setPriority(Number(readlinkSync('/proc/thread-self').split('/').at(-1)), niceness);
+  } catch {
+    // Then all threads are alike.
+  }
+}
+beNice();
 
 function answer<T extends object>(work: () => { value: T; transfer: ArrayBufferLike[] }): TaskResult<T> {
   try {

@@ -8,7 +8,8 @@ export { diffViews, type DiffExtent } from './diff.ts';
 export { changeDocument, createDocument, readDocument } from './documents.ts';
 export type { SnapshotEntry, VolumeEntry } from './entries.ts';
 export { FramePool } from './frame-pool.ts';
-export type { DecodeTask, FrameJob } from './frame-tasks.ts';
+export { decodeFrame } from './frame-codec.ts';
+export type { DecodeTask, FrameJob, PageInput, PagesTask } from './frame-tasks.ts';
 export {
   BLOCK_BYTES,
   BLOCK_PAGES,
@@ -23,13 +24,21 @@ export type { Head } from './head.ts';
 export { listSnapshotIds, listVolumeIds } from './listed-ids.ts';
 export type { SegmentRef } from './node-codec.ts';
 export type { BlockStoreOptions, Holder, Witness } from './options.ts';
-export type { LeafView, PageMap, PageRun } from './page-map.ts';
+export type { Checkpoint } from './map-object.ts';
+export type { LeafView, PageMap, PagePlace, PageRun } from './page-map.ts';
 export type { EncodedFrames } from './segment-codec.ts';
-export { popcount16, type FrameEntry, type PageExtent, type SegmentIndex } from './segment-index.ts';
+export { popcount16, type FrameEntry, type PageExtent, type RecordSpan, type SegmentIndex } from './segment-index.ts';
 export type { SegmentReader } from './segment-reader.ts';
 export type { KeyRing } from './sealing/key-ring.ts';
 export type { FrameOpening } from './sealing/segment-seal.ts';
-export { createSnapshot } from './snapshots.ts';
+export {
+  completeBarrier,
+  completeSnapshot,
+  createPendingSnapshot,
+  createSnapshot,
+  failSnapshot,
+  type SnapshotBarrier,
+} from './snapshots.ts';
 export { createStore, readStoreInfo, type StoreInfo } from './store-info.ts';
 export { openConsistentView, openSnapshotView, openVolumeView, type VolumeView } from './volume-view.ts';
 export { openVolumeWriter, VolumeWriter, type Batch } from './volume-writer.ts';

@@ -6,7 +6,7 @@ import type { VolumeId } from '../kit/index.ts';
 import { damaged } from './damage.ts';
 import { keys } from './keys.ts';
 import type { BlockStoreOptions } from './options.ts';
-import type { SegmentIndex } from './segment-index.ts';
+import type { RecordSpan, SegmentIndex } from './segment-index.ts';
 import { readSegmentIndex } from './segment-reader.ts';
 
 /** Where a walk is: everything up to `seq` has been read. */
@@ -15,6 +15,10 @@ export interface LogPosition {
   readonly epoch: number;
   readonly logHash: string;
   readonly commitTimeMs: number;
+  /** Seq of the newest data segment so far; 0 before the first. */
+  readonly dataSeq: number;
+  /** The records of the local log that it holds; null when it was not made of a log. */
+  readonly records: RecordSpan | null;
 }
 
 /** What stands at one place of the log. */
@@ -53,5 +57,8 @@ export function advance(position: LogPosition, entry: LogEntry): LogPosition {
     epoch: footer.epoch,
     logHash: hash,
     commitTimeMs: Math.max(position.commitTimeMs, footer.commitTimeMs),
+    ...(footer.kind === 'data'
+      ? { dataSeq: footer.seq, records: footer.records }
+      : { dataSeq: position.dataSeq, records: position.records }),
   };
 }

@@ -20,6 +20,7 @@ import {
 import { getPart } from './object-part.ts';
 import type { DataReading } from './options.ts';
 import type { NodeLoader, PageMap } from './page-map.ts';
+import type { RecordSpan } from './segment-index.ts';
 import { keyNeeded } from './sealing/key-needed.ts';
 import { openNode, sealNode, sealedBy, type NodeSeal } from './sealing/node-seal.ts';
 import { dataKeyOf } from './sealing/volume-keys.ts';
@@ -43,6 +44,10 @@ export interface Checkpoint {
   readonly logHash: string;
   /** True when the state at `seq` is one that the volume really had (C7). */
   readonly consistent: boolean;
+  /** Seq of the newest data segment up to `seq`; 0 when there is none. Absent where an older sgw wrote it: `seq`, then. */
+  readonly dataSeq?: number;
+  /** The records of the local log that this data segment holds (C4); null or absent when it was not made of a log. */
+  readonly records?: RecordSpan | null;
 }
 
 export interface MapFooter extends Checkpoint {

@@ -15,6 +15,14 @@ import { SharedLoads } from './shared-loads.ts';
 /** Reads a node: found to be what the pointer names, opened if it is sealed, unpacked. */
 export type NodeLoader = (pointer: NodePointer, signal?: AbortSignal) => Promise<Buffer>;
 
+/** Where one page is: filled by `PageMap.locate`, so that looking up makes no object. */
+export interface PagePlace {
+  /** The map's number of the segment: see `PageMap.sourceOf`. */
+  source: number;
+  frame: number;
+  slot: number;
+}
+
 /** Consecutive pages of the volume that sit in consecutive slots of one frame. */
 export interface PageRun {
   readonly page: number;
@@ -196,12 +204,88 @@ export class PageMap {
   }
 
   #forget(child: Leaf | Interior): void {
+    this.#lastLeaf = undefined;
     if (child instanceof Leaf) {
       this.#loadedLeaves -= 1;
       if (child.dirty) this.#dirtyLeaves -= 1;
       return;
     }
     for (const below of child.loaded.values()) this.#forget(below);
+  }
+
+  /**
+   * Looks up a page without waiting: `mapped` fills `place`; `absent`: that is not in memory, `load` it and ask again.
+   * Allocates nothing.
+   */
+  locate(page: number, place: PagePlace): 'mapped' | 'unmapped' | 'absent' {
+    const leafIndex = Math.floor(page / LEAF_PAGES);
+    const leaf = leafIndex === this.#lastIndex && this.#lastLeaf !== undefined ? this.#lastLeaf : this.#peek(leafIndex);
+    if (!(leaf instanceof Leaf)) return leaf;
+    leaf.used = true;
+    const at = (page % LEAF_PAGES) * 2;
+    const source = leaf.refs[at] ?? 0;
+    if (source === 0) return 'unmapped';
+    const where = leaf.refs[at + 1] ?? 0;
+    place.source = source;
+    place.frame = where >>> 4;
+    place.slot = where & 15;
+    return 'mapped';
+  }
+
+  /** The leaf that was looked up last, while it is in the tree. */
+  #lastLeaf: Leaf | undefined;
+  #lastIndex = -1;
+
+  /** The leaf, if it is in memory; what its pages are if there is none. */
+  #peek(leafIndex: number): Leaf | 'unmapped' | 'absent' {
+    let node = this.#root;
+    if (node === undefined) return this.#rootPointer === null ? 'unmapped' : 'absent';
+    for (;;) {
+      const slot = slotOf(leafIndex, node.level);
+      const child: Leaf | Interior | undefined = node.loaded.get(slot);
+      if (child === undefined) return node.pointers.has(slot) ? 'absent' : 'unmapped';
+      if (child instanceof Leaf) {
+        this.#lastLeaf = child;
+        this.#lastIndex = leafIndex;
+        return child;
+      }
+      node = child;
+    }
+  }
+
+  /** Gets what tells where `page` is into memory, for a while. */
+  async load(page: number, signal?: AbortSignal): Promise<void> {
+    await this.#leafForRead(Math.floor(page / LEAF_PAGES), signal);
+  }
+
+  /** The segment that the map numbers so. */
+  sourceOf(source: number): SegmentRef {
+    return this.#sources.refOf(source);
+  }
+
+  /**
+   * Whether `page` is mapped, and the page before `toPage` at which that may change; what has no node costs nothing.
+   */
+  async mappedExtent(
+    page: number,
+    toPage: number,
+    signal?: AbortSignal,
+  ): Promise<{ readonly isMapped: boolean; readonly endPage: number }> {
+    const leafIndex = Math.floor(page / LEAF_PAGES);
+    let node: Leaf | Interior | undefined = await this.#rootNode(signal);
+    if (node === undefined) return { isMapped: false, endPage: toPage };
+    while (node instanceof Interior) {
+      const span = childPages(node.level);
+      const parent: Interior = node;
+      node = await this.#child(parent, slotOf(leafIndex, parent.level), signal);
+      if (node === undefined) return { isMapped: false, endPage: Math.min(toPage, (Math.floor(page / span) + 1) * span) };
+    }
+    const base = leafIndex * LEAF_PAGES;
+    const limit = Math.min(toPage - base, LEAF_PAGES);
+    const isMapped = node.refs[(page - base) * 2] !== 0;
+    let end = page - base + 1;
+    while (end < limit && (node.refs[end * 2] !== 0) === isMapped) end += 1;
+    return { isMapped, endPage: base + end };
   }
 
   /** The runs of the leaf that holds `page`; none where nothing is mapped. */
@@ -352,6 +436,7 @@ export class PageMap {
   /** Evicts clean leaves that were not used since the last sweep, when there are too many. */
   #makeRoom(): void {
     if (this.#root === undefined || this.#loadedLeaves - this.#dirtyLeaves < this.#leafLimit) return;
+    this.#lastLeaf = undefined;
     this.#loadedLeaves = sweep(this.#root);
   }
 
@@ -366,6 +451,7 @@ export class PageMap {
 
   /** After a checkpoint was stored: takes note that `leaves` leaves are clean again and where the root is. */
   markStored(root: NodePointer | null, cleanedLeaves: number): void {
+    this.#lastLeaf = undefined;
     this.#rootPointer = root;
     this.#dirtyLeaves -= cleanedLeaves;
     if (root === null && this.#root?.dirty === false) this.#root = undefined;

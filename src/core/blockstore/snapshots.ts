@@ -4,7 +4,7 @@
  *
  * States: `pending` (the object exists, its map does not yet) -> `completed`, or `failed` with a reason.
  */
-import { SgwError, assert, newSnapshotId, toSgwError } from '../kit/index.ts';
+import { SgwError, assert, newSnapshotId, toSgwError, type SnapshotId } from '../kit/index.ts';
 import { Catalog } from './catalog.ts';
 import { createDocument } from './documents.ts';
 import type { SnapshotEntry, VolumeEntry } from './entries.ts';
@@ -14,7 +14,7 @@ import { encodeMap, type Checkpoint } from './map-object.ts';
 import { withSignal, type BlockStoreOptions, type Cancellable } from './options.ts';
 import { requirePresent } from './presence.ts';
 import { dataKeyOf } from './sealing/volume-keys.ts';
-import { openConsistentView, type Replayed } from './volume-view.ts';
+import { openConsistentView, openRecordView, type Replayed } from './volume-view.ts';
 
 export interface NewSnapshot extends Cancellable {
   readonly volume: VolumeEntry;
@@ -25,6 +25,14 @@ export interface NewSnapshot extends Cancellable {
   readonly clientToken?: string;
   /** The gateway that makes it, so that it knows again what it left behind. */
   readonly maker?: string;
+  /** Where its state ends in the write log of a volume that is being served (C8). */
+  readonly barrier?: SnapshotBarrier;
+}
+
+/** A record of a write log: everything up to it, and nothing behind it, is in the snapshot. */
+export interface SnapshotBarrier {
+  readonly incarnation: string;
+  readonly sequence: number;
 }
 
 /**
@@ -53,6 +61,64 @@ export async function createSnapshot(options: BlockStoreOptions, request: NewSna
   }
 }
 
+/**
+ * Makes the object of a snapshot whose state is in a write log and not in the store yet. Durable and `pending` when it
+ * resolves; `completeSnapshot` or `failSnapshot` follow, if need be after a restart.
+ * @throws notFound `volume-not-found` when the volume is deleted
+ */
+export async function createPendingSnapshot(
+  options: BlockStoreOptions,
+  request: NewSnapshot & { readonly barrier: SnapshotBarrier },
+): Promise<SnapshotEntry> {
+  await requirePresent(options, request.volume.volumeId, request.signal);
+  const pending = pendingEntry(options, request);
+  const created = await createDocument(options, keys.snapshot(pending.snapshotId), pending, request.signal);
+  assert(created, 'a snapshot id is new');
+  return pending;
+}
+
+/**
+ * Completes a pending snapshot from a checkpoint that the volume's holder has just made of exactly its state. The holder
+ * commits nothing behind it until this has resolved, so the checkpoint is the newest one, which gc keeps for the head.
+ * @throws conflict `snapshot-not-pending`; notFound when it was purged
+ */
+export async function completeSnapshot(
+  options: BlockStoreOptions,
+  pending: SnapshotEntry,
+  checkpoint: Checkpoint,
+  signal?: AbortSignal,
+): Promise<SnapshotEntry> {
+  return complete(options, pending, checkpoint, signal);
+}
+
+/** Gives a pending snapshot up, for a reason that people read. One that is pending no more stays as it is. */
+export async function failSnapshot(
+  options: BlockStoreOptions,
+  snapshotId: SnapshotId,
+  reason: string,
+): Promise<SnapshotEntry> {
+  return new Catalog(options).updateSnapshot(snapshotId, (now) =>
+    now.state === 'pending' ? { ...now, state: 'failed', reason } : now,
+  );
+}
+
+/**
+ * After a crash: completes a pending snapshot whose barrier the store holds already, from the log; `notYet` when the
+ * store has not got that far, or has passed by.
+ */
+export async function completeBarrier(
+  options: BlockStoreOptions,
+  pending: SnapshotEntry,
+  signal?: AbortSignal,
+): Promise<SnapshotEntry | 'notYet'> {
+  const { barrier } = pending;
+  if (barrier === undefined) return 'notYet';
+  const view = await openRecordView(options, pending.volumeId, barrier, withSignal(signal));
+  if (view === undefined) return 'notYet';
+  const checkpoint = await storeMap(options, pending, view, signal);
+  return complete(options, pending, checkpoint, signal);
+}
+
 function pendingEntry(options: BlockStoreOptions, request: NewSnapshot): SnapshotEntry {
   const { volume } = request;
   return {
@@ -75,6 +141,7 @@ function pendingEntry(options: BlockStoreOptions, request: NewSnapshot): Snapsho
     clientToken: request.clientToken ?? null,
     root: null,
     ...(request.maker === undefined ? {} : { maker: request.maker }),
+    ...(request.barrier === undefined ? {} : { barrier: request.barrier }),
   };
 }
 

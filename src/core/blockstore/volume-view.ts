@@ -9,7 +9,7 @@ import { nodeLoader, type Checkpoint } from './map-object.ts';
 import type { NodePointer } from './node-codec.ts';
 import type { BlockStoreOptions, Cancellable } from './options.ts';
 import { PageMap, type NodeLoader } from './page-map.ts';
-import type { SegmentIndex } from './segment-index.ts';
+import type { RecordSpan, SegmentIndex } from './segment-index.ts';
 import { SegmentReader } from './segment-reader.ts';
 
 export interface VolumeView {
@@ -131,6 +131,26 @@ export async function openConsistentView(
   return whileHeadStays(options, volumeId, signal, (head) => openConsistent(options, volumeId, head, signal));
 }
 
+/**
+ * Opens the state of the commit that ends with a record of a write log; undefined when no commit behind the newest checkpoint,
+ * nor that checkpoint itself, does.
+ */
+export async function openRecordView(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  record: { readonly incarnation: string; readonly sequence: number },
+  { signal }: Cancellable = {},
+): Promise<Replayed | undefined> {
+  const isIt = (records: RecordSpan | null | undefined): boolean =>
+    records?.incarnation === record.incarnation && records.last === record.sequence;
+  return whileHeadStays(options, volumeId, signal, async ({ checkpoint }) => {
+    if (isIt(checkpoint.records)) return replayLog(options, volumeId, checkpoint, checkpoint.seq, signal);
+    for await (const { index } of walkLog(options, volumeId, checkpoint, Number.MAX_SAFE_INTEGER, signal))
+      if (isIt(index.footer.records)) return replayLog(options, volumeId, checkpoint, index.footer.seq, signal);
+    return undefined;
+  });
+}
+
 async function openConsistent(
   options: BlockStoreOptions,
   volumeId: VolumeId,
@@ -177,6 +197,8 @@ const positionOf = (checkpoint: Checkpoint): LogPosition => ({
   epoch: checkpoint.epoch,
   logHash: checkpoint.logHash,
   commitTimeMs: checkpoint.commitTimeMs,
+  dataSeq: checkpoint.dataSeq ?? checkpoint.seq,
+  records: checkpoint.records ?? null,
 });
 
 /**

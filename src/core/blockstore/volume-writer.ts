@@ -24,7 +24,7 @@ import { SALT_BYTES } from './sealing/aead.ts';
 import { dataKeyOf } from './sealing/volume-keys.ts';
 import { cutTailPage } from './tail-page.ts';
 import { sealSegment, type EncodedFrames, type SealedSegment } from './segment-codec.ts';
-import type { PageExtent, SegmentFooter } from './segment-index.ts';
+import type { PageExtent, RecordSpan, SegmentFooter } from './segment-index.ts';
 import { readSegmentIndex, type SegmentReader } from './segment-reader.ts';
 import { checkEpoch, replayLog, type Replayed } from './volume-view.ts';
 
@@ -45,6 +45,13 @@ export interface Batch {
   readonly consistent: boolean;
   /** Creator sets that the frames' `creators` number; the writer's account alone when absent. */
   readonly creators?: readonly (readonly string[])[];
+  /** The records of the local log that it holds (C4); absent or null when it is not made of a log. */
+  readonly records?: RecordSpan | null;
+  /**
+   * Runs in commit order, once this commit is applied and before the next one is; may call `checkpointHere`. Its failure
+   * fails the writer.
+   */
+  readonly onApplied?: () => Promise<void>;
 }
 
 export interface WriterOptions extends Cancellable {
@@ -158,6 +165,11 @@ export class VolumeWriter implements AsyncDisposable {
     return this.#committed.seq;
   }
 
+  /** What the newest data segment says of the local log that it was made of (C4). */
+  get logPosition(): { readonly dataSeq: number; readonly records: RecordSpan | null } {
+    return this.#committed;
+  }
+
   /** Size of the volume as of the last committed segment. */
   get sizeBytes(): number {
     return this.#sizeBytes;
@@ -232,7 +244,7 @@ export class VolumeWriter implements AsyncDisposable {
     const sealed = this.#seal(batch, 'data');
     const before = this.#tail;
     const put = this.#put(sealed, signal);
-    this.#tail = this.#finish(sealed, put, before, signal);
+    this.#tail = this.#finish(sealed, batch.onApplied, put, before, signal);
     // Failures reach the caller through the await below; a later commit also sees them in `#failure`.
     this.#tail.catch(() => undefined);
     await this.#tail;
@@ -250,6 +262,7 @@ export class VolumeWriter implements AsyncDisposable {
 
   async #finish(
     sealed: SealedSegment,
+    onApplied: Batch['onApplied'],
     put: Promise<boolean>,
     before: Promise<void>,
     signal?: AbortSignal,
@@ -262,6 +275,7 @@ export class VolumeWriter implements AsyncDisposable {
       this.segments.remember(sealed.index);
       this.#committed = advance(this.#committed, { void: false, index: sealed.index });
       this.#options.witness?.saw(keys.logOf(this.volumeId), this.#committed.seq);
+      await onApplied?.();
       if (this.#checkpointDue()) await this.#checkpoint(signal);
     } catch (error) {
       this.#failure ??= error;
@@ -305,7 +319,7 @@ export class VolumeWriter implements AsyncDisposable {
       prevHash: previous.hash,
       sizeBytes,
       consistent: batch.consistent,
-      records: null,
+      records: kind === 'fence' ? null : (batch.records ?? null),
       creators: kind === 'fence' ? [] : (batch.creators ?? [[this.#accountId]]).map((set) => creatorSet(set)),
     };
     const seal = this.#dataKey && { dataKey: this.#dataKey, salt: this.#options.random.bytes(SALT_BYTES) };
@@ -359,11 +373,18 @@ export class VolumeWriter implements AsyncDisposable {
     }, signal);
   }
 
+  /** As `checkpoint`, for use inside a batch's `onApplied` only: of exactly that commit. Returns what the head has then. */
+  async checkpointHere({ signal }: Cancellable = {}): Promise<Checkpoint> {
+    await this.#checkpoint(signal);
+    return this.#head.value.checkpoint;
+  }
+
   async #checkpoint(signal?: AbortSignal): Promise<void> {
-    const { seq, epoch, logHash, commitTimeMs } = this.#committed;
+    const { seq, epoch, logHash, commitTimeMs, dataSeq, records } = this.#committed;
     if (seq === this.#head.value.checkpoint.seq) return;
     const key = keys.checkpoint(this.volumeId, seq);
-    const facts = { seq, epoch, logHash, commitTimeMs, sizeBytes: this.#sizeBytes, consistent: this.#consistent };
+    const log = { seq, epoch, logHash, commitTimeMs, dataSeq, records };
+    const facts = { ...log, sizeBytes: this.#sizeBytes, consistent: this.#consistent };
     if (this.#unsettled?.seq !== seq) this.#unsettled = { seq, encoded: this.#encodeMap(key, facts) };
     const { encoded } = this.#unsettled;
     // Fences keep other epochs' seqs apart, so nobody else makes an object under this key.

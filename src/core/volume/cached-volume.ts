@@ -11,7 +11,7 @@ import type { BlockDevice, Completion, DeviceCall, DeviceExtent, WriteCall, Zero
 import { checkVolumeSize, PAGE_BYTES, type SnapshotEntry, type VolumeWriter } from '../blockstore/index.ts';
 import { MIB, Semaphore, SgwError, throwIfAborted, type VolumeId } from '../kit/index.ts';
 import type { WriteLog } from '../writelog/index.ts';
-import { ReadAhead } from '../cache/index.ts';
+import { ReadAhead } from './read-ahead.ts';
 import { Barriers } from './barriers.ts';
 import type { BarrierPosition, ServedSnapshot, ServedVolume, VolumeSettings, VolumeStats } from './contract.ts';
 import { Counters, Forecast } from './counters.ts';
@@ -190,8 +190,8 @@ class CachedVolume implements ServedVolume {
 
   async snapshot(create: (barrier: BarrierPosition) => Promise<SnapshotEntry>): Promise<ServedSnapshot> {
     this.#checkWritable();
-    await this.#log.room(PAGE_BYTES, this.#closing.signal);
-    const { incarnation } = this.#log;
+    while (!this.#log.hasRoom(PAGE_BYTES)) await this.#log.room(PAGE_BYTES, this.#closing.signal);
+    const incarnation = this.#log.incarnation?.incarnation ?? '';
     const barrier = this.#barriers.register(async (sequence) => await create({ incarnation, sequence }));
     try {
       const sequence = await this.#log.appendBarrier(barrier.name);
@@ -217,9 +217,11 @@ class CachedVolume implements ServedVolume {
     const tail = Math.min(oldBytes, Math.ceil(sizeBytes / PAGE_BYTES) * PAGE_BYTES) - sizeBytes;
     // The rest of the last page reads zeroes when the volume grows again (C9).
     if (tail > 0) await this.#waitThen(0, () => this.#writer.zero(sizeBytes, tail), this.#closing.signal);
-    const appended = this.#waitThen(0, () => this.#log.appendResize(sizeBytes), this.#closing.signal);
-    await appended;
-    this.#sizeBytes = sizeBytes;
+    const resized = (): Promise<void> => {
+      this.#sizeBytes = sizeBytes;
+      return this.#log.appendResize(sizeBytes);
+    };
+    await this.#waitThen(0, resized, this.#closing.signal);
     await this.#log.flush();
     await this.#uploader.upload(this.#log.usage.lastSequence, this.#closing.signal);
   }
@@ -378,7 +380,8 @@ class CachedVolume implements ServedVolume {
         const { dirtyBytes, capacityBytes } = this.#log.usage;
         const delayMs = this.#throttle.delayMs(length, dirtyBytes / capacityBytes);
         if (delayMs >= 1) await this.#parts.blocks.clock.sleep(delayMs, either);
-        await this.#log.room(PageWriter.costBytes(length), either);
+        const cost = PageWriter.costBytes(length);
+        while (!this.#log.hasRoom(cost)) await this.#log.room(cost, either);
         this.#checkWritable();
         appended = this.#append(length, append);
       } finally {

@@ -29,6 +29,11 @@ export class LiveMap {
     return this.#numbers[source] || this.#number(source);
   }
 
+  /** As `segmentOf`, asked for anew: the cache forgets numbers of segments that it has nothing of. */
+  renumbered(source: number): number {
+    return this.#number(source);
+  }
+
   #number(source: number): number {
     if (source >= this.#numbers.length) {
       const larger = new Uint32Array(2 ** Math.ceil(Math.log2(source + 1)));

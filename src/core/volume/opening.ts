@@ -59,7 +59,7 @@ export interface Opened {
 /** @throws conflict `volume-held`; notFound; unavailable; corrupt */
 export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
   const { disk, blocks, settings, onEvent } = parts;
-  let found = await findLog(disk);
+  let found = await findLog(disk, findOptions);
   const writer = await openWriter(parts, parts.takeOver === true, parts.signal);
   try {
     const position = positionOf(found, storePosition(writer));
@@ -67,21 +67,21 @@ export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
     if (position.kind === 'overtaken') {
       const path = await disk.setAside('overtaken');
       onEvent?.({ kind: 'setAside', path, lostRecords: position.lostRecords });
-      found = await findLog(disk);
+      found = await findLog(disk, findOptions);
       uploadedSequence = 0;
     }
-    const incarnation = blocks.random.bytes(8).toString('hex');
-    const log = await openLog({
-      disk,
-      found,
+    const log = await openLog(found, {
       capacityBytes: settings.bufferBytes,
       clock: blocks.clock,
-      incarnation: { incarnation, epoch: writer.epoch, baseSeq: writer.logPosition.dataSeq, uploadedSequence },
+      random: blocks.random,
+      begin: { epoch: writer.epoch, baseSeq: writer.logPosition.dataSeq, uploadedSequence },
+      readOnly: found.damage !== null,
     });
     const records = found.lastSequence - uploadedSequence;
     if (records > 0) onEvent?.({ kind: 'replayed', records });
     if (found.damage !== null) onEvent?.({ kind: 'damaged', reason: found.damage });
-    return { writer, log, uploadedSequence, incarnations: log.incarnations, damage: found.damage };
+    const incarnations = log.incarnation === null ? found.incarnations : [...found.incarnations, log.incarnation];
+    return { writer, log, uploadedSequence, incarnations, damage: found.damage };
   } catch (error) {
     await writer.abandon();
     throw error;

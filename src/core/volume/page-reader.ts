@@ -14,6 +14,8 @@ import type { LiveMap } from './live-map.ts';
 
 /** Pages of one read that are fetched together. */
 const FETCH_PAGES_MAX = 2048;
+/** Frames of one prefetch. */
+const PREFETCH_FRAMES_MAX = 1024;
 const RETRY_MS = [100, 250, 500, 1000, 2000, 5000] as const;
 
 export interface PageReaderParts {
@@ -125,6 +127,28 @@ export class PageReader {
     return true;
   }
 
+  /** Gets what of an extent is in the store only into the cache. */
+  async prefetch(offset: number, length: number): Promise<void> {
+    const { log, cache, closing } = this.#parts;
+    const live = this.#parts.live();
+    const place: PagePlace = { source: 0, frame: 0, slot: 0 };
+    const wanted = new Map<number, WantedFrame>();
+    const end = Math.ceil((offset + length) / PAGE_BYTES);
+    for (let page = Math.floor(offset / PAGE_BYTES); page < end && wanted.size < PREFETCH_FRAMES_MAX; page++) {
+      if (log.lookup(page) !== NOT_IN_LOG) continue;
+      let where = live.map.locate(page, place);
+      if (where === 'absent') {
+        await live.map.load(page, closing);
+        where = live.map.locate(page, place);
+      }
+      if (where !== 'mapped') continue;
+      const { source, frame } = place;
+      const segment = live.segmentOf(source);
+      if (!cache.has(segment, frame)) wanted.set(segment * 0x1_0000 + frame, { ref: live.refOf(source), segment, frame });
+    }
+    if (wanted.size > 0) await live.frames.get([...wanted.values()], closing);
+  }
+
   /** Copies a whole page when that can be done at once. */
   tryPage(page: number, target: Buffer): boolean {
     return this.#copy(page, 0, target) > 0;
@@ -233,7 +257,7 @@ export class PageReader {
         continue;
       }
       const { source, frame, slot } = this.#place;
-      const segment = live.segmentOf(source);
+      const segment = live.renumbered(source);
       const name = segment * 0x1_0000 + frame;
       if (!wanted.has(name)) wanted.set(name, { ref: live.refOf(source), segment, frame });
       waiting.push({ part, name, from: { source, frame, slot } });
