@@ -328,7 +328,7 @@ class CachedVolume implements ServedVolume {
   #liveMap(writer: VolumeWriter): LiveMap {
     const { cache, pool } = this.#parts;
     return new LiveMap({
-      writer,
+      view: writer,
       cache,
       pool,
       onBytes: (bytes) => {

@@ -1,15 +1,16 @@
 /** Which parts of a served volume hold data: what NBD's `base:allocation` tells. The write log first, then the map. */
 import { PAGE_BYTES } from '../blockstore/index.ts';
 import type { DeviceExtent } from '../blockdevice/index.ts';
-import { NOT_IN_LOG, ZERO_IN_LOG, type WriteLog } from '../writelog/index.ts';
+import { NOT_IN_LOG, ZERO_IN_LOG } from '../writelog/index.ts';
 import type { LiveMap } from './live-map.ts';
+import type { LogReading } from './page-reader.ts';
 
 /** Pages of one piece that are looked at one by one. */
 const STEP_PAGES_MAX = 1 << 16;
 
 /** Pieces from `offset` on, at most `piecesMax`; at least one, unless `length` is 0. */
 export async function deviceExtents(
-  log: WriteLog,
+  log: LogReading,
   live: () => LiveMap,
   offset: number,
   length: number,
@@ -34,7 +35,7 @@ export async function deviceExtents(
 
 /** Whether there is data at `page`, and the page at which that may end. */
 async function stateAt(
-  log: WriteLog,
+  log: LogReading,
   live: LiveMap,
   page: number,
   toPage: number,

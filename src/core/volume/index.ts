@@ -10,4 +10,5 @@ export {
   type VolumeSettings,
   type VolumeStats,
 } from './contract.ts';
+export { openViewDevice, type ViewDevice, type ViewDeviceParts } from './view-device.ts';
 export type { CachedVolumeParts, VolumeEvent } from './opening.ts';

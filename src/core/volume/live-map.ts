@@ -14,14 +14,14 @@ export class LiveMap {
   #numbers = new Uint32Array(1024);
 
   constructor(parts: {
-    readonly writer: Pick<VolumeWriter, 'map' | 'segments'>;
+    readonly view: Pick<VolumeWriter, 'map' | 'segments'>;
     readonly cache: FrameCache;
     readonly pool: FramePool;
     readonly onBytes: (bytes: number) => void;
   }) {
-    this.map = parts.writer.map;
+    this.map = parts.view.map;
     this.#cache = parts.cache;
-    this.frames = new FrameSource({ ...parts, segments: parts.writer.segments });
+    this.frames = new FrameSource({ ...parts, segments: parts.view.segments });
   }
 
   /** The cache's number for a segment that the map numbers `source`. */

@@ -59,7 +59,7 @@ export interface Opened {
 /** @throws conflict `volume-held`; notFound; unavailable; corrupt */
 export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
   const { disk, blocks, settings, onEvent } = parts;
-  let found = await findLog(disk, findOptions);
+  let found = await findLog(disk);
   const writer = await openWriter(parts, parts.takeOver === true, parts.signal);
   try {
     const position = positionOf(found, storePosition(writer));
@@ -67,8 +67,11 @@ export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
     if (position.kind === 'overtaken') {
       const path = await disk.setAside('overtaken');
       onEvent?.({ kind: 'setAside', path, lostRecords: position.lostRecords });
-      found = await findLog(disk, findOptions);
+      found = await findLog(disk);
       uploadedSequence = 0;
+    } else if (found.damage !== null) {
+      // What is damaged may be in the store.
+      found = await findLog(disk, { uploadedSequence });
     }
     const log = await openLog(found, {
       capacityBytes: settings.bufferBytes,

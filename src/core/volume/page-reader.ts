@@ -18,8 +18,11 @@ const FETCH_PAGES_MAX = 2048;
 const PREFETCH_FRAMES_MAX = 1024;
 const RETRY_MS = [100, 250, 500, 1000, 2000, 5000] as const;
 
+/** What of a write log is read. */
+export type LogReading = Pick<WriteLog, 'lookup' | 'maskOf' | 'nextPage' | 'readSlots' | 'runLength'>;
+
 export interface PageReaderParts {
-  readonly log: WriteLog;
+  readonly log: LogReading;
   readonly cache: FrameCache;
   readonly clock: Clock;
   readonly counters: Counters;
@@ -303,7 +306,7 @@ const isAt = (place: PagePlace, other: PagePlace): boolean =>
   place.source === other.source && place.frame === other.frame && place.slot === other.slot;
 
 /** Puts the sectors of `mask` that the log has in `slot` over `page`. */
-export function overlaySectors(log: WriteLog, slot: number, mask: number, page: Buffer): void {
+export function overlaySectors(log: LogReading, slot: number, mask: number, page: Buffer): void {
   for (let sector = 0; sector < PAGE_BYTES / LOG_SECTOR_BYTES; sector++) {
     if ((mask & (1 << sector)) === 0) continue;
     const from = sector * LOG_SECTOR_BYTES;
