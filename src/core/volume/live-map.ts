@@ -26,7 +26,8 @@ export class LiveMap {
 
   /** The cache's number for a segment that the map numbers `source`. */
   segmentOf(source: number): number {
-    return this.#numbers[source] || this.#number(source);
+    const number = this.#numbers[source] ?? 0;
+    return number === 0 ? this.#number(source) : number;
   }
 
   /** As `segmentOf`, asked for anew: the cache forgets numbers of segments that it has nothing of. */

@@ -69,22 +69,20 @@ export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
       onEvent?.({ kind: 'setAside', path, lostRecords: position.lostRecords });
       found = await findLog(disk);
       uploadedSequence = 0;
-    } else if (found.damage !== null) {
-      // What is damaged may be in the store.
-      found = await findLog(disk, { uploadedSequence });
     }
-    const log = await openLog(found, {
+    const incarnation = blocks.random.bytes(8).toString('hex');
+    const log = await openLog({
+      disk,
+      found,
       capacityBytes: settings.bufferBytes,
       clock: blocks.clock,
-      random: blocks.random,
-      begin: { epoch: writer.epoch, baseSeq: writer.logPosition.dataSeq, uploadedSequence },
-      readOnly: found.damage !== null,
+      incarnation: { incarnation, epoch: writer.epoch, baseSeq: writer.logPosition.dataSeq, uploadedSequence },
     });
     const records = found.lastSequence - uploadedSequence;
     if (records > 0) onEvent?.({ kind: 'replayed', records });
-    if (found.damage !== null) onEvent?.({ kind: 'damaged', reason: found.damage });
+    if (log.damage !== null) onEvent?.({ kind: 'damaged', reason: log.damage });
     const incarnations = log.incarnation === null ? found.incarnations : [...found.incarnations, log.incarnation];
-    return { writer, log, uploadedSequence, incarnations, damage: found.damage };
+    return { writer, log, uploadedSequence, incarnations, damage: log.damage };
   } catch (error) {
     await writer.abandon();
     throw error;

@@ -6,7 +6,8 @@
  */
 import { PAGE_BYTES, type PagePlace } from '../blockstore/index.ts';
 import type { FrameCache } from '../cache/index.ts';
-import { assert, SgwError, toSgwError, type Clock } from '../kit/index.ts';
+import type { SgwError} from '../kit/index.ts';
+import { assert, toSgwError, type Clock } from '../kit/index.ts';
 import { FULL_MASK, LOG_SECTOR_BYTES, NOT_IN_LOG, ZERO_IN_LOG, type WriteLog } from '../writelog/index.ts';
 import type { Counters } from './counters.ts';
 import type { WantedFrame } from './frame-source.ts';

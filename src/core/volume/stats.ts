@@ -4,6 +4,8 @@ import type { LogUsage } from '../writelog/index.ts';
 import type { AckClass, ServedState, VolumeStats } from './contract.ts';
 import type { Counters } from './counters.ts';
 
+type CounterValues = { readonly [K in keyof Counters]: Counters[K] };
+
 export interface StatsInput {
   readonly counters: Counters;
   readonly usage: LogUsage;
@@ -22,7 +24,7 @@ export interface StatsInput {
 export function statsOf(input: StatsInput): VolumeStats {
   const { counters, usage, nowMs, fullInMs, sizeBytes, mappedBytes, seq, epoch, ack, failure, trouble } = input;
   return {
-    ...counters,
+    ...(counters as CounterValues),
     state: stateOf(input),
     reason: failure?.message ?? trouble?.message ?? null,
     sizeBytes,

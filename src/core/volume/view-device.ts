@@ -75,7 +75,7 @@ class ReadOnlyView implements ViewDevice {
 
   read(offset: number, target: Buffer, call?: DeviceCall): Completion {
     const ahead = this.#readAhead.observe(offset, target.length);
-    if (ahead !== undefined) this.prefetch(ahead.offset, ahead.length);
+    if (ahead !== undefined) void this.prefetch(ahead.offset, ahead.length);
     return this.#reader.read(offset, target, call?.signal);
   }
 

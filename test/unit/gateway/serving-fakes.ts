@@ -112,8 +112,9 @@ export class FakeVolume extends MemoryDevice implements ServedVolume {
     };
   }
 
-  async snapshot(): Promise<ServedSnapshot> {
-    return Promise.resolve({ completed: Promise.resolve() });
+  async snapshot(create: Parameters<ServedVolume['snapshot']>[0]): Promise<ServedSnapshot> {
+    const entry = await create({ incarnation: '0'.repeat(16), sequence: 1 });
+    return { entry, completed: Promise.resolve(entry) };
   }
 
   async resize(sizeBytes: number): Promise<void> {

@@ -42,6 +42,7 @@ export class VolumeRig implements AsyncDisposable {
   /** An empty cache in place of the one there is. */
   async freshCache(limits = { fileBytes: 8 * MIB, ramBytes: 2 * MIB }): Promise<void> {
     const directory = mkdtempSync(path.join(this.folder, 'cache-'));
+    await (this.cache as FrameCache | undefined)?.close();
     this.cache = await openFrameCache({ directory, limits });
   }
 
@@ -66,6 +67,7 @@ export class VolumeRig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.cache.close();
     await this.pool[Symbol.asyncDispose]();
     rmSync(this.folder, { recursive: true, force: true });
   }
