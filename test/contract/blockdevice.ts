@@ -33,48 +33,54 @@ export function blockDeviceContract(name: string, open: (sizeBytes: number) => P
       expect((await readAll()).equals(Buffer.alloc(SIZE))).toBe(true);
     });
 
-    it('any sequence of writes, zeroes, trims and flushes reads back as from a byte array', { timeout: 120_000 }, async () => {
-      const seed = Number(process.env['SGW_SEED'] ?? Math.floor(Math.random() * 1e9));
-      const random = seededRandom(seed);
-      const integer = (below: number): number => Math.floor(random.float() * below);
-      const model = Buffer.alloc(SIZE);
-      for (let step = 0; step < 300; step++) {
-        const unit = [1, 512, 4096, 65536][integer(4)]!;
-        const offset = Math.min(SIZE - 1, integer(Math.ceil(SIZE / unit)) * unit);
-        const length = Math.min(SIZE - offset, Math.max(1, integer(8) + 1) * unit);
-        switch (integer(8)) {
-          case 0:
-          case 1:
-          case 2:
-          case 3: {
-            const data = random.bytes(length);
-            await subject.device.write(offset, data, { fua: random.float() < 0.1 });
-            data.copy(model, offset);
-            break;
+    it(
+      'any sequence of writes, zeroes, trims and flushes reads back as from a byte array',
+      { timeout: 120_000 },
+      async () => {
+        const seed = Number(process.env['SGW_SEED'] ?? Math.floor(Math.random() * 1e9));
+        const random = seededRandom(seed);
+        const integer = (below: number): number => Math.floor(random.float() * below);
+        const model = Buffer.alloc(SIZE);
+        for (let step = 0; step < 300; step++) {
+          const unit = [1, 512, 4096, 65536][integer(4)]!;
+          const offset = Math.min(SIZE - 1, integer(Math.ceil(SIZE / unit)) * unit);
+          const length = Math.min(SIZE - offset, Math.max(1, integer(8) + 1) * unit);
+          switch (integer(8)) {
+            case 0:
+            case 1:
+            case 2:
+            case 3: {
+              const data = random.bytes(length);
+              await subject.device.write(offset, data, { fua: random.float() < 0.1 });
+              data.copy(model, offset);
+              break;
+            }
+            case 4:
+              await subject.device.writeZeroes(offset, length, { mayTrim: random.float() < 0.5 });
+              model.fill(0, offset, offset + length);
+              break;
+            case 5:
+              await subject.device.trim(offset, length);
+              model.fill(0, offset, offset + length);
+              break;
+            case 6:
+              await subject.device.flush();
+              break;
+            default:
+              await subject.disturb?.();
           }
-          case 4:
-            await subject.device.writeZeroes(offset, length, { mayTrim: random.float() < 0.5 });
-            model.fill(0, offset, offset + length);
-            break;
-          case 5:
-            await subject.device.trim(offset, length);
-            model.fill(0, offset, offset + length);
-            break;
-          case 6:
-            await subject.device.flush();
-            break;
-          default:
-            await subject.disturb?.();
+          const at = integer(SIZE);
+          const part = Buffer.alloc(Math.min(SIZE - at, 1 + integer(200_000)));
+          await subject.device.read(at, part);
+          expect(part.equals(model.subarray(at, at + part.length)), `seed ${seed}, step ${step}, read at ${at}`).toBe(
+            true,
+          );
         }
-        const at = integer(SIZE);
-        const part = Buffer.alloc(Math.min(SIZE - at, 1 + integer(200_000)));
-        await subject.device.read(at, part);
-        expect(part.equals(model.subarray(at, at + part.length)), `seed ${seed}, step ${step}, read at ${at}`).toBe(true);
-      }
-      expect((await readAll()).equals(model), `seed ${seed}`).toBe(true);
-      await subject.disturb?.();
-      expect((await readAll()).equals(model), `seed ${seed}, after all`).toBe(true);
-    });
+        expect((await readAll()).equals(model), `seed ${seed}`).toBe(true);
+        await subject.disturb?.();
+        expect((await readAll()).equals(model), `seed ${seed}, after all`).toBe(true);
+      },
+    );
 
     it('calls that overlap in time do not disturb each other where their extents are apart', async () => {
       const { device } = subject;

@@ -278,7 +278,8 @@ export class PageMap {
       const span = childPages(node.level);
       const parent: Interior = node;
       node = await this.#child(parent, slotOf(leafIndex, parent.level), signal);
-      if (node === undefined) return { isMapped: false, endPage: Math.min(toPage, (Math.floor(page / span) + 1) * span) };
+      if (node === undefined)
+        return { isMapped: false, endPage: Math.min(toPage, (Math.floor(page / span) + 1) * span) };
     }
     const base = leafIndex * LEAF_PAGES;
     const limit = Math.min(toPage - base, LEAF_PAGES);

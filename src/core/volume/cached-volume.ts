@@ -234,7 +234,10 @@ class CachedVolume implements ServedVolume {
   }
 
   async drain(
-    options: { readonly signal?: AbortSignal; readonly onProgress?: (doneBytes: number, totalBytes: number) => void } = {},
+    options: {
+      readonly signal?: AbortSignal;
+      readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+    } = {},
   ): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     const { onProgress, signal } = options;
@@ -257,7 +260,13 @@ class CachedVolume implements ServedVolume {
     await this.#closed;
   }
 
-  async #closeOnce({ drain = false, signal }: { readonly drain?: boolean; readonly signal?: AbortSignal }): Promise<void> {
+  async #closeOnce({
+    drain = false,
+    signal,
+  }: {
+    readonly drain?: boolean;
+    readonly signal?: AbortSignal;
+  }): Promise<void> {
     const failed = this.#failure;
     let drainFailure: unknown;
     if (drain && failed === undefined) {
@@ -271,7 +280,8 @@ class CachedVolume implements ServedVolume {
     await this.#uploader.stop();
     const { writer } = this.#uploader;
     try {
-      if (drain && failed === undefined && drainFailure === undefined) await writer.close(signal === undefined ? {} : { signal });
+      if (drain && failed === undefined && drainFailure === undefined)
+        await writer.close(signal === undefined ? {} : { signal });
       else await writer.abandon();
     } finally {
       await this.#log.close();
@@ -344,7 +354,8 @@ class CachedVolume implements ServedVolume {
 
   #checkWritable(): void {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#closed !== undefined) throw new SgwError('aborted', 'volume-closed', `volume ${this.volumeId} is being closed`);
+    if (this.#closed !== undefined)
+      throw new SgwError('aborted', 'volume-closed', `volume ${this.volumeId} is being closed`);
   }
 
   /** Whether a write of `length` bytes goes into the log at once. */

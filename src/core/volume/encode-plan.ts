@@ -2,7 +2,14 @@
  * Makes a segment's contents of a plan: pages read from the log's files by worker threads, sectors merged with what is below
  * them first (C17: a merged page has the creators of both).
  */
-import { BLOCK_PAGES, PAGE_BYTES, type Batch, type EncodedFrames, type FramePool, type PageInput } from '../blockstore/index.ts';
+import {
+  BLOCK_PAGES,
+  PAGE_BYTES,
+  type Batch,
+  type EncodedFrames,
+  type FramePool,
+  type PageInput,
+} from '../blockstore/index.ts';
 import { FULL_MASK, type WriteLog } from '../writelog/index.ts';
 import { overlaySectors, type PageReader } from './page-reader.ts';
 import type { PlannedPage, SealPlan } from './seal-plan.ts';

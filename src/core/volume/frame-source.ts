@@ -71,7 +71,9 @@ export class FrameSource {
   async get(wanted: readonly WantedFrame[], signal?: AbortSignal): Promise<Buffer[]> {
     const missing = wanted.filter(({ segment, frame }) => !this.#underWay.has(nameOf(segment, frame)));
     if (missing.length > 0) this.#start(missing);
-    const all = Promise.all(wanted.map(async (one) => this.#underWay.get(nameOf(one.segment, one.frame)) ?? this.#one(one)));
+    const all = Promise.all(
+      wanted.map(async (one) => this.#underWay.get(nameOf(one.segment, one.frame)) ?? this.#one(one)),
+    );
     return await (signal === undefined ? all : abortable(all, signal));
   }
 
@@ -154,7 +156,9 @@ export class FrameSource {
     this.#onBytes(bytes.length);
     const jobs = wanted.map(({ frame }) => jobOf(index, ref, frame, hashes));
     const decoded =
-      length > INLINE_BYTES_MAX ? await this.#pool.decodeFrames([{ bytes, baseOffset: offset }], jobs) : decodeInline(jobs, bytes, offset);
+      length > INLINE_BYTES_MAX
+        ? await this.#pool.decodeFrames([{ bytes, baseOffset: offset }], jobs)
+        : decodeInline(jobs, bytes, offset);
     wanted.forEach(({ segment, frame }, i) => {
       const pages = decoded[i];
       if (pages === undefined) return;

@@ -94,7 +94,12 @@ export const openWriter = async (
   takeOver: boolean,
   signal?: AbortSignal,
 ): Promise<VolumeWriter> =>
-  await openVolumeWriter(blocks, volumeId, { holder, accountId, takeOver, ...(signal === undefined ? {} : { signal }) });
+  await openVolumeWriter(blocks, volumeId, {
+    holder,
+    accountId,
+    takeOver,
+    ...(signal === undefined ? {} : { signal }),
+  });
 
 const storePosition = ({ logPosition: { dataSeq, records } }: VolumeWriter): Parameters<typeof positionOf>[1] => ({
   dataSeq,
@@ -125,9 +130,14 @@ export async function reopenWriter(
 }
 
 function takenOver(volumeId: VolumeId, cause: SgwError | undefined): SgwError {
-  return new SgwError('fenced', 'fenced', `volume ${volumeId} was taken over: ${cause?.message ?? 'another gateway has written to it'}`, {
-    hint: 'What was not uploaded is kept in its write log here: `sgw doctor` says what is in it.',
-    details: { volumeId, ...cause?.details },
-    ...(cause === undefined ? {} : { cause }),
-  });
+  return new SgwError(
+    'fenced',
+    'fenced',
+    `volume ${volumeId} was taken over: ${cause?.message ?? 'another gateway has written to it'}`,
+    {
+      hint: 'What was not uploaded is kept in its write log here: `sgw doctor` says what is in it.',
+      details: { volumeId, ...cause?.details },
+      ...(cause === undefined ? {} : { cause }),
+    },
+  );
 }

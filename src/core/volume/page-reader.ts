@@ -6,7 +6,7 @@
  */
 import { PAGE_BYTES, type PagePlace } from '../blockstore/index.ts';
 import type { FrameCache } from '../cache/index.ts';
-import type { SgwError} from '../kit/index.ts';
+import type { SgwError } from '../kit/index.ts';
 import { assert, toSgwError, type Clock } from '../kit/index.ts';
 import { FULL_MASK, LOG_SECTOR_BYTES, NOT_IN_LOG, ZERO_IN_LOG, type WriteLog } from '../writelog/index.ts';
 import type { Counters } from './counters.ts';
@@ -148,7 +148,8 @@ export class PageReader {
       if (where !== 'mapped') continue;
       const { source, frame } = place;
       const segment = live.segmentOf(source);
-      if (!cache.has(segment, frame)) wanted.set(segment * 0x1_0000 + frame, { ref: live.refOf(source), segment, frame });
+      if (!cache.has(segment, frame))
+        wanted.set(segment * 0x1_0000 + frame, { ref: live.refOf(source), segment, frame });
     }
     if (wanted.size > 0) await live.frames.get([...wanted.values()], closing);
   }

@@ -30,7 +30,9 @@ export interface UploadWork {
   /** Encodes a plan. `applied` resolves when everything before it is in the map: wait for it before merging pages. */
   readonly encode: (plan: SealPlan, applied: () => Promise<void>, signal: AbortSignal) => Promise<Batch>;
   /** Opens the writer anew after a failure, and says how far the store has got. @throws fenced when it was overtaken */
-  readonly reopen: (signal: AbortSignal) => Promise<{ readonly writer: VolumeWriter; readonly uploadedSequence: number }>;
+  readonly reopen: (
+    signal: AbortSignal,
+  ) => Promise<{ readonly writer: VolumeWriter; readonly uploadedSequence: number }>;
   readonly onCommitted: (commit: { readonly storedBytes: number; readonly logBytes: number }) => void;
   /** The store fails, which will be tried again; undefined: it answers again. */
   readonly onTrouble: (error: SgwError | undefined) => void;
@@ -138,7 +140,7 @@ export class Uploader {
         if (tries > 0) await this.#recover();
         await this.#uploadAll();
       } catch (error) {
-        if (this.#isStopped) return;
+        if (this.#stop.signal.aborted) return;
         const failure = toSgwError(error);
         if (this.#committed > committed) tries = 0;
         if (!PASSING.includes(failure.kind)) {
@@ -147,7 +149,9 @@ export class Uploader {
           return;
         }
         work.onTrouble(failure);
-        await clock.sleep(RETRY_MS[Math.min(tries, RETRY_MS.length - 1)] ?? 0, this.#stop.signal).catch(() => undefined);
+        await clock
+          .sleep(RETRY_MS[Math.min(tries, RETRY_MS.length - 1)] ?? 0, this.#stop.signal)
+          .catch(() => undefined);
       }
     }
   }

@@ -13,7 +13,12 @@ import {
 import { openFrameCache, type FrameCache } from '../../../src/core/cache/index.ts';
 import { systemClock, systemRandom } from '../../../src/core/kit/index.ts';
 import { memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
-import { openCachedVolume, type ServedVolume, type VolumeEvent, type VolumeSettings } from '../../../src/core/volume/index.ts';
+import {
+  openCachedVolume,
+  type ServedVolume,
+  type VolumeEvent,
+  type VolumeSettings,
+} from '../../../src/core/volume/index.ts';
 import { directoryDisk } from '../../../src/core/writelog/index.ts';
 
 export const ACCOUNT = '000000000001';
