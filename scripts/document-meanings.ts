@@ -284,4 +284,5 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   sealIntervalMs: 'a commit is made at the latest this long after the oldest write that it holds, in milliseconds',
   readAheadBytes: 'bytes that a sequential reader is read ahead; 0: none',
   own: 'names of the settings that are those of this volume; the others are the ones of the gateway',
+  attachment: 'with `--attach`: as `sgw volume attach` answers',
 };

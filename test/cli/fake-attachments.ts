@@ -13,6 +13,8 @@ interface Volume {
 
 export interface AttachmentParts {
   readonly SgwError: typeof SgwErrorClass;
+  /** Whether a daemon runs. */
+  readonly served: boolean;
   readonly volumeOf: (ref: string) => Volume;
 }
 
@@ -20,11 +22,17 @@ type Attached = Result<'volume.attach'>;
 
 export function attachmentHandlers({
   SgwError,
+  served,
   volumeOf,
 }: AttachmentParts): Pick<Handlers, 'volume.attach' | 'volume.detach' | 'volume.configure'> {
   const attached = new Map<string, Attached>();
+  const requireDaemon = (): void => {
+    if (!served)
+      throw new SgwError('unavailable', 'daemon-needed', 'this needs the gateway daemon, which does not run');
+  };
   return {
     'volume.attach': async (input) => {
+      requireDaemon();
       const { volumeId, name, sizeBytes } = volumeOf(input.volume);
       const exportName = input.exportName ?? name;
       if (attached.has(exportName)) {
@@ -61,6 +69,7 @@ export function attachmentHandlers({
       return Promise.resolve(document);
     },
     'volume.detach': async (input) => {
+      requireDaemon();
       const present = attached.get(input.volume);
       attached.delete(input.volume);
       if (present === undefined && input.ifExists !== true)

@@ -159,7 +159,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
   };
   const preview = { preview: true, freesBytes: PAGE };
   const handlers: Handlers = {
-    ...attachmentHandlers({ SgwError, volumeOf }),
+    ...attachmentHandlers({ SgwError, served, volumeOf }),
     ...careHandlers({ SgwError, isDamaged: damaged, snapshotOf }),
     ...servingHandlers(served, SgwError),
     deactivate: async () => {

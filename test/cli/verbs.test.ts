@@ -224,6 +224,73 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       notActivated('golden', '--size', '1GiB'),
     ],
   },
+  'volume attach': {
+    good: [
+      {
+        words: ['golden', '--ack', 'store', '--export-name', 'disk0'],
+        schema: schemas.VolumeAttached,
+        input: {
+          volume: 'golden',
+          readOnly: false,
+          scratch: false,
+          takeOver: false,
+          ifNotExists: false,
+          exportName: 'disk0',
+          ack: 'store',
+        },
+        served: true,
+        shows: 'nbd+unix:///disk0?socket=/home/fake/nbd.sock',
+      },
+      {
+        words: ['golden'],
+        schema: schemas.VolumeAttached,
+        served: true,
+        shows: 'nbd-client -unix /home/fake/nbd.sock',
+      },
+    ],
+    bad: [
+      bad('no volume', [], 'missing-argument'),
+      bad('an ack class that is none', ['golden', '--ack', 'disk'], 'bad-choice'),
+      bad('an export name with a blank', ['golden', '--export-name', 'a b'], 'bad-name'),
+      withoutDaemon('golden'),
+    ],
+  },
+  'volume detach': {
+    good: [
+      {
+        words: ['golden', '--if-exists', '--no-drain'],
+        schema: schemas.VolumeDetached,
+        input: { volume: 'golden', drain: false, force: false, ifExists: true },
+        served: true,
+        shows: 'nothing was detached',
+      },
+    ],
+    bad: [bad('no volume', [], 'missing-argument'), withoutDaemon('golden')],
+  },
+  'volume configure': {
+    good: [
+      {
+        words: ['golden', '--ack', 'store', '--buffer', '8GiB', '--seal-interval', '5s', '--read-ahead', '0'],
+        schema: schemas.VolumeSettingsDocument,
+        input: {
+          volume: 'golden',
+          reset: false,
+          ack: 'store',
+          bufferBytes: 8 * 2 ** 30,
+          sealIntervalMs: 5000,
+          readAheadBytes: 0,
+        },
+        shows: '8 GiB',
+      },
+    ],
+    bad: [
+      bad('no volume', [], 'missing-argument'),
+      bad('a size that is none', ['golden', '--buffer', 'big'], 'bad-size'),
+      bad('a duration that is none', ['golden', '--seal-interval', 'soon'], 'bad-duration'),
+      bad('an ack class that is none', ['golden', '--ack', 'disk'], 'bad-choice'),
+      unknownVolume('nope'),
+    ],
+  },
   'volume rename': {
     good: [
       {

@@ -1,6 +1,7 @@
-import { Args } from '@oclif/core';
+import { Args, Flags } from '@oclif/core';
 import {
   askNewVolume,
+  attachedText,
   checkName,
   createFlags,
   flagsOf,
@@ -20,7 +21,7 @@ export default class VolumeCreate extends SgwCommand {
   static override usage = '<%= command.id %> NAME (--size SIZE | --from-snapshot SNAPSHOT)';
   static override examples = [
     '<%= config.bin %> <%= command.id %> db --size 100GiB --tag env=test',
-    '<%= config.bin %> <%= command.id %> build-17 --from-snapshot v1',
+    '<%= config.bin %> <%= command.id %> build-17 --from-snapshot v1 --attach',
     '<%= config.bin %> <%= command.id %> build-17 --from-snapshot v1 --if-not-exists --json',
   ];
   static override args = {
@@ -39,6 +40,7 @@ export default class VolumeCreate extends SgwCommand {
       helpValue: 'SNAPSHOT',
     }),
     tag: tagFlag(),
+    attach: Flags.boolean({ description: 'Attach it as well, as sgw volume attach does.' }),
     ...createFlags,
   });
 
@@ -57,7 +59,13 @@ export default class VolumeCreate extends SgwCommand {
       ifNotExists: flags['if-not-exists'],
       ...given({ clientToken: flags['client-token'] }),
     });
-    await session.print(volume, (style) => volumeFields(volume, style));
-    await session.next(`sgw volume show ${volume.name}`);
+    if (!flags.attach) {
+      await session.print(volume, (style) => volumeFields(volume, style));
+      await session.next(`sgw volume attach ${volume.name}`, `sgw volume show ${volume.name}`);
+      return;
+    }
+    const attached = await session.call('volume.attach', { volume: volume.volumeId, ifNotExists: true });
+    await session.print({ ...volume, attachment: attached }, (style) => attachedText(attached, style));
+    await session.next('sgw status', `sgw volume detach ${attached.exportName}`);
   }
 }

@@ -4,6 +4,7 @@
  * `docs/schemas/` are written from these; only tests and the schema writer load this module at run time.
  */
 import Type, { type Static } from 'typebox';
+import { VolumeAttached } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, Tags, Time } from './schema-parts.ts';
 
 export * from './gateway-schemas.ts';
@@ -83,7 +84,12 @@ export const VolumeDocument = object('volume-detail', {
   unfinishedImport: Nullable(Type.Object({ source: Type.String(), startedAt: Time }, { additionalProperties: false })),
 });
 
-export const VolumeCreated = object('volume-created', { ...VolumeSummary.properties, created: Type.Boolean() });
+export const VolumeCreated = object('volume-created', {
+  ...VolumeSummary.properties,
+  created: Type.Boolean(),
+  /** With `--attach`: as `volume attach` answers. */
+  attachment: Type.Optional(VolumeAttached),
+});
 
 export const ImportDocument = object('volume-import', {
   ...VolumeSummary.properties,

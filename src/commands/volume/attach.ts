@@ -1,0 +1,60 @@
+import { Flags } from '@oclif/core';
+import {
+  ackFlag,
+  attachedText,
+  exportNameFlag,
+  flagsOf,
+  given,
+  referenceArgument,
+  SgwCommand,
+  startFlag,
+} from '../../core/cli/index.ts';
+
+export default class VolumeAttach extends SgwCommand {
+  static override summary = 'Serve a volume, or a snapshot, over NBD.';
+  static override description =
+    'Serves a volume under its name until it is detached, also after a restart. A snapshot is served read-only, or, with ' +
+    '--scratch, as a throw-away clone that can be written and is deleted when it is detached. It needs a running gateway.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> db',
+    '<%= config.bin %> <%= command.id %> db --ack store --export-name disk0',
+    '<%= config.bin %> <%= command.id %> v1 --scratch',
+  ];
+  static override args = {
+    volume: referenceArgument('volume', 'Volume, or snapshot: id, beginning of an id (at least 4 digits), or name.'),
+  };
+  static override flags = {
+    ...flagsOf('volume attach', {
+      'export-name': exportNameFlag(),
+      'read-only': Flags.boolean({ description: 'Let clients only read.' }),
+      scratch: Flags.boolean({ description: 'Serve a throw-away clone of a snapshot.' }),
+      ack: ackFlag(),
+      'take-over': Flags.boolean({
+        description:
+          'Attach it also when another gateway holds it: that one is fenced, and keeps what it has not uploaded.',
+      }),
+      'recovery-point': Flags.string({
+        description: 'Serve the volume as it was at this time, read-only or with --scratch.',
+        helpValue: 'TIME',
+      }),
+      'if-not-exists': Flags.boolean({ description: 'If it is attached in the same way, return that and succeed.' }),
+    }),
+    start: startFlag('volume attach'),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(VolumeAttach);
+    await using session = this.session(flags);
+    const input = {
+      volume: args.volume,
+      readOnly: flags['read-only'],
+      scratch: flags.scratch,
+      takeOver: flags['take-over'],
+      ifNotExists: flags['if-not-exists'],
+      ...given({ exportName: flags['export-name'], ack: flags.ack, recoveryPoint: flags['recovery-point'] }),
+    };
+    const attached = await session.call('volume.attach', input, { startsGateway: flags.start });
+    await session.print(attached, (style) => attachedText(attached, style));
+    await session.next('sgw status', `sgw volume detach ${attached.exportName}`);
+  }
+}

@@ -1,0 +1,106 @@
+/** How exports look to people. */
+import { formatSize, printable } from '../kit/index.ts';
+import type { AttachmentDocument, VolumeAttached, VolumeDetached, VolumeSettingsDocument } from '../localapi/index.ts';
+import type { Style } from './style.ts';
+import { formatDuration, formatTime, renderFields } from './tables.ts';
+
+/** What `volume attach` made, and lines that use it as they are. */
+export function attachedText(attached: VolumeAttached, style: Style): string {
+  const fields = renderFields(
+    [
+      ['export', `${attached.exportName}${attached.created ? '' : ', attached before'}`],
+      ['serves', whatIs(attached)],
+      ['state', stateText(attached), attached.state === 'available' ? style.green : style.yellow],
+      ['size', attached.sizeBytes === null ? null : formatSize(attached.sizeBytes)],
+      ['access', attached.readOnly ? 'read-only' : null],
+      ['acknowledges', attached.ack === 'store' ? 'when a write is in the store' : null],
+      ...attached.uris.map((uri): [string, string] => ['uri', uri]),
+    ],
+    style,
+  );
+  const lines = useLines(attached).map(([program, line]) => `  ${style.dim(program.padEnd(10))}  ${line}`);
+  return lines.length === 0 ? fields : `${fields}\n\n${lines.join('\n')}`;
+}
+
+/** As a shell reads it back. */
+const quote = (text: string): string =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
+
+/** Ready lines for the programs that people use, for the first way that there is. */
+function useLines({ exportName, uris, readOnly }: AttachmentDocument): [string, string][] {
+  const [uri] = uris;
+  if (uri === undefined) return [];
+  const socket = /^nbd\+unix:\/\/\/.*\?socket=(.*)$/.exec(uri)?.[1];
+  const place = socket === undefined ? hostAndPort(uri) : `-unix ${quote(decodeURIComponent(socket))}`;
+  const access = readOnly ? ',readonly=on' : '';
+  return [
+    ['nbdinfo', `nbdinfo ${quote(printable(uri))}`],
+    ['qemu', `qemu-system-x86_64 -drive ${quote(`file=${printable(uri)},format=raw,if=virtio${access}`)}`],
+    ['nbd-client', `nbd-client ${place} /dev/nbd0 -N ${quote(exportName)}${readOnly ? ' -R' : ''}`],
+  ];
+}
+
+function hostAndPort(uri: string): string {
+  const { hostname, port } = new URL(uri);
+  return `${hostname} ${port}`;
+}
+
+/** What `volume detach` did. */
+export function detachedText(detached: VolumeDetached, style: Style): string {
+  const { exportName, drained, dirtyBytes, deletedVolumeId } = detached;
+  if (!detached.detached) return 'There is no such export; nothing was detached.';
+  const lines = [`Detached ${printable(exportName ?? '')}.`];
+  if (deletedVolumeId !== null) lines.push(`Its throw-away clone ${deletedVolumeId} was deleted.`);
+  else if (detached.volumeId !== null && drained) lines.push('All that was acknowledged is in the store.');
+  else if (dirtyBytes > 0)
+    lines.push(
+      style.yellow(
+        `${formatSize(dirtyBytes)} are only in the write log of this home: they go to the store when it is attached again.`,
+      ),
+    );
+  return lines.join('\n');
+}
+
+/** The settings of a volume, each with whose it is. */
+export function volumeSettingsFields(settings: VolumeSettingsDocument, style: Style): string {
+  const from = (name: string): string => (settings.own.includes(name) ? '' : ' (of the gateway)');
+  const readAhead = settings.readAheadBytes === 0 ? 'none' : formatSize(settings.readAheadBytes);
+  return renderFields(
+    [
+      ['volume', `${settings.name} (${settings.volumeId})`],
+      ['acknowledges', `${settings.ack}${settings.own.includes('ack') ? '' : ' (the default)'}`],
+      ['upload buffer', `${formatSize(settings.bufferBytes)}${from('bufferBytes')}`],
+      ['seal interval', `${formatDuration(settings.sealIntervalMs)}${from('sealIntervalMs')}`],
+      ['read-ahead', `${readAhead}${from('readAheadBytes')}`],
+      ['changed', settings.changed.length === 0 ? null : settings.changed.join(', ')],
+    ],
+    style,
+  );
+}
+
+/** A volume, or what of a snapshot. */
+export function whatIs(attachment: AttachmentDocument): string {
+  const { kind, name, scratchVolumeId, recoveryPointSeq } = attachment;
+  const id = attachment.volumeId ?? attachment.snapshotId ?? '';
+  const named = name === null ? id : printable(name);
+  const of = kind === 'recoveryPoint' ? `${named} at commit ${String(recoveryPointSeq)}` : named;
+  const word = { volume: 'volume', snapshot: 'snapshot', recoveryPoint: 'volume' }[kind];
+  return scratchVolumeId === null ? `${word} ${of}` : `throw-away clone of ${word} ${of}`;
+}
+
+/** The state of an export and why, in one line. */
+export function stateText({ state, reason, retryAt }: AttachmentDocument): string {
+  const why = reason === null ? '' : `: ${printable(reason)}`;
+  const again = retryAt === null ? '' : `, tried again at ${formatTime(retryAt)}`;
+  return `${state}${why}${again}`;
+}
+
+/** How much is not in the store yet, and whether the buffer holds out; null where nothing is written. */
+export function exposureText({ dirtyBytes, dirtyMs, fullInMs, bufferBytes }: AttachmentDocument): string | null {
+  if (dirtyBytes === null) return null;
+  if (dirtyBytes === 0) return 'all in the store';
+  const age = dirtyMs === null ? '' : `, ${formatDuration(Math.round(dirtyMs))}`;
+  const of = bufferBytes === null ? '' : ` of ${formatSize(bufferBytes)}`;
+  const full = fullInMs === null ? '' : `; full in ${formatDuration(Math.round(fullInMs))}`;
+  return `${formatSize(dirtyBytes)}${of} not in the store yet${age}${full}`;
+}
