@@ -336,11 +336,11 @@ class CachedVolume implements ServedVolume {
   }
 
   #liveMap(writer: VolumeWriter): LiveMap {
-    const { cache, pool } = this.#parts;
+    const { cache, pool, decoders = pool } = this.#parts;
     return new LiveMap({
       view: writer,
       cache,
-      pool,
+      pool: decoders,
       onBytes: (bytes) => {
         this.#counters.downloadedBytes += bytes;
       },

@@ -26,8 +26,10 @@ export interface CachedVolumeParts {
   readonly disk: LogDisk;
   /** Shared by the volumes of a gateway; stays the caller's to close. */
   readonly cache: FrameCache;
-  /** Encodes and decodes; stays the caller's to close. */
+  /** Encodes what is uploaded; stays the caller's to close. */
   readonly pool: FramePool;
+  /** Decodes what is read; `pool` when absent. Stays the caller's to close. */
+  readonly decoders?: FramePool;
   readonly settings: VolumeSettings;
   /** Snapshots of this volume that are pending with a barrier in this log, from before a crash. */
   readonly pendingSnapshots?: readonly SnapshotEntry[];

@@ -9,7 +9,7 @@ import { createHandlers } from '../../control/index.ts';
 import { LocalServer, serveMetrics } from '../../control/server/index.ts';
 import { Gateway, notActivated, type GatewayParts } from '../../gateway/index.ts';
 import { SgwError, toSgwError, type Logger } from '../../kit/index.ts';
-import type { Handlers, Secrets } from '../../localapi/index.ts';
+import type { CallContext, Handlers, Secrets } from '../../localapi/index.ts';
 import {
   acquireLock,
   announceGateway,
@@ -22,7 +22,8 @@ import {
 import { RunningProcess } from './gateway-process.ts';
 import { openLog, type LogLevel, type LogSink } from './log.ts';
 import { partsOf } from '../parts.ts';
-import { nothingServed } from './serving.ts';
+import { servingParts } from './serving-parts.ts';
+import { VolumeServing } from './serving.ts';
 import { takeSocketPlace } from './socket-place.ts';
 
 /** While the daemon that is replaced ends, every client waits. */
@@ -59,14 +60,20 @@ export async function runGateway(options: RunOptions): Promise<void> {
     if ((await openState(home)).gateway === null) throw notActivated(home);
     // Said early: nobody types a passphrase for nothing.
     if (options.lockTimeoutMs === 0) await refuseSecond(home);
-    const parts = await partsOf(home);
-    await using gateway = new Gateway(parts);
-    const { lockTimeoutMs, secrets } = options;
-    await gateway.open({ signal, onProgress: () => undefined, lockTimeoutMs, secrets });
-    options.onLoaded();
-    await using _lock = await holdHome(options);
-    await serve(options, gateway, parts, log);
-    log.info({}, 'ended');
+    const threads = servingParts(log);
+    const parts = { ...(await partsOf(home)), serving: threads };
+    try {
+      await using gateway = new Gateway(parts);
+      const { lockTimeoutMs, secrets } = options;
+      const call = { signal, onProgress: () => undefined, lockTimeoutMs, secrets };
+      await gateway.open(call);
+      options.onLoaded();
+      await using _lock = await holdHome(options);
+      await serve(options, gateway, parts, log, call);
+      log.info({}, 'ended');
+    } finally {
+      await threads.close();
+    }
   } catch (error) {
     const failure = toSgwError(error);
     // In the foreground the command line reports it, in the same place.
@@ -75,10 +82,16 @@ export async function runGateway(options: RunOptions): Promise<void> {
   }
 }
 
-async function serve(options: RunOptions, gateway: Gateway, parts: GatewayParts, log: Logger): Promise<void> {
+async function serve(
+  options: RunOptions,
+  gateway: Gateway,
+  parts: GatewayParts,
+  log: Logger,
+  call: CallContext,
+): Promise<void> {
   const { home, signal, background } = options;
   const { clock, version } = parts;
-  const serving = nothingServed;
+  const serving = new VolumeServing({ home, gateway, clock, log, call });
   const running = new RunningProcess({
     home,
     version,

@@ -1,5 +1,16 @@
-/** What the daemon serves to clients of its volumes, as its process sees it: begun after the local API's parts, ended before them. */
-import type { GatewayDocument } from '../../localapi/index.ts';
+/**
+ * What the daemon serves to clients of its volumes, as its process sees it: begun after the local API's parts, ended before
+ * them. Puts together the registry of exports, which room `gateway` keeps, and the NBD server that clients reach it by.
+ */
+import type { Gateway, Serving as Exports } from '../../gateway/index.ts';
+import { socketPath } from '../../gateway/index.ts';
+import type { Clock, Logger } from '../../kit/index.ts';
+import type { CallContext, GatewayDocument } from '../../localapi/index.ts';
+import { openState } from '../../state/index.ts';
+import { NbdListeners, type NbdPlaces } from './nbd-listeners.ts';
+
+/** How long requests under way may take once no more are taken. */
+const CLIENTS_GRACE_MS = 5000;
 
 export interface Drained {
   /** Whether all that was acknowledged is in the store. */
@@ -27,11 +38,102 @@ export interface Serving {
   metrics(): Promise<string>;
 }
 
-/** Of a gateway that serves no volumes. */
-export const nothingServed: Serving = {
-  start: async () => Promise.resolve(),
-  reload: async () => Promise.resolve([]),
-  stop: async () => Promise.resolve({ drained: true, dirtyBytes: 0 }),
-  show: () => ({ volumes: [], cache: null }),
-  metrics: async () => Promise.resolve(''),
-};
+export interface ServingOptions {
+  readonly home: string;
+  readonly gateway: Gateway;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** With the secrets of an encrypted store. */
+  readonly call: CallContext;
+}
+
+/** Serves the volumes of a gateway over NBD. */
+export class VolumeServing implements Serving {
+  readonly #options: ServingOptions;
+  #exports: Exports | undefined;
+  #listeners: NbdListeners | undefined;
+
+  constructor(options: ServingOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    const { gateway, clock, log, call } = this.#options;
+    const exports = await gateway.serve(call);
+    this.#exports = exports;
+    const listeners = new NbdListeners(exports, clock, log);
+    this.#listeners = listeners;
+    exports.letGo = async (exportName) => listeners.letGo(exportName);
+    await this.#listen();
+  }
+
+  async #listen(): Promise<boolean> {
+    const exports = this.#exports;
+    const listeners = this.#listeners;
+    if (exports === undefined || listeners === undefined) return false;
+    const places = await this.#places();
+    const isChanged = await listeners.apply(places);
+    exports.listening = { unix: places.unix, tcp: listeners.tcp, isTls: places.settings.tls !== 'off' };
+    return isChanged;
+  }
+
+  async #places(): Promise<NbdPlaces> {
+    const { home } = this.#options;
+    const { gateway } = await openState(home);
+    if (gateway === null) throw new Error('the home of a running gateway is activated');
+    return { unix: socketPath(home, gateway), settings: gateway.serving };
+  }
+
+  async reload(): Promise<readonly string[]> {
+    const changes = [...((await this.#exports?.reload()) ?? [])];
+    if (await this.#listen()) changes.push('NBD is served at other addresses, or with other keys.');
+    return changes;
+  }
+
+  async stop(options: Parameters<Serving['stop']>[0]): Promise<Drained> {
+    await this.#listeners?.close(CLIENTS_GRACE_MS);
+    const report = await this.#exports?.stop(options);
+    return report ?? { drained: true, dirtyBytes: 0 };
+  }
+
+  show(): Pick<GatewayDocument, 'volumes' | 'cache'> {
+    const exports = this.#exports;
+    const stats = exports?.cacheStats;
+    return {
+      cache:
+        stats === undefined
+          ? null
+          : {
+              fileLimitBytes: stats.limits.fileBytes,
+              fileUsedBytes: stats.fileUsedBytes,
+              ramLimitBytes: stats.limits.ramBytes,
+              ramUsedBytes: stats.ramUsedBytes,
+              ramHits: stats.ramHits,
+              fileHits: stats.fileHits,
+              misses: stats.misses,
+              damagedFrames: stats.damagedFrames,
+            },
+      volumes: (exports?.show() ?? []).flatMap(({ record, name, stats: served, clients }) => {
+        if (served === null) return [];
+        const { cacheHits, logHits, lastCommitMs, ...figures } = served;
+        return [
+          {
+            ...figures,
+            logHits,
+            cacheHits,
+            volumeId: record.scratchVolumeId ?? record.volumeId ?? '',
+            name: name ?? record.exportName,
+            exportName: record.exportName,
+            readOnly: record.readOnly,
+            connections: clients,
+            lastCommitAt: lastCommitMs === null ? null : new Date(lastCommitMs).toISOString(),
+          },
+        ];
+      }),
+    };
+  }
+
+  async metrics(): Promise<string> {
+    return Promise.resolve('');
+  }
+}
