@@ -2,3 +2,4 @@
 export type { CacheLimits, CacheStats, FrameCache, SegmentNumber } from './contract.ts';
 export type { CacheDisk, CacheFile } from './disk.ts';
 export { openFrameCache, type FrameCacheOptions } from './frame-cache.ts';
+export { ReadAhead, type ReadAheadExtent, type ReadAheadOptions } from './read-ahead.ts';
