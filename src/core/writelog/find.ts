@@ -127,7 +127,10 @@ class Walk {
     found.logId = logId;
     for (const file of found.files) {
       const { header } = file;
-      if (header === undefined) continue;
+      if (header === undefined) {
+        if (file.sizeBytes < LOG_PAGE_BYTES) found.damage = `${file.name} is cut off`;
+        continue;
+      }
       if (header.logId !== logId) found.damage = `${file.name} is a file of another write log`;
       else if (header.number !== file.number) found.damage = `${file.name} was renamed: it is file ${header.number}`;
       else {
@@ -251,7 +254,9 @@ class Walk {
       if (own !== undefined) return this.#resume(chained, own, resume.entry);
     }
     const where = `${chained.file.name} at byte ${chained.nextPage * LOG_PAGE_BYTES}`;
-    this.#found.damage ??= this.#damageOf(survivors, where, isUnreadable);
+    // Files have their full size before they are used.
+    const isCut = chained.file.sizeBytes < chained.header.pageCount * LOG_PAGE_BYTES;
+    this.#found.damage ??= this.#damageOf(survivors, where, isUnreadable || isCut);
     return undefined;
   }
 
@@ -306,7 +311,7 @@ class Walk {
     let why: string;
     if (flushed >= bad) why = `records up to ${flushed} were durable`;
     else if (isSameBoot && survivors.successorCount > 0) why = 'later records of the same run are whole';
-    else if (isUnreadable) why = 'the disk can not read it';
+    else if (isUnreadable) why = 'the file is cut off or can not be read there';
     else return null;
     const last = Math.max(survivors.lastSequence, flushed, bad);
     return (
@@ -351,8 +356,5 @@ function pageOf<T>(handle: LogFile, index: number, decode: (page: Buffer) => T |
 /** Nothing was ever written to the file: the first thing is always its first two pages. */
 function isUnused(handle: LogFile): boolean {
   const isZero = (page: Buffer): true | undefined => (page.every((byte) => byte === 0) ? true : undefined);
-  return (
-    handle.sizeBytes < 2 * LOG_PAGE_BYTES ||
-    ((pageOf(handle, 0, isZero) ?? false) && (pageOf(handle, 1, isZero) ?? false))
-  );
+  return (pageOf(handle, 0, isZero) ?? false) && (pageOf(handle, 1, isZero) ?? false);
 }

@@ -151,7 +151,8 @@ export class Ring {
     const file = new RingFile(number, handle, this.pageCount);
     this.#files[number] = file;
     this.#fileCount += 1;
-    this.#free.unshift(file);
+    const used = this.#free.findIndex((free) => free.nextPage > 1);
+    this.#free.splice(used < 0 ? this.#free.length : used, 0, file);
   }
 
   async #removeFile(): Promise<void> {
