@@ -89,6 +89,8 @@ export class LogScene {
   volume: Pages = new Map();
   readonly store: Pages = new Map();
   storeSequence = 0;
+  /** Of the newest record in the store. */
+  #storeIncarnation: string | undefined;
   /** Records that the store does not have. */
   readonly journal = new Map<number, Journalled>();
   /** Flushed for sure. */
@@ -109,6 +111,10 @@ export class LogScene {
   async open(): Promise<void> {
     const tells = this.#options.random.float() < 0.5;
     const found = await findLog(this.disk, tells ? { uploadedSequence: this.storeSequence } : {});
+    if (this.#storeIncarnation !== undefined) {
+      // C4: the log knows its own records in the store.
+      expect(found.incarnations.map((one) => one.incarnation)).toContain(this.#storeIncarnation);
+    }
     if (tells) expect(found.damage, 'what is reported as damage').toBeNull();
     this.#epoch += 1;
     this.log = await openLog({
@@ -259,6 +265,7 @@ export class LogScene {
       expect(read).toEqual(this.journal.get(record.sequence));
       for (const effect of read.effects) applyTo(this.store, effect);
       this.storeSequence = record.sequence;
+      this.#storeIncarnation = record.incarnation;
       this.journal.delete(record.sequence);
     }
     this.log.uploaded(this.storeSequence);

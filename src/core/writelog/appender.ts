@@ -18,7 +18,9 @@ import type { Ring } from './ring.ts';
 /** What every entry repeats. `flushedSequence` and `uploadedSequence` move on. */
 export interface LogPosition {
   readonly logId: string;
-  incarnation: KeptIncarnation;
+  readonly incarnation: KeptIncarnation;
+  /** Those before it that may have records which are not in the store. */
+  readonly previousIncarnations: readonly KeptIncarnation[];
   lastSequence: number;
   lastChecksum: number;
   lastGeneration: number;
@@ -136,7 +138,7 @@ export class Appender {
       previousChecksum: position.lastChecksum,
       flushedSequence: position.flushedSequence,
       uploadedSequence: position.uploadedSequence,
-      incarnation: position.incarnation,
+      incarnations: [...position.previousIncarnations, position.incarnation],
     });
     this.#isFileNew = true;
   }

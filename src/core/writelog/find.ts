@@ -18,6 +18,7 @@ import {
   decodeEntry,
   decodeFileHeader,
   type Entry,
+  newestOf,
   type FileHeader,
   type KeptIncarnation,
 } from './format.ts';
@@ -101,15 +102,22 @@ class Walk {
       return found;
     }
     for (const { header } of this.#own) {
-      this.#begins(header.incarnation);
+      for (const incarnation of header.incarnations) this.#begins(incarnation);
       this.#uploaded = Math.max(this.#uploaded, header.uploadedSequence);
     }
-    const start = this.#own.findLast(({ header }) => header.firstSequence <= this.#uploaded) ?? first;
+    // Behind the newest file that begins at, or before, the first record that counts, there are only later ones.
+    const start = this.#own.findLast(({ header }) => header.firstSequence <= this.#uploaded + 1) ?? first;
     await this.#walk(start);
     found.lastSequence = this.#sequence - 1;
     found.lastChecksum = this.#checksum;
     found.uploadedSequence = this.#uploaded;
-    found.incarnations.sort((a, b) => a.firstSequence - b.firstSequence);
+    found.incarnations.sort(
+      (a, b) =>
+        a.firstSequence - b.firstSequence ||
+        a.baseSeq - b.baseSeq ||
+        a.uploadedSequence - b.uploadedSequence ||
+        a.epoch - b.epoch,
+    );
     const lastGeneration = found.chain.at(-1)?.header.generation ?? 0;
     found.strays = this.#own.filter(({ header }) => header.generation > lastGeneration).map(({ file }) => file);
     return found;
@@ -170,7 +178,7 @@ class Walk {
     }
     this.#sequence = start.header.firstSequence;
     this.#checksum = start.header.previousChecksum;
-    this.#incarnation = start.header.incarnation.incarnation;
+    this.#incarnation = newestOf(start.header).incarnation;
     let at = this.#enter(start, 1);
     for (;;) {
       const entry = await this.#validEntry(at.chained, at.reader);
@@ -325,7 +333,7 @@ class Walk {
     const generation = this.#found.chain.at(-1)?.header.generation ?? 0;
     let flushed = 0;
     for (const { header } of this.#own) {
-      const { incarnation, firstSequence } = header.incarnation;
+      const { incarnation, firstSequence } = newestOf(header);
       if (header.generation <= generation || this.#past.has(incarnation)) continue;
       flushed = Math.max(flushed, header.flushedSequence);
       if (incarnation !== this.#incarnation) flushed = Math.max(flushed, firstSequence - 1);

@@ -4,13 +4,17 @@
  * @see docs/formats/writelog.md
  */
 import { crc32 } from 'node:zlib';
+import { certain } from './certain.ts';
 import type { Incarnation } from './contract.ts';
 
 export const FILE_MAGIC = Buffer.from('SGWLGF1\n');
 export const ENTRY_MAGIC = Buffer.from('SGWLGR1\n');
 
-/** Bytes of a file's first page that are used. */
-const FILE_HEADER_BYTES = 128;
+/** Where incarnations begin in a file's first page, and the bytes of each. */
+const FILE_FIXED_BYTES = 80;
+const INCARNATION_BYTES = 56;
+/** As many as a file's first page tells of. */
+export const INCARNATIONS_MAX = 64;
 /** Where extents begin in the header of a record, and the particulars in that of a note. */
 export const ENTRY_FIXED_BYTES = 112;
 export const EXTENT_BYTES = 16;
@@ -46,8 +50,8 @@ export interface FileHeader {
   /** Watermarks when it was taken into use. */
   readonly flushedSequence: number;
   readonly uploadedSequence: number;
-  /** The incarnation that took the file into use. */
-  readonly incarnation: KeptIncarnation;
+  /** Those that may have records which are not in the store, in order; the last one took the file into use. */
+  readonly incarnations: readonly KeptIncarnation[];
 }
 
 /** What the header of every entry says, whatever its kind. */
@@ -130,19 +134,36 @@ export function encodeFileHeader(target: Uint8Array, header: FileHeader): void {
   putU64(view, 40, header.firstSequence);
   view.setUint32(48, header.pageCount, true);
   view.setUint32(52, header.previousChecksum, true);
-  putHex(target, 56, header.incarnation.incarnation);
-  putU64(view, 64, header.incarnation.epoch);
-  putIncarnation(view, target, 72, header.incarnation);
-  putU64(view, 112, header.flushedSequence);
-  putU64(view, 120, header.uploadedSequence);
-  view.setUint32(8, crc32(target.subarray(12, FILE_HEADER_BYTES)), true);
+  putU64(view, 56, header.flushedSequence);
+  putU64(view, 64, header.uploadedSequence);
+  view.setUint32(72, header.incarnations.length, true);
+  let at = FILE_FIXED_BYTES;
+  for (const incarnation of header.incarnations) {
+    putHex(target, at, incarnation.incarnation);
+    putU64(view, at + 8, incarnation.epoch);
+    putIncarnation(view, target, at + 16, incarnation);
+    at += INCARNATION_BYTES;
+  }
+  view.setUint32(8, crc32(target.subarray(12, at)), true);
 }
 
 /** Reads a file's first page; undefined when it is none. */
 export function decodeFileHeader(page: Uint8Array): FileHeader | undefined {
   if (!startsWith(page, FILE_MAGIC)) return undefined;
   const view = viewOf(page);
-  if (view.getUint32(8, true) !== crc32(page.subarray(12, FILE_HEADER_BYTES))) return undefined;
+  const count = view.getUint32(72, true);
+  if (count === 0 || count > INCARNATIONS_MAX) return undefined;
+  if (view.getUint32(8, true) !== crc32(page.subarray(12, FILE_FIXED_BYTES + count * INCARNATION_BYTES))) {
+    return undefined;
+  }
+  const incarnations = Array.from({ length: count }, (_, i): KeptIncarnation => {
+    const at = FILE_FIXED_BYTES + i * INCARNATION_BYTES;
+    return {
+      incarnation: hex(page, at, 8),
+      epoch: getU64(view, at + 8),
+      ...getIncarnation(view, page, at + 16),
+    };
+  });
   return {
     number: view.getUint32(12, true),
     logId: hex(page, 16, ID_BYTES),
@@ -150,14 +171,15 @@ export function decodeFileHeader(page: Uint8Array): FileHeader | undefined {
     firstSequence: getU64(view, 40),
     pageCount: view.getUint32(48, true),
     previousChecksum: view.getUint32(52, true),
-    flushedSequence: getU64(view, 112),
-    uploadedSequence: getU64(view, 120),
-    incarnation: {
-      incarnation: hex(page, 56, 8),
-      epoch: getU64(view, 64),
-      ...getIncarnation(view, page, 72),
-    },
+    flushedSequence: getU64(view, 56),
+    uploadedSequence: getU64(view, 64),
+    incarnations,
   };
+}
+
+/** The incarnation that took a file into use. */
+export function newestOf({ incarnations }: Pick<FileHeader, 'incarnations'>): KeptIncarnation {
+  return certain(incarnations.at(-1));
 }
 
 /** Writes the fixed part of an entry's header; the checksum is put there by `sealEntry`. */

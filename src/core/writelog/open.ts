@@ -10,6 +10,7 @@ import { assert, SgwError, toSgwError, type Clock } from '../kit/index.ts';
 import { Appender, type LogPosition } from './appender.ts';
 import { LOG_PAGE_BYTES, type FoundLog, type Incarnation, type LogDisk, type WriteLog } from './contract.ts';
 import { findLog } from './find.ts';
+import { INCARNATIONS_MAX, type KeptIncarnation } from './format.ts';
 import { FoundState, type ChainedFile } from './found.ts';
 import { SLOTS_MAX } from './page-index.ts';
 import { readRecord } from './record-reader.ts';
@@ -108,12 +109,23 @@ class Opening {
       // Random enough, and the only thing that a new log has of its own.
       logId: found.logId ?? incarnation.incarnation.repeat(2),
       incarnation: { ...incarnation, firstSequence: lastSequence + 1, bootId: disk.bootId },
+      previousIncarnations: this.#stillNeeded(lastSequence),
       lastSequence,
       lastChecksum: found.lastChecksum,
       lastGeneration: found.lastGeneration,
       flushedSequence: Math.min(found.flushedSequence, lastSequence),
       uploadedSequence: this.#uploaded,
     };
+  }
+
+  /** Those that have records, of which the store lacks some or holds the last ones. */
+  #stillNeeded(lastSequence: number): KeptIncarnation[] {
+    const { incarnations } = this.#found;
+    const needed = incarnations.filter(({ firstSequence }, i) => {
+      const last = (incarnations[i + 1]?.firstSequence ?? lastSequence + 1) - 1;
+      return last >= firstSequence && last >= this.#uploaded;
+    });
+    return needed.slice(1 - INCARNATIONS_MAX);
   }
 
   async run(): Promise<WriteLog> {
