@@ -268,10 +268,22 @@ class Era {
     const { out = '', touches } = action;
     const snapshot = this.#model.snapshots.get(touches[0] ?? '');
     if (!existsSync(out)) await this.#again(action, actions);
+    else if (this.#litterOf(out).length > 0) await this.#exportedAlready(action);
     if (snapshot !== undefined && existsSync(out)) this.#oracle.checkExport(snapshot, out);
-    const litter = readdirSync(folder).filter((name) => name.startsWith('.') && name.includes(basename(out)));
+    const litter = this.#litterOf(out);
     if (existsSync(out) && litter.length > 0) throw new Loss(`a finished export left ${litter.join(', ')}`);
     for (const name of [...litter, basename(out)]) rmSync(join(folder, name), { force: true });
+  }
+
+  #litterOf(out: string): string[] {
+    return readdirSync(this.#parts.folder).filter((name) => name.startsWith('.') && name.includes(basename(out)));
+  }
+
+  /** Killed after the file had its name: the same command says that it is there, and tidies up. */
+  async #exportedAlready(action: Action): Promise<void> {
+    const again = await this.#runner.run([...action.again, '--lock-timeout', LOCK_TIMEOUT]);
+    this.story.push(`again: ${describeRun(again)}`);
+    if (again.exitCode !== 4) throw new Loss(`an export that is there is not told as such: ${describeRun(again)}`);
   }
 
   async #mustRun(words: readonly string[]): Promise<Outcome> {

@@ -18,6 +18,9 @@ export interface PartialState {
   readonly completedBytes: number;
 }
 
+/** Beside the partial file. */
+export const statePath = (partialPath: string): string => `${partialPath}.state`;
+
 const VERSION = 1;
 const STATE_BYTES_MAX = 4096;
 

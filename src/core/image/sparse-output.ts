@@ -14,7 +14,7 @@ import { lstat, open, rm, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, throwIfAborted } from '../kit/index.ts';
 import { fileError, ifPresent, naming } from './file-errors.ts';
-import { readPartialState, writePartialState } from './partial-state.ts';
+import { readPartialState, writePartialState, statePath } from './partial-state.ts';
 import { claimTarget, syncDirectory, type ClaimedTarget } from './target.ts';
 import type { SystemCalls } from './system-calls.ts';
 
@@ -85,7 +85,7 @@ export async function createSparseOutput(finalPath: string, options: SparseOutpu
   }
 }
 
-const statePath = (claim: ClaimedTarget): string => `${claim.temporaryPath}.state`;
+const stateOf = (claim: ClaimedTarget): string => statePath(claim.temporaryPath);
 const inodeOf = async (handle: FileHandle): Promise<string> => String((await handle.stat({ bigint: true })).ino);
 
 /**
@@ -102,7 +102,7 @@ async function openPartial(path: string): Promise<FileHandle> {
 }
 
 async function resumeOrStart(claim: ClaimedTarget, handle: FileHandle, options: SparseOutputOptions): Promise<number> {
-  const state = await readPartialState(statePath(claim));
+  const state = await readPartialState(stateOf(claim));
   const facts = await handle.stat({ bigint: true });
   const isOurs =
     state?.resumeKey === options.resumeKey &&
@@ -111,7 +111,7 @@ async function resumeOrStart(claim: ClaimedTarget, handle: FileHandle, options: 
     Number(facts.size) === options.sizeBytes;
   if (isOurs) return state.completedBytes;
   await naming(claim.temporaryPath, async () => {
-    await rm(statePath(claim), { force: true });
+    await rm(stateOf(claim), { force: true });
     await syncDirectory(dirname(claim.temporaryPath));
     await handle.truncate(0);
     try {
@@ -178,7 +178,7 @@ class PartialOutput implements SparseOutput {
     throwIfAborted(this.#signal);
     await naming(this.partialPath, () => this.#handle.sync());
     await this.#claim.publish();
-    await this.#end(() => rm(statePath(this.#claim), { force: true }));
+    await this.#end(() => rm(stateOf(this.#claim), { force: true }));
   }
 
   async abandon(): Promise<void> {
@@ -189,7 +189,7 @@ class PartialOutput implements SparseOutput {
 
   async discard(): Promise<void> {
     await this.#end(async () => {
-      await rm(statePath(this.#claim), { force: true });
+      await rm(stateOf(this.#claim), { force: true });
       await this.#claim.remove();
     });
   }
@@ -203,7 +203,7 @@ class PartialOutput implements SparseOutput {
     await naming(this.partialPath, () => this.#handle.datasync());
     this.#watermark = Math.max(watermark, this.#watermark);
     if (!this.resumable) return;
-    await writePartialState(statePath(this.#claim), {
+    await writePartialState(stateOf(this.#claim), {
       resumeKey: this.#resumeKey,
       sizeBytes: this.sizeBytes,
       inode: await inodeOf(this.#handle),

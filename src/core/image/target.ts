@@ -15,6 +15,7 @@ import { link, lstat, open, realpath, rename, rm, stat, unlink, type FileHandle 
 import { basename, dirname, join, resolve } from 'node:path';
 import { SgwError, toSgwError } from '../kit/index.ts';
 import { fileError, ifPresent, naming } from './file-errors.ts';
+import { readPartialState, statePath } from './partial-state.ts';
 import { loadSystemCalls, type SystemCalls } from './system-calls.ts';
 
 export interface ClaimOptions {
@@ -54,9 +55,15 @@ const LOCK_TRIES_MAX = 100;
  *   invalid `target-is-directory`, `target-name-too-long`; unsupported `target-not-a-file` for devices and pipes.
  */
 export async function claimTarget(path: string, options: ClaimOptions): Promise<ClaimedTarget> {
-  const finalPath = await checkTarget(path, options.force);
   const calls = 'systemCalls' in options ? options.systemCalls : await loadSystemCalls();
-  const hidden = join(dirname(finalPath), `.${boundedName(basename(finalPath))}.${options.suffix}`);
+  let finalPath: string;
+  try {
+    finalPath = await checkTarget(path, options.force);
+  } catch (error) {
+    if (toSgwError(error).code === 'file-exists') await tidyPublished(resolve(path), options, calls);
+    throw error;
+  }
+  const hidden = hiddenPath(finalPath, options);
   const lock = await takeLock(`${hidden}.lock`, finalPath, calls);
   const temporaryPath = lock === undefined ? `${hidden}.${randomBytes(4).toString('hex')}` : hidden;
   const release = async (): Promise<void> => {
@@ -82,6 +89,32 @@ export async function claimTarget(path: string, options: ClaimOptions): Promise<
       await releasing;
     },
   };
+}
+
+const hiddenPath = (finalPath: string, { suffix }: ClaimOptions): string =>
+  join(dirname(finalPath), `.${boundedName(basename(finalPath))}.${suffix}`);
+
+/**
+ * Removes what a process left that was killed after the file had its name and before it had tidied up: a second link to the
+ * file, a state that tells of it, a lock that nobody holds. Anything else stays, and so does all while another one works.
+ */
+async function tidyPublished(finalPath: string, options: ClaimOptions, calls: SystemCalls | undefined): Promise<void> {
+  const hidden = hiddenPath(finalPath, options);
+  const final = await ifPresent(lstat(finalPath, { bigint: true }));
+  const link = await ifPresent(lstat(hidden, { bigint: true }));
+  const state = await readPartialState(statePath(hidden));
+  const isLeft = (await ifPresent(lstat(`${hidden}.lock`))) !== undefined;
+  const isOurs = final !== undefined && (state?.inode === String(final.ino) || link?.ino === final.ino);
+  if (!isOurs && (!isLeft || link !== undefined || state !== undefined)) return;
+  const lock = await takeLock(`${hidden}.lock`, finalPath, calls).catch(() => undefined);
+  if (lock === undefined) return;
+  try {
+    if (link !== undefined && link.ino === final?.ino && link.dev === final.dev) await rm(hidden, { force: true });
+    if (final !== undefined && state?.inode === String(final.ino)) await rm(statePath(hidden), { force: true });
+  } finally {
+    await rm(`${hidden}.lock`, { force: true });
+    await lock.close();
+  }
 }
 
 /** Makes what was renamed, linked or removed in `path` durable, where directories can be synced. */

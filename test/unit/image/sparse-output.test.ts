@@ -219,6 +219,38 @@ describe('an existing file', () => {
     expect(await readdir(inside(''))).toEqual(['out']);
   });
 
+  it('that a killed process had finished is left alone by the next one, which tidies up behind it', async () => {
+    const inside = await folder('killed');
+    const left = async (): Promise<void> => {
+      const first = await createSparseOutput(inside('out'), forSnapshot('snap-1'));
+      await first.write(Buffer.from('done'), 0);
+      await first.checkpoint(SIZE);
+      await link(first.partialPath, inside('out'));
+      await first.abandon();
+      await writeFile(`${first.partialPath}.lock`, '');
+    };
+    await left();
+    expect((await readdir(inside(''))).length).toBeGreaterThan(1);
+    await expect(createSparseOutput(inside('out'), forSnapshot('snap-1'))).rejects.toMatchObject({
+      code: 'file-exists',
+    });
+    expect(await readdir(inside(''))).toEqual(['out']);
+    expect((await readFile(inside('out'))).subarray(0, 4).toString()).toBe('done');
+  });
+
+  it('of another kind keeps the work that waits for its name', async () => {
+    const inside = await folder('waiting');
+    const first = await createSparseOutput(inside('out'), forSnapshot('snap-1'));
+    await first.checkpoint(SIZE);
+    await first.abandon();
+    await writeFile(inside('out'), 'precious');
+    await expect(createSparseOutput(inside('out'), forSnapshot('snap-1'))).rejects.toMatchObject({
+      code: 'file-exists',
+    });
+    expect((await readdir(inside(''))).length).toBeGreaterThan(1);
+    expect(await readFile(inside('out'), 'utf8')).toBe('precious');
+  });
+
   it('that appears at the last moment is not replaced, and the work is kept', async () => {
     const output = await createSparseOutput(at('late'), forSnapshot('snap-1'));
     await output.write(Buffer.from('work'), 0);
