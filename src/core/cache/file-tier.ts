@@ -158,19 +158,33 @@ export class FileTier {
   async resize(unitCount: number): Promise<void> {
     await this.quiesce();
     try {
-      const old = this.table;
-      if (unitCount > old.pool.unitCount) await this.file.truncate(unitCount * UNIT_BYTES);
-      this.table = this.#makeTable(unitCount);
-      this.table.restore(old.frames());
-      this.evictedFrames += old.index.count - this.table.index.count;
-      old.removeAll();
-      const crcs = new Uint32Array(unitCount);
-      crcs.set(this.crcs.subarray(0, unitCount));
-      this.crcs = crcs;
-      if (unitCount < old.pool.unitCount) await this.file.truncate(unitCount * UNIT_BYTES);
+      const { unitCount: unitsNow } = this.table.pool;
+      if (unitCount > unitsNow) {
+        await this.file.truncate(unitCount * UNIT_BYTES);
+        this.table.extend(unitCount);
+        this.#fitChecksums(unitCount);
+      } else if (unitCount < unitsNow) {
+        this.#shrink(unitCount);
+        await this.file.truncate(unitCount * UNIT_BYTES);
+      }
     } finally {
       this.#allowWrites();
     }
+  }
+
+  #shrink(unitCount: number): void {
+    const old = this.table;
+    this.table = this.#makeTable(unitCount);
+    this.table.restore(old.frames());
+    this.evictedFrames += old.index.count - this.table.index.count;
+    old.removeAll();
+    this.#fitChecksums(unitCount);
+  }
+
+  #fitChecksums(unitCount: number): void {
+    const crcs = new Uint32Array(unitCount);
+    crcs.set(this.crcs.subarray(0, unitCount));
+    this.crcs = crcs;
   }
 
   /** Begins with frames that are in the file already, with the checksums that are in `crcs` already. */

@@ -40,7 +40,7 @@ export class FrameTable {
   readonly #events: TableEvents;
   readonly #small: Queue = { head: 0, tail: 0, units: 0 };
   readonly #main: Queue = { head: 0, tail: 0, units: 0 };
-  readonly #smallUnits: number;
+  #smallUnits: number;
   /** The frames used last: the calls of one request, or of a few side by side, are one use of each. */
   #latest0 = 0;
   #latest1 = 0;
@@ -54,6 +54,13 @@ export class FrameTable {
     this.index = new FrameIndex(this.pool.unitCount - 1);
     this.#smallUnits = Math.floor((this.pool.unitCount - 1) * SMALL_PART);
     this.#events = events;
+  }
+
+  /** There are more units from now on. */
+  extend(unitCount: number): void {
+    this.pool.extend(unitCount);
+    this.index.extend(unitCount - 1);
+    this.#smallUnits = Math.floor((unitCount - 1) * SMALL_PART);
   }
 
   /** Notes that the frame was used. */

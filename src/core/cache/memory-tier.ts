@@ -102,18 +102,24 @@ export class MemoryTier {
 
   /** Has another size from now on. Frames that lie beyond it go. */
   resize(ramBytes: number): void {
-    const old = this.table;
-    this.table = this.#makeTable(ramBytes);
-    this.table.restore(old.frames());
-    this.evictedFrames += old.index.count - this.table.index.count;
-    old.removeAll();
-    this.#chunks.length = Math.min(this.#chunks.length, Math.ceil((this.table.pool.unitCount - 1) / CHUNK_UNITS));
+    const unitCount = Math.floor(ramBytes / UNIT_BYTES) + 1;
+    if (unitCount > this.table.pool.unitCount) this.table.extend(unitCount);
+    else this.#shrink(ramBytes);
     const last = this.#chunks.length - 1;
     const chunk = this.#chunks[last];
     if (chunk === undefined) return;
     // A last chunk may have been shorter, or be shorter now.
     this.#chunks[last] = Buffer.allocUnsafeSlow(this.#chunkUnits(last) << UNIT_SHIFT);
     chunk.copy(this.#chunks[last]);
+  }
+
+  #shrink(ramBytes: number): void {
+    const old = this.table;
+    this.table = this.#makeTable(ramBytes);
+    this.table.restore(old.frames());
+    this.evictedFrames += old.index.count - this.table.index.count;
+    old.removeAll();
+    this.#chunks.length = Math.min(this.#chunks.length, Math.ceil((this.table.pool.unitCount - 1) / CHUNK_UNITS));
   }
 
   clear(): void {

@@ -11,8 +11,8 @@ const LOOK_AT_RUNS = 32;
 
 export class UnitPool {
   /** Units there are, with unit 0. */
-  readonly unitCount: number;
-  readonly #next: Uint32Array;
+  unitCount: number;
+  #next: Uint32Array;
   /** Units from here on were never used. */
   #fresh = 1;
   /** Free runs: start and length, as a stack. */
@@ -136,6 +136,15 @@ export class UnitPool {
     }
     this.#runs[this.#runsLength++] = start;
     this.#runs[this.#runsLength++] = length;
+  }
+
+  /** There are more units from now on. */
+  extend(unitCount: number): void {
+    this.#free += unitCount - this.unitCount;
+    this.unitCount = unitCount;
+    const next = new Uint32Array(unitCount);
+    next.set(this.#next);
+    this.#next = next;
   }
 
   /** Begins with units that are taken already: bit `unit % 8` of byte `unit / 8` says which. */
