@@ -53,7 +53,7 @@ function applyTo(pages: Pages, effect: Effect): void {
   );
 }
 
-export function stamped(page: number, versions: readonly number[]): Buffer {
+function stamped(page: number, versions: readonly number[]): Buffer {
   const bytes = Buffer.alloc(LOG_PAGE_BYTES);
   versions.forEach((version, i) => {
     if (version === 0) return;
@@ -66,7 +66,7 @@ export function stamped(page: number, versions: readonly number[]): Buffer {
 }
 
 /** The versions of a page's sectors; fails when one is of another page, or torn. */
-export function versionsOf(page: number, bytes: Buffer): number[] {
+function versionsOf(page: number, bytes: Buffer): number[] {
   return ZERO_PAGE.map((_, i) => {
     const sector = bytes.subarray(i * LOG_SECTOR_BYTES, (i + 1) * LOG_SECTOR_BYTES);
     const version = sector.readDoubleLE(LOG_SECTOR_BYTES - 8);

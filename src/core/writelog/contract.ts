@@ -3,7 +3,6 @@
  * acknowledged and its uploader has not yet put into the object store; the upload buffer. Unit: the page of 4096 bytes,
  * with a mask of 512-byte sectors where a write covers part of one.
  */
-import type { Completion } from '../blockdevice/index.ts';
 import type { SgwError } from '../kit/index.ts';
 
 export const LOG_PAGE_BYTES = 4096;
@@ -197,6 +196,3 @@ export interface WriteLog {
   /** Syncs and closes; what is not uploaded stays on disk, for the next opening. Idempotent. */
   close(): Promise<void>;
 }
-
-/** A completion that tells when something is in the log. */
-export type Appended = Completion;

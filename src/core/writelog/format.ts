@@ -7,8 +7,8 @@ import { crc32 } from 'node:zlib';
 import { certain } from './certain.ts';
 import type { Incarnation } from './contract.ts';
 
-export const FILE_MAGIC = Buffer.from('SGWLGF1\n');
-export const ENTRY_MAGIC = Buffer.from('SGWLGR1\n');
+const FILE_MAGIC = Buffer.from('SGWLGF1\n');
+const ENTRY_MAGIC = Buffer.from('SGWLGR1\n');
 
 /** Where incarnations begin in a file's first page, and the bytes of each. */
 const FILE_FIXED_BYTES = 80;
@@ -20,7 +20,7 @@ export const ENTRY_FIXED_BYTES = 112;
 export const EXTENT_BYTES = 16;
 export const CHECKSUM_BYTES = 4;
 const NOTE_BYTES = 40;
-export const ID_BYTES = 16;
+const ID_BYTES = 16;
 
 export const ENTRY_KINDS = { record: 1, begin: 2, end: 3 } as const;
 export type EntryKind = keyof typeof ENTRY_KINDS;

@@ -21,7 +21,7 @@ import { Syncer } from './syncer.ts';
 import { VolumePages } from './volume-pages.ts';
 import { FileWriteLog } from './write-log.ts';
 
-export const LOG_FILE_BYTES = 64 * 1024 ** 2;
+const LOG_FILE_BYTES = 64 * 1024 ** 2;
 const LOG_FILE_BYTES_MIN = 4 * LOG_PAGE_BYTES;
 /** A small log has about so many files, so that its space becomes free in small steps. */
 const FILES_WANTED = 8;
@@ -43,7 +43,7 @@ export interface OpenLogOptions {
 }
 
 /** The size of a new log's files, by default. */
-export function logFileBytes(capacityBytes: number): number {
+function logFileBytes(capacityBytes: number): number {
   const wanted = Math.floor(capacityBytes / FILES_WANTED);
   return Math.max(1024 ** 2, Math.min(LOG_FILE_BYTES, wanted - (wanted % LOG_PAGE_BYTES)));
 }

@@ -16,7 +16,7 @@ const AHEAD_FILES_MIN = 2;
 /** The ring needs one file to fill and one to go on in. */
 export const FILES_MIN = 2;
 
-export const fileName = (number: number): string => `${number.toString(16).padStart(6, '0')}.log`;
+const fileName = (number: number): string => `${number.toString(16).padStart(6, '0')}.log`;
 
 /** The number of the log's file `name`; undefined for other files. */
 export function fileNumber(name: string): number | undefined {
