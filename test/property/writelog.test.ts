@@ -72,7 +72,7 @@ async function run(scene: LogScene, steps: readonly Step[]): Promise<void> {
 }
 
 describe('a write log', () => {
-  it('reads as a model does and keeps a prefix, whatever is done to it', { timeout: 120_000 }, async () => {
+  it('reads as a model does and keeps a prefix, whatever is done to it', { timeout: 300_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), fc.nat(), async (steps, randomSeed) => {
         const random = seededRandom(randomSeed);
@@ -82,7 +82,7 @@ describe('a write log', () => {
     );
   });
 
-  it('goes round its files many times without mistaking old bytes for records', { timeout: 60_000 }, async () => {
+  it('goes round its files many times without mistaking old bytes for records', { timeout: 120_000 }, async () => {
     const random = seededRandom(seed);
     const scene = new LogScene({ fileBytes: 4 * 4096, capacityBytes: 16 * 4096, random });
     await scene.open();
