@@ -285,4 +285,5 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   readAheadBytes: 'bytes that a sequential reader is read ahead; 0: none',
   own: 'names of the settings that are those of this volume; the others are the ones of the gateway',
   attachment: 'with `--attach`: as `sgw volume attach` answers',
+  exports: 'everything that is attached, also what can not be opened now',
 };

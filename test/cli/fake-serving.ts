@@ -23,6 +23,7 @@ function servedGateway(look: number): GatewayDocument {
     memory: { residentBytes: 80 << 20, heapBytes: 20 << 20 },
     cpuMs: 1500 + look * 250,
     cache: null,
+    exports: [],
     volumes: [
       {
         volumeId: 'vol-00000000000000001',

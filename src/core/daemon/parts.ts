@@ -2,25 +2,48 @@
 import { readFile } from 'node:fs/promises';
 import { FramePool } from '../blockstore/index.ts';
 import type { GatewayParts } from '../gateway/index.ts';
-import { systemClock, systemRandom } from '../kit/index.ts';
-import { openObjectStore, withRetry } from '../objectstore/index.ts';
+import { systemClock, systemRandom, type Logger } from '../kit/index.ts';
+import { openObjectStore, withMeter, withRetry, type ObjectStore, type StoreCounters } from '../objectstore/index.ts';
+
+/** A command that serves nothing has no log. */
+const ignore = (): void => undefined;
+const SILENT: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
 /** For a home; `accountId` is acted for, the home's own when absent. */
 export async function partsOf(home: string, accountId?: string): Promise<GatewayParts> {
+  const meters: Readonly<StoreCounters>[] = [];
+  /** Below the retries, so that each try counts. */
+  const metered = (below: ObjectStore): ObjectStore => {
+    const { store, counters } = withMeter(below);
+    meters.push(counters);
+    return store;
+  };
   return {
     home,
     version: await readVersion(),
     clock: systemClock,
     random: systemRandom,
     openStore: async (description, how) =>
-      withRetry(await openObjectStore(description, how), { clock: systemClock, random: systemRandom }),
+      withRetry(metered(await openObjectStore(description, how)), { clock: systemClock, random: systemRandom }),
+    storeCounters: () => sum(meters),
     openService: async (blocks, serviceId) => {
       const { openService } = await import('../service/index.ts');
       return openService({ blocks, serviceId, isEmbedded: true });
     },
     openPool: () => new FramePool(),
+    serving: async () => {
+      const { servingParts } = await import('./run/serving-parts.ts');
+      return servingParts(SILENT);
+    },
     ...(accountId === undefined ? {} : { accountId }),
   };
+}
+
+function sum(meters: readonly Readonly<StoreCounters>[]): StoreCounters {
+  const total = { puts: 0, gets: 0, heads: 0, lists: 0, deletes: 0, upBytes: 0, downBytes: 0 };
+  for (const counters of meters)
+    for (const name of Object.keys(total) as (keyof StoreCounters)[]) total[name] += counters[name];
+  return total;
 }
 
 /** From package.json, which lies at the same distance from the sources as from what is built of them. */

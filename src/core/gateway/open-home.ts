@@ -56,14 +56,22 @@ export class OpenHome {
    * @throws unsupported `serving-unavailable`; conflict `not-activated`
    */
   async serve(call: CallContext): Promise<Serving> {
-    const { home, clock, random, serving: parts } = this.#parts;
+    const { home, version, clock, random, storeCounters, serving: parts } = this.#parts;
     assert(this.#serving === undefined, 'a home is served once');
     assert(parts !== undefined, 'a daemon has what serving takes');
     const { Serving: Served } = await import('./serving/serving.ts');
     const openSession = async (accountId: string, of: CallContext): Promise<Session> => this.open(accountId, of);
-    const serving = new Served({ home, clock, random, parts, openSession });
-    await serving.start(call);
+    const serving = new Served({
+      home,
+      version,
+      clock,
+      random,
+      parts: await parts(),
+      storeCounters: storeCounters ?? ((): undefined => undefined),
+      openSession,
+    });
     this.#serving = serving;
+    await serving.start(call);
     return serving;
   }
 

@@ -1,5 +1,6 @@
 /** The documents of a running gateway: the daemon, what it serves and how that goes. As in `schemas.ts`, fields are only ever added. */
 import Type, { type Static } from 'typebox';
+import { AttachmentDocument } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, Time } from './schema-parts.ts';
 
 /** A volume that the daemon serves. Counters grow from the attaching on; the other numbers tell now. */
@@ -99,6 +100,8 @@ export const GatewayDocument = object('gateway', {
   /** Null while nothing is cached. */
   cache: Nullable(CacheDocument),
   volumes: Type.Array(ServedVolumeDocument),
+  /** Everything that is attached, also what can not be opened now. */
+  exports: Type.Array(AttachmentDocument),
 });
 
 export const GatewayStopDocument = object('gateway-stop', {

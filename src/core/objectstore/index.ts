@@ -5,7 +5,7 @@ export { withFaults, type FaultRule, type FaultyStore } from './fault.ts';
 export { freeBytes, sharesFileSystem } from './file-system.ts';
 export { StoreLayer } from './layer.ts';
 export { memoryStore } from './memory.ts';
-export { withMeter } from './meter.ts';
+export { withMeter, type StoreCounters } from './meter.ts';
 export { openObjectStore } from './open.ts';
 export { withRetry, type RetryOptions } from './retry.ts';
 export { withThrottle } from './throttle.ts';

@@ -41,7 +41,12 @@ export class GatewayRig implements AsyncDisposable {
     this.directory = directory;
     this.objects = objects;
     this.#isGuest = isGuest;
-    const { accountId, clock = systemClock, between = (connections: ServiceConnections) => connections } = options;
+    const {
+      accountId,
+      serving,
+      clock = systemClock,
+      between = (connections: ServiceConnections) => connections,
+    } = options;
     this.#gateway = new Gateway({
       home: join(directory, 'home'),
       version: '0.0.0',
@@ -55,7 +60,7 @@ export class GatewayRig implements AsyncDisposable {
       openService: async (blocks, serviceId) =>
         Promise.resolve(between(openService({ blocks, serviceId, isEmbedded: true }))),
       ...(accountId === undefined ? {} : { accountId }),
-      ...(options.serving === undefined ? {} : { serving: options.serving }),
+      ...(serving === undefined ? {} : { serving: async () => Promise.resolve(serving) }),
     });
     this.#handlers = createHandlers(this.#gateway);
   }

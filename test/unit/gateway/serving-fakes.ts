@@ -171,6 +171,7 @@ export class FakeServing {
         };
         return Promise.resolve(Object.assign(device as BlockDevice, { isReadOnly: true, close }));
       },
+      close: async () => Promise.resolve(),
     };
   }
 

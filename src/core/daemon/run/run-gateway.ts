@@ -61,7 +61,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
     // Said early: nobody types a passphrase for nothing.
     if (options.lockTimeoutMs === 0) await refuseSecond(home);
     const threads = servingParts(log);
-    const parts = { ...(await partsOf(home)), serving: threads };
+    const parts = { ...(await partsOf(home)), serving: async () => Promise.resolve(threads) };
     try {
       await using gateway = new Gateway(parts);
       const { lockTimeoutMs, secrets } = options;

@@ -33,7 +33,7 @@ export interface Serving {
     readonly signal: AbortSignal;
     readonly onProgress: (doneBytes: number, totalBytes: number) => void;
   }): Promise<Drained>;
-  show(): Pick<GatewayDocument, 'volumes' | 'cache'>;
+  show(): Pick<GatewayDocument, 'volumes' | 'cache' | 'exports'>;
   /** In the text format of Prometheus; empty when there is nothing to tell. */
   metrics(): Promise<string>;
 }
@@ -96,10 +96,11 @@ export class VolumeServing implements Serving {
     return report ?? { drained: true, dirtyBytes: 0 };
   }
 
-  show(): Pick<GatewayDocument, 'volumes' | 'cache'> {
+  show(): Pick<GatewayDocument, 'volumes' | 'cache' | 'exports'> {
     const exports = this.#exports;
     const stats = exports?.cacheStats;
     return {
+      exports: exports?.documents() ?? [],
       cache:
         stats === undefined
           ? null
@@ -134,6 +135,6 @@ export class VolumeServing implements Serving {
   }
 
   async metrics(): Promise<string> {
-    return Promise.resolve('');
+    return (await this.#exports?.metrics()) ?? '';
   }
 }

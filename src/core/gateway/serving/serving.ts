@@ -8,12 +8,14 @@
  */
 import type { CacheStats, FrameCache } from '../../cache/index.ts';
 import { toSgwError, type Clock, type Random, type SgwError } from '../../kit/index.ts';
-import type { CallContext } from '../../localapi/index.ts';
+import type { AttachmentDocument, CallContext } from '../../localapi/index.ts';
 import type { ExportDirectory, ExportEntry, OpenedExport, OpenRequest } from '../../nbd/index.ts';
+import type { StoreCounters } from '../../objectstore/index.ts';
 import type { AttachmentState } from '../../state/index.ts';
 import type { VolumeSettings } from '../../volume/index.ts';
 import type { Session } from '../session.ts';
 import { Attachment } from './attachment.ts';
+import { attachmentDocument, configuredListening } from './documents.ts';
 import { openAttachment, type Opened } from './opened.ts';
 import type { ServingParts } from './parts.ts';
 import { alreadyAttached, clientsConnected, ending, exportExists, noExport, stopped } from './refusals.ts';
@@ -33,15 +35,20 @@ import type {
 import { StateBook } from './state-book.ts';
 import { cacheWishes, isStuck, namesSame, volumeWishes } from './wishes.ts';
 
+/** How long a start waits for exports that can not be opened at once: a store may be out of reach. */
+const START_MS = 10_000;
 /** How long work that nobody waits for waits for a lock: it is tried again. */
 const OWN_LOCK_TIMEOUT_MS = 1000;
 
 export interface ServingOptions {
   /** Absolute path of the home directory. */
   readonly home: string;
+  /** Of sgw. */
+  readonly version: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly parts: ServingParts;
+  readonly storeCounters: () => StoreCounters | undefined;
   /** What the work for an account stands on. */
   readonly openSession: (accountId: string, call: CallContext) => Promise<Session>;
 }
@@ -61,6 +68,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   readonly #openings = new Set<Promise<void>>();
   #cache: FrameCache | undefined;
   #cacheWishes = '';
+  #metrics: { text(): Promise<string> } | undefined;
   /** Told by the servers once they listen; until then, what the settings say. */
   listening: Listening | undefined;
   /** Lets go of the clients of an export, once what is under way was answered. Set by who serves them. */
@@ -82,7 +90,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   }
 
   /**
-   * Opens the cache, and everything that is attached; resolves when each export was tried once.
+   * Opens the cache, and everything that is attached; resolves when each export was tried once, or the time for that is over.
    * @throws conflict `not-activated`; what opening the cache throws
    */
   async start(call: CallContext): Promise<void> {
@@ -92,7 +100,10 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     this.#cache = await parts.openCache(cacheFolder(home), await cacheLimits(home, record));
     this.#cacheWishes = cacheWishes(record);
     const rows = record.attachments.map((row) => this.#add(row));
-    await Promise.all(rows.map(async (one) => this.#try(one, { takeOver: false, call: this.#ownCall(call.signal) })));
+    const attempt = { takeOver: false, call: this.#ownCall(this.#ended.signal) };
+    const tried = Promise.all(rows.map(async (one) => this.#try(one, attempt)));
+    const isDone = AbortSignal.any([call.signal, this.#ended.signal]);
+    await Promise.race([tried, this.#options.clock.sleep(START_MS, isDone).catch(() => undefined)]);
   }
 
   /** Live figures of the cache; undefined while nothing is served. */
@@ -103,6 +114,23 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   /** Every export, in the order of attaching. */
   show(): AttachmentReport[] {
     return [...this.#attachments.values()].map((attachment) => attachment.report);
+  }
+
+  /** In the text format of Prometheus. */
+  async metrics(): Promise<string> {
+    const { version, storeCounters: store } = this.#options;
+    const { servingMetrics } = await import('./metrics.ts');
+    this.#metrics ??= servingMetrics({ version, store, exports: () => this.show(), cache: () => this.cacheStats });
+    return await this.#metrics.text();
+  }
+
+  /** Every export as a document. */
+  documents(): AttachmentDocument[] {
+    const { home } = this.#options;
+    const record = this.#state.known;
+    if (record === undefined) return [];
+    const listening = this.listening ?? configuredListening(home, record);
+    return this.show().map((report) => attachmentDocument(report, listening));
   }
 
   named(name: string): Attachment | undefined {
@@ -247,6 +275,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const cache = this.#cache;
     this.#cache = undefined;
     await cache?.close();
+    await this.#options.parts.close();
     const dirtyBytes = left.reduce((sum, bytes) => sum + bytes, 0);
     return { drained: dirtyBytes === 0, dirtyBytes };
   }

@@ -1,0 +1,224 @@
+/**
+ * What a gateway serves, in figures for Prometheus: docs/METRICS.md. Nothing is counted here; the live figures of volumes, cache
+ * and store are read when they are asked for, so that counting costs nothing on the way of the data.
+ */
+import { Counter, Gauge, Registry } from 'prom-client';
+import type { CacheStats } from '../../cache/index.ts';
+import type { StoreCounters } from '../../objectstore/index.ts';
+import type { VolumeStats } from '../../volume/index.ts';
+import type { AttachmentReport } from './served.ts';
+
+export interface MetricsSources {
+  readonly version: string;
+  readonly exports: () => readonly AttachmentReport[];
+  readonly cache: () => CacheStats | undefined;
+  readonly store: () => StoreCounters | undefined;
+}
+
+interface Row {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+type Read = () => readonly Row[];
+
+const STATES = ['opening', 'waiting', 'available', 'degraded', 'fenced', 'damaged', 'detaching'] as const;
+const MS = 1000;
+
+/** Counters of volumes: name, help, value in base units. */
+const VOLUME_COUNTERS: readonly (readonly [string, string, (stats: VolumeStats) => number])[] = [
+  ['sgw_volume_reads_total', 'Reads of clients.', (s) => s.readOps],
+  ['sgw_volume_read_bytes_total', 'Bytes that clients read.', (s) => s.readBytes],
+  ['sgw_volume_read_seconds_total', 'Time that reads took, summed.', (s) => s.readMs / MS],
+  ['sgw_volume_writes_total', 'Writes, trims and zeroes of clients.', (s) => s.writeOps],
+  ['sgw_volume_written_bytes_total', 'Bytes that clients wrote.', (s) => s.writeBytes],
+  ['sgw_volume_write_seconds_total', 'Time that writes took, summed.', (s) => s.writeMs / MS],
+  ['sgw_volume_flushes_total', 'Flushes of clients.', (s) => s.flushOps],
+  ['sgw_volume_flush_seconds_total', 'Time that flushes took, summed.', (s) => s.flushMs / MS],
+  ['sgw_volume_uploaded_bytes_total', 'Bytes sent to the object store.', (s) => s.uploadedBytes],
+  ['sgw_volume_downloaded_bytes_total', 'Bytes fetched from the object store.', (s) => s.downloadedBytes],
+  ['sgw_volume_commits_total', 'Commits to the object store.', (s) => s.commits],
+  ['sgw_volume_upload_errors_total', 'Uploads that failed and were tried again.', (s) => s.uploadErrors],
+];
+
+/** Gauges of volumes. */
+const VOLUME_GAUGES: readonly (readonly [string, string, (stats: VolumeStats) => number | null])[] = [
+  ['sgw_volume_size_bytes', 'Size of the volume.', (s) => s.sizeBytes],
+  ['sgw_volume_mapped_bytes', 'Data of the volume, before compression.', (s) => s.mappedBytes],
+  ['sgw_volume_exposure_bytes', 'Acknowledged and not in the object store.', (s) => s.dirtyBytes],
+  ['sgw_volume_exposure_seconds', 'Age of the oldest write that is not in the object store.', (s) => s.dirtyMs / MS],
+  ['sgw_volume_buffer_bytes', 'Capacity of the upload buffer.', (s) => s.bufferBytes],
+  [
+    'sgw_volume_buffer_full_seconds',
+    'When the upload buffer is full if all goes on as in the last minute; absent when it will not be.',
+    (s) => (s.fullInMs === null ? null : s.fullInMs / MS),
+  ],
+  ['sgw_volume_waiting_writes', 'Writers that wait for room in the upload buffer.', (s) => s.waitingWrites],
+  [
+    'sgw_volume_last_commit_timestamp_seconds',
+    'When the newest commit was made.',
+    (s) => (s.lastCommitMs === null ? null : s.lastCommitMs / MS),
+  ],
+];
+
+/** A registry of its own. */
+export function servingMetrics(sources: MetricsSources): { text(): Promise<string> } {
+  const registry = new Registry();
+  const counter = (name: string, help: string, labelNames: string[], read: Read): void => {
+    new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const { labels, value } of read()) this.inc(labels, value);
+      },
+    });
+  };
+  const gauge = (name: string, help: string, labelNames: string[], read: Read): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const { labels, value } of read()) this.set(labels, value);
+      },
+    });
+  };
+  gauge('sgw_build_info', 'Always 1; the label tells the version.', ['version'], () => [
+    { labels: { version: sources.version }, value: 1 },
+  ]);
+  for (const [name, help, value] of VOLUME_COUNTERS)
+    counter(name, help, ['volume', 'volume_id'], () => volumeRows(sources, value));
+  for (const [name, help, value] of VOLUME_GAUGES)
+    gauge(name, help, ['volume', 'volume_id'], () => volumeRows(sources, value));
+  counter('sgw_volume_read_pages_total', 'Pages read, by where they were.', ['volume', 'volume_id', 'source'], () =>
+    Object.entries({ log: 'logHits', cache: 'cacheHits', store: 'storeReads' } as const).flatMap(([source, field]) =>
+      volumeRows(sources, (stats) => stats[field]).map(({ labels, value }) => ({
+        labels: { ...labels, source },
+        value,
+      })),
+    ),
+  );
+  exportMetrics(sources, gauge);
+  cacheMetrics(sources, counter, gauge);
+  storeMetrics(sources, counter);
+  return { text: async () => registry.metrics() };
+}
+
+type Add = (name: string, help: string, labelNames: string[], read: Read) => void;
+
+function exportMetrics({ exports }: MetricsSources, gauge: Add): void {
+  gauge('sgw_export_state', '1 for the state that the export is in, else 0.', ['export', 'state'], () =>
+    exports().flatMap((report) => {
+      const now = report.phase === 'serving' ? report.state : report.phase;
+      return STATES.map((state) => ({
+        labels: { export: report.record.exportName, state },
+        value: state === now ? 1 : 0,
+      }));
+    }),
+  );
+  gauge('sgw_export_clients', 'Clients that have the export open.', ['export'], () =>
+    exports().map(({ record, clients }) => ({ labels: { export: record.exportName }, value: clients })),
+  );
+}
+
+function cacheMetrics({ cache }: MetricsSources, counter: Add, gauge: Add): void {
+  const byTier = (ram: (s: CacheStats) => number, file: (s: CacheStats) => number): Read => {
+    return () => {
+      const stats = cache();
+      if (stats === undefined) return [];
+      return [
+        { labels: { tier: 'ram' }, value: ram(stats) },
+        { labels: { tier: 'file' }, value: file(stats) },
+      ];
+    };
+  };
+  const plain = (value: (s: CacheStats) => number): Read => {
+    return () => {
+      const stats = cache();
+      return stats === undefined ? [] : [{ labels: {}, value: value(stats) }];
+    };
+  };
+  counter(
+    'sgw_cache_hits_total',
+    'Pages read from the cache.',
+    ['tier'],
+    byTier(
+      (s) => s.ramHits,
+      (s) => s.fileHits,
+    ),
+  );
+  counter(
+    'sgw_cache_misses_total',
+    'Pages that were not in the cache.',
+    [],
+    plain((s) => s.misses),
+  );
+  counter(
+    'sgw_cache_evicted_frames_total',
+    'Frames that made room for others.',
+    [],
+    plain((s) => s.evictedFrames),
+  );
+  counter(
+    'sgw_cache_damaged_frames_total',
+    'Frames that did not match their checksum.',
+    [],
+    plain((s) => s.damagedFrames),
+  );
+  gauge(
+    'sgw_cache_used_bytes',
+    'What the cache holds.',
+    ['tier'],
+    byTier(
+      (s) => s.ramUsedBytes,
+      (s) => s.fileUsedBytes,
+    ),
+  );
+  gauge(
+    'sgw_cache_limit_bytes',
+    'What the cache may hold.',
+    ['tier'],
+    byTier(
+      (s) => s.limits.ramBytes,
+      (s) => s.limits.fileBytes,
+    ),
+  );
+}
+
+function storeMetrics({ store }: MetricsSources, counter: Add): void {
+  const rows = (value: (counters: StoreCounters) => Readonly<Record<string, number>>, label: string): Read => {
+    return () => {
+      const counters = store();
+      if (counters === undefined) return [];
+      return Object.entries(value(counters)).map(([name, count]) => ({ labels: { [label]: name }, value: count }));
+    };
+  };
+  counter(
+    'sgw_store_requests_total',
+    'Requests to the object store, failed ones and repeated ones too.',
+    ['operation'],
+    rows(
+      ({ puts, gets, heads, lists, deletes }) => ({ put: puts, get: gets, head: heads, list: lists, delete: deletes }),
+      'operation',
+    ),
+  );
+  counter(
+    'sgw_store_bytes_total',
+    'Bytes of bodies sent to and got from the object store.',
+    ['direction'],
+    rows(({ upBytes, downBytes }) => ({ up: upBytes, down: downBytes }), 'direction'),
+  );
+}
+
+function volumeRows({ exports }: MetricsSources, value: (stats: VolumeStats) => number | null): Row[] {
+  return exports().flatMap(({ record, name, stats }) => {
+    const number = stats === null ? null : value(stats);
+    if (number === null) return [];
+    const id = record.scratchVolumeId ?? record.volumeId ?? '';
+    return [{ labels: { volume: name ?? id, volume_id: id }, value: number }];
+  });
+}
