@@ -15,16 +15,17 @@ import { FoundState, type ChainedFile } from './found.ts';
 import { SLOTS_MAX } from './page-index.ts';
 import { readRecord } from './record-reader.ts';
 import { RingFile } from './ring-file.ts';
-import { FILES_MIN, Ring } from './ring.ts';
+import { Ring } from './ring.ts';
 import { RoomQueue } from './room.ts';
 import { Syncer } from './syncer.ts';
 import { VolumePages } from './volume-pages.ts';
 import { FileWriteLog } from './write-log.ts';
 
-const LOG_FILE_BYTES = 64 * 1024 ** 2;
+const FILE_BYTES_MIN = 4 * 1024 ** 2;
+const FILE_BYTES_MAX = 64 * 1024 ** 2;
 const LOG_FILE_BYTES_MIN = 4 * LOG_PAGE_BYTES;
-/** A small log has about so many files, so that its space becomes free in small steps. */
-const FILES_WANTED = 8;
+/** Small files are made, looked through and freed quickly; each takes a file descriptor. */
+const FILES_WANTED = 256;
 const REWRITE_BYTES = 1024 ** 2;
 const RECORDS_AT_A_TIME = 512;
 
@@ -33,7 +34,7 @@ export interface OpenLogOptions {
   /** What `findLog` found in it, with nothing changed since. */
   readonly found: FoundLog;
   readonly capacityBytes: number;
-  /** Of each file of a new log; a multiple of 4096. By default 64 MiB, or an eighth of a capacity below 512 MiB. */
+  /** Of each file of a new log; a multiple of 4096. By default 4 to 64 MiB, a 256th of the capacity. */
   readonly fileBytes?: number;
   readonly clock: Clock;
   /** The one that begins: 16 hex digits that were never used. Records up to `uploadedSequence` are not looked at. */
@@ -45,7 +46,7 @@ export interface OpenLogOptions {
 /** The size of a new log's files, by default. */
 function logFileBytes(capacityBytes: number): number {
   const wanted = Math.floor(capacityBytes / FILES_WANTED);
-  return Math.max(1024 ** 2, Math.min(LOG_FILE_BYTES, wanted - (wanted % LOG_PAGE_BYTES)));
+  return Math.max(FILE_BYTES_MIN, Math.min(FILE_BYTES_MAX, wanted - (wanted % LOG_PAGE_BYTES)));
 }
 
 /**
@@ -216,7 +217,6 @@ class Opening {
     await this.#rewriteUnflushed();
     await syncer.sync();
     position.flushedSequence = position.lastSequence;
-    if (this.#found.logId === undefined) await this.#ring.makeFree(FILES_MIN);
     if (this.#hasJump || this.#appender.file.pagesLeft === 0) {
       await this.#ring.makeFree(1);
       this.#appender.roll();

@@ -10,11 +10,11 @@ import { LOG_PAGE_BYTES, type LogDisk } from './contract.ts';
 import { usablePages } from './record-builder.ts';
 import { RingFile } from './ring-file.ts';
 
-/** Free files are made until they hold this much. */
+/** A log that is in use has so much free; one that was just opened only what it needs, and more the more it is used. */
 const AHEAD_BYTES = 192 * 1024 ** 2;
 const AHEAD_FILES_MIN = 2;
 /** The ring needs one file to fill and one to go on in. */
-export const FILES_MIN = 2;
+const FILES_MIN = 2;
 
 const fileName = (number: number): string => `${number.toString(16).padStart(6, '0')}.log`;
 
@@ -40,6 +40,8 @@ export class Ring {
   #fileCount = 0;
   #fileCountMax: number;
   #wantedPages = 0;
+  /** Files that were taken into use. */
+  #takenCount = 0;
   #working: Promise<void> | undefined;
   #isClosed = false;
   /** Why the last attempt to make a file failed; undefined when it did not. */
@@ -114,6 +116,7 @@ export class Ring {
     if (file === undefined) return undefined;
     if (file.nextPage > 1) this.#events.onReuse(file);
     file.reset(generation, firstSequence);
+    this.#takenCount += 1;
     this.live.push(file);
     this.#work();
     return file;
@@ -181,9 +184,9 @@ export class Ring {
   #nextJob(): 'make' | 'remove' | undefined {
     if (this.#fileCount > this.#fileCountMax) return this.#free.length > 1 ? 'remove' : undefined;
     if (this.#fileCount === this.#fileCountMax) return undefined;
-    const freeBytes = this.#free.length * this.pageCount * LOG_PAGE_BYTES;
-    const isAhead = freeBytes >= AHEAD_BYTES && this.#free.length >= AHEAD_FILES_MIN;
-    return isAhead && this.freeDataPages >= this.#wantedPages ? undefined : 'make';
+    const aheadMax = AHEAD_BYTES / (this.pageCount * LOG_PAGE_BYTES);
+    const ahead = Math.max(AHEAD_FILES_MIN, Math.min(this.#takenCount, aheadMax));
+    return this.#free.length >= ahead && this.freeDataPages >= this.#wantedPages ? undefined : 'make';
   }
 
   async #run(): Promise<void> {
