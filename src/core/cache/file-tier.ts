@@ -81,7 +81,7 @@ export class FileTier {
     const count = pages.length >> UNIT_SHIFT;
     const entry = this.table.add(place, frame, count, isUsed);
     if (entry === 0) return false;
-    const { pool, index } = this.table;
+    const { index } = this.table;
     index.set(entry, PINNED, true);
     const runs: { position: number; bytes: number }[] = [];
     let unit = index.firstUnit(entry);
@@ -93,7 +93,7 @@ export class FileTier {
       if (last !== undefined && unit === end) last.bytes += UNIT_BYTES;
       else runs.push({ position: unit * UNIT_BYTES, bytes: UNIT_BYTES });
       end = unit + 1;
-      unit = pool.next(unit);
+      unit = this.table.nextUnit(entry, unit);
     }
     this.writes.add({ entry, pages: Buffer.from(pages), runs });
     return true;
@@ -122,15 +122,16 @@ export class FileTier {
   }
 
   #readPages(entry: number, firstPage: number, pages: Buffer): boolean {
-    const { pool, index } = this.table;
+    const { table } = this;
+    const { index } = table;
     let unit = index.firstUnit(entry);
-    for (let i = 0; i < firstPage; i++) unit = pool.next(unit);
+    for (let i = 0; i < firstPage; i++) unit = table.nextUnit(entry, unit);
     const place = index.placeOf(entry);
     const frame = index.frameOf(entry);
     for (let at = 0, page = firstPage; at < pages.length;) {
       const runStart = unit;
       let runBytes = UNIT_BYTES;
-      for (unit = pool.next(unit); at + runBytes < pages.length; unit = pool.next(unit)) {
+      for (unit = table.nextUnit(entry, unit); at + runBytes < pages.length; unit = table.nextUnit(entry, unit)) {
         if (unit !== runStart + (runBytes >> UNIT_SHIFT)) break;
         runBytes += UNIT_BYTES;
       }

@@ -9,7 +9,7 @@
  * are touched all over, grow with the entries.
  */
 
-/** Fields of `#what`: place of the segment, pages less one, uses, and three bits. */
+/** Fields of `#what`: place of the segment, pages less one, uses, and four bits. */
 const PLACE_MASK = 0x3f_ffff;
 const PAGES_SHIFT = 22;
 const USES_SHIFT = 26;
@@ -20,6 +20,8 @@ export const IN_MAIN = 1 << 28;
 export const PINNED = 1 << 29;
 /** Removed, but still in its queue. */
 export const DEAD = 1 << 30;
+/** Its units are not one behind the other. */
+export const IN_PIECES = 1 << 31;
 const FIRST_BUCKETS = 1024;
 /** Entries moved to the larger table with each one added: all of them long before it has to grow again. */
 const MOVED_AT_ONCE = 8;

@@ -8,7 +8,7 @@
  *
  * Moving between queues changes links only; the bytes of a frame stay where they are until it is evicted.
  */
-import { DEAD, FrameIndex, IN_MAIN, PINNED, USES_MAX } from './frame-index.ts';
+import { DEAD, FrameIndex, IN_MAIN, IN_PIECES, PINNED, USES_MAX } from './frame-index.ts';
 import { Ghost } from './ghost.ts';
 import { UnitPool } from './unit-pool.ts';
 
@@ -97,12 +97,23 @@ export class FrameTable {
     if (!this.#makeRoom(pages)) return 0;
     const entry = this.index.add(place, frame, pages, isUsed ? 1 : 0);
     if (entry === 0) return 0;
-    this.index.setFirstUnit(entry, this.pool.take(pages));
+    this.#giveUnits(entry, pages);
     this.#append(entry, isRemembered);
     this.ghost.fit(this.index.count);
     this.#events.added(place);
     if (isUsed) this.#noteLatest(entry);
     return entry;
+  }
+
+  #giveUnits(entry: number, pages: number): void {
+    const together = this.pool.takeTogether(pages);
+    this.index.setFirstUnit(entry, together === 0 ? this.pool.takePieces(pages) : together);
+    if (together === 0) this.index.set(entry, IN_PIECES, true);
+  }
+
+  /** The unit behind this one in a frame. */
+  nextUnit(entry: number, unit: number): number {
+    return this.index.is(entry, IN_PIECES) ? this.pool.next(unit) : unit + 1;
   }
 
   #makeRoom(pages: number): boolean {
@@ -152,7 +163,7 @@ export class FrameTable {
   #drop(entry: number): void {
     const { index } = this;
     this.#events.removed(index.placeOf(entry), entry);
-    this.pool.release(index.firstUnit(entry), index.pagesOf(entry));
+    this.pool.release(index.firstUnit(entry), index.pagesOf(entry), index.is(entry, IN_PIECES));
     index.kill(entry);
     if (entry === this.#latest0 || entry === this.#latest1 || entry === this.#latest2 || entry === this.#latest3) {
       this.#forgetLatest();
@@ -189,7 +200,8 @@ export class FrameTable {
   unitsOf(entry: number): number[] {
     const units: number[] = [];
     const pages = this.index.pagesOf(entry);
-    for (let unit = this.index.firstUnit(entry); units.length < pages; unit = this.pool.next(unit)) units.push(unit);
+    for (let unit = this.index.firstUnit(entry); units.length < pages; unit = this.nextUnit(entry, unit))
+      units.push(unit);
     return units;
   }
 
@@ -201,12 +213,17 @@ export class FrameTable {
       if (this.index.find(place, frame) !== 0) throw new RangeError('a frame is there twice');
       const entry = this.index.add(place, frame, units.length, uses);
       this.index.setFirstUnit(entry, units[0] ?? 0);
-      for (let i = 1; i < units.length; i++) this.pool.setNext(units[i - 1] ?? 0, units[i] ?? 0);
+      if (isInPieces(units)) this.#link(entry, units);
       this.#append(entry, isMain);
       this.#events.added(place);
     }
     this.pool.adopt(taken);
     this.ghost.fit(this.index.count);
+  }
+
+  #link(entry: number, units: readonly number[]): void {
+    this.index.set(entry, IN_PIECES, true);
+    for (let i = 1; i < units.length; i++) this.pool.setNext(units[i - 1] ?? 0, units[i] ?? 0);
   }
 
   /** Everything here, for `restore` of another table. */
@@ -228,6 +245,12 @@ export class FrameTable {
     // Links of dead entries stay until their turn comes, so that the walk goes on.
     for (const entry of this.entries()) this.remove(entry);
   }
+}
+
+/** Whether units are not one behind the other. */
+export function isInPieces(units: readonly number[]): boolean {
+  const [first = 0] = units;
+  return units.some((unit, i) => unit !== first + i);
 }
 
 export interface RestoredFrame {

@@ -48,30 +48,29 @@ export class MemoryTier {
 
   /** Copies bytes of a frame that is here; they must be in it. */
   read(entry: number, from: number, target: Buffer): void {
-    const { pool, index } = this.table;
-    let unit = index.firstUnit(entry);
+    const { table } = this;
+    let unit = table.index.firstUnit(entry);
     let skip = from;
-    for (; skip >= UNIT_BYTES; skip -= UNIT_BYTES) unit = pool.next(unit);
+    for (; skip >= UNIT_BYTES; skip -= UNIT_BYTES) unit = table.nextUnit(entry, unit);
     for (let at = 0; ;) {
-      const last = this.#runEnd(unit, skip + target.length - at);
+      const last = this.#runEnd(entry, unit, skip + target.length - at);
       const place = unit - 1;
       const start = ((place & (CHUNK_UNITS - 1)) << UNIT_SHIFT) + skip;
       const end = Math.min(start + target.length - at, (((last - 1) & (CHUNK_UNITS - 1)) + 1) << UNIT_SHIFT);
       this.#chunks[place >> CHUNK_SHIFT]?.copy(target, at, start, end);
       at += end - start;
       if (at >= target.length) return;
-      unit = pool.next(last);
+      unit = table.nextUnit(entry, last);
       skip = 0;
     }
   }
 
   /** The last unit that follows in the same chunk without a gap, of as many as `bytes` need. */
-  #runEnd(unit: number, bytes: number): number {
-    const { pool } = this.table;
+  #runEnd(entry: number, unit: number, bytes: number): number {
     let last = unit;
     for (let left = bytes - UNIT_BYTES; left > 0; left -= UNIT_BYTES) {
       // A chunk ends with a multiple of its number of units.
-      if ((last & (CHUNK_UNITS - 1)) === 0 || pool.next(last) !== last + 1) break;
+      if ((last & (CHUNK_UNITS - 1)) === 0 || this.table.nextUnit(entry, last) !== last + 1) break;
       last++;
     }
     return last;
@@ -86,7 +85,7 @@ export class MemoryTier {
     for (let at = 0; at < pages.length; at += UNIT_BYTES) {
       const start = ((unit - 1) & (CHUNK_UNITS - 1)) << UNIT_SHIFT;
       pages.copy(this.#chunkOf(unit), start, at, at + UNIT_BYTES);
-      unit = this.table.pool.next(unit);
+      unit = this.table.nextUnit(entry, unit);
     }
     return true;
   }

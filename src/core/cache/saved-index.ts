@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { FileTier } from './file-tier.ts';
 import { IN_MAIN, USES_MAX } from './frame-index.ts';
+import { isInPieces } from './frame-table.ts';
 import type { SegmentNumbers } from './segment-numbers.ts';
 
 export const FRAMES_ID_BYTES = 16;
@@ -81,7 +82,7 @@ export function* encodeIndex(tier: FileTier, framesId: Buffer, segments: Segment
 function encodeFrame(writer: PieceWriter, { table, crcs }: FileTier, entry: number, segment: number): void {
   const { index } = table;
   const units = table.unitsOf(entry);
-  const isScattered = units.some((unit, i) => unit !== (units[0] ?? 0) + i);
+  const isScattered = isInPieces(units);
   const stored = isScattered ? units : units.slice(0, 1);
   const { piece, at } = writer.reserve(8 + stored.length * 4 + units.length * 4);
   const flags = index.usesOf(entry) | (index.is(entry, IN_MAIN) ? MAIN_FLAG : 0) | (isScattered ? SCATTERED_FLAG : 0);

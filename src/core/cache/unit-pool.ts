@@ -2,8 +2,7 @@
  * Which units of 4096 bytes of a store are free, and which follow one another in a frame. A frame takes any free units, so that
  * nothing is lost to fragmentation, and consecutive ones where it can.
  *
- * Unit 0 is nobody's. Invariant: `#next` of a unit is 0 when the frame goes on in the unit behind it, so that this array costs
- * nothing for frames in one piece (its pages in memory are never touched).
+ * Unit 0 is nobody's. `#next` is touched for frames in pieces only, so that it costs no memory for the others.
  */
 
 /** Free runs that are looked at for one that fits. */
@@ -34,24 +33,27 @@ export class UnitPool {
     return this.unitCount - 1 - this.#free;
   }
 
-  /** The unit behind this one in its frame. */
+  /** The unit behind this one in a frame that is in pieces. */
   next(unit: number): number {
-    const next = this.#next[unit] ?? 0;
-    return next === 0 ? unit + 1 : next;
+    return this.#next[unit] ?? 0;
   }
 
-  /** Says which unit follows: for frames that were there before. */
+  /** Says which unit follows in a frame that is in pieces. */
   setNext(unit: number, next: number): void {
-    const value = next === unit + 1 ? 0 : next;
-    if (this.#next[unit] !== value) this.#next[unit] = value;
+    this.#next[unit] = next;
   }
 
-  /** The first of `count` units, of which so many must be free. */
-  take(count: number): number {
-    this.#free -= count;
+  /** The first of `count` units one behind the other; 0 when there are not so many together. */
+  takeTogether(count: number): number {
     const fitting = this.#fittingRun(count);
-    if (fitting >= 0) return this.#takeFrom(fitting, count);
-    if (this.unitCount - this.#fresh >= count) return this.#takeFresh(count);
+    if (fitting < 0 && this.unitCount - this.#fresh < count) return 0;
+    this.#free -= count;
+    return fitting >= 0 ? this.#takeFrom(fitting, count) : this.#takeFresh(count);
+  }
+
+  /** The first of `count` units, of which so many must be free, linked by `next`. */
+  takePieces(count: number): number {
+    this.#free -= count;
     let first = 0;
     let last = 0;
     for (let missing = count; missing > 0;) {
@@ -60,8 +62,9 @@ export class UnitPool {
       const part = Math.min(missing, isFresh ? missing : (this.#runs[run + 1] ?? 0));
       const start = isFresh ? this.#takeFresh(part) : this.#takeFrom(run, part);
       if (first === 0) first = start;
-      else this.setNext(last, start);
+      else this.#next[last] = start;
       last = start + part - 1;
+      for (let unit = start; unit < last; unit++) this.#next[unit] = unit + 1;
       missing -= part;
     }
     return first;
@@ -94,38 +97,32 @@ export class UnitPool {
       this.#runs[run] = this.#runs[this.#runsLength] ?? 0;
       this.#runs[run + 1] = this.#runs[this.#runsLength + 1] ?? 0;
     }
-    this.#chain(start, count);
     return start;
   }
 
   #takeFresh(count: number): number {
     const start = this.#fresh;
     this.#fresh += count;
-    this.#chain(start, count);
     return start;
   }
 
-  #chain(start: number, count: number): void {
-    for (let unit = start; unit < start + count; unit++) if (this.#next[unit] !== 0) this.#next[unit] = 0;
-  }
-
   /** Gives back the units of a frame. */
-  release(first: number, count: number): void {
+  release(first: number, count: number, isInPieces: boolean): void {
     this.#free += count;
+    if (!isInPieces) {
+      this.#push(first, count);
+      return;
+    }
     let start = first;
-    let length = 1;
     let unit = first;
-    for (let i = 1; i < count; i++) {
-      const next = this.next(unit);
-      if (next === unit + 1) length++;
-      else {
-        this.#push(start, length);
+    for (let left = count; left > 0; left--) {
+      const next = left === 1 ? 0 : this.next(unit);
+      if (next !== unit + 1) {
+        this.#push(start, unit + 1 - start);
         start = next;
-        length = 1;
       }
       unit = next;
     }
-    this.#push(start, length);
   }
 
   #push(start: number, length: number): void {
