@@ -4,19 +4,53 @@
  */
 import { assert } from '../kit/index.ts';
 
+/** Chunks below this are put together, once there are some. */
+const SMALL_BYTES = 4096;
+const SMALL_FROM = 64;
+const SLAB_BYTES = 64 * 1024;
+
 export class ByteQueue {
   #chunks: Buffer[] = [];
   #first = 0;
   #length = 0;
+  /** Where small chunks are put together, how far it is filled, and the chunk that it makes. */
+  #slab: Buffer | undefined;
+  #slabEnd = 0;
+  #packed: Buffer | undefined;
 
   get length(): number {
     return this.#length;
   }
 
+  /** How many buffers hold the bytes. */
+  get chunkCount(): number {
+    return this.#chunks.length;
+  }
+
+  /** Keeps a chunk, whose memory is the queue's from then on. */
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    this.#chunks.push(chunk);
     this.#length += chunk.length;
+    if (chunk.length < SMALL_BYTES && this.#chunks.length >= SMALL_FROM) this.#pack(chunk);
+    else this.#chunks.push(chunk);
+  }
+
+  /** Copies a small chunk behind the one before it, since a buffer of its own would take many times its bytes. */
+  #pack(chunk: Buffer): void {
+    if (
+      this.#slab === undefined ||
+      this.#slab.length - this.#slabEnd < chunk.length ||
+      this.#chunks.at(-1) !== this.#packed
+    ) {
+      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#slabEnd = 0;
+      this.#packed = this.#slab.subarray(0, 0);
+      this.#chunks.push(this.#packed);
+    }
+    chunk.copy(this.#slab, this.#slabEnd);
+    this.#slabEnd += chunk.length;
+    this.#packed = this.#slab.subarray(0, this.#slabEnd);
+    this.#chunks[this.#chunks.length - 1] = this.#packed;
   }
 
   /** The next `count` bytes without taking them; undefined when there are not so many. */

@@ -75,6 +75,7 @@ export class Connection {
       send: (bytes) => {
         this.#socket.write(bytes);
       },
+      backlogBytes: () => this.#socket.writableLength,
     });
     this.#negotiation = setTimeout(() => void this.end('the handshake took too long'), limits.negotiationMs);
     this.#listen(socket);
@@ -99,21 +100,24 @@ export class Connection {
   #listen(socket: Socket): void {
     const onData = (chunk: Buffer): void => {
       this.#receivedBytes += chunk.length;
+      // What comes after the last request is read, so that the end is seen, and not kept.
+      if (this.#ended !== undefined) return;
       this.#queue.push(chunk);
       if (this.#transmission !== undefined) this.#transmission.consume();
       else this.#advance();
     };
-    socket.on('data', onData);
-    socket.on('drain', () => this.#transmission?.roomAgain());
+    const onDrain = (): void => this.#transmission?.roomAgain();
+    const onEnd = (): void => void this.end(undefined);
+    const onClose = (): void => {
+      // Nobody waits for answers any more; what waits for others, such as a store out of reach, is given up.
+      this.#stop.abort();
+      void this.end(undefined);
+    };
+    socket.on('data', onData).on('drain', onDrain).on('end', onEnd).on('close', onClose);
     // Why a socket failed does not matter: its client is gone.
     socket.on('error', () => undefined);
-    socket.on('close', () => void this.end(undefined));
-    socket.on('end', () => void this.end(undefined));
     this.#stopListening = () => {
-      socket.removeAllListeners('data');
-      socket.removeAllListeners('drain');
-      socket.removeAllListeners('close');
-      socket.removeAllListeners('end');
+      socket.off('data', onData).off('drain', onDrain).off('end', onEnd).off('close', onClose);
     };
   }
 
@@ -134,6 +138,10 @@ export class Connection {
   }
 
   #take(step: HandshakeStep): void {
+    if (this.#ended !== undefined) {
+      if (step.kind === 'transmission') void release(step.opened);
+      return;
+    }
     switch (step.kind) {
       case 'more':
         this.#socket.resume();
@@ -159,6 +167,10 @@ export class Connection {
     this.#stopListening?.();
     secure(this.#socket, tls).then(
       ({ socket, user }) => {
+        if (this.#ended !== undefined) {
+          socket.destroy();
+          return;
+        }
         this.#socket = socket;
         this.#isTls = true;
         this.#user = user;
@@ -174,10 +186,6 @@ export class Connection {
 
   #transmit({ opened, isStructured, contexts }: Extract<HandshakeStep, { kind: 'transmission' }>): void {
     clearTimeout(this.#negotiation);
-    if (this.#ended !== undefined) {
-      void release(opened);
-      return;
-    }
     const { limits, inFlight, pool } = this.#parts;
     const socket = this.#socket;
     const replies = new Replies(socket, pool);
@@ -220,8 +228,7 @@ export class Connection {
   async #endOnce(reason: string | undefined): Promise<void> {
     clearTimeout(this.#negotiation);
     const socket = this.#socket;
-    // Nobody waits for answers any more; what waits for others, such as a store out of reach, is given up.
-    if (socket.destroyed || socket.readableEnded) this.#stop.abort();
+    socket.resume();
     try {
       await this.#transmission?.end();
       this.#replies?.close();

@@ -39,6 +39,8 @@ export interface HandshakeParts {
   readonly connectionId: number;
   readonly signal: AbortSignal;
   readonly send: (bytes: Buffer) => void;
+  /** Replies that the client has not taken yet. */
+  readonly backlogBytes: () => number;
 }
 
 /** How the handshake goes on after the bytes that there were. */
@@ -107,6 +109,7 @@ export class Handshake {
       queue.take(OPTION_HEADER_BYTES);
       this.#options += 1;
       if (this.#options > limits.optionsMax) return closed('too many options');
+      if (this.#parts.backlogBytes() > limits.backlogBytesMax) return closed('replies to options are not read');
       const step = await this.#option(option, Buffer.from(queue.take(length)));
       if (step !== undefined) return step;
     }

@@ -79,7 +79,10 @@ export class Replies {
     if (buffer !== this.#current) buffer.release();
   }
 
-  /** The room is filled later: it stays where it is until `complete` or `abandon`. */
+  /**
+   * The room is filled later: it stays where it is until `complete`. A room that is never completed, since its call failed,
+   * keeps its buffer out of the pool: what failed may still be writing there.
+   */
   defer(room: Room): void {
     const { buffer, start, length } = room;
     if (buffer !== this.#current) return;
@@ -94,11 +97,6 @@ export class Replies {
     // What was gathered since comes first or behind; replies have no order.
     this.#pieces.push({ buffer, start, end: start + length });
     this.schedule();
-  }
-
-  /** Nothing comes of a deferred room. */
-  abandon({ buffer }: Room): void {
-    buffer.release();
   }
 
   simple(errno: number, { high, low }: Cookie): void {

@@ -64,17 +64,17 @@ export function validateRequest(request: Request, scope: RequestScope): Refusal 
     return refuse(ERRNO.EINVAL, 'no metadata context was chosen');
   if (type === CMD.read && (flags & df) !== 0 && !scope.isStructured)
     return refuse(ERRNO.EINVAL, 'DF goes with structured replies only');
-  return validateExtent(type, offset, length, scope);
+  return validateExtent(request, scope);
 }
 
-function validateExtent(type: number, offset: number, length: number, { opened }: RequestScope): Refusal | undefined {
+function validateExtent({ type, flags, offset, length }: Request, { opened }: RequestScope): Refusal | undefined {
   const { limits, sizeBytes } = opened.device;
   const { blockBytesMin, payloadBytesMax } = limits;
   if (length === 0) return refuse(ERRNO.EINVAL, 'a request of no bytes');
   if (offset % blockBytesMin !== 0 || length % blockBytesMin !== 0)
     return refuse(ERRNO.EINVAL, `offset and length must be multiples of ${String(blockBytesMin)}`);
   if (type === CMD.read && length > payloadBytesMax)
-    return refuse(ERRNO.EOVERFLOW, `a read of ${String(length)} bytes is too long`);
+    return refuse((flags & df) === 0 ? ERRNO.EINVAL : ERRNO.EOVERFLOW, `a read of ${String(length)} bytes is too long`);
   if (offset + length <= sizeBytes) return undefined;
   return refuse(COMMANDS[type]?.writes === true ? ERRNO.ENOSPC : ERRNO.EINVAL, 'the request ends beyond the device');
 }

@@ -28,6 +28,9 @@ export interface NbdServerOptions {
   readonly onClientFault?: (info: ConnectionInfo, reason: string) => void;
 }
 
+/** Clients whose machine is gone are found out after this and some probes. */
+const KEEP_ALIVE_MS = 60_000;
+
 export class NbdServer {
   readonly #options: NbdServerOptions;
   readonly #limits: ServerLimits;
@@ -53,7 +56,13 @@ export class NbdServer {
    */
   async listen(address: ListenAddress): Promise<ListenAddress> {
     if (address.kind === 'unix') await unlink(address.path).catch(() => undefined);
-    const server = createServer({ pauseOnConnect: false, noDelay: true, highWaterMark: 256 * 1024 }, (socket) => {
+    const settings = {
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+      highWaterMark: 256 * 1024,
+    };
+    const server = createServer(settings, (socket) => {
       this.#accept(socket);
     });
     await new Promise<void>((resolve, reject) => {

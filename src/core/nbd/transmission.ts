@@ -215,7 +215,6 @@ export class Transmission {
         this.#settled(1, length);
       },
       (error: unknown) => {
-        replies.abandon(room);
         this.#refuseFor(request, error);
         replies.schedule();
         this.#settled(1, length);
