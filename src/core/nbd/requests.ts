@@ -52,7 +52,7 @@ interface Refusal {
 
 /** Why a request is refused; undefined when it is good. */
 export function validateRequest(request: Request, scope: RequestScope): Refusal | undefined {
-  const { type, flags, offset, length } = request;
+  const { type, flags } = request;
   const { device, isReadOnly } = scope.opened;
   const row = COMMANDS[type];
   if (row === undefined) return refuse(ERRNO.EINVAL, `command ${String(type)} is not known`);

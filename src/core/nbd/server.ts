@@ -30,6 +30,8 @@ export interface NbdServerOptions {
 
 /** Clients whose machine is gone are found out after this and some probes. */
 const KEEP_ALIVE_MS = 60_000;
+/** How long calls have to end when they were told to. */
+const HEED_MS = 1000;
 
 export class NbdServer {
   readonly #options: NbdServerOptions;
@@ -123,10 +125,14 @@ export class NbdServer {
     this.#connections.add(connection);
   }
 
-  /** Lets go of the clients of an export, after what is under way was answered. */
-  async closeExport(name: string): Promise<void> {
-    await Promise.all(
-      [...this.#connections].filter(({ info }) => info.exportName === name).map(async (one) => one.end(undefined)),
+  /**
+   * Lets go of the clients of an export, after what is under way was answered, and at the latest after `deadlineMs`: then calls
+   * are told to stop. Calls that do not heed that for a second are left to themselves.
+   */
+  async closeExport(name: string, { deadlineMs = 5000 }: { readonly deadlineMs?: number } = {}): Promise<void> {
+    await endAll(
+      [...this.#connections].filter(({ info }) => info.exportName === name),
+      deadlineMs,
     );
   }
 
@@ -143,7 +149,7 @@ export class NbdServer {
     }
   }
 
-  /** Takes no more connections, ends those there are after what is under way, and at the latest after `deadlineMs`. Idempotent. */
+  /** Takes no more connections, and ends those there are as `closeExport` does. Idempotent. */
   async close({ deadlineMs = 5000 }: { readonly deadlineMs?: number } = {}): Promise<void> {
     this.#closing ??= this.#closeOnce(deadlineMs);
     await this.#closing;
@@ -158,11 +164,7 @@ export class NbdServer {
           }),
         ),
     );
-    const timer = setTimeout(() => {
-      for (const connection of this.#connections) connection.destroy();
-    }, deadlineMs);
-    await Promise.all([...this.#connections].map(async (connection) => connection.end(undefined)));
-    clearTimeout(timer);
+    await endAll([...this.#connections], deadlineMs);
     await Promise.all(closed);
     this.#servers.clear();
   }
@@ -170,6 +172,21 @@ export class NbdServer {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** See `closeExport`. */
+async function endAll(connections: readonly Connection[], deadlineMs: number): Promise<void> {
+  const timers: NodeJS.Timeout[] = [];
+  const givenUp = new Promise<void>((resolve) => {
+    timers.push(setTimeout(resolve, deadlineMs + HEED_MS));
+  });
+  timers.push(
+    setTimeout(() => {
+      for (const connection of connections) connection.destroy();
+    }, deadlineMs),
+  );
+  await Promise.race([Promise.all(connections.map(async (connection) => connection.end(undefined))), givenUp]);
+  for (const timer of timers) clearTimeout(timer);
 }
 
 function listenError(address: ListenAddress, error: Error): SgwError {

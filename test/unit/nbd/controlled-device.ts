@@ -1,20 +1,36 @@
 /** A device in memory whose calls end when the test says so, or fail. */
 import { MemoryDevice, type Completion } from '../../../src/core/blockdevice/index.ts';
 
+interface Gate {
+  readonly opened: Promise<void>;
+  readonly open: () => void;
+  readonly fail: (failure: Error) => void;
+}
+
+function newGate(): Gate {
+  let open = (): void => undefined;
+  let fail = (_failure: Error): void => undefined;
+  const opened = new Promise<void>((resolve, reject) => {
+    open = resolve;
+    fail = reject;
+  });
+  return { opened, open, fail };
+}
+
 export class ControlledDevice extends MemoryDevice {
   /** Calls that wait, by what they are. */
   readonly calls: string[] = [];
   /** Whether calls of a kind wait. */
   holds = new Set<string>();
   failure: Error | undefined;
-  #gate = Promise.withResolvers<void>();
+  #gate = newGate();
 
   /** Lets every call that waits end, now or with a failure. */
   open(failure?: Error): void {
     const gate = this.#gate;
-    this.#gate = Promise.withResolvers<void>();
-    if (failure === undefined) gate.resolve();
-    else gate.reject(failure);
+    this.#gate = newGate();
+    if (failure === undefined) gate.open();
+    else gate.fail(failure);
   }
 
   #call(name: string, fua: boolean | undefined, run: () => Completion): Completion {
@@ -23,12 +39,10 @@ export class ControlledDevice extends MemoryDevice {
     if (!this.holds.has(name)) return run();
     // Writes that wait for the same group commit share a promise.
     if (name === 'write') {
-      run();
-      return this.#gate.promise;
+      void run();
+      return this.#gate.opened;
     }
-    return this.#gate.promise.then(() => {
-      run();
-    });
+    return this.#gate.opened.then(() => run());
   }
 
   override read(offset: number, target: Buffer): Completion {

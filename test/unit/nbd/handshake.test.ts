@@ -17,7 +17,11 @@ interface Outcome {
 
 async function negotiate(
   bytes: Buffer,
-  { pieceBytes = bytes.length, tls = 'off', ...scene }: SceneOptions & { pieceBytes?: number; tls?: TlsMode } = {},
+  {
+    pieceBytes = bytes.length,
+    tls = 'off',
+    ...scene
+  }: Omit<SceneOptions, 'tls'> & { pieceBytes?: number; tls?: TlsMode } = {},
 ): Promise<Outcome> {
   const queue = new ByteQueue();
   const sent: Buffer[] = [];
