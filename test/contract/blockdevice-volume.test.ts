@@ -23,6 +23,7 @@ blockDeviceContract('cached volume', async (sizeBytes) => {
         volume = await rig.open({ bufferBytes: 16 * MIB });
       }
     },
+    resize: async (size) => volume.resize(size),
     close: async () => {
       await volume.close();
       await rig[Symbol.asyncDispose]();
