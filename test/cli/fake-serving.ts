@@ -5,7 +5,7 @@ import type { Handlers, GatewayDocument } from '../../src/core/localapi/index.ts
 const TIME = '2026-11-22T23:45:00.000Z';
 
 /** Volume `golden` under a little load; each look finds it further. */
-function servedGateway(look: number): GatewayDocument {
+export function servedGateway(look: number): GatewayDocument {
   return {
     gatewayId: 'sgw-00000001',
     name: 'lab',

@@ -1,4 +1,5 @@
 /** The gateway daemon from outside: the built program, real processes, signals, sockets and files. */
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { get, type RequestOptions } from 'node:http';
@@ -6,9 +7,9 @@ import path from 'node:path';
 import { urlToHttpOptions } from 'node:url';
 import { Value } from 'typebox/value';
 import { expect } from 'vitest';
-import { GatewayRestart, GatewayStart, LogLine } from '../../src/core/cli/documents.ts';
+import { GatewayRestart, GatewayStart, GatewayTop, LogLine } from '../../src/core/cli/documents.ts';
 import { GatewayDocument, GatewayStopDocument, StatusDocument } from '../../src/core/localapi/schemas.ts';
-import { requireThat } from '../requirements.ts';
+import { requireThat, requireTool } from '../requirements.ts';
 import { ended, HomeRig, isAlive, until } from './gateway-rig.ts';
 import { ROOT } from './run-verb.ts';
 
@@ -289,4 +290,39 @@ it('the metrics are at the socket, and at an address of this machine when that i
   expect(await status({ socketPath: socket, path: '/metrics' })).toBe(200);
   expect(await status(urlToHttpOptions(new URL(metricsUrl)))).toBe(200);
   expect(await status(urlToHttpOptions(new URL('/v1/ping', metricsUrl)))).toBe(404);
+});
+
+const script = requireTool('script');
+script.it(
+  'top has a terminal to itself until q, and leaves it as it was',
+  async () => {
+    if (!built.met) return;
+    await using rig = await HomeRig.activated();
+    await rig.ok('gateway', 'start');
+    const line = `${process.execPath} ${path.join(ROOT, 'bin/run.js')} gateway top --home ${rig.home}`;
+    const child = spawn('script', ['-qec', line, '/dev/null'], { env: { ...process.env, NO_COLOR: '1' } });
+    let screen = '';
+    child.stdout.on('data', (chunk: Buffer) => (screen += chunk.toString()));
+    const end = ended(child);
+    await until('it has drawn', () => screen.includes('No volume is attached.'));
+    child.stdin.write('q');
+    expect((await end).exitCode).toBe(0);
+    expect(screen.trim().startsWith('\u001b[?1049h')).toBe(true);
+    expect(screen.trim().endsWith('\u001b[?1049l')).toBe(true);
+  },
+  TIMEOUT,
+);
+
+it('top prints a document a line until Ctrl-C', async () => {
+  await using rig = await HomeRig.activated();
+  expect(await rig.failure('gateway', 'top')).toMatchObject({ exitCode: 5, code: 'daemon-needed' });
+  await rig.ok('gateway', 'start');
+  const child = rig.spawn(['gateway', 'top', '--json', '--interval', '100ms']);
+  let lines = '';
+  child.stdout?.on('data', (chunk: Buffer) => (lines += chunk.toString()));
+  const end = ended(child);
+  await until('there are three', () => lines.split('\n').length > 3);
+  child.kill('SIGINT');
+  expect((await end).exitCode).toBe(0);
+  for (const line of lines.trim().split('\n')) expect([...Value.Errors(GatewayTop, JSON.parse(line))]).toEqual([]);
 });

@@ -699,6 +699,18 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
     good: [{ words: [], schema: schemas.GatewayDocument, input: {}, served: true, shows: 'golden' }],
     bad: [bad('a surplus argument', ['x'], 'unexpected-argument'), withoutDaemon()],
   },
+  'gateway top': {
+    good: [
+      {
+        words: ['--once', '--interval', '100ms'],
+        schema: documents.GatewayTop,
+        input: {},
+        served: true,
+        shows: 'EXPOSED',
+      },
+    ],
+    bad: [bad('an interval that is none', ['--interval', 'x'], 'bad-duration'), withoutDaemon('--once')],
+  },
   'gateway logs': {
     good: [],
     bad: [bad('a number that is none', ['--lines', 'x'], 'usage'), bad('no log', [], 'no-log', 3)],

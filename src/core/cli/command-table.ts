@@ -52,7 +52,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'gateway restart': present(offline(4)),
   'gateway show': present(daemon(4)),
   'gateway logs': present(offline(4)),
-  'gateway top': daemon(4),
+  'gateway top': present(daemon(4)),
 
   'volume create': { ...offline(2), flagNames: { 'from-snapshot': 'snapshot' } },
   'volume import': { ...waits(2), flagNames: { into: 'volume' } },

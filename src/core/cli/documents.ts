@@ -97,6 +97,54 @@ export const LogLine = Type.Object(
   { $id: 'log-line', additionalProperties: false },
 );
 
+const Share = Type.Number({ minimum: 0 });
+const Rate = Type.Integer({ minimum: 0 });
+const MeanMs = Type.Union([Type.Number({ minimum: 0 }), Type.Null()]);
+
+export const GatewayTop = Type.Object(
+  {
+    time: Type.String({ format: 'date-time' }),
+    name: Type.String(),
+    mode: Type.String(),
+    state: Type.String(),
+    pid: Type.Integer({ minimum: 1 }),
+    uptimeMs: Type.Integer({ minimum: 0 }),
+    intervalMs: Type.Integer({ minimum: 1 }),
+    residentBytes: Type.Integer({ minimum: 0 }),
+    processorShare: Share,
+    volumes: Type.Array(
+      Type.Object(
+        {
+          volumeId: Type.String(),
+          name: Type.String(),
+          exportName: Type.Union([Type.String(), Type.Null()]),
+          state: Type.String(),
+          reason: Type.Union([Type.String(), Type.Null()]),
+          readOpsPerSecond: Rate,
+          writeOpsPerSecond: Rate,
+          flushOpsPerSecond: Rate,
+          readBytesPerSecond: Rate,
+          writeBytesPerSecond: Rate,
+          readLatencyMs: MeanMs,
+          writeLatencyMs: MeanMs,
+          flushLatencyMs: MeanMs,
+          hitRate: Type.Union([Share, Type.Null()]),
+          uploadedBytesPerSecond: Rate,
+          downloadedBytesPerSecond: Rate,
+          bufferShare: Share,
+          waitingWrites: Type.Integer({ minimum: 0 }),
+          dirtyBytes: Type.Integer({ minimum: 0 }),
+          dirtyMs: Type.Number({ minimum: 0 }),
+          fullInMs: MeanMs,
+        },
+        { additionalProperties: false },
+      ),
+    ),
+  },
+  { $id: 'gateway-top', additionalProperties: false },
+);
+
+export type TopDocument = Static<typeof GatewayTop>;
 export type GatewayStartDocument = Static<typeof GatewayStart>;
 export type GatewayRestartDocument = Static<typeof GatewayRestart>;
 export type LogLineDocument = Static<typeof LogLine>;

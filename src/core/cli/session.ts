@@ -9,6 +9,7 @@ import { ERROR_KINDS, SgwError, type ErrorKind } from '../kit/index.ts';
 import type { Input, KeySecret, OperationName, Result, Secrets } from '../localapi/index.ts';
 import type { GlobalFlags } from './flags.ts';
 import type { Surroundings } from './gateway/runner.ts';
+import type { Terminal } from './gateway/top.ts';
 import { absolute, readPreferences, userHomeOf, type Preferences } from './preferences.ts';
 import { unlockingSecrets, type SecretFiles, type SecretSurroundings } from './secrets.ts';
 import { startProgress, type ProgressMode, type ProgressReporter } from './progress.ts';
@@ -26,6 +27,8 @@ export interface CallLimits {
   readonly label?: string | undefined;
   /** Starts the daemon when the operation needs one and none runs. */
   readonly startsGateway?: boolean | undefined;
+  /** The same is asked again and again: a daemon that was replaced meanwhile is found anew, and no progress is shown. */
+  readonly isRepeated?: boolean | undefined;
   /** What is to open the store from now on, for operations that set it. */
   readonly renew?: (() => Promise<KeySecret>) | undefined;
 }
@@ -95,16 +98,19 @@ export class Session implements AsyncDisposable {
     return this.#secrets;
   }
 
-  /** Whether results are for people who see them as they come. */
-  get isOnTerminal(): boolean {
-    return !this.isJson && this.#runtime.stdout.isTTY === true;
+  /** The terminal, when there is one on both sides and people are to read. */
+  get terminal(): Terminal | undefined {
+    const { stdin, stdout } = this.#runtime;
+    if (this.isJson || stdin.isTTY !== true || stdout.isTTY !== true) return undefined;
+    return { stdin, stdout, style: styleFor(stdout, this.#isColored) };
   }
 
   /** Prints one of many documents: a line of JSON with `--json`, else what `render` makes of it. */
-  async printLine(document: object, render: (style: Style) => string): Promise<void> {
+  async printLine(document: object, render: (style: Style, columns: number) => string): Promise<void> {
     const { stdout } = this.#runtime;
     this.#runtime.onPrint?.();
-    const text = this.isJson ? JSON.stringify(document) : render(styleFor(stdout, this.#isColored));
+    const columns = stdout.isTTY === true ? columnsOf(stdout) : Number.POSITIVE_INFINITY;
+    const text = this.isJson ? JSON.stringify(document) : render(styleFor(stdout, this.#isColored), columns);
     await write(stdout, `${text}\n`);
   }
 
@@ -119,19 +125,24 @@ export class Session implements AsyncDisposable {
     try {
       return await this.#callOnce(name, input, limits);
     } catch (error) {
+      if (limits.isRepeated === true) await this.#reconnect();
       if (limits.startsGateway !== true || !(error instanceof SgwError) || error.code !== 'daemon-needed') throw error;
     }
     const { startGateway } = await import('./gateway/control.ts');
     await startGateway(this, { args: [], timeoutMs: START_TIMEOUT_MS });
-    // The client opened the gateway in this process.
+    await this.#reconnect();
+    return await this.#callOnce(name, input, limits);
+  }
+
+  /** What the client has opened may be gone, or the gateway in this process. */
+  async #reconnect(): Promise<void> {
     await this.#client.close();
     this.#client = this.#newClient();
-    return await this.#callOnce(name, input, limits);
   }
 
   async #callOnce<N extends OperationName>(name: N, input: Input<N>, limits: CallLimits): Promise<Result<N>> {
     const start = (): ProgressReporter => {
-      const started = startProgress(this.#progress, this.#runtime.stderr);
+      const started = startProgress(limits.isRepeated === true ? 'none' : this.#progress, this.#runtime.stderr);
       if (limits.label !== undefined) started.report({ label: limits.label, doneBytes: 0, totalBytes: 0 });
       return started;
     };

@@ -4,3 +4,4 @@ export { runFlags, runSettings, START_TIMEOUT_MS, startTimeoutFlag } from './fla
 export { logLineText } from './log-lines.ts';
 export { readLog } from './log-reader.ts';
 export * from './views.ts';
+export { drawTop, topTable, watchGateway } from './top.ts';
