@@ -1,7 +1,7 @@
 /** The gateway daemon from outside: the built program, real processes, signals, sockets and files. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { get, type RequestOptions } from 'node:http';
 import path from 'node:path';
 import { urlToHttpOptions } from 'node:url';
@@ -325,4 +325,57 @@ it('top prints a document a line until Ctrl-C', async () => {
   child.kill('SIGINT');
   expect((await end).exitCode).toBe(0);
   for (const line of lines.trim().split('\n')) expect([...Value.Errors(GatewayTop, JSON.parse(line))]).toEqual([]);
+});
+
+const qemu = requireTool('qemu-img');
+qemu.it(
+  'a client that connects again sees a restart as a pause, and what it wrote is there',
+  async () => {
+    if (!built.met) return;
+    await using rig = await HomeRig.activated();
+    await rig.ok('gateway', 'start');
+    await rig.ok('volume', 'create', 'a', '--size', '64MiB');
+    await rig.ok('volume', 'attach', 'a');
+    const server = `driver=nbd,server.type=unix,server.path=${path.join(rig.home, 'nbd.sock')},export=a,reconnect-delay=60`;
+    const words = ['bench', '-w', '-c', '16000', '-d', '8', '-s', '4096', '--pattern=165', '--image-opts', server];
+    const end = ended(spawn('qemu-img', words));
+    await until('it writes', () => writesOf(rig) > 500);
+    await rig.ok('gateway', 'restart');
+    expect(await end).toMatchObject({ exitCode: 0 });
+    // 16000 pages from the beginning on, as often as the volume is long.
+    await rig.ok('gateway', 'stop');
+    await rig.ok('snapshot', 'create', 'a', '--name', 's');
+    const out = path.join(rig.folder, 'out.img');
+    await rig.ok('snapshot', 'export', 's', out);
+    expect(
+      readFileSync(out)
+        .subarray(0, 16_000 * 4096)
+        .every((byte) => byte === 165),
+    ).toBe(true);
+  },
+  TIMEOUT,
+);
+
+/** Bytes in the write log of the only volume, in pages: what a client has written. */
+function writesOf(rig: HomeRig): number {
+  const [volumeId = ''] = readdirSync(path.join(rig.home, 'volumes'));
+  const folder = path.join(rig.home, 'volumes', volumeId, 'log');
+  const blocks = readdirSync(folder).map((name) => statSync(path.join(folder, name)).blocks);
+  return blocks.reduce((sum, count) => sum + count, 0) / 8;
+}
+
+it('a gateway whose address is taken says so, and leaves its volumes as they were', async () => {
+  await using rig = await HomeRig.activated();
+  await rig.ok('gateway', 'start', '--metrics-listen', '0');
+  await rig.ok('volume', 'create', 'a', '--size', '1MiB');
+  await rig.ok('volume', 'attach', 'a');
+  const { metricsUrl } = (await rig.ok('gateway', 'show')) as { metricsUrl: string };
+  await using other = await HomeRig.activated();
+  expect(await other.failure('gateway', 'start', '--metrics-listen', new URL(metricsUrl).port)).toMatchObject({
+    exitCode: 5,
+    code: 'address-in-use',
+  });
+  expect(other.daemonPid()).toBeUndefined();
+  await rig.ok('gateway', 'stop');
+  expect(await rig.ok('gateway', 'show', '--start')).toMatchObject({ volumes: [{ name: 'a', state: 'available' }] });
 });

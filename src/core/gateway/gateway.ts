@@ -31,9 +31,12 @@ export class Gateway implements AsyncDisposable {
     return new Gateway(accountId === undefined ? parts : { ...parts, accountId }, this.#home);
   }
 
-  /** Makes sure that the store answers, and unlocks it where it is encrypted: later calls ask for no secret. */
+  /**
+   * Makes sure that the store answers, and unlocks it where it is encrypted: later calls ask for no secret. Loads what serving
+   * takes, so that `serve` begins at once.
+   */
   async open(call: Call): Promise<void> {
-    await this.#open(call);
+    await Promise.all([this.#open(call), import('./serving/serving.ts')]);
   }
 
   /** Serves what is attached, until the `Serving` is stopped. For a daemon. */

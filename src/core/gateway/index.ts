@@ -8,4 +8,3 @@ export type { GatewayParts } from './parts.ts';
 export { notActivated } from './session.ts';
 export type { ServedView, ServingParts, ViewRequest, VolumeRequest } from './serving/parts.ts';
 export type { Serving } from './serving/serving.ts';
-export { socketPath } from './serving/settings.ts';

@@ -1,7 +1,7 @@
 /** Starting, stopping and replacing the daemon of a home. Each waits until it is so. */
 import { runningGateway, type RunningGateway } from '../../client/index.ts';
 import { SgwError, systemClock, toSgwError, type Clock } from '../../kit/index.ts';
-import type { GatewayStopDocument, Input, Secrets } from '../../localapi/index.ts';
+import type { GatewayDocument, GatewayStopDocument, Input, Secrets } from '../../localapi/index.ts';
 import type { GatewayRestartDocument, GatewayStartDocument } from '../documents.ts';
 import { logFileOf } from './log-file.ts';
 import type { Runtime } from '../runtime.ts';
@@ -19,6 +19,7 @@ export interface Caller {
   readonly secrets: Secrets;
   readonly signal: AbortSignal;
   call(name: 'gateway.stop', input: Input<'gateway.stop'>, limits: { label: string }): Promise<GatewayStopDocument>;
+  call(name: 'gateway.show', input: Input<'gateway.show'>): Promise<GatewayDocument>;
 }
 
 export interface StartOptions {
@@ -83,6 +84,8 @@ export async function restartGateway(caller: Caller, timeoutMs: number): Promise
     return { previousPid: null, pid, socket, log, pauseMs: durationMs };
   }
   if (running.record?.background === false) throw foreground(running.owner.pid);
+  // Connects, so that nothing but the old one's end and the new one's beginning is in the pause.
+  await caller.call('gateway.show', {});
   let stoppedMs = systemClock.monotonicMs();
   const { pid, socket } = await spawnGateway({
     ...spawning(caller),

@@ -170,7 +170,11 @@ export async function serveMetrics(
 ): Promise<{ readonly port: number; readonly close: () => Promise<void> }> {
   const app = newApp();
   addMetrics(app, metrics);
-  await app.listen({ host, port });
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    throw listenError(error, `${host}:${String(port)}`);
+  }
   const address = app.server.address();
   return {
     port: typeof address === 'object' && address !== null ? address.port : port,
@@ -178,6 +182,15 @@ export async function serveMetrics(
       await app.close();
     },
   };
+}
+
+function listenError(error: unknown, place: string): SgwError {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'EADDRINUSE') return toSgwError(error);
+  return new SgwError('unavailable', 'address-in-use', `${place} is in use by another program`, {
+    hint: 'Give another one: --metrics-listen PORT',
+    details: { place },
+  });
 }
 
 const isOfProcess = (operation: string): boolean => operation.startsWith('gateway.');

@@ -8,7 +8,7 @@
 import { createHandlers } from '../../control/index.ts';
 import { LocalServer, serveMetrics } from '../../control/server/index.ts';
 import { Gateway, notActivated, type GatewayParts } from '../../gateway/index.ts';
-import { SgwError, toSgwError, type Logger } from '../../kit/index.ts';
+import { SgwError, toSgwError, type Clock, type Logger } from '../../kit/index.ts';
 import type { CallContext, Handlers, Secrets } from '../../localapi/index.ts';
 import {
   acquireLock,
@@ -24,7 +24,7 @@ import { openLog, type LogLevel, type LogSink } from './log.ts';
 import { partsOf } from '../parts.ts';
 import { servingParts } from './serving-parts.ts';
 import { VolumeServing } from './serving.ts';
-import { takeSocketPlace } from './socket-place.ts';
+import { takeSocketPlace, type SocketPlace } from './socket-place.ts';
 
 /** While the daemon that is replaced ends, every client waits. */
 const POLL_MAX_MS = 10;
@@ -89,41 +89,51 @@ async function serve(
   log: Logger,
   call: CallContext,
 ): Promise<void> {
-  const { home, signal, background } = options;
+  const { home, background, drainTimeoutMs } = options;
   const { clock, version } = parts;
-  const serving = new VolumeServing({ home, gateway, clock, log, call });
-  const running = new RunningProcess({
-    home,
-    version,
-    clock,
-    log,
-    serving,
-    background,
-    startedMs: clock.nowMs(),
-    drainTimeoutMs: options.drainTimeoutMs,
-  });
-  await serving.start();
+  const place = await takeSocketPlace(home, (await lastGateway(home))?.socket, options.env);
+  const serving = new VolumeServing({ home, gateway, clock, log, call, socketPath: place.nbdPath });
+  const startedMs = clock.nowMs();
+  const running = new RunningProcess({ home, version, clock, log, serving, background, startedMs, drainTimeoutMs });
+  try {
+    await serving.start();
+    await answerCalls(options, { gateway, running, serving, place, log, clock, version });
+  } catch (error) {
+    // Whatever it had begun: with clean logs, which the next start goes on from.
+    await serving.stop({ drain: false, signal: AbortSignal.abort(), onProgress: () => undefined });
+    throw error;
+  } finally {
+    await place.remove();
+  }
+}
+
+interface Running {
+  readonly gateway: Gateway;
+  readonly running: RunningProcess;
+  readonly serving: VolumeServing;
+  readonly place: SocketPlace;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly version: string;
+}
+
+/** Listens on the socket until the gateway was stopped. */
+async function answerCalls(options: RunOptions, parts: Running): Promise<void> {
+  const { home, signal, background, args } = options;
+  const { gateway, running, serving, place, log, clock, version } = parts;
   const metrics = async (): Promise<string> => serving.metrics();
   const handlersFor = (accountId: string | undefined): Handlers => ({
     ...createHandlers(accountId === undefined ? gateway : gateway.forAccount(accountId), running),
     deactivate: async () => Promise.reject(stopFirst()),
   });
   const server = new LocalServer({ handlersFor, metrics, version, clock, log });
-  const place = await takeSocketPlace(home, (await lastGateway(home))?.socket, options.env);
   const listener = options.metricsListen === undefined ? undefined : await serveMetrics(metrics, options.metricsListen);
   try {
     await server.listen(place.path);
     const metricsUrl = listener === undefined ? null : urlOf(options.metricsListen?.host ?? '', listener.port);
     running.reachedAt({ server, socket: place.path, metricsUrl });
     const token = (await lockHolder(home, GATEWAY_LOCK))?.token ?? '';
-    await announceGateway(home, {
-      pid: process.pid,
-      token,
-      socket: place.path,
-      version,
-      background,
-      args: options.args,
-    });
+    await announceGateway(home, { pid: process.pid, token, socket: place.path, version, background, args });
     using _signals = watchSignals(running, signal, log);
     log.info({ home, socket: place.path, metricsUrl, version, node: process.versions.node }, 'ready');
     options.onReady({ pid: process.pid, socket: place.path });
@@ -132,7 +142,6 @@ async function serve(
   } finally {
     await server.close();
     await listener?.close();
-    await place.remove();
   }
 }
 

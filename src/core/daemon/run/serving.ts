@@ -3,7 +3,6 @@
  * them. Puts together the registry of exports, which room `gateway` keeps, and the NBD server that clients reach it by.
  */
 import type { Gateway, Serving as Exports } from '../../gateway/index.ts';
-import { socketPath } from '../../gateway/index.ts';
 import type { Clock, Logger } from '../../kit/index.ts';
 import type { CallContext, GatewayDocument } from '../../localapi/index.ts';
 import { openState } from '../../state/index.ts';
@@ -45,6 +44,8 @@ export interface ServingOptions {
   readonly log: Logger;
   /** With the secrets of an encrypted store. */
   readonly call: CallContext;
+  /** Of the NBD socket, unless the settings name another. */
+  readonly socketPath: string;
 }
 
 /** Serves the volumes of a gateway over NBD. */
@@ -78,10 +79,10 @@ export class VolumeServing implements Serving {
   }
 
   async #places(): Promise<NbdPlaces> {
-    const { home } = this.#options;
+    const { home, socketPath } = this.#options;
     const { gateway } = await openState(home);
     if (gateway === null) throw new Error('the home of a running gateway is activated');
-    return { unix: socketPath(home, gateway), settings: gateway.serving };
+    return { unix: gateway.serving.unixSocket ?? socketPath, settings: gateway.serving };
   }
 
   async reload(): Promise<readonly string[]> {

@@ -1,5 +1,5 @@
 /**
- * Where the socket of a home is: in the home, or, where that path is longer than a socket's can be, in a folder of its own in the
+ * Where the sockets of a home are: in the home, or, where that path is longer than a socket's can be, in a folder of its own in the
  * place for such things. Called by the holder of the lock `gateway`, so whatever is there is of a process that is no more.
  */
 import { mkdtemp, rmdir, unlink } from 'node:fs/promises';
@@ -8,13 +8,18 @@ import { basename, dirname, isAbsolute, join } from 'node:path';
 import { toSgwError } from '../../kit/index.ts';
 
 const SOCKET_NAME = 'gateway.sock';
+/** That of NBD, beside it. */
+const NBD_SOCKET_NAME = 'nbd.sock';
 const FOLDER_PREFIX = 'sgw-';
 /** `sun_path` has 108 bytes on Linux and 104 elsewhere, one of them for the end. */
 const PATH_BYTES_MAX = 103;
 
 export interface SocketPlace {
+  /** Of the local API. */
   readonly path: string;
-  /** Removes the socket, and its folder if it has one. */
+  /** Of NBD, unless the settings name another. */
+  readonly nbdPath: string;
+  /** Removes the sockets, and their folder if they have one. */
   remove(): Promise<void>;
 }
 
@@ -31,6 +36,7 @@ export async function takeSocketPlace(
     const path = Buffer.byteLength(inHome) <= PATH_BYTES_MAX ? inHome : await newPlace(env);
     return {
       path,
+      nbdPath: join(dirname(path), NBD_SOCKET_NAME),
       remove: async () => {
         await removeSocket(home, path);
       },
@@ -52,6 +58,7 @@ async function removeSocket(home: string, path: string): Promise<void> {
   // The text of a file says what to remove: only what sgw names so.
   if (basename(path) !== SOCKET_NAME || (folder !== home && !basename(folder).startsWith(FOLDER_PREFIX))) return;
   await unlinkIfThere(path);
+  await unlinkIfThere(join(folder, NBD_SOCKET_NAME));
   // A folder that somebody else put something into stays.
   if (folder !== home) await rmdir(folder).catch(() => undefined);
 }
