@@ -3,6 +3,7 @@
  *
  * Runs lanes of rounds (test/soak) until the time or the rounds are over, prints what was killed and where, and ends
  * with 1 at the first loss, which keeps its folder. `--record` writes a row into docs/evidence/kill-rounds.md.
+ * `--served` kills a daemon that serves a volume under load (docs/evidence/served-kills.md).
  * `--stalled --seconds S` stops writers in the middle instead (docs/evidence/stalled-writer.md).
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -13,6 +14,7 @@ import { seededRandom } from '../src/core/kit/index.ts';
 import { Counts } from '../test/soak/counts.ts';
 import { runLane } from '../test/soak/lane.ts';
 import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
+import { runServed, servedCounts } from '../test/soak/served/round.ts';
 import { stallWriter, type StallAt } from '../test/soak/stalled.ts';
 import { recordRow } from './evidence.ts';
 
@@ -31,6 +33,8 @@ const { values } = parseArgs({
     /** Instead of rounds: stalls writers (SIGSTOP) and lets another gateway take over. */
     stalled: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '60' },
+    /** Instead of commands: a daemon under load over NBD is killed (docs/evidence/served-kills.md). */
+    served: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   },
 });
@@ -50,7 +54,35 @@ process.once('SIGINT', () => {
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'sgw-soak-'));
 if (values.stalled) await stallWriters();
+else if (values.served) await killDaemons();
 else await killAtRandom();
+
+/** A daemon that serves a volume under load, killed again and again. */
+async function killDaemons(): Promise<void> {
+  const served = servedCounts();
+  const isOn = (): boolean => !interrupted && lost === undefined && minutesRun() < minutes && served.rounds < roundsMax;
+  console.log(`seed ${seed}, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
+  const tell = (line: string): void => {
+    if (values.verbose || served.rounds % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
+  };
+  try {
+    await runServed({ folder, random: seededRandom(seed), counts: served, goesOn: isOn, onRound: tell });
+  } catch (error) {
+    lost = error instanceof Error ? error : new Error(String(error));
+  }
+  const losses = lost === undefined ? 0 : 1;
+  const { rounds, kills, cachesDropped, homesLost, writes, flushes, snapshots } = served;
+  console.log(`seed ${seed}: ${JSON.stringify(served)}, ${losses} losses`);
+  if (values.record) {
+    const row = { seed, rounds, kills, 'caches dropped': cachesDropped, 'homes lost': homesLost, writes, flushes };
+    recordRow('served-kills.md', { ...row, snapshots, losses, minutes: minutesRun().toFixed(1) });
+  }
+  if (lost === undefined) rmSync(folder, { recursive: true, force: true });
+  else {
+    process.exitCode = 1;
+    console.error(`\n${lost.message}\nkept: ${folder}`);
+  }
+}
 
 async function killAtRandom(): Promise<void> {
   console.log(`seed ${seed}, ${lanes} lanes, up to ${String(roundsMax)} rounds in ${minutes} minutes`);

@@ -1,0 +1,302 @@
+/**
+ * Kills of a gateway daemon under load: `npm run soak -- --served`. A client writes stamped pages over NBD, the daemon is killed
+ * with SIGKILL at a random moment, sometimes its cache is dropped, it is started again, and everything that was acknowledged
+ * must be there. Now and then the whole home is lost: a copy of the store must open elsewhere at an exact state from before.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, cpSync, existsSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Random } from '../../../src/core/kit/index.ts';
+import { placeIn, RUN, type Place } from '../verb.ts';
+import { NbdClient } from './nbd-client.ts';
+import { PAGE, StampBook, stamped, stampOf } from './stamps.ts';
+
+const PAGES = 4096;
+const IN_FLIGHT = 24;
+const PAGES_OF_A_WRITE_MAX = 24;
+const READY_MS = 60_000;
+
+export interface ServedCounts {
+  rounds: number;
+  kills: number;
+  cachesDropped: number;
+  homesLost: number;
+  writes: number;
+  flushes: number;
+  snapshots: number;
+}
+
+export const servedCounts = (): ServedCounts => ({
+  rounds: 0,
+  kills: 0,
+  cachesDropped: 0,
+  homesLost: 0,
+  writes: 0,
+  flushes: 0,
+  snapshots: 0,
+});
+
+export interface ServedOptions {
+  readonly folder: string;
+  readonly random: Random;
+  readonly counts: ServedCounts;
+  readonly goesOn: () => boolean;
+  readonly onRound?: (line: string) => void;
+}
+
+/** Runs rounds until `goesOn` says no. @throws Error at the first loss */
+export async function runServed(options: ServedOptions): Promise<void> {
+  const era = new ServedEra(options);
+  try {
+    await era.begin();
+    while (options.goesOn()) await era.round();
+    await era.end();
+  } finally {
+    era.destroy();
+  }
+}
+
+class ServedEra {
+  readonly #options: ServedOptions;
+  readonly #place: Place;
+  readonly #home: string;
+  readonly #book = new StampBook(PAGES);
+  #daemon: ChildProcess | undefined;
+  #snapshotNumber = 0;
+
+  constructor(options: ServedOptions) {
+    this.#options = options;
+    this.#place = placeIn(options.folder);
+    this.#home = join(options.folder, 'home');
+  }
+
+  async begin(): Promise<void> {
+    await this.#sgw('activate', '--name', 'served', '--store', join(this.#options.folder, 'store'));
+    await this.#sgw('volume', 'create', 'disk', '--size', String(PAGES * PAGE));
+    await this.#start();
+    await this.#sgw('volume', 'attach', 'disk');
+    await this.#sgw('volume', 'configure', 'disk', '--buffer', '64MiB', '--seal-interval', '1s');
+  }
+
+  async round(): Promise<void> {
+    const { random, counts, onRound } = this.#options;
+    counts.rounds += 1;
+    const losesHome = random.float() < 0.15;
+    // So that what is in the store is a state from now on.
+    if (losesHome) await this.#uploadAll();
+    const client = await NbdClient.connect(join(this.#home, 'nbd.sock'), 'disk');
+    const load = this.#load(client);
+    const snapshot = random.float() < 0.15 ? this.#snapshot() : Promise.resolve();
+    await delay(100 + random.float() * 1500);
+    await this.#kill();
+    const sent = await load;
+    await snapshot;
+    client.close();
+    counts.kills += 1;
+    if (losesHome) await this.#openElsewhere();
+    const dropsCache = random.float() < 0.5;
+    if (dropsCache) {
+      rmSync(join(this.#home, 'cache'), { recursive: true, force: true });
+      counts.cachesDropped += 1;
+    }
+    await this.#start();
+    this.#book.checkAfterKill(await this.#readAll());
+    onRound?.(
+      `round ${counts.rounds}: ${sent} writes${dropsCache ? ', cache dropped' : ''}${losesHome ? ', home lost' : ''}`,
+    );
+  }
+
+  async #uploadAll(): Promise<void> {
+    await this.#sgw('snapshot', 'create', 'disk', '--name', 'all', '--wait');
+    await this.#sgw('snapshot', 'delete', 'all', '--yes');
+  }
+
+  /** Everything is uploaded and the gateway ends in order; the store alone holds the last state. */
+  async end(): Promise<void> {
+    await this.#sgw('volume', 'detach', 'disk', '--force');
+    await this.#sgw('gateway', 'stop');
+    await this.#exportAndCheck(this.#place, (pages) => { this.#book.checkAfterKill(pages); });
+    await this.#sgw('store', 'scrub');
+    const { snapshots } = JSON.parse(await this.#sgw('snapshot', 'list', '--json')) as {
+      snapshots: { name: string; state: string }[];
+    };
+    const unsettled = snapshots.filter(({ state }) => state === 'pending');
+    if (unsettled.length > 0)
+      throw new Error(`snapshots stay pending: ${unsettled.map(({ name }) => name).join(', ')}`);
+  }
+
+  destroy(): void {
+    this.#daemon?.kill('SIGKILL');
+  }
+
+  /** Sends writes, trims and flushes until the connection breaks. Returns how many writes. */
+  async #load(client: NbdClient): Promise<number> {
+    const { random, counts } = this.#options;
+    const integer = (below: number): number => Math.floor(random.float() * below);
+    const busy = new Set<number>();
+    const underWay = new Set<Promise<void>>();
+    let sent = 0;
+    let isBroken = false;
+    for (;;) {
+      if (isBroken) break;
+      if (underWay.size >= IN_FLIGHT) await Promise.race(underWay);
+      if (random.float() < 0.02) {
+        const number = this.#book.lastNumber;
+        const flushing = client.flush().then(
+          () => {
+            counts.flushes += 1;
+            this.#book.flushedNumber = Math.max(this.#book.flushedNumber, number);
+          },
+          () => {
+            isBroken = true;
+          },
+        );
+        underWay.add(flushing);
+        void flushing.then(() => underWay.delete(flushing));
+        continue;
+      }
+      const pages = random.float() < 0.8 ? 1 : 1 + integer(PAGES_OF_A_WRITE_MAX);
+      const page = integer(PAGES - pages);
+      const own = Array.from({ length: pages }, (_, i) => page + i);
+      // What overlaps and is in flight at once may take effect in either order: that would say nothing.
+      if (own.some((one) => busy.has(one))) {
+        await delay(0);
+        continue;
+      }
+      const isZero = random.float() < 0.1;
+      const write = this.#book.send(page, pages, isZero);
+      for (const one of own) busy.add(one);
+      const request = isZero
+        ? client.trim(page * PAGE, pages * PAGE)
+        : client.write(page * PAGE, stamped(page, pages, write.number), random.float() < 0.05);
+      const done = request
+        .then(
+          () => {
+            write.state = 'acknowledged';
+            counts.writes += 1;
+          },
+          () => {
+            write.state = 'failed';
+            isBroken = true;
+          },
+        )
+        .then(() => {
+          for (const one of own) busy.delete(one);
+          underWay.delete(done);
+        });
+      underWay.add(done);
+      sent += 1;
+    }
+    await Promise.all(underWay);
+    return sent;
+  }
+
+  /** May be cut short by the kill; what it leaves pending must be settled after the next start. */
+  async #snapshot(): Promise<void> {
+    this.#snapshotNumber += 1;
+    const ran = await this.#run(this.#place, ['snapshot', 'create', 'disk', '--name', `s${this.#snapshotNumber}`]);
+    if (ran.exitCode === 0) this.#options.counts.snapshots += 1;
+  }
+
+  async #start(): Promise<void> {
+    const child = spawn(process.execPath, [RUN, 'gateway', 'run', '--log-level', 'info'], {
+      env: this.#place.env,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.#daemon = child;
+    let said = '';
+    child.stderr.on('data', (chunk: Buffer) => {
+      said = (said + chunk.toString()).slice(-20_000);
+    });
+    const deadline = Date.now() + READY_MS;
+    const socket = join(this.#home, 'nbd.sock');
+    for (;;) {
+      if (child.exitCode !== null) throw new Error(`the gateway did not start: ${said}`);
+      if (said.includes('"ready"') || said.includes('ready')) break;
+      if (Date.now() > deadline) throw new Error(`the gateway is not ready: ${said}`);
+      await delay(20);
+    }
+    if (!existsSync(socket)) throw new Error(`the gateway serves nothing: ${said}`);
+  }
+
+  async #kill(): Promise<void> {
+    const child = this.#daemon;
+    if (child === undefined) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await ended;
+    this.#daemon = undefined;
+  }
+
+  async #readAll(): Promise<number[]> {
+    const client = await NbdClient.connect(join(this.#home, 'nbd.sock'), 'disk');
+    try {
+      const stamps: number[] = [];
+      for (let page = 0; page < PAGES; page += 64) {
+        const bytes = await client.read(page * PAGE, 64 * PAGE);
+        for (let i = 0; i < 64; i++) stamps.push(stampOf(page + i, bytes.subarray(i * PAGE, (i + 1) * PAGE)));
+      }
+      return stamps;
+    } finally {
+      client.close();
+    }
+  }
+
+  /** The home is gone: a copy of the store opens in another one, at a state that the volume had. */
+  async #openElsewhere(): Promise<void> {
+    const { folder, counts } = this.#options;
+    const other = join(folder, 'elsewhere');
+    rmSync(other, { recursive: true, force: true });
+    mkdirSync(other);
+    cpSync(join(folder, 'store'), join(other, 'store'), { recursive: true });
+    const place = placeIn(other);
+    await this.#sgwAt(place, 'activate', '--name', 'elsewhere', '--store', join(other, 'store'));
+    await this.#exportAndCheck(place, (pages) => {
+      this.#book.checkPrefix(pages, this.#book.history(), 0);
+    });
+    rmSync(other, { recursive: true, force: true });
+    counts.homesLost += 1;
+  }
+
+  async #exportAndCheck(place: Place, check: (pages: number[]) => void): Promise<void> {
+    const file = join(place.folder, 'out.img');
+    rmSync(file, { force: true });
+    await this.#sgwAt(place, 'snapshot', 'create', 'disk', '--name', 'check');
+    await this.#sgwAt(place, 'snapshot', 'export', 'check', file);
+    const fd = openSync(file, 'r');
+    try {
+      const bytes = Buffer.alloc(PAGE);
+      const stamps = Array.from({ length: PAGES }, (_, page) => {
+        readSync(fd, bytes, 0, PAGE, page * PAGE);
+        return stampOf(page, bytes);
+      });
+      check(stamps);
+    } finally {
+      closeSync(fd);
+    }
+    await this.#sgwAt(place, 'snapshot', 'delete', 'check', '--yes');
+  }
+
+  async #sgw(...words: string[]): Promise<string> {
+    return await this.#sgwAt(this.#place, ...words);
+  }
+
+  async #sgwAt(place: Place, ...words: string[]): Promise<string> {
+    const ran = await this.#run(place, words);
+    if (ran.exitCode !== 0) throw new Error(`sgw ${words.join(' ')}: exit ${String(ran.exitCode)}: ${ran.output}`);
+    return ran.output;
+  }
+
+  async #run(place: Place, words: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
+    const child = spawn(process.execPath, [RUN, ...words], { env: place.env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const take = (chunk: Buffer): void => {
+      output += chunk.toString();
+    };
+    child.stdout.on('data', take);
+    child.stderr.on('data', take);
+    const exitCode = await new Promise<number | null>((resolve) => child.once('close', resolve));
+    return { exitCode, output };
+  }
+}
