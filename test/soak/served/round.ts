@@ -137,9 +137,8 @@ class ServedEra {
     const busy = new Set<number>();
     const underWay = new Set<Promise<void>>();
     let sent = 0;
-    let isBroken = false;
-    for (;;) {
-      if (isBroken) break;
+    const connection = { isBroken: false };
+    while (!connection.isBroken) {
       if (underWay.size >= IN_FLIGHT) await Promise.race(underWay);
       if (random.float() < 0.02) {
         const number = this.#book.lastNumber;
@@ -149,7 +148,7 @@ class ServedEra {
             this.#book.flushedNumber = Math.max(this.#book.flushedNumber, number);
           },
           () => {
-            isBroken = true;
+            connection.isBroken = true;
           },
         );
         underWay.add(flushing);
@@ -178,7 +177,7 @@ class ServedEra {
           },
           () => {
             write.state = 'failed';
-            isBroken = true;
+            connection.isBroken = true;
           },
         )
         .then(() => {
