@@ -116,7 +116,9 @@ class ServedEra {
   async end(): Promise<void> {
     await this.#sgw('volume', 'detach', 'disk', '--force');
     await this.#sgw('gateway', 'stop');
-    await this.#exportAndCheck(this.#place, (pages) => { this.#book.checkAfterKill(pages); });
+    await this.#exportAndCheck(this.#place, (pages) => {
+      this.#book.checkAfterKill(pages);
+    });
     await this.#sgw('store', 'scrub');
     const { snapshots } = JSON.parse(await this.#sgw('snapshot', 'list', '--json')) as {
       snapshots: { name: string; state: string }[];
