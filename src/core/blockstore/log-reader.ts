@@ -15,7 +15,7 @@ export interface LogPosition {
   readonly epoch: number;
   readonly logHash: string;
   readonly commitTimeMs: number;
-  /** Seq of the newest data segment so far; 0 before the first. */
+  /** Seq of the newest data segment so far that changed contents; 0 before the first. */
   readonly dataSeq: number;
   /** The records of the local log that it holds; null when it was not made of a log. */
   readonly records: RecordSpan | null;
@@ -57,7 +57,7 @@ export function advance(position: LogPosition, entry: LogEntry): LogPosition {
     epoch: footer.epoch,
     logHash: hash,
     commitTimeMs: Math.max(position.commitTimeMs, footer.commitTimeMs),
-    ...(footer.kind === 'data'
+    ...(footer.kind === 'data' && footer.keepsContents !== true
       ? { dataSeq: footer.seq, records: footer.records }
       : { dataSeq: position.dataSeq, records: position.records }),
   };

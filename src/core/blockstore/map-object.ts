@@ -44,7 +44,7 @@ export interface Checkpoint {
   readonly logHash: string;
   /** True when the state at `seq` is one that the volume really had (C7). */
   readonly consistent: boolean;
-  /** Seq of the newest data segment up to `seq`; 0 when there is none. Absent where an older sgw wrote it: `seq`, then. */
+  /** Seq of the newest data segment up to `seq` that changed contents; 0 when there is none. Absent where an older sgw wrote it: `seq`, then. */
   readonly dataSeq?: number;
   /** The records of the local log that this data segment holds (C4); null or absent when it was not made of a log. */
   readonly records?: RecordSpan | null;

@@ -62,6 +62,8 @@ export interface SegmentFooter {
   /** True when the state after it is one that the volume really had (C7). */
   readonly consistent: boolean;
   readonly records: RecordSpan | null;
+  /** Set when the volume reads after it as before (rewriting, C12): then the store's position in a local log stays. */
+  readonly keepsContents?: true;
   readonly hash: 'blake3';
   readonly cipher: 'none' | 'aes-256-gcm';
   /** Of a sealed segment: 32 random bytes, hex. */

@@ -6,11 +6,12 @@
  */
 import { SgwError, assert, newSnapshotId, toSgwError, type SnapshotId } from '../kit/index.ts';
 import { Catalog } from './catalog.ts';
+import { damaged } from './damage.ts';
 import { createDocument } from './documents.ts';
 import type { SnapshotEntry, VolumeEntry } from './entries.ts';
 import { readHead } from './head.ts';
 import { keys } from './keys.ts';
-import { encodeMap, type Checkpoint } from './map-object.ts';
+import { encodeMap, parseMapObject, type Checkpoint } from './map-object.ts';
 import { withSignal, type BlockStoreOptions, type Cancellable } from './options.ts';
 import { requirePresent } from './presence.ts';
 import { dataKeyOf } from './sealing/volume-keys.ts';
@@ -160,16 +161,37 @@ async function storeMap(
     commitTimeMs: view.lastCommitTimeMs,
     logHash: view.position.logHash,
     consistent: true,
+    dataSeq: view.position.dataSeq,
+    records: view.position.records,
   };
   const dataKey = await dataKeyOf(options, snapshot.volumeId, signal);
   const seal = dataKey && { volumeId: snapshot.volumeId, dataKey, random: options.random };
   const encoded = encodeMap(view.map, key, snapshot.snapshotId, facts, seal);
   // A map of nothing needs no object.
-  if (encoded.checkpoint.root?.key === key) {
-    // Only this call knows the id, so an object under the key already is an earlier try of these same bytes.
-    await options.objects.put(key, encoded.body, { condition: { ifAbsent: true }, ...withSignal(signal) });
-  }
-  return encoded.checkpoint;
+  if (encoded.checkpoint.root?.key !== key) return encoded.checkpoint;
+  const result = await options.objects.put(key, encoded.body, { condition: { ifAbsent: true }, ...withSignal(signal) });
+  return result.outcome === 'stored'
+    ? encoded.checkpoint
+    : await storedBefore(options, key, encoded.checkpoint, signal);
+}
+
+/**
+ * An object under the key already is of an earlier try, perhaps before a crash: of the same state, and, where it is sealed,
+ * in other bytes. Returns the checkpoint with the root that is there.
+ * @throws corrupt `object-damaged` when it is of another state
+ */
+async function storedBefore(
+  options: BlockStoreOptions,
+  key: string,
+  wanted: Checkpoint,
+  signal?: AbortSignal,
+): Promise<Checkpoint> {
+  const there = await options.objects.get(key, withSignal(signal));
+  if (there === undefined) throw damaged(key, 'it was refused as present, and is absent');
+  const { root, seq, logHash, mappedPages } = parseMapObject(key, there.bytes);
+  const isSame = seq === wanted.seq && logHash === wanted.logHash && mappedPages === wanted.mappedPages;
+  if (!isSame || root === null || wanted.root === null) throw damaged(key, 'it is of another state of the volume');
+  return { ...wanted, root: { ...root, creators: wanted.root.creators } };
 }
 
 async function complete(

@@ -47,6 +47,8 @@ export interface Batch {
   readonly creators?: readonly (readonly string[])[];
   /** The records of the local log that it holds (C4); absent or null when it is not made of a log. */
   readonly records?: RecordSpan | null;
+  /** Set when the volume reads after it as before: the store's position in a local log stays what it is. */
+  readonly keepsContents?: true;
   /**
    * Runs in commit order, once this commit is applied and before the next one is; may call `checkpointHere`. Its failure
    * fails the writer.
@@ -165,7 +167,7 @@ export class VolumeWriter implements AsyncDisposable {
     return this.#committed.seq;
   }
 
-  /** What the newest data segment says of the local log that it was made of (C4). */
+  /** What the newest data segment that changed contents says of the local log that it was made of (C4). */
   get logPosition(): { readonly dataSeq: number; readonly records: RecordSpan | null } {
     return this.#committed;
   }
@@ -320,6 +322,7 @@ export class VolumeWriter implements AsyncDisposable {
       sizeBytes,
       consistent: batch.consistent,
       records: kind === 'fence' ? null : (batch.records ?? null),
+      ...(batch.keepsContents === true ? { keepsContents: true as const } : {}),
       creators: kind === 'fence' ? [] : (batch.creators ?? [[this.#accountId]]).map((set) => creatorSet(set)),
     };
     const seal = this.#dataKey && { dataKey: this.#dataKey, salt: this.#options.random.bytes(SALT_BYTES) };

@@ -67,7 +67,8 @@ export async function makeSnapshot(
  * Whoever makes a snapshot holds the names' lock of its home until it is completed, so one of this gateway that is still
  * pending was left by a process that was killed, and so was one of the same volume and name. It is marked as failed, and
  * its name is free again. Should another gateway be at it at this moment, its completion is refused; if that, or what the
- * killed process had sent, came first, the snapshot is completed.
+ * killed process had sent, came first, the snapshot is completed. One with a barrier in a write log is not left: whoever has
+ * that log completes it.
  */
 async function withoutInterrupted(
   session: Session,
@@ -80,6 +81,7 @@ async function withoutInterrupted(
   const left = listed.filter(
     (entry) =>
       entry.state === 'pending' &&
+      entry.barrier === undefined &&
       (entry.maker === gatewayId || (entry.name === name && entry.volumeId === volume.volumeId)),
   );
   const fail = (now: SnapshotEntry): SnapshotEntry =>

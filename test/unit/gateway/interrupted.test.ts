@@ -1,7 +1,8 @@
 /** What a command finds that runs again after an earlier run of it was stopped between two writes to the store. */
 import { writeFile } from 'node:fs/promises';
 import { expect, test, vi } from 'vitest';
-import { SgwError } from '../../../src/core/kit/index.ts';
+import { Catalog, createPendingSnapshot } from '../../../src/core/blockstore/index.ts';
+import { SgwError, systemClock, systemRandom } from '../../../src/core/kit/index.ts';
 import { memoryStore, withFaults, type FaultyStore } from '../../../src/core/objectstore/index.ts';
 import { writeSparse } from '../transfer/rig.ts';
 import { GatewayRig } from './rig.ts';
@@ -139,4 +140,24 @@ test('an import into a volume that fails before its first commit can be run agai
     sizeBytes: 2 * MIB,
   });
   expect(await rig.call('volume.show', { volume: 'v' })).toMatchObject({ unfinishedImport: null, holder: null });
+});
+
+test('C8 a snapshot that waits for its barrier in a write log is not given up when another one is made', async () => {
+  const { rig } = await start();
+  await using _rig = rig;
+  await rig.call('volume.create', { name: 'v', sizeBytes: MIB });
+  await rig.call('snapshot.create', { volume: 'v', name: 'first' });
+  const blocks = { objects: rig.objects, clock: systemClock, random: systemRandom };
+  const catalog = new Catalog(blocks);
+  const [volume] = await catalog.listVolumes();
+  const [{ maker } = {}] = await catalog.listSnapshots();
+  if (volume === undefined || maker === undefined) throw new Error('they were made here');
+  const barrier = { incarnation: '00', sequence: 7 };
+  const { accountId } = volume;
+  await createPendingSnapshot(blocks, { volume, name: 'waits', accountId, maker, barrier });
+  expect(await rig.call('snapshot.create', { volume: 'v', name: 's' })).toMatchObject({ state: 'completed' });
+  expect(await rig.call('snapshot.show', { snapshot: 'waits' })).toMatchObject({ state: 'pending' });
+  await expect(rig.call('snapshot.create', { volume: 'v', name: 'waits' })).rejects.toMatchObject({
+    code: 'snapshot-exists',
+  });
 });

@@ -176,7 +176,7 @@ class Packer {
     const { pieces, creators } = segment;
     throwIfAborted(this.#signal);
     // Without the signal: a commit that is cut off leaves a writer that can't give the volume back.
-    await this.#writer.commit({ encoded: pieces, consistent: true, creators: [creators] });
+    await this.#writer.commit({ encoded: pieces, consistent: true, creators: [creators], keepsContents: true });
   }
 }
 
