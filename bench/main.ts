@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks against peers: `npm run bench -- [p6 p7 p9 p11 p12] [--rounds N] [--write]`.
+ * Runs benchmarks against peers: `npm run bench -- [nbd p6 p7 p9 p11 p12] [--rounds N] [--write]`.
  *
  * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
  * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
@@ -10,13 +10,15 @@ import { parseArgs } from 'node:util';
 import { benchExport } from './export.ts';
 import { benchImport } from './import.ts';
 import { describeMachine } from './machine.ts';
+import { benchNbd, type NbdFinding } from './nbd.ts';
 import { call } from './programs.ts';
 import { toMarkdown, type Finding } from './report.ts';
 import type { Settings } from './settings.ts';
 import { benchSnapshot } from './snapshot.ts';
 import { benchOpen, benchStart } from './start.ts';
 
-const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding>> = {
+const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdFinding>> = {
+  nbd: benchNbd,
   p6: benchImport,
   p7: benchSnapshot,
   p9: benchExport,
@@ -52,7 +54,7 @@ for (const name of names) {
     throw new Error(`no benchmark ${name}; there are: ${Object.keys(BENCHMARKS).join(', ')}`);
   process.stderr.write(`${name}\n`);
   const finding = benchmark(settings);
-  const markdown = toMarkdown(finding);
+  const markdown = 'markdown' in finding ? finding.markdown : toMarkdown(finding);
   process.stdout.write(`${markdown}\n`);
   writeFileSync(path.join(settings.folder, `${name}.json`), `${JSON.stringify(finding, null, 2)}\n`);
   if (values.write) writeSection(finding.id, `${markdown}\n${machine}`);

@@ -1,0 +1,131 @@
+/** NBD servers that are compared, each in a process of its own over a unix socket, with an image or volume of the same size. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { call, versionOf } from './programs.ts';
+import { Subject } from './subject.ts';
+
+export interface NbdEndpoint extends Disposable {
+  readonly name: string;
+  readonly uri: string;
+  /** Processor time that the server has used, in seconds. */
+  cpuSeconds(): number;
+}
+
+export interface ServerChoice {
+  readonly name: string;
+  /** Undefined when it can not be run here, with what is missing. */
+  readonly missing: string | undefined;
+  start(folder: string, sizeBytes: number): NbdEndpoint;
+}
+
+const START_MS = 20_000;
+const CLOCK_TICKS_PER_SECOND = Number(call({ argv: ['getconf', 'CLK_TCK'] }));
+
+/** The file plugin of nbdkit. */
+export const nbdkitFile: ServerChoice = {
+  name: 'nbdkit file',
+  missing: versionOf('nbdkit', '--version') === undefined ? 'nbdkit is not installed' : undefined,
+  start: (folder, sizeBytes) => {
+    const socket = path.join(folder, 'nbdkit.sock');
+    return program('nbdkit file', socket, `nbd+unix:///?socket=${socket}`, [
+      'nbdkit',
+      '-f',
+      '-U',
+      socket,
+      'file',
+      rawFile(folder, 'nbdkit.img', sizeBytes),
+    ]);
+  },
+};
+
+/** QEMU's server as it comes, or with another cache mode. */
+export const qemuNbd = (cache?: 'writethrough'): ServerChoice => {
+  const name = cache === undefined ? 'qemu-nbd' : `qemu-nbd --cache=${cache}`;
+  return {
+    name,
+    missing: versionOf('qemu-nbd', '--version') === undefined ? 'qemu-nbd is not installed' : undefined,
+    start: (folder, sizeBytes) => {
+      const socket = path.join(folder, `qemu-${cache ?? 'default'}.sock`);
+      const image = rawFile(folder, `qemu-${cache ?? 'default'}.img`, sizeBytes);
+      const options = cache === undefined ? [] : [`--cache=${cache}`];
+      const argv = ['qemu-nbd', '-f', 'raw', '-t', '-e', '4', ...options, '-k', socket, image] as const;
+      return program(name, socket, `nbd+unix:///?socket=${socket}`, [...argv]);
+    },
+  };
+};
+
+/** A cached volume, served by the gateway's daemon. */
+export const sgwVolume: ServerChoice = {
+  name: 'sgw',
+  missing: undefined,
+  start: (folder, sizeBytes) => {
+    const subject = new Subject(path.join(folder, 'sgw'));
+    call(subject.does('gateway', 'start'));
+    call(subject.does('volume', 'create', 'bench', '--size', String(sizeBytes)));
+    const { uris } = JSON.parse(call(subject.does('volume', 'attach', 'bench', '--json'))) as { uris: string[] };
+    const { pid } = JSON.parse(call(subject.does('gateway', 'show', '--json'))) as { pid: number };
+    return {
+      name: 'sgw',
+      uri: uris[0] ?? '',
+      cpuSeconds: () => cpuSecondsOf(pid),
+      [Symbol.dispose]: () => {
+        call(subject.does('gateway', 'stop'));
+      },
+    };
+  },
+};
+
+/** The server of sgw alone, over a device in memory: what the protocol costs. */
+export const sgwMemory: ServerChoice = {
+  name: 'sgw, device in memory',
+  missing: undefined,
+  start: (folder, sizeBytes) => {
+    const socket = path.join(folder, 'memory.sock');
+    const file = path.join(import.meta.dirname, 'nbd-memory.ts');
+    const argv = [process.execPath, file, socket, String(sizeBytes)];
+    return program('sgw, device in memory', socket, `nbd+unix:///?socket=${socket}`, argv);
+  },
+};
+
+function rawFile(folder: string, name: string, sizeBytes: number): string {
+  const file = path.join(folder, name);
+  call({ argv: ['truncate', '-s', String(sizeBytes), file] });
+  return file;
+}
+
+function program(name: string, socket: string, uri: string, [command = '', ...args]: readonly string[]): NbdEndpoint {
+  const child = spawn(command, args, { stdio: 'ignore' });
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`${command} does not start`);
+  waitForSocket(socket, command);
+  return {
+    name,
+    uri,
+    cpuSeconds: () => cpuSecondsOf(pid),
+    [Symbol.dispose]: () => {
+      end(child);
+    },
+  };
+}
+
+function end(child: ChildProcess): void {
+  child.kill('SIGTERM');
+  child.unref();
+}
+
+function waitForSocket(socket: string, command: string): void {
+  const deadlineMs = performance.now() + START_MS;
+  const cell = new Int32Array(new SharedArrayBuffer(4));
+  while (!existsSync(socket)) {
+    if (performance.now() > deadlineMs) throw new Error(`${command} does not listen`);
+    Atomics.wait(cell, 0, 0, 50);
+  }
+}
+
+/** Time in user and kernel mode of a process, all threads, from /proc. */
+function cpuSecondsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND;
+}
