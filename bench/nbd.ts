@@ -129,7 +129,9 @@ interface FioJob {
 
 function runFio(uri: string, args: readonly string[]): { readonly operations: number; readonly seconds: number } {
   const common = ['--name=bench', '--ioengine=nbd', `--uri=${uri}`, '--output-format=json', '--randrepeat=0'];
-  const { jobs } = JSON.parse(call({ argv: ['timeout', '120', 'fio', ...common, ...args] })) as { jobs: FioJob[] };
+  const printed = call({ argv: ['timeout', '120', 'fio', ...common, ...args] });
+  // It says first that it is connected.
+  const { jobs } = JSON.parse(printed.slice(printed.indexOf('{'))) as { jobs: FioJob[] };
   const [job] = jobs;
   if (job === undefined) throw new Error('fio tells of no job');
   return { operations: job.read.total_ios + job.write.total_ios, seconds: job.job_runtime / 1000 };
