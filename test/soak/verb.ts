@@ -1,12 +1,15 @@
 /** One run of `sgw` that may be killed: when to kill it, and in which phase the kill found it. */
 import { spawn } from 'node:child_process';
-import { watch, type FSWatcher } from 'node:fs';
+import { readdirSync, readFileSync, watch, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 
 /** The command, as it is built. */
 export const RUN = join(import.meta.dirname, '..', '..', 'bin', 'run.js');
-/** A command that takes longer hangs: the soak's own images are small. */
+/** A command that takes longer, the time that it stood in the queue for a CPU not counted, hangs: the soak's own images are small. */
 const HANGS_AFTER_MS = 120_000;
+/** And one that takes this long hangs whatever it waited for. */
+const HANGS_AT_LAST_MS = 900_000;
+const LOOKS_EVERY_MS = 5_000;
 const OUTPUT_CHARACTERS_MAX = 1 << 20;
 
 /** When a run is killed: after a time, or so long after its nth change of the files in the store's temporary folder. */
@@ -104,12 +107,13 @@ export class Runner implements Disposable {
     }
     if (kill !== undefined && 'afterMs' in kill) killIn(kill.afterMs);
     const hangs = new AbortController();
-    timers.push(
-      setTimeout(() => {
-        hangs.abort();
-        child.kill('SIGKILL');
-      }, HANGS_AFTER_MS),
-    );
+    const looking = setInterval(() => {
+      const tookMs = performance.now() - startedMs;
+      const queuedMs = child.pid === undefined ? 0 : queuedForCpuMs(child.pid);
+      if (!isHanging(tookMs, queuedMs)) return;
+      hangs.abort();
+      child.kill('SIGKILL');
+    }, LOOKS_EVERY_MS).unref();
     const [exitCode, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
       child.once('error', reject);
       child.once('close', (code, name) => {
@@ -117,6 +121,7 @@ export class Runner implements Disposable {
       });
     });
     for (const timer of timers) clearTimeout(timer);
+    clearInterval(looking);
     if (child.pid !== undefined) this.#listeners.delete(child.pid);
     if (hangs.signal.aborted) throw new Error(`sgw ${words.join(' ')} hangs\n${text.stdout}${text.stderr}`);
     const phase = signal === null ? 'ended' : events === 0 ? 'before' : open.size > 0 ? 'writing' : 'between';
@@ -133,6 +138,21 @@ export class Runner implements Disposable {
 
   [Symbol.dispose](): void {
     this.#watcher?.close();
+  }
+}
+
+/** Whether a run of `tookMs`, of which it was kept waiting for a CPU for `queuedMs`, is one that will not end. */
+export const isHanging = (tookMs: number, queuedMs: number): boolean =>
+  tookMs - queuedMs > HANGS_AFTER_MS || tookMs > HANGS_AT_LAST_MS;
+
+/** How long the thread of `pid` that waited most was ready to run and had no CPU. 0 where the system does not tell. */
+export function queuedForCpuMs(pid: number): number {
+  try {
+    const tasks = `/proc/${String(pid)}/task`;
+    const waits = readdirSync(tasks).map((task) => readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[1]);
+    return Math.max(...waits.map(Number)) / 1e6;
+  } catch {
+    return 0; // Not Linux, or gone already.
   }
 }
 
