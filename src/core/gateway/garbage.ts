@@ -6,6 +6,7 @@ import type { CallContext, DeletedDocument, GcDocument, Input, VolumeSummary } f
 import { readVolumeSummary } from './documents.ts';
 import { requireFreeName } from './idempotency.ts';
 import { resolveDeletedVolume } from './references.ts';
+import { settleLog } from './serving/local-log.ts';
 import { holderOf, millisecondsSince, timestamp, type Session } from './session.ts';
 
 const GRACE_MS = 24 * 60 * 60_000;
@@ -82,15 +83,16 @@ async function rewriteOwn(session: Session, report: GcReport, call: CallContext)
   const remarks: string[] = [];
   for (const [volumeId, candidates] of report.ownSegments) {
     try {
-      const done = await session.locks.withVolume(volumeId, 'gc', { ...call, lockTimeoutMs: 0 }, () =>
-        rewriteVolume(session.blocks, volumeId, {
+      const done = await session.locks.withVolume(volumeId, 'gc', { ...call, lockTimeoutMs: 0 }, async () => {
+        await settleLog(session, volumeId, call);
+        return await rewriteVolume(session.blocks, volumeId, {
           candidates,
           snapshotIds: report.snapshotIds,
           holder: holderOf(session),
           accountId: session.identity.accountId,
           signal: call.signal,
-        }),
-      );
+        });
+      });
       segments += done.segments;
       bytes += done.bytes;
     } catch (error) {

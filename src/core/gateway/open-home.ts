@@ -95,7 +95,7 @@ export class OpenHome {
 
   /** What a call works with: the store as it was opened first, and the identity as it is configured now. */
   async open(actingFor: string | undefined, call: CallContext): Promise<Session> {
-    const { home, clock, random, openPool } = this.#parts;
+    const { home, clock, random, openPool, serving: openServing } = this.#parts;
     const record = await this.requireRecord();
     this.#retireOthers(record);
     if (this.#store === undefined) await requireOwnState(home, record);
@@ -115,7 +115,8 @@ export class OpenHome {
     const catalog = new AccountCatalog(blocks, accountId);
     const locks = new Locks(home);
     const { serving } = this;
-    return { home, storeId, identity, blocks, catalog, service, locks, settings: record, serving, openPool };
+    const served = { settings: record, serving, openServing };
+    return { home, storeId, identity, blocks, catalog, service, locks, ...served, openPool };
   }
 
   /** The first call opens it for all. */

@@ -8,6 +8,7 @@ import type { AccountCatalog } from './account-catalog.ts';
 import type { GatewayState } from '../state/index.ts';
 import type { Locks } from './locks.ts';
 import type { ServiceAccess } from './service-access.ts';
+import type { ServingParts } from './serving/parts.ts';
 import type { ServedExports } from './serving/served.ts';
 
 export interface Identity {
@@ -29,6 +30,8 @@ export interface Session {
   readonly locks: Locks;
   /** The gateway's settings as they were when the call began. */
   readonly settings: Pick<GatewayState, 'serving' | 'volumeSettings' | 'attachments'>;
+  /** Opens volumes over their write logs; undefined where nothing can. */
+  readonly openServing: (() => Promise<ServingParts>) | undefined;
   /** What this process serves; undefined where it is no daemon. */
   readonly serving: ServedExports | undefined;
   /** Starts the worker threads; whoever needs them for one piece of work closes them after it. */

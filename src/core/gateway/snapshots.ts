@@ -13,10 +13,12 @@ import { damagedSnapshot, damageRemark, snapshotSummary } from './documents.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { hasName, resolveSnapshot, resolveVolume } from './references.ts';
 import { timestamp, type Session } from './session.ts';
-import { NOTHING_DELETED, orMissing, requireFinished } from './volumes.ts';
+import { NOTHING_DELETED, orMissing } from './volumes.ts';
+import { requireFinished } from './unfinished-import.ts';
 
 /**
- * Creates a snapshot of the volume's last consistent commit. Completed and durable in the store when it resolves.
+ * Creates a snapshot of a volume. Of one that is served, it holds all that was acknowledged, and is pending until its commit is
+ * in the store. Of another, it is that of the last consistent commit, and completed and durable in the store when it resolves.
  * @throws conflict `snapshot-exists`, `different-parameters`, `import-unfinished`
  */
 export async function takeSnapshot(
@@ -26,7 +28,18 @@ export async function takeSnapshot(
 ): Promise<SnapshotCreated> {
   const volume = await resolveVolume(session.catalog, input.volume, call.signal);
   if (volume.state === 'importing') requireFinished(volume);
+  await settleUnserved(session, volume, call);
   return await makeSnapshot(session, volume, input, call);
+}
+
+/** What was acknowledged belongs into a snapshot, also where it is only in a write log that nobody serves now. */
+async function settleUnserved(session: Session, { volumeId, name }: VolumeEntry, call: CallContext): Promise<void> {
+  if (session.serving?.ofVolume(volumeId) !== undefined) return;
+  const { hasLocalLog, settleLog } = await import('./serving/local-log.ts');
+  if (!(await hasLocalLog(session.home, volumeId))) return;
+  await session.locks.withVolume(volumeId, `settling the write log of ${name}`, call, async () =>
+    settleLog(session, volumeId, call),
+  );
 }
 
 /** As `takeSnapshot`, of a volume at hand. */
@@ -47,18 +60,21 @@ export async function makeSnapshot(
       ['description', input.description === undefined || entry.description === input.description],
       ['tags', sameTags(input.tags, entry.tags)],
     ]);
-    const entry =
-      existing ??
-      (await createSnapshot(blocks, {
-        volume,
-        name,
-        accountId: identity.accountId,
-        maker: identity.gatewayId,
-        signal: call.signal,
-        ...(input.description === undefined ? {} : { description: input.description }),
-        ...(input.tags === undefined ? {} : { tags: input.tags }),
-        ...(input.clientToken === undefined ? {} : { clientToken: input.clientToken }),
-      }));
+    const snapshot = {
+      volume,
+      name,
+      accountId: identity.accountId,
+      maker: identity.gatewayId,
+      signal: call.signal,
+      ...(input.description === undefined ? {} : { description: input.description }),
+      ...(input.tags === undefined ? {} : { tags: input.tags }),
+      ...(input.clientToken === undefined ? {} : { clientToken: input.clientToken }),
+    };
+    const { liveSnapshot, servedVolume } = await import('./live.ts');
+    const served = servedVolume(session, volume.volumeId)?.volume;
+    const create = async (): Promise<SnapshotEntry> =>
+      served === undefined ? createSnapshot(blocks, snapshot) : liveSnapshot(session, served, snapshot);
+    const entry = existing ?? (await create());
     return { ...snapshotSummary(entry), created: existing === undefined };
   });
 }
@@ -81,6 +97,7 @@ async function withoutInterrupted(
   const left = listed.filter(
     (entry) =>
       entry.state === 'pending' &&
+      // One with a barrier is completed, or given up, by who has the volume's write log.
       entry.barrier === undefined &&
       (entry.maker === gatewayId || (entry.name === name && entry.volumeId === volume.volumeId)),
   );

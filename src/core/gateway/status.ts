@@ -8,7 +8,7 @@ import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
 import { openableStore } from './store-place.ts';
-import { importAgain } from './volumes.ts';
+import { importAgain } from './unfinished-import.ts';
 
 /** Codes of a store that is there, encrypted, and not opened by this call. */
 const SHUT: ReadonlySet<string> = new Set([

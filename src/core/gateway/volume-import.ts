@@ -14,9 +14,11 @@ import { importImage, type ImportReport } from '../transfer/index.ts';
 import { readVolumeSummary } from './documents.ts';
 import { findExisting, sameTags } from './idempotency.ts';
 import { inspectSource, openSource, type ImageSource } from './image-source.ts';
+import { requireDetached } from './live.ts';
 import { resolveVolume } from './references.ts';
+import { settleLog } from './serving/local-log.ts';
 import { holderOf, millisecondsSince, progressOf, requireCachedMode, timestamp, type Session } from './session.ts';
-import { importAgain } from './volumes.ts';
+import { importAgain } from './unfinished-import.ts';
 
 /** What `importVolume` takes beyond the operation's input. */
 export interface ImportHooks {
@@ -113,6 +115,7 @@ async function claimNew(
 
 async function claimExisting(session: Session, ref: string, source: ImageSource, call: CallContext): Promise<Target> {
   const entry = await resolveVolume(session.catalog, ref, call.signal);
+  requireDetached(session, entry, 'importing into a volume');
   if (entry.state === 'importing') requireSameSource(entry, source.path);
   return { volumeId: entry.volumeId, resumed: entry.unfinishedImport?.source === source.path, done: false };
 }
@@ -143,6 +146,7 @@ async function runImport(session: Session, work: ImportWork, call: CallContext):
   return await locks.withVolume(volumeId, `importing ${work.source.path}`, call, async () => {
     const entry = await resolveVolume(catalog, volumeId, call.signal);
     requireSameKindOfWork(entry, work);
+    await settleLog(session, volumeId, call);
     await using image = await openSource(session, work.source, volumeId, call);
     const writer = await openVolumeWriter(blocks, volumeId, {
       holder: holderOf(session),

@@ -1,6 +1,6 @@
 /** Volumes: create, list, show, resize, rename, delete. Import, map and verification have files of their own. */
 import { openVolumeView, openVolumeWriter, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
-import { formatSize, SgwError } from '../kit/index.ts';
+import { formatSize, SgwError, toSgwError } from '../kit/index.ts';
 import type {
   CallContext,
   DeletedDocument,
@@ -10,9 +10,11 @@ import type {
   VolumeList,
   VolumeSummary,
 } from '../localapi/index.ts';
+import { updateState } from '../state/index.ts';
 import { readVolumeSummaries, readVolumeSummary, volumeSummary } from './documents.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
+import { requireFinished } from './unfinished-import.ts';
 import { holderOf, requireCachedMode, type Session } from './session.ts';
 
 /**
@@ -129,10 +131,20 @@ export async function resizeVolume(
 ): Promise<VolumeSummary> {
   requireCachedMode(session, 'volume resize');
   const { catalog, blocks, identity, locks } = session;
-  const { volumeId } = await resolveVolume(catalog, input.volume, call.signal);
+  const found = await resolveVolume(catalog, input.volume, call.signal);
+  const { volumeId } = found;
+  const { liveResize, servedVolume } = await import('./live.ts');
+  const served = servedVolume(session, volumeId);
+  if (served !== undefined) {
+    const { sizeBytes } = served.volume;
+    if (input.sizeBytes < sizeBytes && input.shrink !== true) throw wouldShrink(found, sizeBytes, input.sizeBytes);
+    return await liveResize(session, served, input.sizeBytes, call);
+  }
+  const { settleLog } = await import('./serving/local-log.ts');
   return await locks.withVolume(volumeId, `resizing ${input.volume}`, call, async () => {
     const entry = await resolveVolume(catalog, volumeId, call.signal);
     requireFinished(entry);
+    await settleLog(session, volumeId, call);
     const writer = await openVolumeWriter(blocks, volumeId, {
       holder: holderOf(session),
       accountId: identity.accountId,
@@ -153,31 +165,6 @@ export async function resizeVolume(
     return await readVolumeSummary(session, resized, call.signal);
   });
 }
-
-/** @throws conflict `import-unfinished` when the volume's contents are half of an import */
-export function requireFinished(entry: VolumeEntry): void {
-  if (entry.unfinishedImport === null) return;
-  throw new SgwError(
-    'conflict',
-    'import-unfinished',
-    `the import of ${entry.unfinishedImport.source} into volume "${entry.name}" is not finished`,
-    {
-      hint: importAgain(entry),
-      details: { volumeId: entry.volumeId, source: entry.unfinishedImport.source },
-    },
-  );
-}
-
-/** How to go on with an unfinished import. */
-export function importAgain(entry: VolumeEntry): string {
-  const source = shellWord(entry.unfinishedImport?.source ?? 'FILE');
-  const target = entry.state === 'importing' ? `--name ${entry.name}` : `--into ${entry.name}`;
-  return `Finish it: sgw volume import ${source} ${target}`;
-}
-
-/** As a shell reads it back. */
-const shellWord = (text: string): string =>
-  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
 function wouldShrink(entry: VolumeEntry, nowBytes: number, sizeBytes: number): SgwError {
   return new SgwError(
@@ -227,8 +214,33 @@ export async function deleteVolume(
   const { volumeId, name } = entry;
   const { markDeleted, previewDeletion } = await import('./garbage.ts');
   if (input.preview === true) return await previewDeletion(session, { kind: 'volume', id: volumeId, name }, call);
-  return await locks.withVolume(volumeId, `deleting ${name}`, call, () =>
-    markDeleted(session, entry, input.takeOver ?? false, call),
+  const { requireDetached } = await import('./live.ts');
+  requireDetached(session, entry, 'deleting');
+  const { settleLog } = await import('./serving/local-log.ts');
+  return await locks.withVolume(volumeId, `deleting ${name}`, call, async () => {
+    // So that an undelete brings everything back. What is damaged is deleted all the same.
+    await settleLog(session, volumeId, call).catch(unlessDamaged);
+    const deleted = await markDeleted(session, entry, input.takeOver ?? false, call);
+    await forgetAttachment(session, volumeId, call);
+    return deleted;
+  });
+}
+
+function unlessDamaged(error: unknown): void {
+  if (toSgwError(error).kind !== 'corrupt') throw error;
+}
+
+/** A volume that is gone is not attached at the next start. */
+async function forgetAttachment({ home }: Session, volumeId: string, call: CallContext): Promise<void> {
+  const { lockTimeoutMs, signal } = call;
+  await updateState(
+    home,
+    ({ gateway }) => {
+      if (gateway === null) return;
+      gateway.attachments = gateway.attachments.filter((row) => row.volumeId !== volumeId);
+      Reflect.deleteProperty(gateway.volumeSettings, volumeId);
+    },
+    { lockTimeoutMs, signal },
   );
 }
 

@@ -8,7 +8,7 @@ import type { CallContext } from '../../localapi/index.ts';
 import { acquireLock, type AttachmentState } from '../../state/index.ts';
 import type { ServedVolume, VolumeSettings } from '../../volume/index.ts';
 import { holderOf, pinOf, type Session } from '../session.ts';
-import { requireFinished } from '../volumes.ts';
+import { requireFinished } from '../unfinished-import.ts';
 import type { ServingParts } from './parts.ts';
 import { ReadOnlyDevice } from './read-only.ts';
 import { logFolder } from './settings.ts';

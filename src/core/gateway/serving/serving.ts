@@ -16,6 +16,7 @@ import type { VolumeSettings } from '../../volume/index.ts';
 import type { Session } from '../session.ts';
 import { Attachment } from './attachment.ts';
 import { attachmentDocument, configuredListening } from './documents.ts';
+import { retireLog } from './local-log.ts';
 import { openAttachment, type Opened } from './opened.ts';
 import type { ServingParts } from './parts.ts';
 import { alreadyAttached, clientsConnected, ending, exportExists, noExport, stopped } from './refusals.ts';
@@ -219,6 +220,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     }
     const { report } = attachment;
     const left = await this.#close(attachment, canDrain, call.signal);
+    if (canDrain && left === 0 && volume !== undefined) await retireLog(this.#options.home, volume.volumeId);
     await this.#forget(attachment, call);
     const isScratch = attachment.record.scratchToken !== null;
     return { report, drained: left === 0, dirtyBytes: isScratch ? 0 : left };

@@ -1,0 +1,28 @@
+/** Volumes whose import was begun and has not ended: what refuses them, and how to go on. */
+import type { VolumeEntry } from '../blockstore/index.ts';
+import { SgwError } from '../kit/index.ts';
+
+/** @throws conflict `import-unfinished` when the volume's contents are half of an import */
+export function requireFinished(entry: VolumeEntry): void {
+  if (entry.unfinishedImport === null) return;
+  throw new SgwError(
+    'conflict',
+    'import-unfinished',
+    `the import of ${entry.unfinishedImport.source} into volume "${entry.name}" is not finished`,
+    {
+      hint: importAgain(entry),
+      details: { volumeId: entry.volumeId, source: entry.unfinishedImport.source },
+    },
+  );
+}
+
+/** How to go on with an unfinished import. */
+export function importAgain(entry: VolumeEntry): string {
+  const source = shellWord(entry.unfinishedImport?.source ?? 'FILE');
+  const target = entry.state === 'importing' ? `--name ${entry.name}` : `--into ${entry.name}`;
+  return `Finish it: sgw volume import ${source} ${target}`;
+}
+
+/** As a shell reads it back. */
+const shellWord = (text: string): string =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
