@@ -21,6 +21,14 @@ export interface PartialState {
 /** Beside the partial file. */
 export const statePath = (partialPath: string): string => `${partialPath}.state`;
 
+/** Removes the state beside `partialPath`, and one that a killed process had not yet put in its place. */
+export async function removeState(partialPath: string): Promise<void> {
+  await rm(newStatePath(statePath(partialPath)), { force: true });
+  await rm(statePath(partialPath), { force: true });
+}
+
+const newStatePath = (path: string): string => `${path}.new`;
+
 const VERSION = 1;
 const STATE_BYTES_MAX = 4096;
 
@@ -58,7 +66,7 @@ async function readOwnFile(path: string): Promise<string | undefined> {
 
 /** Replaces the state at `path`; the new one is whole on disk when this returns. */
 export async function writePartialState(path: string, state: PartialState): Promise<void> {
-  const temporaryPath = `${path}.new`;
+  const temporaryPath = newStatePath(path);
   await naming(temporaryPath, async () => {
     // What is there was left by a killed process, or is a link that somebody wants to have written through.
     await rm(temporaryPath, { force: true });

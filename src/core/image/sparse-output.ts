@@ -10,11 +10,11 @@
  * - After a failed sync the output takes no more checkpoints: the kernel reports lost writes only once.
  */
 import { constants } from 'node:fs';
-import { lstat, open, rm, unlink, type FileHandle } from 'node:fs/promises';
+import { lstat, open, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, throwIfAborted } from '../kit/index.ts';
 import { fileError, ifPresent, naming } from './file-errors.ts';
-import { readPartialState, writePartialState, statePath } from './partial-state.ts';
+import { readPartialState, removeState, statePath, writePartialState } from './partial-state.ts';
 import { claimTarget, syncDirectory, type ClaimedTarget } from './target.ts';
 import type { SystemCalls } from './system-calls.ts';
 
@@ -111,7 +111,7 @@ async function resumeOrStart(claim: ClaimedTarget, handle: FileHandle, options: 
     Number(facts.size) === options.sizeBytes;
   if (isOurs) return state.completedBytes;
   await naming(claim.temporaryPath, async () => {
-    await rm(stateOf(claim), { force: true });
+    await removeState(claim.temporaryPath);
     await syncDirectory(dirname(claim.temporaryPath));
     await handle.truncate(0);
     try {
@@ -178,7 +178,7 @@ class PartialOutput implements SparseOutput {
     throwIfAborted(this.#signal);
     await naming(this.partialPath, () => this.#handle.sync());
     await this.#claim.publish();
-    await this.#end(() => rm(stateOf(this.#claim), { force: true }));
+    await this.#end(() => removeState(this.#claim.temporaryPath));
   }
 
   async abandon(): Promise<void> {
@@ -189,7 +189,7 @@ class PartialOutput implements SparseOutput {
 
   async discard(): Promise<void> {
     await this.#end(async () => {
-      await rm(stateOf(this.#claim), { force: true });
+      await removeState(this.#claim.temporaryPath);
       await this.#claim.remove();
     });
   }

@@ -15,7 +15,7 @@ import { link, lstat, open, realpath, rename, rm, stat, unlink, type FileHandle 
 import { basename, dirname, join, resolve } from 'node:path';
 import { SgwError, toSgwError } from '../kit/index.ts';
 import { fileError, ifPresent, naming } from './file-errors.ts';
-import { readPartialState, statePath } from './partial-state.ts';
+import { readPartialState, removeState, statePath } from './partial-state.ts';
 import { loadSystemCalls, type SystemCalls } from './system-calls.ts';
 
 export interface ClaimOptions {
@@ -60,7 +60,10 @@ export async function claimTarget(path: string, options: ClaimOptions): Promise<
   try {
     finalPath = await checkTarget(path, options.force);
   } catch (error) {
-    if (toSgwError(error).code === 'file-exists') await tidyPublished(resolve(path), options, calls);
+    // What is in the way of tidying up is no answer to the question whether the file can be made.
+    if (toSgwError(error).code === 'file-exists') {
+      await tidyPublished(resolve(path), options, calls).catch(() => undefined);
+    }
     throw error;
   }
   const hidden = hiddenPath(finalPath, options);
@@ -100,21 +103,38 @@ const hiddenPath = (finalPath: string, { suffix }: ClaimOptions): string =>
  */
 async function tidyPublished(finalPath: string, options: ClaimOptions, calls: SystemCalls | undefined): Promise<void> {
   const hidden = hiddenPath(finalPath, options);
-  const final = await ifPresent(lstat(finalPath, { bigint: true }));
-  const link = await ifPresent(lstat(hidden, { bigint: true }));
-  const state = await readPartialState(statePath(hidden));
-  const isLeft = (await ifPresent(lstat(`${hidden}.lock`))) !== undefined;
-  const isOurs = final !== undefined && (state?.inode === String(final.ino) || link?.ino === final.ino);
-  if (!isOurs && (!isLeft || link !== undefined || state !== undefined)) return;
+  if ((await findPublished(finalPath, hidden)) === undefined) return;
   const lock = await takeLock(`${hidden}.lock`, finalPath, calls).catch(() => undefined);
   if (lock === undefined) return;
   try {
-    if (link !== undefined && link.ino === final?.ino && link.dev === final.dev) await rm(hidden, { force: true });
-    if (final !== undefined && state?.inode === String(final.ino)) await rm(statePath(hidden), { force: true });
+    // Only what is seen with the lock held counts: another one may have been at work until then.
+    const left = await findPublished(finalPath, hidden);
+    if (left === undefined) return;
+    // The kill may have come before the name was durable, and a power cut must not find both names gone.
+    await syncDirectory(dirname(finalPath));
+    if (left.hasLink) await rm(hidden, { force: true });
+    if (left.hasState) await removeState(hidden);
   } finally {
     await rm(`${hidden}.lock`, { force: true });
     await lock.close();
   }
+}
+
+interface Published {
+  readonly hasLink: boolean;
+  readonly hasState: boolean;
+}
+
+/** What is left beside a finished file, undefined when that is nothing, or belongs to work that waits for the name. */
+async function findPublished(finalPath: string, hidden: string): Promise<Published | undefined> {
+  const final = await ifPresent(lstat(finalPath, { bigint: true }));
+  const link = await ifPresent(lstat(hidden, { bigint: true }));
+  const state = await readPartialState(statePath(hidden));
+  const isLocked = (await ifPresent(lstat(`${hidden}.lock`))) !== undefined;
+  const hasLink = link !== undefined && link.ino === final?.ino && link.dev === final.dev;
+  const hasState = final !== undefined && state?.inode === String(final.ino) && (hasLink || link === undefined);
+  const hasLockOnly = isLocked && link === undefined && state === undefined;
+  return hasLink || hasState || hasLockOnly ? { hasLink, hasState } : undefined;
 }
 
 /** Makes what was renamed, linked or removed in `path` durable, where directories can be synced. */

@@ -238,6 +238,50 @@ describe('an existing file', () => {
     expect((await readFile(inside('out'))).subarray(0, 4).toString()).toBe('done');
   });
 
+  locks.it('that was renamed into place before a kill is told as there, and state, new state and lock go', async () => {
+    const inside = await folder('renamed');
+    const first = await createSparseOutput(inside('out'), forSnapshot('snap-1'));
+    await first.write(Buffer.from('done'), 0);
+    await first.checkpoint(SIZE);
+    await first.abandon();
+    await rename(first.partialPath, inside('out'));
+    await writeFile(`${first.partialPath}.state.new`, '{');
+    await writeFile(`${first.partialPath}.lock`, '');
+    await expect(createSparseOutput(inside('out'), forSnapshot('snap-1'))).rejects.toMatchObject({
+      code: 'file-exists',
+    });
+    expect(await readdir(inside(''))).toEqual(['out']);
+    expect((await readFile(inside('out'))).subarray(0, 4).toString()).toBe('done');
+  });
+
+  it('that a killed process had finished is replaced whole with force, and nothing is left beside it', async () => {
+    const inside = await folder('forced-over');
+    const first = await createSparseOutput(inside('out'), forSnapshot('snap-1'));
+    await first.write(Buffer.from('done'), 0);
+    await first.checkpoint(SIZE);
+    await link(first.partialPath, inside('out'));
+    await first.abandon();
+    const second = await createSparseOutput(inside('out'), forSnapshot('snap-2', { force: true }));
+    expect((await readFile(inside('out'))).subarray(0, 4).toString()).toBe('done');
+    await second.write(Buffer.from('next'), 0);
+    await second.finish();
+    expect(await readdir(inside(''))).toEqual(['out']);
+    expect((await readFile(inside('out'))).subarray(0, 4).toString()).toBe('next');
+  });
+
+  locks.it('keeps its side files while another process holds the lock', async () => {
+    const inside = await folder('held');
+    const first = await createSparseOutput(inside('out'), forSnapshot('snap-1'));
+    await first.checkpoint(SIZE);
+    await link(first.partialPath, inside('out'));
+    const names = await readdir(inside(''));
+    await expect(createSparseOutput(inside('out'), forSnapshot('snap-1'))).rejects.toMatchObject({
+      code: 'file-exists',
+    });
+    expect(await readdir(inside(''))).toEqual(names);
+    await first.abandon();
+  });
+
   it('of another kind keeps the work that waits for its name', async () => {
     const inside = await folder('waiting');
     const first = await createSparseOutput(inside('out'), forSnapshot('snap-1'));
