@@ -15,6 +15,7 @@ export interface HeadDocument {
   readonly holder: object | null;
   readonly checkpoint: Checkpoint;
   readonly consistent: Checkpoint | null;
+  readonly recovery?: { readonly points: readonly Checkpoint[] };
 }
 
 export interface VolumeDocument {
@@ -69,6 +70,8 @@ export class Auditor {
   readonly volumes = new Map<VolumeId, VolumeLedger>();
   readonly snapshots = new Map<SnapshotId, SnapshotRecord>();
   readonly #pins = new Map<string, HeldPin>();
+  /** Recovery points that were held against what their volume was, by volume and log hash. */
+  readonly #points = new Set<string>();
   readonly #tally: Tally;
   readonly #nowMs: () => number;
   readonly #periods: Periods;
@@ -253,7 +256,19 @@ export class Auditor {
 
   #headChanged(key: string): void {
     const volumeId = key.split('/')[1] as VolumeId;
-    if (this.isRoot(volumeId)) this.wholeVolume(volumeId);
+    if (!this.isRoot(volumeId)) return;
+    this.wholeVolume(volumeId);
+    for (const point of this.head(volumeId)?.recovery?.points ?? []) this.#pointKept(volumeId, point);
+  }
+
+  /** A recovery point that is new must be a consistent state of its volume. */
+  #pointKept(volumeId: VolumeId, { root, sizeBytes, consistent, logHash }: Checkpoint): void {
+    const name = `${volumeId} ${logHash}`;
+    if (this.#points.has(name) || !this.volumes.has(volumeId)) return;
+    this.#points.add(name);
+    hold(consistent, () => `C7 ${volumeId} keeps a recovery point that it never was`);
+    this.checkRead(volumeId, 0, { sizeBytes, pages: this.reader.reach(root).pages, consistent }, true);
+    this.#tally.check('a recovery point is a consistent state of its volume');
   }
 
   #entryChanged(key: string, was: VolumeDocument | undefined): void {
@@ -286,7 +301,7 @@ export class Auditor {
   wholeVolume(volumeId: VolumeId): void {
     const head = this.head(volumeId);
     if (head === undefined || !this.isRoot(volumeId)) return;
-    for (const point of [head.checkpoint, head.consistent]) {
+    for (const point of [head.checkpoint, head.consistent, ...(head.recovery?.points ?? [])]) {
       const missing = point === null ? undefined : this.reader.missingOf(point.root);
       hold(missing === undefined, () => `C10 ${volumeId}: its head needs what is not there: ${missing ?? ''}`);
     }
@@ -362,9 +377,8 @@ export class Auditor {
       const seq = seqOf(key, volumeId);
       // What the log after the checkpoint holds is above it.
       if (seq !== undefined && seq > head.checkpoint.seq) return `${volumeId}, above its checkpoint`;
-      if (this.#reaches(head.checkpoint.root, key)) return `the checkpoint of ${volumeId}`;
-      if (head.consistent !== null && this.#reaches(head.consistent.root, key))
-        return `the consistent state of ${volumeId}`;
+      const root = this.#rootOfHead(head, key);
+      if (root !== undefined) return `${root} of ${volumeId}`;
     }
     for (const id of this.reader.snapshotIds()) {
       const snapshot = this.snapshot(id);
@@ -375,6 +389,13 @@ export class Auditor {
       if (isPinned && this.holds(purpose)) return `the pin of ${purpose}`;
     }
     return undefined;
+  }
+
+  #rootOfHead({ checkpoint, consistent, recovery }: HeadDocument, key: string): string | undefined {
+    if (this.#reaches(checkpoint.root, key)) return 'the checkpoint';
+    if (consistent !== null && this.#reaches(consistent.root, key)) return 'the consistent state';
+    const point = recovery?.points.find(({ root }) => this.#reaches(root, key));
+    return point === undefined ? undefined : `recovery point ${String(point.seq)}`;
   }
 
   /** Whether a volume is there, deleted or not, and not being purged. */

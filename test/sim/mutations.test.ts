@@ -14,6 +14,7 @@ import type {
   PutResult,
 } from '../../src/core/objectstore/index.ts';
 import { StoreLayer, type DeleteOptions } from '../../src/core/objectstore/layer.ts';
+import { forgeDocument } from '../unit/blockstore/forging.ts';
 import { ACCOUNTS } from './disk-state.ts';
 import { Simulation, type SimulationOptions } from './simulation.ts';
 import { Stage, outcome } from './stage.ts';
@@ -85,6 +86,20 @@ describe('broken on purpose, and noticed', { timeout: 120_000 }, () => {
 
   it('C11 a gc that waits for no grace period', async () => {
     expect((await firstFailure({ gcGraceMs: 0 }))?.message).toMatch(/^C11 .* was removed, and was condemned/);
+  });
+
+  it('C10 a gc that sees no recovery points', async () => {
+    const sabotage = (base: ObjectStore, process: string): ObjectStore =>
+      process.startsWith('gc')
+        ? new (class extends StoreLayer {
+            override async get(key: string, options?: GetOptions): Promise<ObjectBody | undefined> {
+              const object = await this.below.get(key, options);
+              if (object === undefined || !key.endsWith('/head.json')) return object;
+              return { ...object, bytes: forgeDocument(object.bytes, (head) => delete head['recovery']) };
+            }
+          })(base)
+        : base;
+    expect((await firstFailure({ sabotage }))?.message).toMatch(/^C10 .* was removed, and recovery point .* needs it/);
   });
 
   it('C10 a gc that sees only some of the snapshots', async () => {

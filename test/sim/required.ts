@@ -13,6 +13,7 @@ const USUAL_EVENTS = [
   'open failed: conflict volume-held',
   'unacknowledged commits adopted',
   'snapshot done',
+  'snapshot of a recovery point done',
   'clone done',
   'snapshot deletion done',
   'volume deletion done',
@@ -45,6 +46,7 @@ const CHECKS = [
   'a writer reads what it wrote',
   'a view reads as a state of its volume',
   'a snapshot is a consistent state of its volume',
+  'a recovery point is a consistent state of its volume',
   'a snapshot reads as it was completed',
   'a snapshot names its creators',
   'new volume reads as its source',
@@ -57,6 +59,7 @@ const CHECKS = [
   'a volume is purged only after its time for undelete',
   'in the end a volume reads as what was acknowledged',
   'in the end a snapshot reads as it was completed',
+  'in the end a recovery point reads as a state of its volume',
   'in the end an object is needed',
 ] as const;
 

@@ -8,6 +8,7 @@ import { readDocument, replaceDocument, type Stored } from './documents.ts';
 import { keys } from './keys.ts';
 import type { Checkpoint } from './map-object.ts';
 import type { BlockStoreOptions, Holder } from './options.ts';
+import type { RecoveryPolicy } from './recovery-policy.ts';
 
 export interface Head {
   /** Of the newest opening for writing; 0 before the first. */
@@ -21,6 +22,16 @@ export interface Head {
   readonly checkpoint: Checkpoint;
   /** The newest checkpoint of a consistent state; kept while a run of inconsistent commits goes on (C7). */
   readonly consistent: Checkpoint | null;
+  /** Recovery points that are kept, each with a root of its own (C7); absent while none was ever kept. */
+  readonly recovery?: Recovery;
+}
+
+/** What a volume keeps of its past. It is in the head, so that whoever reads a head has all that the volume can reach. */
+export interface Recovery {
+  /** As its last holder had it; gc thins by it too. */
+  readonly policy: RecoveryPolicy;
+  /** Checkpoints of consistent states, by seq. */
+  readonly points: readonly Checkpoint[];
 }
 
 export async function readHead(

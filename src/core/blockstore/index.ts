@@ -39,6 +39,8 @@ export {
   failSnapshot,
   type SnapshotBarrier,
 } from './snapshots.ts';
+export { listRecoveryPoints, openRecoveryPoint, type RecoveryPoint, type RecoveryTime } from './recovery-points.ts';
+export { DEFAULT_RECOVERY_POLICY, keptPoints, type RecoveryPolicy, type RecoveryTier } from './recovery-policy.ts';
 export { createStore, readStoreInfo, type StoreInfo } from './store-info.ts';
 export { openConsistentView, openSnapshotView, openVolumeView, type VolumeView } from './volume-view.ts';
 export { openVolumeWriter, VolumeWriter, type Batch } from './volume-writer.ts';

@@ -14,6 +14,7 @@ import { keys } from './keys.ts';
 import { encodeMap, parseMapObject, type Checkpoint } from './map-object.ts';
 import { withSignal, type BlockStoreOptions, type Cancellable } from './options.ts';
 import { requirePresent } from './presence.ts';
+import { openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';
 import { dataKeyOf } from './sealing/volume-keys.ts';
 import { openConsistentView, openRecordView, type Replayed } from './volume-view.ts';
 
@@ -28,6 +29,8 @@ export interface NewSnapshot extends Cancellable {
   readonly maker?: string;
   /** Where its state ends in the write log of a volume that is being served (C8). */
   readonly barrier?: SnapshotBarrier;
+  /** Shows this state of the volume's past, not its last one. */
+  readonly recoveryPoint?: RecoveryTime;
 }
 
 /** A record of a write log: everything up to it, and nothing behind it, is in the snapshot. */
@@ -37,23 +40,27 @@ export interface SnapshotBarrier {
 }
 
 /**
- * Creates a snapshot of the volume's last consistent commit. Durable and completed when it resolves.
- * @throws conflict `import-unfinished` when the volume has no consistent state yet; notFound `volume-not-found` when it is
+ * Creates a snapshot of the volume's last consistent commit, or of a recovery point. Durable and completed when it resolves.
+ * @throws notFound `recovery-point-not-found`; conflict `import-unfinished` when the volume has no consistent state yet; notFound `volume-not-found` when it is
  * deleted; conflict `snapshot-not-pending` when gc, which saw it pending for a whole grace period, gave it up
  */
 export async function createSnapshot(options: BlockStoreOptions, request: NewSnapshot): Promise<SnapshotEntry> {
   const { volume, signal } = request;
   const { volumeId } = volume;
   // A volume which has nothing to show leaves no snapshot behind.
-  if ((await readHead(options, volumeId, signal)).value.consistent === null)
-    await openConsistentView(options, volumeId, withSignal(signal));
+  const { recoveryPoint: at } = request;
+  const open = async (): Promise<Replayed> =>
+    at === undefined
+      ? await openConsistentView(options, volumeId, withSignal(signal))
+      : await openRecoveryPoint(options, volumeId, at, withSignal(signal));
+  if (at !== undefined || (await readHead(options, volumeId, signal)).value.consistent === null) await open();
   const pending = pendingEntry(options, request);
   const created = await createDocument(options, keys.snapshot(pending.snapshotId), pending, signal);
   assert(created, 'a snapshot id is new');
   try {
     // What is read from here on, gc knows to be wanted (C11).
     await requirePresent(options, volumeId, signal);
-    const view = await openConsistentView(options, volumeId, withSignal(signal));
+    const view = await open();
     const checkpoint = await storeMap(options, pending, view, signal);
     return await complete(options, pending, checkpoint, signal);
   } catch (error) {

@@ -79,10 +79,11 @@ export async function openVolumeView(
 }
 
 /**
- * Opens what the head says. Where that meets damage, and the head has moved on to a newer checkpoint meanwhile, gc may
- * have removed what the older one needed: then it begins again. It ends, since each time takes a checkpoint of a writer.
+ * Opens what the head says. Where that meets damage, and the head has moved on to a newer checkpoint meanwhile, or has lost
+ * recovery points, gc may have removed what the older one needed: then it begins again. It ends, since each time takes a
+ * checkpoint of a writer, or leaves fewer points.
  */
-async function whileHeadStays<T>(
+export async function whileHeadStays<T>(
   options: BlockStoreOptions,
   volumeId: VolumeId,
   signal: AbortSignal | undefined,
@@ -95,7 +96,8 @@ async function whileHeadStays<T>(
     } catch (error) {
       if (toSgwError(error).kind !== 'corrupt') throw error;
       const now = (await readHead(options, volumeId, signal)).value;
-      if (now.checkpoint.seq <= head.checkpoint.seq) throw error;
+      const isSame = now.recovery?.points.length === head.recovery?.points.length;
+      if (now.checkpoint.seq <= head.checkpoint.seq && isSame) throw error;
       head = now;
     }
   }
@@ -205,7 +207,7 @@ const positionOf = (checkpoint: Checkpoint): LogPosition => ({
  * Yields the valid segments after a checkpoint, up to `upToSeq`; returns where the walk ended.
  * @throws corrupt `object-missing` when the log was seen to go further
  */
-async function* walkLog(
+export async function* walkLog(
   options: BlockStoreOptions,
   volumeId: VolumeId,
   from: Checkpoint,
@@ -229,13 +231,23 @@ async function* walkLog(
   return position;
 }
 
-/** Applies the log after a checkpoint, up to `upToSeq` or its end. */
+/** What a replay has applied so far, at a segment of kind data. */
+export interface ReplayedSoFar {
+  readonly seq: number;
+  readonly commitTimeMs: number;
+  readonly sizeBytes: number;
+  readonly mappedPages: number;
+  readonly consistent: boolean;
+}
+
+/** Applies the log after a checkpoint, up to `upToSeq` or its end. `onData` is told of each state on the way. */
 export async function replayLog(
   options: BlockStoreOptions,
   volumeId: VolumeId,
   from: Checkpoint,
   upToSeq: number,
   signal?: AbortSignal,
+  onData?: (state: ReplayedSoFar) => void,
 ): Promise<Replayed> {
   const load = nodeLoader(options);
   const map = new PageMap({ root: from.root, load });
@@ -258,9 +270,12 @@ export async function replayLog(
         lastCommitTimeMs: position.commitTimeMs,
       };
     }
-    const { index } = step.value;
+    const { index, position } = step.value;
     await map.applySegment(index, signal);
-    if (index.footer.kind === 'data') ({ sizeBytes, consistent } = index.footer);
     segments.remember(index);
+    if (index.footer.kind !== 'data') continue;
+    ({ sizeBytes, consistent } = index.footer);
+    const { seq, commitTimeMs } = position;
+    onData?.({ seq, commitTimeMs, sizeBytes, consistent, mappedPages: map.mappedPages });
   }
 }

@@ -20,6 +20,8 @@ import { withSignal, type BlockStoreOptions, type Cancellable, type Holder } fro
 import { creatorSet } from './node-codec.ts';
 import type { PageMap } from './page-map.ts';
 import { requirePresent } from './presence.ts';
+import { recorded } from './recovery-points.ts';
+import type { RecoveryPolicy } from './recovery-policy.ts';
 import { SALT_BYTES } from './sealing/aead.ts';
 import { dataKeyOf } from './sealing/volume-keys.ts';
 import { cutTailPage } from './tail-page.ts';
@@ -63,6 +65,8 @@ export interface WriterOptions extends Cancellable {
   readonly takeOver?: boolean;
   /** How long the writer trusts that its epoch is the newest, below the time for which a deleted volume can come back. */
   readonly trustMs?: number;
+  /** Makes each checkpoint of a consistent state a recovery point, thinned by this; without it none is added. */
+  readonly recovery?: RecoveryPolicy;
 }
 
 /**
@@ -130,6 +134,7 @@ export class VolumeWriter implements AsyncDisposable {
   /** A map object whose PUT is not settled: the same bytes are sent again (C3), since sealing twice gives others. */
   #unsettled: { readonly seq: number; readonly encoded: EncodedMap } | undefined;
   readonly #trustMs: number;
+  readonly #recovery: RecoveryPolicy | undefined;
   /** When it was last asked whether this epoch is the volume's newest, and it was. */
   #sureSinceMs: number;
   #failure: unknown;
@@ -147,6 +152,7 @@ export class VolumeWriter implements AsyncDisposable {
     this.#accountId = how.accountId;
     this.#dataKey = how.dataKey;
     this.#trustMs = how.trustMs ?? TRUST_MS;
+    this.#recovery = how.recovery;
     this.#sureSinceMs = how.sureSinceMs;
     this.#head = head;
     this.map = state.map;
@@ -395,7 +401,7 @@ export class VolumeWriter implements AsyncDisposable {
       throw damaged(key, 'it belongs to another history of the volume');
     await this.#head.change(
       (head) => ({
-        ...head,
+        ...recorded(head, encoded.checkpoint, this.#recovery, this.#options.clock.nowMs()),
         checkpoint: encoded.checkpoint,
         consistent: encoded.checkpoint.consistent ? encoded.checkpoint : head.consistent,
       }),

@@ -3,6 +3,7 @@
  * incarnation of the log, and the uploader that goes on where the last one ended.
  */
 import {
+  DEFAULT_RECOVERY_POLICY,
   openVolumeWriter,
   type BlockStoreOptions,
   type FramePool,
@@ -100,6 +101,7 @@ export const openWriter = async (
     holder,
     accountId,
     takeOver,
+    recovery: DEFAULT_RECOVERY_POLICY,
     ...(signal === undefined ? {} : { signal }),
   });
 

@@ -3,7 +3,7 @@ import { createSnapshot } from '../../../src/core/blockstore/index.ts';
 import { SgwError } from '../../../src/core/kit/index.ts';
 import type { SnapshotRecord } from '../auditor.ts';
 import { ACCOUNTS } from '../disk-state.ts';
-import { hold } from '../volume-ledger.ts';
+import { hold, type VolumeLedger } from '../volume-ledger.ts';
 import { attempt, liveVolumes, pause, type Actor } from './actor.ts';
 import { SIZES } from './writer.ts';
 
@@ -16,6 +16,11 @@ export async function snapshotterProcess(actor: Actor): Promise<void> {
     if (volumes.length > 0 && liveSnapshots(actor).length < actor.settings.snapshotsMax) {
       const ledger = actor.choices.pick(volumes);
       const { volumeId } = ledger;
+      const past = actor.auditor.head(volumeId)?.recovery?.points ?? [];
+      if (past.length > 0 && actor.choices.chance(0.3)) {
+        await snapshotOfPast(actor, ledger, actor.choices.pick(past).seq);
+        continue;
+      }
       await attempt(
         actor,
         'snapshot',
@@ -37,6 +42,31 @@ export async function snapshotterProcess(actor: Actor): Promise<void> {
     }
     await pause(actor, 2);
   }
+}
+
+async function snapshotOfPast(actor: Actor, ledger: VolumeLedger, seq: number): Promise<void> {
+  const { volumeId } = ledger;
+  const startedMs = actor.clock.nowMs();
+  await attempt(
+    actor,
+    'snapshot of a recovery point',
+    async () => {
+      const volume = await actor.catalog.getVolume(volumeId);
+      const made = await createSnapshot(actor.options, {
+        volume,
+        name: `s${String(actor.stamp())}`,
+        accountId: ACCOUNTS[0],
+        recoveryPoint: { seq },
+      });
+      hold(made.seq === seq, () => `C7 a snapshot of ${String(seq)} is of ${String(made.seq)}`);
+      const record = actor.auditor.snapshots.get(made.snapshotId);
+      hold(record !== undefined, () => `C8 ${made.snapshotId} was told as completed, and is not`);
+    },
+    (error) =>
+      error.kind === 'corrupt' &&
+      (ledger.deletion !== 'none' || actor.clock.nowMs() - startedMs >= actor.settings.graceMs),
+  );
+  await pause(actor, 2);
 }
 
 export async function clonerProcess(actor: Actor): Promise<void> {

@@ -1,6 +1,8 @@
 /** What is done at the end of a run, alone and without faults. */
 import {
+  listRecoveryPoints,
   openConsistentView,
+  openRecoveryPoint,
   openSnapshotView,
   openVolumeView,
   openVolumeWriter,
@@ -41,6 +43,12 @@ export async function readAll(actor: Actor): Promise<void> {
       () => `C1 in the end ${volumeId} reads ${describeState(found)}, and should ${describeState(now)}`,
     );
     tally.check('in the end a volume reads as what was acknowledged');
+    for (const { seq } of await listRecoveryPoints(options, volumeId)) {
+      const point = await openRecoveryPoint(options, volumeId, { seq });
+      const state = { sizeBytes: point.sizeBytes, pages: await readPages(point), consistent: true };
+      auditor.checkRead(volumeId, 0, state, true);
+      tally.check('in the end a recovery point reads as a state of its volume');
+    }
     if (ledger.certainConsistent < 0) continue;
     const consistent = await openConsistentView(options, volumeId);
     const pages = await readPages(consistent);

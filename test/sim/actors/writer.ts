@@ -4,11 +4,12 @@ import {
   pagesOf,
   type Holder,
   type PageExtent,
+  type RecoveryPolicy,
   type VolumeWriter,
 } from '../../../src/core/blockstore/index.ts';
 import { ACCOUNTS, batchOf, changed, contentName, describeState, resized, type DiskState } from '../disk-state.ts';
 import { hold, type Tenure, type VolumeLedger } from '../volume-ledger.ts';
-import { attempt, liveVolumes, pause, type Actor } from './actor.ts';
+import { attempt, liveVolumes, pause, type Actor, type SimSettings } from './actor.ts';
 import { readPages } from './read-view.ts';
 
 export interface WriterRole {
@@ -29,6 +30,13 @@ export async function writerProcess(actor: Actor, role: WriterRole): Promise<voi
   }
 }
 
+/** Thins within a run. */
+const recoveryPolicy = ({ graceMs }: SimSettings): RecoveryPolicy => ({
+  allForMs: graceMs,
+  allMax: 2,
+  tiers: [{ periodMs: 2 * graceMs, forMs: 4 * graceMs }],
+});
+
 async function useVolume(actor: Actor, role: WriterRole, ledger: VolumeLedger): Promise<void> {
   const { volumeId } = ledger;
   let writer: VolumeWriter | undefined;
@@ -46,6 +54,8 @@ async function useVolume(actor: Actor, role: WriterRole, ledger: VolumeLedger): 
         holder: role.holder,
         accountId: ACCOUNTS[role.account] ?? '',
         takeOver,
+        // Some gateways keep recovery points, and some do not.
+        ...(role.account === 2 ? {} : { recovery: recoveryPolicy(actor.settings) }),
       });
     },
     (error) => error.kind === 'corrupt' && error.code !== 'assertion' && excused(),

@@ -14,6 +14,7 @@ import {
   type StoredList,
 } from './condemned.ts';
 import { removeEndedPins } from './pins.ts';
+import { prunePoints } from './prune.ts';
 import { UNDELETE_MS, endInterrupted, purgeDeleted } from './purge.ts';
 import { surveyStore, type Counted, type OwnSegment, type Survey, type Unreachable } from './survey.ts';
 import { sweep } from './sweep.ts';
@@ -80,6 +81,7 @@ class Collection {
     if (this.#how.preview === true) return await this.#preview(before);
     this.#purged.push(...(await purgeDeleted(this.#options, this.#how.undeleteMs ?? UNDELETE_MS, this.#how.signal)));
     await removeEndedPins(this.#options, this.#how.signal);
+    await prunePoints(this.#options, this.#how.signal);
     for (let pass = 1; ; pass++) {
       throwIfAborted(this.#how.signal);
       const done = await this.#pass(before);

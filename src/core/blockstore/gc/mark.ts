@@ -21,6 +21,8 @@ interface MarkedSegment {
 /** A root that objects can be reached from. */
 export type RootName =
   | { readonly kind: 'volume'; readonly id: VolumeId }
+  /** The recovery points that the volume keeps. */
+  | { readonly kind: 'recovery'; readonly id: VolumeId }
   | { readonly kind: 'snapshot'; readonly id: string }
   | { readonly kind: 'pin'; readonly id: string };
 

@@ -114,10 +114,12 @@ class Surveyor {
   async #markVolume({ volumeId, state, head }: VolumeRoot): Promise<void> {
     if (head === undefined) return;
     const number = this.#numberOf('volume', volumeId);
-    const { checkpoint, consistent } = head.value;
+    const { checkpoint, consistent, recovery } = head.value;
     const reach = async (): Promise<void> => {
       await this.#mark.reach(checkpoint.root, number, this.#how.signal);
       await this.#mark.reach(consistent?.root ?? null, number, this.#how.signal);
+      for (const { root } of recovery?.points ?? [])
+        await this.#mark.reach(root, this.#numberOfPast(volumeId), this.#how.signal);
     };
     if (state === 'live') {
       await this.#marking(`volume ${volumeId}`, reach);
@@ -146,6 +148,14 @@ class Surveyor {
         cause: error,
       });
     }
+  }
+
+  /**
+   * What recovery points reach as well is not the head's alone, and rewriting it would free nothing (C12). Deleting the
+   * volume ends both.
+   */
+  #numberOfPast(volumeId: VolumeId): number {
+    return this.#numberOf(this.#how.exclusiveTo?.kind === 'volume' ? 'volume' : 'recovery', volumeId);
   }
 
   #numberOf(kind: RootName['kind'], id: string): number {

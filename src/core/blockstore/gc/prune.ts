@@ -1,0 +1,23 @@
+/** Thins the recovery points of volumes that nobody writes to, so that these too become fewer with age (C7). */
+import { toSgwError } from '../../kit/index.ts';
+import type { Head } from '../head.ts';
+import { keys } from '../keys.ts';
+import { listVolumeIds } from '../listed-ids.ts';
+import type { BlockStoreOptions } from '../options.ts';
+import { pruned } from '../recovery-points.ts';
+import { changeIfPresent } from './purge.ts';
+
+/**
+ * By compare-and-set of each head that has too many, as its last holder's policy says. A holder that writes at the same moment
+ * meets it, and goes on from what it finds. A head that can't be read is left to the mark, which stops at it.
+ */
+export async function prunePoints(options: BlockStoreOptions, signal?: AbortSignal): Promise<void> {
+  for (const volumeId of await listVolumeIds(options, signal)) {
+    try {
+      const prune = (head: Head): Head => pruned(head, options.clock.nowMs());
+      await changeIfPresent<Head>(options, keys.head(volumeId), prune, signal);
+    } catch (error) {
+      if (toSgwError(error).kind !== 'corrupt') throw error;
+    }
+  }
+}
