@@ -66,9 +66,9 @@ export class FrameEncoder {
 
   /**
    * Adds the pages of a block that `wanted` names; the others are not looked at. Zero pages are left out and reported as
-   * zeroed.
+   * zeroed. Returns which pages the frame has.
    */
-  addPages(block: number, content: BlockViews, wanted: number, creators: number): void {
+  addPages(block: number, content: BlockViews, wanted: number, creators: number): number {
     const hashIndex = this.#dataPages;
     let mask = 0;
     for (let i = 0; i < BLOCK_PAGES; i++) {
@@ -84,6 +84,7 @@ export class FrameEncoder {
       this.#dataPages += 1;
     }
     if (mask !== 0) this.#append(block, content, mask, hashIndex, creators);
+    return mask;
   }
 
   #append(block: number, content: BlockViews, mask: number, hashIndex: number, creators: number): void {

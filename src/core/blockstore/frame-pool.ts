@@ -124,7 +124,7 @@ async function startThreads(count: number, niceness: number): Promise<Threads> {
   });
 }
 
-function packPages({ files, pages, creators }: PagesTask): PackedPagesTask {
+function packPages({ files, pages, creators, keepsPages = false }: PagesTask): PackedPagesTask {
   const numbers = new Float64Array(pages.length);
   const places = new Float64Array(pages.length * 3);
   const given: Uint8Array[] = [];
@@ -139,5 +139,5 @@ function packPages({ files, pages, creators }: PagesTask): PackedPagesTask {
       places[i * 3 + 2] = input.crc32;
     }
   });
-  return { files, pages: numbers, places, given: Buffer.concat(given), creators };
+  return { files, pages: numbers, places, given: Buffer.concat(given), creators, keepsPages };
 }

@@ -30,6 +30,8 @@ export interface PagesTask {
   readonly pages: readonly PageInput[];
   /** Index of the creator set that all of them have, in the batch that they will be committed with. */
   readonly creators: number;
+  /** Whether the pages are wanted back, for a cache. */
+  readonly keepsPages?: boolean;
 }
 
 /** As it passes to the thread: `places` has file (-1: the next of `given`), position and CRC-32 for each page. */
@@ -39,6 +41,7 @@ export interface PackedPagesTask {
   readonly places: Float64Array;
   readonly given: Uint8Array;
   readonly creators: number;
+  readonly keepsPages: boolean;
 }
 
 /** Frames to decode whole, and the decoded pages wanted back. */

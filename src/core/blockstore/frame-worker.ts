@@ -110,7 +110,8 @@ function writeFully(fd: number, bytes: Buffer, from: number, length: number, pos
 export function encodePages(task: PackedPagesTask): TaskResult<EncodedFrames> {
   return answer(() => {
     const encoded = encodePackedPages(task);
-    return { value: encoded, transfer: [encoded.stored.buffer] };
+    const { stored, rawPages } = encoded;
+    return { value: encoded, transfer: [stored.buffer, ...(rawPages === undefined ? [] : [rawPages.buffer])] };
   });
 }
 

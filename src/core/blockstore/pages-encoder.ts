@@ -20,8 +20,10 @@ export function encodePackedPages(task: PackedPagesTask): EncodedFrames {
 }
 
 function encodeFrom(task: PackedPagesTask, fds: readonly number[]): EncodedFrames {
-  const { pages, places, given } = task;
+  const { pages, places, given, keepsPages } = task;
   const encoder = new FrameEncoder();
+  const raw = keepsPages ? Buffer.allocUnsafeSlow(pages.length * PAGE_BYTES) : undefined;
+  let rawAt = 0;
   let givenAt = 0;
   for (let i = 0; i < pages.length;) {
     const number = Math.floor((pages[i] ?? 0) / BLOCK_PAGES);
@@ -41,9 +43,14 @@ function encodeFrom(task: PackedPagesTask, fds: readonly number[]): EncodedFrame
       mask |= ((1 << count) - 1) << slot;
       i += count;
     }
-    encoder.addPages(number, block, mask, task.creators);
+    const kept = encoder.addPages(number, block, mask, task.creators);
+    if (raw === undefined) continue;
+    block.pages.forEach((page, slot) => {
+      if ((kept & (1 << slot)) !== 0) rawAt += page.copy(raw, rawAt);
+    });
   }
-  return encoder.finish();
+  const encoded = encoder.finish();
+  return raw === undefined ? encoded : { ...encoded, rawPages: raw.subarray(0, rawAt) };
 }
 
 /** How many pages from `i` on, at most `countMax`, are neighbours in one file and in the volume. */

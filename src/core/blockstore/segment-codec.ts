@@ -37,6 +37,8 @@ export interface EncodedFrames {
   readonly zeroed: readonly PageExtent[];
   /** Bytes of the source that were read. */
   readonly readBytes: number;
+  /** The pages of all frames, in the order of frames and slots, not compressed; only where that was asked for. */
+  readonly rawPages?: Uint8Array;
 }
 
 /** The facts of a footer that the writer decides; tables and hashes follow from the contents. */

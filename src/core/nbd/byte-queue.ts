@@ -84,9 +84,14 @@ export class ByteQueue {
     return bytes;
   }
 
+  /** Takes as many bytes as `target` has, which must be there, into it. */
+  takeInto(target: Buffer): void {
+    assert(this.#length >= target.length, 'no more bytes are taken than there are');
+    this.#gather(target.length, target);
+  }
+
   /** Takes `count` bytes that lie across chunks. */
-  #gather(count: number): Buffer {
-    const bytes = Buffer.allocUnsafeSlow(count);
+  #gather(count: number, bytes: Buffer = Buffer.allocUnsafeSlow(count)): Buffer {
     for (let at = 0; at < count;) {
       const chunk = this.#chunks[0] ?? bytes;
       const part = Math.min(count - at, chunk.length - this.#first);

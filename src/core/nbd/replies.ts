@@ -55,6 +55,11 @@ export class Replies {
     this.#pool = pool;
   }
 
+  /** Memory of the same pool, for what was received; the caller releases it. */
+  lend(bytes: number): ReplyBuffer {
+    return this.#pool.get(bytes);
+  }
+
   /** Room for a reply of `length` bytes that is filled at once: then `keep` or `drop` it, before anything else. */
   reserve(length: number): Room {
     if (length >= LARGE_BYTES) return { buffer: this.#pool.get(length), start: 0, length };

@@ -7,6 +7,7 @@
  * exactly one reply, unless the connection is gone.
  */
 import type { BlockDevice, Completion, DeviceCall, WriteCall, ZeroCall } from '../blockdevice/index.ts';
+import type { ReplyBuffer } from './buffer-pool.ts';
 import type { ByteQueue } from './byte-queue.ts';
 import { wireError } from './errors.ts';
 import type { OpenedExport, StatusExtent } from './exports.ts';
@@ -54,12 +55,23 @@ export interface TransmissionParts {
 /** Offset of the data in an OFFSET_DATA chunk. */
 const DATA_HEADER_BYTES = CHUNK_HEADER_BYTES + 8;
 const STATUS_EXTENTS_MAX = 4096;
+/** From here on a payload does not come in one chunk. */
+const LARGE_PAYLOAD_BYTES = 64 * 1024;
 
 /** Writes of one batch that end with the same promise: a group commit. */
 interface Group {
   readonly promise: Promise<void>;
   readonly cookies: Cookie[];
   bytes: number;
+  /** Memory of payloads, until they were written. */
+  readonly lent: ReplyBuffer[];
+}
+
+/** What a write brings. */
+interface Payload {
+  readonly bytes: Buffer;
+  /** The memory that it is in, when that is to be given back. */
+  readonly lent: ReplyBuffer | undefined;
 }
 
 export class Transmission {
@@ -129,7 +141,7 @@ export class Transmission {
       }
       if (queue.length < REQUEST_BYTES + payloadBytes) return false;
       queue.take(REQUEST_BYTES);
-      this.#handle(request, payloadBytes === 0 ? undefined : queue.take(payloadBytes));
+      this.#handle(request, payloadBytes === 0 ? undefined : this.#takePayload(payloadBytes));
     }
     return false;
   }
@@ -162,7 +174,17 @@ export class Transmission {
     if (this.#isFull) this.consume();
   }
 
-  #handle(request: Request, payload: Buffer | undefined): void {
+  /** Large ones come in many chunks, and are put together in memory that is used again. */
+  #takePayload(length: number): Payload {
+    const { queue, replies } = this.#parts;
+    if (length < LARGE_PAYLOAD_BYTES) return { bytes: queue.take(length), lent: undefined };
+    const lent = replies.lend(length);
+    const bytes = lent.bytes.subarray(0, length);
+    queue.takeInto(bytes);
+    return { bytes, lent };
+  }
+
+  #handle(request: Request, payload: Payload | undefined): void {
     this.ops += 1;
     const { opened, isStructured, contexts } = this.#parts;
     if (request.type === CMD.disconnect) {
@@ -172,6 +194,7 @@ export class Transmission {
     }
     const bad = validateRequest(request, { opened, isStructured, hasContexts: contexts.length > 0 });
     if (bad !== undefined) {
+      payload?.lent?.release();
       this.#refuse(request, bad.errno, bad.message);
       return;
     }
@@ -238,28 +261,33 @@ export class Transmission {
   }
 
   /** Writes, flushes, trims, zeroes, advice. */
-  #change(request: Request, payload: Buffer | undefined): void {
+  #change(request: Request, payload: Payload | undefined): void {
     const { replies } = this.#parts;
+    const lent = payload?.lent;
     let completion: Completion;
     try {
-      completion = this.#start(request, payload);
+      completion = this.#start(request, payload?.bytes);
     } catch (error) {
+      lent?.release();
       this.#refuseFor(request, error);
       return;
     }
     if (completion === undefined) {
+      lent?.release();
       replies.simple(0, request.cookie);
       return;
     }
-    const bytes = payload?.length ?? 0;
+    const bytes = payload?.bytes.length ?? 0;
     this.#started(bytes);
     const group = this.#group;
     if (group?.promise === completion) {
       group.cookies.push(request.cookie);
       group.bytes += bytes;
+      if (lent !== undefined) group.lent.push(lent);
       return;
     }
-    const started: Group = { promise: completion, cookies: [request.cookie], bytes };
+    const lentOnes = lent === undefined ? [] : [lent];
+    const started: Group = { promise: completion, cookies: [request.cookie], bytes, lent: lentOnes };
     this.#group = started;
     completion.then(
       () => {
@@ -294,8 +322,9 @@ export class Transmission {
     }
   }
 
-  #answer({ cookies, bytes }: Group, errno: number): void {
+  #answer({ cookies, bytes, lent }: Group, errno: number): void {
     const { replies } = this.#parts;
+    for (const one of lent) one.release();
     for (const cookie of cookies) replies.simple(errno, cookie);
     replies.schedule();
     this.#settled(cookies.length, bytes);

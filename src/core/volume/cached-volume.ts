@@ -17,8 +17,9 @@ import type { BarrierPosition, ServedSnapshot, ServedVolume, VolumeSettings, Vol
 import { Counters, Forecast } from './counters.ts';
 import { encodePlan } from './encode-plan.ts';
 import { deviceExtents } from './extents.ts';
+import { UploadKeeper } from './keep-uploaded.ts';
 import { LiveMap } from './live-map.ts';
-import { openParts, reopenWriter, type CachedVolumeParts, type Opened } from './opening.ts';
+import { damagedLog, lastSizeOf, openParts, reopenWriter, type CachedVolumeParts, type Opened } from './opening.ts';
 import { PageReader } from './page-reader.ts';
 import { PageWriter } from './page-writer.ts';
 import { statsOf } from './stats.ts';
@@ -57,6 +58,7 @@ class CachedVolume implements ServedVolume {
   readonly #writer: PageWriter;
   readonly #uploader: Uploader;
   readonly #barriers: Barriers;
+  readonly #keeper: UploadKeeper;
   readonly #closing = new AbortController();
   /** Writers that wait go one after the other. */
   readonly #gate = new Semaphore(1);
@@ -90,6 +92,7 @@ class CachedVolume implements ServedVolume {
       closing: this.#closing.signal,
     });
     this.#writer = new PageWriter(log, this.#reader);
+    this.#keeper = new UploadKeeper(cache, () => this.#live);
     this.#barriers = new Barriers(blocks, parts.pendingSnapshots ?? []);
     this.#uploader = this.#makeUploader(opened);
     if (opened.damage !== null) this.#failure = damagedLog(parts.volumeId, opened.damage);
@@ -311,7 +314,8 @@ class CachedVolume implements ServedVolume {
           await this.#barriers.recover(reopened.uploadedSequence);
           return reopened;
         },
-        onCommitted: ({ storedBytes, logBytes }) => {
+        onCommitted: ({ batch, storedBytes, logBytes }) => {
+          this.#keeper.keep(batch);
           this.#counters.uploadedBytes += storedBytes;
           this.#counters.commits += 1;
           this.#counters.lastCommitMs = blocks.clock.nowMs();
@@ -447,23 +451,4 @@ class CachedVolume implements ServedVolume {
     if (length <= 0 || !this.#live.frames.isIdle) return;
     this.#reader.prefetch(offset, length).catch(() => undefined);
   }
-}
-
-/** The size after the last resize that is not uploaded yet; undefined when there is none. */
-function lastSizeOf(log: WriteLog, uploadedSequence: number): number | undefined {
-  let sizeBytes: number | undefined;
-  for (let next = uploadedSequence + 1; ;) {
-    const records = log.records(next, 4 * MIB);
-    if (records.length === 0) return sizeBytes;
-    for (const { extents } of records)
-      for (const extent of extents) if (extent.kind === 'resize') ({ sizeBytes } = extent);
-    next += records.length;
-  }
-}
-
-function damagedLog(volumeId: VolumeId, damage: string): SgwError {
-  return new SgwError('corrupt', 'log-damaged', `the write log of volume ${volumeId} is damaged: ${damage}`, {
-    hint: 'The volume is served read-only. `sgw doctor` says what is lost and how to go on.',
-    details: { volumeId },
-  });
 }

@@ -147,7 +147,7 @@ async function encodeTask(
     }
     return { page, file, position, crc32: checksum };
   });
-  return await pool.encodePages({ files, pages: input, creators }, { signal });
+  return await pool.encodePages({ files, pages: input, creators, keepsPages: true }, { signal });
 }
 
 /** Bytes that a plan's pages have before compression. */

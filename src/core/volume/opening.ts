@@ -17,6 +17,9 @@ import { findLog, openLog, type FoundLog, type LogDisk, type WriteLog } from '..
 import type { VolumeSettings } from './contract.ts';
 import { positionOf } from './log-position.ts';
 
+/** Log whose headers are read at a time. */
+const SLICE_BYTES = 4 << 20;
+
 export interface CachedVolumeParts {
   readonly blocks: BlockStoreOptions;
   readonly volumeId: VolumeId;
@@ -144,4 +147,24 @@ function takenOver(volumeId: VolumeId, cause: SgwError | undefined): SgwError {
       ...(cause === undefined ? {} : { cause }),
     },
   );
+}
+
+/** The size after the last resize that is not uploaded yet; undefined when there is none. */
+export function lastSizeOf(log: WriteLog, uploadedSequence: number): number | undefined {
+  let sizeBytes: number | undefined;
+  for (let next = uploadedSequence + 1; ;) {
+    const records = log.records(next, SLICE_BYTES);
+    if (records.length === 0) return sizeBytes;
+    for (const { extents } of records)
+      for (const extent of extents) if (extent.kind === 'resize') ({ sizeBytes } = extent);
+    next += records.length;
+  }
+}
+
+/** Why a volume with a damaged log is read-only. */
+export function damagedLog(volumeId: VolumeId, damage: string): SgwError {
+  return new SgwError('corrupt', 'log-damaged', `the write log of volume ${volumeId} is damaged: ${damage}`, {
+    hint: 'The volume is served read-only. `sgw doctor` says what is lost and how to go on.',
+    details: { volumeId },
+  });
 }

@@ -33,7 +33,11 @@ export interface UploadWork {
   readonly reopen: (
     signal: AbortSignal,
   ) => Promise<{ readonly writer: VolumeWriter; readonly uploadedSequence: number }>;
-  readonly onCommitted: (commit: { readonly storedBytes: number; readonly logBytes: number }) => void;
+  readonly onCommitted: (commit: {
+    readonly batch: Batch;
+    readonly storedBytes: number;
+    readonly logBytes: number;
+  }) => void;
   /** The store fails, which will be tried again; undefined: it answers again. */
   readonly onTrouble: (error: SgwError | undefined) => void;
   /** Nothing will be uploaded any more. */
@@ -237,7 +241,11 @@ export class Uploader {
     this.#committed = records.last;
     log.uploaded(records.last);
     work.onTrouble(undefined);
-    work.onCommitted({ storedBytes: batch.encoded.reduce((sum, piece) => sum + piece.stored.length, 0), logBytes });
+    work.onCommitted({
+      batch,
+      storedBytes: batch.encoded.reduce((sum, piece) => sum + piece.stored.length, 0),
+      logBytes,
+    });
   }
 
   /** Waits for everything under way. @throws what one of them threw */
