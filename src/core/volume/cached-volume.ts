@@ -11,7 +11,7 @@ import type { BlockDevice, Completion, DeviceCall, DeviceExtent, WriteCall, Zero
 import { checkVolumeSize, PAGE_BYTES, type SnapshotEntry, type VolumeWriter } from '../blockstore/index.ts';
 import { MIB, Semaphore, SgwError, throwIfAborted, type VolumeId } from '../kit/index.ts';
 import type { WriteLog } from '../writelog/index.ts';
-import { ReadAhead } from './read-ahead.ts';
+import { ReadAhead } from '../cache/index.ts';
 import { Barriers } from './barriers.ts';
 import type { BarrierPosition, ServedSnapshot, ServedVolume, VolumeSettings, VolumeStats } from './contract.ts';
 import { Counters, Forecast } from './counters.ts';
@@ -81,7 +81,7 @@ class CachedVolume implements ServedVolume {
     this.#live = this.#liveMap(writer);
     this.#sizeBytes = writer.sizeBytes;
     this.#throttle = new Throttle(blocks.clock);
-    this.#readAhead = new ReadAhead({ windowBytesMax: settings.readAheadBytes });
+    this.#readAhead = new ReadAhead({ readAheadBytes: settings.readAheadBytes });
     this.#reader = new PageReader({
       log,
       cache,
@@ -145,7 +145,7 @@ class CachedVolume implements ServedVolume {
     const counters = this.#counters;
     counters.readOps += 1;
     counters.readBytes += target.length;
-    const ahead = this.#readAhead.observe(offset, target.length);
+    const ahead = this.#readAhead.observe(offset, target.length, this.#sizeBytes);
     if (ahead !== undefined) this.#prefetchBehind(ahead.offset, ahead.length);
     const fetched = this.#reader.read(offset, target, call?.signal);
     return fetched === undefined ? undefined : this.#timed(fetched, 'readMs');
@@ -232,7 +232,7 @@ class CachedVolume implements ServedVolume {
   async configure(settings: Partial<VolumeSettings>): Promise<void> {
     this.#settings = { ...this.#settings, ...settings };
     this.#uploader.sealIntervalMs = this.#settings.sealIntervalMs;
-    this.#readAhead = new ReadAhead({ windowBytesMax: this.#settings.readAheadBytes });
+    this.#readAhead = new ReadAhead({ readAheadBytes: this.#settings.readAheadBytes });
     if (settings.bufferBytes !== undefined) await this.#log.resize(settings.bufferBytes);
   }
 

@@ -65,12 +65,12 @@ export class FrameSource {
   }
 
   /**
-   * The decoded pages of each frame, in the order asked for.
+   * The decoded pages of each frame, in the order asked for. `isAhead`: nobody has asked for them yet.
    * @throws corrupt `object-missing`, `object-damaged`; what the store throws
    */
-  async get(wanted: readonly WantedFrame[], signal?: AbortSignal): Promise<Buffer[]> {
+  async get(wanted: readonly WantedFrame[], signal?: AbortSignal, isAhead = false): Promise<Buffer[]> {
     const missing = wanted.filter(({ segment, frame }) => !this.#underWay.has(nameOf(segment, frame)));
-    if (missing.length > 0) this.#start(missing);
+    if (missing.length > 0) this.#start(missing, isAhead);
     const all = Promise.all(
       wanted.map(async (one) => this.#underWay.get(nameOf(one.segment, one.frame)) ?? this.#one(one)),
     );
@@ -79,13 +79,13 @@ export class FrameSource {
 
   /** A frame that was done between being asked for and being waited for. */
   async #one(wanted: WantedFrame): Promise<Buffer> {
-    this.#start([wanted]);
+    this.#start([wanted], false);
     const started = this.#underWay.get(nameOf(wanted.segment, wanted.frame));
     return (await started) ?? Buffer.alloc(0);
   }
 
-  #start(wanted: readonly WantedFrame[]): void {
-    const loading = this.#load(wanted);
+  #start(wanted: readonly WantedFrame[], isAhead: boolean): void {
+    const loading = this.#load(wanted, isAhead);
     wanted.forEach(({ segment, frame }, i) => {
       const name = nameOf(segment, frame);
       const one = loading.then((frames) => {
@@ -101,14 +101,14 @@ export class FrameSource {
     });
   }
 
-  async #load(wanted: readonly WantedFrame[]): Promise<Buffer[]> {
+  async #load(wanted: readonly WantedFrame[], isAhead: boolean): Promise<Buffer[]> {
     const spans = await this.#plan(wanted);
     const found = new Map<number, Buffer>();
     await Promise.all(
       spans.map(async (span) => {
         const release = await this.#room.acquire(span.length);
         try {
-          await this.#loadSpan(span, found);
+          await this.#loadSpan(span, found, isAhead);
         } finally {
           release();
         }
@@ -146,7 +146,7 @@ export class FrameSource {
     return spans;
   }
 
-  async #loadSpan(span: Span, found: Map<number, Buffer>): Promise<void> {
+  async #loadSpan(span: Span, found: Map<number, Buffer>, isAhead: boolean): Promise<void> {
     const { index, wanted, offset, length } = span;
     const [first] = wanted;
     if (first === undefined) return;
@@ -162,7 +162,7 @@ export class FrameSource {
     wanted.forEach(({ segment, frame }, i) => {
       const pages = decoded[i];
       if (pages === undefined) return;
-      this.#cache.put(segment, frame, pages);
+      this.#cache.put(segment, frame, pages, !isAhead);
       found.set(nameOf(segment, frame), pages);
     });
   }

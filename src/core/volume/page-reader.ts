@@ -151,7 +151,7 @@ export class PageReader {
       if (!cache.has(segment, frame))
         wanted.set(segment * 0x1_0000 + frame, { ref: live.refOf(source), segment, frame });
     }
-    if (wanted.size > 0) await live.frames.get([...wanted.values()], closing);
+    if (wanted.size > 0) await live.frames.get([...wanted.values()], closing, true);
   }
 
   /** Copies a whole page when that can be done at once. */

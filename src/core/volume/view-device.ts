@@ -1,14 +1,13 @@
 /** A state that does not change any more, a snapshot or a recovery point, as a read-only block device. */
 import type { BlockDevice, Completion, DeviceCall, DeviceExtent, DeviceLimits } from '../blockdevice/index.ts';
 import { PAGE_BYTES, type FramePool, type VolumeView } from '../blockstore/index.ts';
-import type { FrameCache } from '../cache/index.ts';
+import { ReadAhead, type FrameCache } from '../cache/index.ts';
 import { assert, MIB, SgwError, type Clock } from '../kit/index.ts';
 import { FULL_MASK, NOT_IN_LOG } from '../writelog/index.ts';
 import { Counters } from './counters.ts';
 import { deviceExtents } from './extents.ts';
 import { LiveMap } from './live-map.ts';
 import { PageReader, type LogReading } from './page-reader.ts';
-import { ReadAhead } from './read-ahead.ts';
 
 export interface ViewDeviceParts {
   readonly view: VolumeView;
@@ -61,7 +60,7 @@ class ReadOnlyView implements ViewDevice {
         counters.downloadedBytes += bytes;
       },
     });
-    this.#readAhead = new ReadAhead({ windowBytesMax: readAheadBytes });
+    this.#readAhead = new ReadAhead({ readAheadBytes: readAheadBytes });
     this.#reader = new PageReader({
       log: NO_LOG,
       cache,
@@ -74,7 +73,7 @@ class ReadOnlyView implements ViewDevice {
   }
 
   read(offset: number, target: Buffer, call?: DeviceCall): Completion {
-    const ahead = this.#readAhead.observe(offset, target.length);
+    const ahead = this.#readAhead.observe(offset, target.length, this.sizeBytes);
     if (ahead !== undefined) void this.prefetch(ahead.offset, ahead.length);
     return this.#reader.read(offset, target, call?.signal);
   }
