@@ -10,6 +10,8 @@ import {
   modeFlag,
   nameFlag,
   OUTPUTS,
+  servingFlags,
+  servingWishes,
   SgwCommand,
   storeLocation,
 } from '../core/cli/index.ts';
@@ -23,12 +25,15 @@ export default class Configure extends SgwCommand {
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --name lab-2',
     '<%= config.bin %> <%= command.id %> --store /mnt/backup/sgw',
+    '<%= config.bin %> <%= command.id %> --cache 20GiB --buffer 4GiB',
+    '<%= config.bin %> <%= command.id %> --listen tcp:127.0.0.1:10809 --tls require --tls-certificate cert.pem --tls-key key.pem',
     '<%= config.bin %> <%= command.id %> --default-home /srv/sgw --output json',
   ];
   static override flags = flagsOf('configure', {
     name: nameFlag({ description: 'Name of the gateway.' }),
     mode: modeFlag({ description: 'Mode of the gateway; only while no volume is attached.' }),
     store: directoryFlag({ description: 'Directory that the store of the gateway was moved to.' }),
+    ...servingFlags,
     'default-home': directoryFlag({ description: 'Home to use when neither --home nor SGW_HOME names one.' }),
     output: Flags.custom<(typeof OUTPUTS)[number]>({
       description: 'How results are printed when --json is not given.',
@@ -47,7 +52,11 @@ export default class Configure extends SgwCommand {
     await using session = this.session(flags);
     const preferences = given({ defaultHome: flags['default-home'], output: flags.output, color: flags.color });
     const store = flags.store === undefined ? undefined : storeLocation(flags.store);
-    const document = await configure(session, given({ name: flags.name, mode: flags.mode, store }), preferences);
+    const document = await configure(
+      session,
+      { ...given({ name: flags.name, mode: flags.mode, store }), ...servingWishes(flags) },
+      preferences,
+    );
     await session.print(document, (style) => configurationFields(document, style));
     await session.next('sgw status');
   }

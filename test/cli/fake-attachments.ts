@@ -5,6 +5,23 @@ import { ACCOUNT } from './fake-care.ts';
 
 const TIME = '2026-11-22T23:45:00.000Z';
 
+/** The settings of serving, all of them the defaults. */
+export const SERVING: Result<'configure'>['serving'] = {
+  listen: [],
+  tls: 'off',
+  tlsCertificate: null,
+  tlsKey: null,
+  tlsCa: null,
+  tlsPsk: null,
+  listExports: true,
+  defaultExport: null,
+  cacheBytes: null,
+  cacheRamBytes: null,
+  bufferBytes: null,
+  sealIntervalMs: null,
+  readAheadBytes: null,
+};
+
 interface Volume {
   readonly volumeId: string;
   readonly name: string;

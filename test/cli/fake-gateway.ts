@@ -4,7 +4,7 @@
  * `stubborn` longer, and `bug` is one.
  */
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
-import { attachmentHandlers } from './fake-attachments.ts';
+import { attachmentHandlers, SERVING } from './fake-attachments.ts';
 import {
   ACCOUNT,
   careHandlers,
@@ -238,7 +238,17 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
     configure: async (input) => {
       requireActivated();
       Object.assign(state, input);
-      return { name: state.name, mode: state.mode, version: ++state.version, changed: Object.keys(input) };
+      const serving = { ...SERVING, ...input };
+      return {
+        name: state.name,
+        mode: state.mode,
+        version: ++state.version,
+        serving: Object.fromEntries(
+          Object.keys(SERVING).map((key) => [key, serving[key as keyof typeof SERVING]]),
+        ) as typeof SERVING,
+        changed: Object.keys(input),
+        applied: [],
+      };
     },
     'volume.create': async (input) => {
       const existing = volumes.find((one) => one.name === input.name);

@@ -106,10 +106,26 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
     ],
   },
   configure: {
-    good: [{ words: ['--name', 'lab-2'], schema: documents.Configuration, input: { name: 'lab-2' }, shows: 'lab-2' }],
+    good: [
+      { words: ['--name', 'lab-2'], schema: documents.Configuration, input: { name: 'lab-2' }, shows: 'lab-2' },
+      {
+        words: ['--cache', '20GiB', '--buffer', 'default', '--listen', 'tcp:127.0.0.1:10809', '--list-exports', 'no'],
+        schema: documents.Configuration,
+        input: {
+          listen: ['tcp:127.0.0.1:10809'],
+          listExports: false,
+          cacheBytes: 20 * 2 ** 30,
+          bufferBytes: null,
+        },
+        shows: '20 GiB',
+      },
+    ],
     bad: [
       bad('a name with a control character', ['--name', 'a\tb'], 'bad-name'),
       bad('an unknown mode', ['--mode', 'x'], 'bad-choice'),
+      bad('a cache of no size', ['--cache', 'large'], 'bad-size'),
+      bad('an interval that is none', ['--seal-interval', 'soon'], 'bad-duration'),
+      bad('an unknown kind of TLS', ['--tls', 'maybe'], 'bad-choice'),
       bad('an unknown output', ['--output', 'xml'], 'bad-choice'),
       bad('an unknown colour setting', ['--color', 'always'], 'bad-choice'),
       notActivated('--name', 'lab'),

@@ -22,13 +22,17 @@ export async function configure(
   const after = hasPreferences ? await writePreferences(session.env, { ...preferences, ...chosen }) : before;
   const changed = (['defaultHome', 'output', 'color'] as const).filter((name) => before[name] !== after[name]);
   return {
-    gateway: gateway === null ? null : { name: gateway.name, mode: gateway.mode, version: gateway.version },
+    gateway:
+      gateway === null
+        ? null
+        : { name: gateway.name, mode: gateway.mode, version: gateway.version, serving: gateway.serving },
     preferences: {
       defaultHome: after.defaultHome ?? null,
       output: after.output ?? 'text',
       color: after.color ?? 'auto',
     },
     changed: [...(gateway?.changed ?? []), ...changed],
+    applied: gateway?.applied ?? [],
   };
 }
 

@@ -5,6 +5,9 @@
  */
 import Type, { type Static } from 'typebox';
 
+const textOrNull = Type.Union([Type.String(), Type.Null()]);
+const countOrNull = Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]);
+
 export const Configuration = Type.Object(
   {
     gateway: Type.Union([
@@ -13,6 +16,25 @@ export const Configuration = Type.Object(
           name: Type.String(),
           mode: Type.Union([Type.Literal('cached'), Type.Literal('shadowing')]),
           version: Type.Integer({ minimum: 1 }),
+          /** As the operation tells it; null: the default. */
+          serving: Type.Object(
+            {
+              listen: Type.Array(Type.String()),
+              tls: Type.Union([Type.Literal('off'), Type.Literal('on'), Type.Literal('require')]),
+              tlsCertificate: textOrNull,
+              tlsKey: textOrNull,
+              tlsCa: textOrNull,
+              tlsPsk: textOrNull,
+              listExports: Type.Boolean(),
+              defaultExport: textOrNull,
+              cacheBytes: countOrNull,
+              cacheRamBytes: countOrNull,
+              bufferBytes: countOrNull,
+              sealIntervalMs: countOrNull,
+              readAheadBytes: countOrNull,
+            },
+            { additionalProperties: false },
+          ),
         },
         { additionalProperties: false },
       ),
@@ -27,6 +49,7 @@ export const Configuration = Type.Object(
       { additionalProperties: false },
     ),
     changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
+    applied: Type.Array(Type.String(), { description: 'sentences: what a running daemon does otherwise since' }),
   },
   { $id: 'configure', additionalProperties: false },
 );

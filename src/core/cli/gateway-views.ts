@@ -4,7 +4,7 @@ import type { ActivationDocument, StatusDocument, StoreCheckDocument, StoreStats
 import type { ConfigurationDocument } from './documents.ts';
 import { recoveryCodeText } from './store-views.ts';
 import type { Style } from './style.ts';
-import { formatTime, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
+import { formatDuration, formatTime, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
 
 /** What `activate` made. `codeFile` holds the recovery code when it is not to be shown. */
 export function activationFields(result: ActivationDocument, style: Style, codeFile: string | null): string {
@@ -56,9 +56,10 @@ function daemonField({ daemon }: StatusDocument, style: Style): Field {
 
 /** The settings of the gateway and the user's preferences. */
 export function configurationFields(document: ConfigurationDocument, style: Style): string {
-  const { gateway, preferences, changed } = document;
-  return renderFields(
+  const { gateway, preferences, changed, applied } = document;
+  const fields = renderFields(
     [
+      ...servingFields(gateway?.serving),
       ['name', gateway?.name ?? null],
       ['mode', gateway?.mode ?? null],
       ['version', gateway === null ? null : String(gateway.version)],
@@ -69,6 +70,25 @@ export function configurationFields(document: ConfigurationDocument, style: Styl
     ],
     style,
   );
+  return withRemarks(fields, applied, style);
+}
+
+type ServingSettings = NonNullable<ConfigurationDocument['gateway']>['serving'];
+
+function servingFields(serving: ServingSettings | undefined): Field[] {
+  if (serving === undefined) return [];
+  const size = (bytes: number | null): string => (bytes === null ? 'default' : formatSize(bytes));
+  return [
+    ['listens at', serving.listen.length === 0 ? 'nbd.sock in the home' : serving.listen.join(', ')],
+    ['tls', serving.tls],
+    ['exports listed', serving.listExports ? 'yes' : 'no'],
+    ['default export', serving.defaultExport],
+    ['cache', size(serving.cacheBytes)],
+    ['in memory', size(serving.cacheRamBytes)],
+    ['upload buffer', size(serving.bufferBytes)],
+    ['seal interval', serving.sealIntervalMs === null ? 'default' : formatDuration(serving.sealIntervalMs)],
+    ['read-ahead', size(serving.readAheadBytes)],
+  ];
 }
 
 /** The probes of `store check`. */

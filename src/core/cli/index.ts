@@ -10,6 +10,7 @@ export * from './map-picture.ts';
 export { COLORS, OUTPUTS } from './preferences.ts';
 export * from './prompted.ts';
 export * from './secrets.ts';
+export * from './settings-flags.ts';
 export * from './secret-files.ts';
 export * from './service-views.ts';
 export * from './snapshot-views.ts';

@@ -3,7 +3,7 @@ import { daemonNeeded, type Gateway } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Tags } from '../localapi/index.ts';
 import type { GatewayProcess } from './process.ts';
-import { checkAck, checkVolumeSettings } from './serving-checks.ts';
+import { checkAck, checkServingWishes, checkVolumeSettings } from './serving-checks.ts';
 import {
   checkAccountId,
   checkDescription,
@@ -53,6 +53,7 @@ function gatewayHandlers(
       if (input.name !== undefined) checkName(input.name, 'gateway');
       if (input.mode !== undefined) checkMode(input.mode);
       if (input.store !== undefined) checkPath(input.store, 'a store');
+      checkServingWishes(input);
       return await gateway.configure(input, call);
     },
     'store.check': async (input, call) => {

@@ -1,6 +1,10 @@
 /** Checks of what callers hand in about serving: ack classes, sizes of buffers and caches, intervals, listeners. */
+import type { ServingWishes } from '../localapi/index.ts';
+import { checkName, checkPath } from './validation.ts';
 import { formatSize, GIB, MIB, quoted, SgwError, TIB } from '../kit/index.ts';
 
+const TLS_MODES: readonly unknown[] = ['off', 'on', 'require'];
+const SOCKET_PATH_BYTES_MAX = 107;
 const ACK_CLASSES: readonly unknown[] = ['log', 'store'];
 const BUFFER_BYTES_MIN = 64 * MIB;
 const BUFFER_BYTES_MAX = 16 * TIB;
@@ -30,6 +34,41 @@ const badSetting = (name: string, value: unknown, hint: string): SgwError =>
   new SgwError('invalid', 'bad-setting', `${echo(value)} is not possible as ${name}`, {
     hint,
     details: { setting: name },
+  });
+
+/** @throws invalid `bad-setting`, `bad-listener` */
+export function checkServingWishes(wishes: ServingWishes): void {
+  const { tls, listen = [] } = wishes;
+  if (tls !== undefined && !TLS_MODES.includes(tls)) throw badSetting('TLS', tls, 'Use off, on or require.');
+  for (const place of listen) checkListener(place);
+  if (listen.filter((place) => place.startsWith('unix:')).length > 1)
+    throw badListener(listen.join(', '), 'there is one unix socket');
+  checkBytes(wishes.cacheBytes ?? undefined, 'the cache', 0, BUFFER_BYTES_MAX);
+  checkBytes(wishes.cacheRamBytes ?? undefined, 'the cache in memory', 0, TIB);
+  checkVolumeSettings({
+    bufferBytes: wishes.bufferBytes ?? undefined,
+    sealIntervalMs: wishes.sealIntervalMs ?? undefined,
+    readAheadBytes: wishes.readAheadBytes ?? undefined,
+  });
+  if (wishes.defaultExport !== undefined && wishes.defaultExport !== null) checkName(wishes.defaultExport, 'export');
+  for (const name of ['tlsCertificate', 'tlsKey', 'tlsCa', 'tlsPsk'] as const) {
+    const path = wishes[name];
+    if (path !== undefined && path !== null) checkPath(path, `the file of ${name}`);
+  }
+}
+
+function checkListener(place: unknown): void {
+  if (place === 'default') return;
+  const text = typeof place === 'string' ? place : '';
+  if (/^unix:\/.+/.test(text) && Buffer.byteLength(text) <= SOCKET_PATH_BYTES_MAX + 5) return;
+  const port = /^tcp:(?:\[[0-9A-Fa-f:.]+\]|[^:\s[\]]+):(\d{1,5})$/.exec(text)?.[1];
+  if (port !== undefined && Number(port) <= 65_535) return;
+  throw badListener(text, 'it is none');
+}
+
+const badListener = (place: string, why: string): SgwError =>
+  new SgwError('invalid', 'bad-listener', `${quoted(place)} can not be listened at: ${why}`, {
+    hint: 'Give tcp:HOST:PORT, such as tcp:127.0.0.1:10809, unix:PATH with an absolute path of at most 107 bytes, or default.',
   });
 
 /** @throws invalid `bad-ack`, `bad-setting` */

@@ -2,9 +2,10 @@
 import { Catalog } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, ConfigureDocument, Input } from '../localapi/index.ts';
-import { updateState, type GatewayState, type StateDocument } from '../state/index.ts';
+import { openState, updateState, type GatewayState, type ServingSettings, type StateDocument } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
 import { notActivated, type Session } from './session.ts';
+import { changedSettings, requirePossible, servingConfiguration, withWishes } from './serving/configure.ts';
 import { openStoreOf, placeOf } from './store-place.ts';
 
 /**
@@ -16,10 +17,12 @@ export async function configure(
   parts: GatewayParts,
   record: GatewayState,
   openSession: () => Promise<Session>,
+  reload: () => Promise<readonly string[]>,
   input: Input<'configure'>,
   call: CallContext,
 ): Promise<ConfigureDocument> {
   const changesMode = input.mode !== undefined && input.mode !== record.mode;
+  if (changesMode) requireNothingAttached(record, 'the mode can not change');
   const held = { gatewayId: record.gatewayId, what: 'the mode can not change' };
   const place = input.store === undefined ? undefined : placeOf(parts.home, input.store);
   if (place !== undefined) {
@@ -38,21 +41,33 @@ export async function configure(
   } else if (changesMode) {
     await requireNothingHeld(new Catalog((await openSession()).blocks), held, call);
   }
-  if (input.name === undefined && input.mode === undefined && place === undefined)
-    return configurationDocument(record, []);
-  return await updateState(parts.home, (state) => changeSettings(parts.home, state, { ...input, place }), {
-    lockTimeoutMs: call.lockTimeoutMs,
-    signal: call.signal,
-  });
+  if (Object.keys(input).length === 0) return configurationDocument(record, [], []);
+  const serving = withWishes(record.serving, input);
+  await requirePossible(parts.home, record.serving, serving);
+  const options = { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal };
+  const change = { ...input, place, serving };
+  const changed = await updateState(parts.home, (state) => changeSettings(parts.home, state, change), options);
+  const after = (await openState(parts.home)).gateway ?? record;
+  if (!changed.some((name) => changedSettings(record.serving, serving).includes(name)))
+    return configurationDocument(after, changed, []);
+  try {
+    return configurationDocument(after, changed, await reload());
+  } catch (error) {
+    // What can't be served is not kept.
+    await updateState(parts.home, ({ gateway }) => gateway && (gateway.serving = record.serving), options);
+    await reload().catch(() => undefined);
+    throw error;
+  }
 }
 
 interface Change {
   readonly name?: string;
   readonly mode?: GatewayState['mode'];
   readonly place: string | undefined;
+  readonly serving: ServingSettings;
 }
 
-function changeSettings(home: string, { gateway }: StateDocument, input: Change): ConfigureDocument {
+function changeSettings(home: string, { gateway }: StateDocument, input: Change): string[] {
   if (gateway === null) throw notActivated(home);
   const changed: string[] = [];
   if (input.name !== undefined && input.name !== gateway.name) {
@@ -67,19 +82,34 @@ function changeSettings(home: string, { gateway }: StateDocument, input: Change)
     gateway.store = input.place;
     changed.push('store');
   }
+  changed.push(...changedSettings(gateway.serving, input.serving));
+  gateway.serving = input.serving;
   if (changed.length > 0) gateway.configurationVersion += 1;
-  return configurationDocument(gateway, changed);
+  return changed;
 }
 
 const configurationDocument = (
-  { name, mode, configurationVersion }: GatewayState,
-  changed: string[],
+  { name, mode, configurationVersion, serving }: GatewayState,
+  changed: readonly string[],
+  applied: readonly string[],
 ): ConfigureDocument => ({
   name,
   mode,
   version: configurationVersion,
-  changed,
+  serving: servingConfiguration(serving),
+  changed: [...changed],
+  applied: [...applied],
 });
+
+/** @throws conflict `volumes-attached` while anything is attached, also when no daemon serves it now */
+export function requireNothingAttached({ attachments }: Pick<GatewayState, 'attachments'>, what: string): void {
+  const [first] = attachments;
+  if (first === undefined) return;
+  throw new SgwError('conflict', 'volumes-attached', `${what} while "${first.exportName}" is attached`, {
+    hint: `Detach it first: sgw volume detach ${first.exportName} --start`,
+    details: { exportName: first.exportName },
+  });
+}
 
 /** @throws conflict `volumes-attached` while the gateway holds a volume of the store, of whatever account */
 export async function requireNothingHeld(

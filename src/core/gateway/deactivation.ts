@@ -2,7 +2,7 @@
 import { Catalog } from '../blockstore/index.ts';
 import type { CallContext, DeactivationDocument } from '../localapi/index.ts';
 import { updateState, type GatewayState } from '../state/index.ts';
-import { requireNothingHeld } from './configuration.ts';
+import { requireNothingAttached, requireNothingHeld } from './configuration.ts';
 import { whileActivating } from './handshake.ts';
 import { readPrivateKey, removePrivateKey } from './key-file.ts';
 import type { GatewayParts } from './parts.ts';
@@ -22,6 +22,7 @@ export async function deactivate(
   call: CallContext,
 ): Promise<DeactivationDocument> {
   const { home, clock } = parts;
+  requireNothingAttached(record, 'the gateway can not be deactivated');
   return await whileActivating(home, call, async () => {
     await requireNothingHeld(
       new Catalog(session.blocks),

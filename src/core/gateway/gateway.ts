@@ -59,6 +59,7 @@ export class Gateway implements AsyncDisposable {
       this.#parts,
       await this.#home.requireRecord(),
       () => this.#open(call),
+      async () => (await this.#home.serving?.reload()) ?? [],
       input,
       call,
     );

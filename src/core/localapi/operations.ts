@@ -52,6 +52,9 @@ interface CreateOptions {
   readonly clientToken?: string;
 }
 
+/** Settings of serving that are asked for; null makes one the default again. `listen` replaces all places. */
+export type ServingWishes = { [N in keyof Doc.ServingConfiguration]?: Doc.ServingConfiguration[N] };
+
 export interface Operations {
   /** Name and mode have defaults: the host's name, and cached. `encrypt` begins a store whose contents are sealed. */
   activate: {
@@ -69,7 +72,10 @@ export interface Operations {
   deactivate: { input: Record<string, never>; result: Doc.DeactivationDocument };
   status: { input: Record<string, never>; result: Doc.StatusDocument };
   /** With no setting given, reads the configuration. `store` names where the gateway's own store was moved to. */
-  configure: { input: { name?: string; mode?: Doc.GatewayMode; store?: string }; result: Doc.ConfigureDocument };
+  configure: {
+    input: ServingWishes & { name?: string; mode?: Doc.GatewayMode; store?: string };
+    result: Doc.ConfigureDocument;
+  };
 
   /** What the daemon serves, and how it does. This and the next two need a daemon: without one they fail with `daemon-needed`. */
   'gateway.show': { input: Record<string, never>; result: Doc.GatewayDocument };

@@ -4,7 +4,7 @@
  * `docs/schemas/` are written from these; only tests and the schema writer load this module at run time.
  */
 import Type, { type Static } from 'typebox';
-import { VolumeAttached } from './serving-schemas.ts';
+import { ServingConfiguration, VolumeAttached } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, Tags, Time } from './schema-parts.ts';
 
 export * from './gateway-schemas.ts';
@@ -355,7 +355,10 @@ export const ConfigureDocument = object('configuration', {
   name: Type.String(),
   mode: GatewayMode,
   version: Type.Integer({ minimum: 1 }),
+  serving: ServingConfiguration,
   changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
+  /** Sentences: what a running daemon does otherwise since. */
+  applied: Type.Array(Type.String()),
 });
 
 export const StatusDocument = object('status', {

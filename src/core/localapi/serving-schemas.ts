@@ -76,6 +76,29 @@ export const VolumeDetached = object('volume-detach', {
   deletedVolumeId: Nullable(Type.String()),
 });
 
+const Tls = Type.Union([Type.Literal('off'), Type.Literal('on'), Type.Literal('require')]);
+
+/** How a gateway serves; null: the default. */
+export const ServingConfiguration = Type.Object(
+  {
+    /** Beside the default socket, or in its place: `unix:PATH`, `tcp:HOST:PORT`. */
+    listen: Type.Array(Type.String()),
+    tls: Tls,
+    tlsCertificate: Nullable(Type.String()),
+    tlsKey: Nullable(Type.String()),
+    tlsCa: Nullable(Type.String()),
+    tlsPsk: Nullable(Type.String()),
+    listExports: Type.Boolean(),
+    defaultExport: Nullable(Type.String()),
+    cacheBytes: Nullable(Bytes),
+    cacheRamBytes: Nullable(Bytes),
+    bufferBytes: Nullable(Bytes),
+    sealIntervalMs: Nullable(Type.Integer({ minimum: 0 })),
+    readAheadBytes: Nullable(Bytes),
+  },
+  { additionalProperties: false },
+);
+
 export const VolumeSettingsDocument = object('volume-settings', {
   volumeId: Type.String(),
   name: Type.String(),
@@ -89,6 +112,7 @@ export const VolumeSettingsDocument = object('volume-settings', {
 });
 
 export type AttachmentDocument = Static<typeof AttachmentDocument>;
+export type ServingConfiguration = Static<typeof ServingConfiguration>;
 export type VolumeAttached = Static<typeof VolumeAttached>;
 export type VolumeDetached = Static<typeof VolumeDetached>;
 export type VolumeSettingsDocument = Static<typeof VolumeSettingsDocument>;

@@ -65,6 +65,8 @@ export class VolumeServing implements Serving {
     const listeners = new NbdListeners(exports, clock, log);
     this.#listeners = listeners;
     exports.letGo = async (exportName) => listeners.letGo(exportName);
+    exports.listen = async () =>
+      (await this.#listen()) ? ['NBD is served at other addresses, or with other keys.'] : [];
     await this.#listen();
   }
 
@@ -86,9 +88,7 @@ export class VolumeServing implements Serving {
   }
 
   async reload(): Promise<readonly string[]> {
-    const changes = [...((await this.#exports?.reload()) ?? [])];
-    if (await this.#listen()) changes.push('NBD is served at other addresses, or with other keys.');
-    return changes;
+    return (await this.#exports?.reload()) ?? [];
   }
 
   async stop(options: Parameters<Serving['stop']>[0]): Promise<Drained> {

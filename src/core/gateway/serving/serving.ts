@@ -72,6 +72,8 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   #metrics: { text(): Promise<string> } | undefined;
   /** Told by the servers once they listen; until then, what the settings say. */
   listening: Listening | undefined;
+  /** Serves where the settings say now, and tells what is different. Set by who serves. */
+  listen: () => Promise<readonly string[]> = async () => Promise.resolve([]);
   /** Lets go of the clients of an export, once what is under way was answered. Set by who serves them. */
   letGo: (exportName: string) => Promise<void> = async () => Promise.resolve();
   /** What it was started with, for what can't be opened at once. */
@@ -246,6 +248,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
       attachment.wishes = volumeWishes(record, volume.volumeId);
       changes.push(`Export ${attachment.name} has other settings.`);
     }
+    changes.push(...(await this.listen()));
     return changes;
   }
 

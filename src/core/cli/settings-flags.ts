@@ -1,0 +1,88 @@
+/** The flags of `configure` about serving, and the settings that they add up to. `default` makes a setting the default again. */
+import path from 'node:path';
+import { Flags, type Interfaces } from '@oclif/core';
+import { parseSize } from '../kit/index.ts';
+import type { Input } from '../localapi/index.ts';
+import { checkChoice, checkName, checkPath, given, parseDuration } from './values.ts';
+
+const DEFAULT = 'default';
+const TLS_MODES = ['off', 'on', 'require'] as const;
+
+type Wish<T> = { readonly value: T | null } | undefined;
+
+const orDefault = <T>(
+  description: string,
+  helpValue: string,
+  parse: (text: string, what: string) => T,
+): Interfaces.OptionFlag<Wish<T>> =>
+  Flags.custom<{ readonly value: T | null }>({
+    description,
+    helpValue,
+    parse: async (text, _context, options) => ({
+      value: text === DEFAULT ? null : parse(text, `--${options.name}`),
+    }),
+  })();
+
+const file = (text: string, what: string): string => path.resolve(checkPath(text, what));
+
+export const servingFlags = {
+  listen: Flags.string({
+    description:
+      'Where to serve NBD: tcp:HOST:PORT beside the socket in the home, unix:PATH in its place, default; many times. Replaces all.',
+    helpValue: 'PLACE',
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+  tls: Flags.custom<(typeof TLS_MODES)[number]>({
+    description: 'TLS over TCP: off, on when the client asks, or require.',
+    options: [...TLS_MODES],
+    parse: async (text) => checkChoice(text, TLS_MODES, '--tls'),
+  })(),
+  'tls-certificate': orDefault('PEM file with the certificate of the server.', 'FILE', file),
+  'tls-key': orDefault('PEM file with its private key.', 'FILE', file),
+  'tls-ca': orDefault('PEM file of who signs the certificates that clients must show.', 'FILE', file),
+  'tls-psk': orDefault('File of pre-shared keys, USER:HEX a line.', 'FILE', file),
+  'list-exports': Flags.custom<boolean>({
+    description: 'Whether clients may list exports.',
+    options: ['yes', 'no'],
+    parse: async (text) => checkChoice(text, ['yes', 'no'], '--list-exports') === 'yes',
+  })(),
+  'default-export': orDefault('Export of clients that name none; default: none.', 'NAME', checkName),
+  cache: orDefault(
+    'Size of the cache on disk, such as 20GiB; default: 10 GiB, or a tenth of what is free.',
+    'SIZE',
+    parseSize,
+  ),
+  'cache-ram': orDefault('Size of the cache in memory.', 'SIZE', parseSize),
+  buffer: orDefault('Upload buffer of each volume; default: 2 GiB, or a tenth of what is free.', 'SIZE', parseSize),
+  'seal-interval': orDefault(
+    'What is written is sent to the store at the latest after this.',
+    'DURATION',
+    parseDuration,
+  ),
+  'read-ahead': orDefault('How much is read ahead of a sequential reader; 0: nothing.', 'SIZE', parseSize),
+};
+
+type ServingFlags = Interfaces.InferredFlags<typeof servingFlags>;
+
+/** What the operation `configure` is to be asked for. */
+export function servingWishes(flags: ServingFlags): Input<'configure'> {
+  const wish = <T>(flag: Wish<T>): T | null | undefined => flag?.value;
+  const listen = flags.listen;
+  return given({
+    // A variable holds all of them, with commas between.
+    listen: typeof listen === 'string' ? (listen as string).split(',') : listen,
+    tls: flags.tls,
+    tlsCertificate: wish(flags['tls-certificate']),
+    tlsKey: wish(flags['tls-key']),
+    tlsCa: wish(flags['tls-ca']),
+    tlsPsk: wish(flags['tls-psk']),
+    listExports: flags['list-exports'],
+    defaultExport: wish(flags['default-export']),
+    cacheBytes: wish(flags.cache),
+    cacheRamBytes: wish(flags['cache-ram']),
+    bufferBytes: wish(flags.buffer),
+    sealIntervalMs: wish(flags['seal-interval']),
+    readAheadBytes: wish(flags['read-ahead']),
+  });
+}
