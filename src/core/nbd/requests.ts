@@ -34,7 +34,7 @@ const COMMANDS: Readonly<Record<number, Row>> = {
   [CMD.write]: { flags: fua, writes: true },
   [CMD.flush]: { flags: fua, writes: false },
   [CMD.trim]: { flags: fua, writes: true },
-  [CMD.cache]: { flags: 0, writes: false },
+  [CMD.cache]: { flags: fua, writes: false },
   [CMD.writeZeroes]: { flags: fua | noHole | fastZero, writes: true },
   [CMD.blockStatus]: { flags: reqOne | fua, writes: false },
 };
@@ -76,7 +76,9 @@ function validateExtent({ type, flags, offset, length }: Request, { opened }: Re
   if (type === CMD.read && length > payloadBytesMax)
     return refuse((flags & df) === 0 ? ERRNO.EINVAL : ERRNO.EOVERFLOW, `a read of ${String(length)} bytes is too long`);
   if (offset + length <= sizeBytes) return undefined;
-  return refuse(COMMANDS[type]?.writes === true ? ERRNO.ENOSPC : ERRNO.EINVAL, 'the request ends beyond the device');
+  // The specification asks for ENOSPC where space would be needed, and for EINVAL for reads and trims.
+  const needsSpace = type === CMD.write || type === CMD.writeZeroes;
+  return refuse(needsSpace ? ERRNO.ENOSPC : ERRNO.EINVAL, 'the request ends beyond the device');
 }
 
 const refuse = (errno: number, message: string): Refusal => ({ errno, message });

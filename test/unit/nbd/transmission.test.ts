@@ -155,6 +155,9 @@ describe('requests that are refused', () => {
     ['a read of nothing', 22, { type: READ, length: 0 }],
     ['a read that is too long', 22, { type: READ, length: (32 << 20) + 1 }],
     ['a write beyond the end', 28, { type: WRITE, offset: SIZE - 1, data: Buffer.from('ab') }],
+    ['a trim beyond the end', 22, { type: TRIM, offset: SIZE - 1, length: 2 }],
+    ['advice beyond the end', 22, { type: CACHE, offset: SIZE, length: 1 }],
+    ['a trim of nothing', 22, { type: TRIM, offset: SIZE, length: 0 }],
     ['zeroes beyond the end', 28, { type: ZERO, offset: SIZE, length: 1 }],
     ['block status without a context', 22, { type: STATUS, length: 1 }],
     ['DF without structured replies', 22, { type: READ, flags: 4, length: 1 }],
@@ -163,6 +166,13 @@ describe('requests that are refused', () => {
     const client = await scene.client();
     client.send(request({ cookie: COOKIE, ...fields }), request({ type: FLUSH, cookie: 1n }));
     await client.expect(bytesOf(simpleReply(errno, COOKIE), simpleReply(0, 1n)));
+  });
+
+  it.each([READ, FLUSH, TRIM, CACHE, ZERO])('FUA goes with command %i, as with every one', async (type) => {
+    await using scene = await Scene.open();
+    const client = await scene.client();
+    client.send(request({ type, flags: 1, cookie: COOKIE, length: type === FLUSH ? 0 : 8 }));
+    await client.expect(simpleReply(0, COOKIE, Buffer.alloc(type === READ ? 8 : 0)));
   });
 
   it('a trim or write of a read-only export: EPERM, and the payload is skipped', async () => {
