@@ -103,6 +103,8 @@ export async function secure(
       secured.removeAllListeners('close');
       secured.off('error', fail);
       secured.on('error', () => undefined);
+      // What is no TLS any more ends only sockets that a server of node:tls made; here it would leave the connection standing.
+      secured.on('_tlsError', () => secured.destroy());
       resolve();
     });
   });

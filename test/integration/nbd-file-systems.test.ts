@@ -1,0 +1,166 @@
+/**
+ * File systems on a volume that a gateway serves: nbdfuse makes a file of the export, a loop device a disk of the file, and the
+ * kernel's own ext4 and xfs do the rest. After the gateway was ended and started again, everything is there.
+ */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync } from 'node:fs';
+import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { seededRandom } from '../../src/core/kit/index.ts';
+import { HomeRig } from '../cli/gateway-rig.ts';
+import { requireThat, toolPath } from '../requirements.ts';
+import { client, exitCode, inFolder } from './nbd-checks.ts';
+
+/** The smallest that mkfs.xfs takes is 300 MiB. */
+const SIZE = 320 << 20;
+const READY_MS = 20_000;
+
+interface FileSystem {
+  readonly name: string;
+  readonly make: readonly [tool: string, ...args: string[]];
+  /** Ends with 0 when the file system is whole; changes nothing. */
+  readonly check: readonly [tool: string, ...args: string[]];
+}
+
+const FILE_SYSTEMS: readonly FileSystem[] = [
+  { name: 'ext4', make: ['mkfs.ext4', '-q', '-F'], check: ['e2fsck', '-f', '-n'] },
+  { name: 'xfs', make: ['mkfs.xfs', '-q', '-f'], check: ['xfs_repair', '-n'] },
+];
+
+const tools = [
+  'nbdfuse',
+  'losetup',
+  'mount',
+  'umount',
+  'fstrim',
+  ...FILE_SYSTEMS.flatMap((one) => [one.make[0], one.check[0]]),
+];
+const missing = tools.filter((tool) => toolPath(tool) === undefined);
+/** No package brings these: a container may be without them, so that does not fail even where tools are required. */
+const lacking = ['/dev/fuse', '/dev/loop-control'].filter((device) => !isUsable(device));
+if (process.getuid?.() !== 0) lacking.push('root');
+const reason = `not on this machine: ${lacking.join(', ')}`;
+if (lacking.length > 0) process.stderr.write(`skipping file systems over NBD: ${reason}\n`);
+
+requireThat(missing.length === 0, `${missing.join(', ')} not installed`).describe(
+  'a file system on a cached volume',
+  () => {
+    let rig: HomeRig;
+    beforeAll(async () => {
+      if (lacking.length > 0) return;
+      rig = await HomeRig.activated();
+      await rig.ok('gateway', 'start');
+    }, 120_000);
+    afterAll(async () => {
+      if (lacking.length === 0) await rig[Symbol.asyncDispose]();
+    });
+
+    describe.skipIf(lacking.length > 0)(
+      lacking.length > 0 ? `(skipped: ${reason})` : 'through nbdfuse and a loop device',
+      () => {
+        for (const fileSystem of FILE_SYSTEMS)
+          it(`${fileSystem.name} keeps files, also those that were only synced, over a restart of the gateway`, async () => {
+            await rig.ok('volume', 'create', fileSystem.name, '--size', String(SIZE));
+            const { uris } = (await rig.ok('volume', 'attach', fileSystem.name)) as { uris: string[] };
+            const uri = uris[0] ?? '';
+            let written = new Map<string, string>();
+            await withDisk(uri, async (disk, folder) => {
+              const [make, ...options] = fileSystem.make;
+              await client(make, [...options, disk]);
+              written = await mounted(disk, folder, writeFiles);
+              const [check, ...flags] = fileSystem.check;
+              await client(check, [...flags, disk]);
+            });
+            await rig.ok('gateway', 'stop');
+            await rig.ok('gateway', 'start');
+            await withDisk(uri, async (disk, folder) => {
+              const read = await mounted(disk, folder, async (root) => await hashFiles(root, [...written.keys()]));
+              expect(read).toEqual(written);
+              const [check, ...flags] = fileSystem.check;
+              await client(check, [...flags, disk]);
+            });
+          }, 300_000);
+      },
+    );
+  },
+);
+
+function isUsable(device: string): boolean {
+  try {
+    accessSync(device, constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Runs `use` with a loop device over the export; what was set up is taken down in every case. */
+async function withDisk(uri: string, use: (disk: string, folder: string) => Promise<void>): Promise<void> {
+  await inFolder(async (folder) => {
+    const [point, pidFile] = [path.join(folder, 'fuse'), path.join(folder, 'pid')];
+    await mkdir(point);
+    const fuse = spawn(toolPath('nbdfuse') ?? '', ['-P', pidFile, path.join(point, 'nbd'), uri], { stdio: 'inherit' });
+    const gone = new Promise((resolve) => fuse.once('exit', resolve));
+    let disk: string | undefined;
+    try {
+      for (const end = Date.now() + READY_MS; !existsSync(pidFile); await delay(10))
+        if (fuse.exitCode !== null || Date.now() > end) throw new Error('nbdfuse did not begin');
+      disk = (await client('losetup', ['--find', '--show', '--direct-io=on', path.join(point, 'nbd')])).trim();
+      await use(disk, folder);
+    } finally {
+      if (disk !== undefined) await exitCode('losetup', ['-d', disk]);
+      if ((await exitCode('umount', [point])) !== 0) {
+        await exitCode('umount', ['-l', point]);
+        fuse.kill('SIGKILL');
+      }
+      await gone;
+    }
+  });
+}
+
+async function mounted<T>(disk: string, folder: string, use: (root: string) => Promise<T>): Promise<T> {
+  const root = path.join(folder, 'mnt');
+  await mkdir(root, { recursive: true });
+  await client('mount', [disk, root]);
+  try {
+    return await use(root);
+  } finally {
+    await client('umount', [root]);
+  }
+}
+
+/** Files of many sizes, some synced, some removed again and their space trimmed. Returns the hash of each that stays. */
+async function writeFiles(root: string): Promise<Map<string, string>> {
+  const random = seededRandom(5);
+  const names: string[] = [];
+  for (let i = 0; i < 120; i++) {
+    const name = `d${String(i % 7)}/f${String(i)}`;
+    await mkdir(path.join(root, path.dirname(name)), { recursive: true });
+    const file = await open(path.join(root, name), 'w');
+    try {
+      await file.writeFile(random.bytes(1 + Math.floor(random.float() ** 4 * 600_000)));
+      if (i % 3 === 0) await file.sync();
+    } finally {
+      await file.close();
+    }
+    if (i % 5 === 4) await rm(path.join(root, name));
+    else names.push(name);
+  }
+  await client('fstrim', [root]);
+  return await hashFiles(root, names);
+}
+
+async function hashFiles(root: string, names: readonly string[]): Promise<Map<string, string>> {
+  const hashes = new Map<string, string>();
+  for (const name of names)
+    hashes.set(
+      name,
+      createHash('sha256')
+        .update(await readFile(path.join(root, name)))
+        .digest('hex'),
+    );
+  return hashes;
+}

@@ -1,0 +1,102 @@
+/** TLS as clients that break it see it: pre-shared keys, so that no certificate is needed. */
+import type { Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { describe, expect, it } from 'vitest';
+import { tlsSetup } from '../../../src/core/nbd/index.ts';
+import { Scene } from './scene.ts';
+import { bytesOf, clientFlags, goData, option, optionReply, request, simpleReply } from './wire-builder.ts';
+
+const KEY = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
+const setup = tlsSetup({ psk: `# who may come\nalice:${KEY.toString('hex')}\n` });
+const STARTTLS = 5;
+
+async function secured(socket: Socket, user: string, key: Buffer): Promise<TLSSocket> {
+  const client = connectTls({
+    socket,
+    ciphers: 'PSK-AES256-GCM-SHA384',
+    maxVersion: 'TLSv1.2',
+    checkServerIdentity: () => undefined,
+    pskCallback: () => ({ psk: key, identity: user }),
+  });
+  await new Promise<void>((resolve, reject) => {
+    client.once('secureConnect', resolve);
+    client.once('error', reject);
+    client.once('close', () => {
+      reject(new Error('closed'));
+    });
+  });
+  client.on('error', () => undefined);
+  return client;
+}
+
+/** The next bytes, as many as were asked for. */
+async function read(socket: Socket, bytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  await new Promise<void>((resolve, reject) => {
+    socket.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length < bytes) return;
+      socket.removeAllListeners('data');
+      resolve();
+    });
+    socket.once('close', () => {
+      reject(new Error(`closed after ${String(length)} of ${String(bytes)} bytes`));
+    });
+  });
+  return Buffer.concat(chunks);
+}
+
+async function startTls(scene: Scene): Promise<Socket> {
+  const client = await scene.connect();
+  client.send(clientFlags(), option(STARTTLS));
+  await client.expect(optionReply(STARTTLS, 1));
+  client.socket.removeAllListeners('data');
+  return client.socket;
+}
+
+describe('TLS of an NBD server', () => {
+  it('a client with the key negotiates and transmits, and status tells who it is', async () => {
+    await using scene = await Scene.open({ tls: { mode: 'require', setup } });
+    const client = await secured(await startTls(scene), 'alice', KEY);
+    client.write(option(7, goData('mem')));
+    await read(client, 20 + 12 + 20 + 14 + 20);
+    client.write(request({ type: 1, cookie: 1n, data: Buffer.from('secret') }));
+    expect(await read(client, 16)).toEqual(simpleReply(0, 1n));
+    expect(scene.server.connections()).toMatchObject([{ isTls: true, user: 'alice', exportName: 'mem' }]);
+    client.destroy();
+    await scene.settled();
+  });
+
+  it.each([
+    ['an unknown user', 'bob', KEY],
+    ['a wrong key', 'alice', Buffer.alloc(16, 1)],
+  ])('%s is let go at once', async (_, user, key) => {
+    await using scene = await Scene.open({ tls: { mode: 'require', setup } });
+    await expect(secured(await startTls(scene), user, key)).rejects.toThrow();
+    await scene.settled();
+  });
+
+  it('rubbish instead of a TLS handshake ends the connection at once', async () => {
+    await using scene = await Scene.open({ tls: { mode: 'on', setup } });
+    const socket = await startTls(scene);
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.resume().write(bytesOf(option(7, goData('mem')), Buffer.alloc(100, 7)));
+    await closed;
+    await scene.settled();
+    expect(scene.faults).toHaveLength(1);
+    expect(scene.exports.opened).toBe(0);
+  }, 5000);
+
+  it('rubbish between TLS records ends the connection, and releases its export', async () => {
+    await using scene = await Scene.open({ tls: { mode: 'require', setup } });
+    const socket = await startTls(scene);
+    const client = await secured(socket, 'alice', KEY);
+    client.write(option(7, goData('mem')));
+    await read(client, 20 + 12 + 20 + 14 + 20);
+    socket.write(Buffer.alloc(100, 7));
+    await scene.settled();
+    expect(scene.exports.released).toBe(1);
+  });
+});
