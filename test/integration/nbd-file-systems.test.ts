@@ -106,8 +106,11 @@ async function withDisk(uri: string, use: (disk: string, folder: string) => Prom
     const gone = new Promise((resolve) => fuse.once('exit', resolve));
     let disk: string | undefined;
     try {
-      for (const end = Date.now() + READY_MS; !existsSync(pidFile); await delay(10))
+      const end = Date.now() + READY_MS;
+      while (!existsSync(pidFile)) {
         if (fuse.exitCode !== null || Date.now() > end) throw new Error('nbdfuse did not begin');
+        await delay(10);
+      }
       disk = (await client('losetup', ['--find', '--show', '--direct-io=on', path.join(point, 'nbd')])).trim();
       await use(disk, folder);
     } finally {
