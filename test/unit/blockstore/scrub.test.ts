@@ -4,6 +4,7 @@ import {
   Catalog,
   createSnapshot,
   createStore,
+  DEFAULT_RECOVERY_POLICY,
   FramePool,
   openVolumeView,
   openVolumeWriter,
@@ -98,6 +99,22 @@ describe('C1 a hole in the log', () => {
     writer = await openVolumeWriter({ ...options, witness }, volume.volumeId, { holder, accountId: ACCOUNT });
     await commit(3);
     expect(witness.newest(`volumes/${volume.volumeId}/log`)).toBe(3);
+  });
+});
+
+describe('C7 a kept recovery point', () => {
+  it('whose map is missing is damage, which hurts no page of the volume as it is', async () => {
+    await writer.close();
+    const how = { holder, accountId: ACCOUNT, recovery: DEFAULT_RECOVERY_POLICY };
+    writer = await openVolumeWriter(options, volume.volumeId, how);
+    await commit(1);
+    await writer.checkpoint();
+    await commit(2);
+    await writer.close();
+    expect(await scrub()).toEqual([]);
+    const key = `volumes/${volume.volumeId}/map/0000000000000001`;
+    await options.objects.delete(key);
+    expect(await scrub()).toMatchObject([{ key, affects: [] }]);
   });
 });
 

@@ -10,6 +10,7 @@ import { keys } from '../keys.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
 import { openConsistentView, openVolumeView, type VolumeView } from '../volume-view.ts';
 import { DamageLedger, type Subject } from './ledger.ts';
+import { scrubRecoveryPoints } from './scrub-recovery.ts';
 import { attempt, sizeInMaps, untilSettled } from './settle.ts';
 import { walkView, type WalkState } from './walk-view.ts';
 
@@ -61,6 +62,7 @@ async function examine(
   if (view !== undefined) await walk(state, view, subject, ledger, signal);
   if (head !== undefined) {
     await walkConsistent(options, state, subject, view, ledger, signal);
+    await scrubRecoveryPoints(options, state, volumeId, head, ledger, signal);
     await checkLog(options, subject, head, ledger, signal);
   }
   return 'examined';
