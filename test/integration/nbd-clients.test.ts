@@ -133,6 +133,9 @@ clients.describe('NBD clients with TLS', () => {
         `import nbd; h=nbd.NBD(); h.set_uri_allow_local_file(True); h.connect_uri("${uri}"); h.pwrite(b"tls"*700000, 0); assert h.pread(2100000, 0) == b"tls"*700000; h.shutdown()`,
       ];
       await client(PYTHON, python);
+      const unix = `nbds+unix://alice@/mem?socket=${scene.socketPath}&tls-psk-file=${keys}`;
+      expect(await exitCode('nbdinfo', ['--is', 'tls', unix])).toBe(0);
+      expect(await exitCode('nbdinfo', ['--size', unix.replace('nbds+', 'nbd+')])).toBe(1);
       expect(await exitCode('nbdinfo', ['--size', uri.replace('alice@', 'bob@')])).toBe(1);
       const wrong = `${keys}.wrong`;
       await client('psktool', ['-u', 'alice', '-p', wrong]);

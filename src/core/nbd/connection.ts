@@ -48,12 +48,15 @@ export class Connection {
   readonly #stop = new AbortController();
   readonly #queue = new ByteQueue();
   readonly #handshake: Handshake;
+  /** Kept, since a socket that has ended does not know it any more. */
+  readonly #remote: string;
   #socket: Socket;
   #isTls = false;
   #user: string | undefined;
   #replies: Replies | undefined;
   #transmission: Transmission | undefined;
-  #isAdvancing = false;
+  /** The handshake at work: an export that it opens meanwhile is released before this resolves. */
+  #advancing: Promise<void> | undefined;
   #receivedBytes = 0;
   #stopListening: (() => void) | undefined;
   #negotiation: NodeJS.Timeout | undefined;
@@ -65,6 +68,8 @@ export class Connection {
     this.#parts = parts;
     this.#sinceMs = nowMs;
     this.#socket = socket;
+    const { remoteAddress, remotePort } = socket;
+    this.#remote = remoteAddress === undefined ? 'unix' : `${remoteAddress}:${String(remotePort)}`;
     this.#handshake = new Handshake({
       queue: this.#queue,
       directory,
@@ -83,10 +88,9 @@ export class Connection {
   }
 
   get info(): ConnectionInfo {
-    const { remoteAddress, remotePort } = this.#parts.socket;
     return {
       id: this.id,
-      remote: remoteAddress === undefined ? 'unix' : `${remoteAddress}:${String(remotePort)}`,
+      remote: this.#remote,
       exportName: this.#transmission?.opened.name ?? null,
       user: this.#user ?? null,
       isTls: this.#isTls,
@@ -123,13 +127,13 @@ export class Connection {
 
   /** Drives the handshake; what comes meanwhile waits in the queue, which is bounded by pausing the socket. */
   #advance(): void {
-    if (this.#isAdvancing) return;
-    this.#isAdvancing = true;
+    if (this.#advancing !== undefined) return;
     this.#socket.pause();
-    this.#handshake.advance().then(
-      (step) => {
-        this.#isAdvancing = false;
-        this.#take(step);
+    this.#advancing = this.#handshake.advance().then(
+      async (step) => {
+        this.#advancing = undefined;
+        if (this.#ended === undefined) this.#take(step);
+        else if (step.kind === 'transmission') await release(step.opened);
       },
       (error: unknown) => {
         void this.end(error instanceof Error ? error.message : String(error));
@@ -138,10 +142,6 @@ export class Connection {
   }
 
   #take(step: HandshakeStep): void {
-    if (this.#ended !== undefined) {
-      if (step.kind === 'transmission') void release(step.opened);
-      return;
-    }
     switch (step.kind) {
       case 'more':
         this.#socket.resume();
@@ -237,6 +237,7 @@ export class Connection {
       this.#stop.abort();
       socket.destroy();
       this.#parts.socket.destroy();
+      await this.#advancing;
       if (this.#transmission !== undefined) await release(this.#transmission.opened);
       this.#parts.onClosed(this, reason);
     }

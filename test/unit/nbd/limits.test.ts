@@ -158,6 +158,29 @@ describe('the end of connections', () => {
     await scene.settled();
   });
 
+  it.each([
+    ['its client leaves', 'client'],
+    ['the server closes', 'server'],
+  ])('an export that is being opened as %s is released, once, before the end', async (_, who) => {
+    let open = (): void => undefined;
+    const opening = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    await using scene = await Scene.open({ opening });
+    const client = await scene.connect();
+    client.send(bytesOf(clientFlags(), option(7, goData('mem'))));
+    await waitFor('it is being opened', () => scene.exports.opened === 1);
+    const closed = who === 'server' ? scene.server.close({ deadlineMs: 2000 }) : undefined;
+    if (who === 'client') client.socket.destroy();
+    else await client.rest();
+    expect([scene.exports.released, scene.server.connections().length]).toEqual([0, 1]);
+    open();
+    await closed;
+    if (who === 'server') expect(scene.exports.released).toBe(1);
+    await scene.settled();
+    expect(scene.exports.released).toBe(1);
+  });
+
   it('what a vanished client waited for is told to stop', async () => {
     let signal: AbortSignal | undefined;
     class Stuck extends MemoryDevice {

@@ -23,6 +23,8 @@ export interface SceneOptions extends Partial<Omit<NbdServerOptions, 'directory'
   readonly isListed?: boolean;
   readonly isReadOnly?: boolean;
   readonly findContexts?: OpenedExport['findContexts'];
+  /** What opening waits for. */
+  readonly opening?: Promise<void>;
 }
 
 /** Exports `mem`, also as the default; counts what is open. */
@@ -44,8 +46,9 @@ export class MemoryExports implements ExportDirectory {
   open: ExportDirectory['open'] = async (name) => {
     if (name !== '' && name !== 'mem') throw new SgwError('notFound', 'no-export', `there is no export ${name}`);
     this.opened += 1;
-    const { contexts = [], isReadOnly = false, findContexts } = this.#options;
-    return Promise.resolve({
+    const { contexts = [], isReadOnly = false, findContexts, opening } = this.#options;
+    await opening;
+    return {
       device: this.device,
       name: 'mem',
       description: 'in memory',
@@ -57,7 +60,7 @@ export class MemoryExports implements ExportDirectory {
         this.released += 1;
         return Promise.resolve();
       },
-    });
+    };
   };
 }
 
