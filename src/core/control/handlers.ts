@@ -16,6 +16,7 @@ import {
   checkRegion,
   checkSize,
   checkTags,
+  checkTime,
   checkTimeout,
   checkToken,
 } from './validation.ts';
@@ -167,6 +168,7 @@ function snapshotHandlers(gateway: Gateway): Group<'snapshot'> {
       checkRef(input.volume, 'volume');
       checkCreation(input.name, 'snapshot', input);
       checkDescription(input.description);
+      if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);
       return await gateway.createSnapshot(input, call);
     },
     'snapshot.list': async (input, call) => {

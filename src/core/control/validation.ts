@@ -65,6 +65,12 @@ export function checkGrace(graceMs: unknown): void {
   );
 }
 
+/** A time in text, which the gateway reads. @throws invalid `bad-time` */
+export function checkTime(time: unknown): void {
+  if (typeof time === 'string' && time.length <= 64) return;
+  throw invalid('bad-time', `${echo(time)} is not a time`, 'Write it as 2026-11-25T08:30:00Z.');
+}
+
 /** @throws invalid `bad-timeout` */
 export function checkTimeout(timeoutMs: unknown): void {
   if (timeoutMs === undefined || (Number.isSafeInteger(timeoutMs) && (timeoutMs as number) >= 0)) return;

@@ -12,14 +12,16 @@ import type {
 import { damagedSnapshot, damageRemark, snapshotSummary } from './documents.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { hasName, resolveSnapshot, resolveVolume } from './references.ts';
+import { recoverySeq, recoveryTime } from './recovery-points.ts';
 import { timestamp, type Session } from './session.ts';
 import { NOTHING_DELETED, orMissing } from './volumes.ts';
 import { requireFinished } from './unfinished-import.ts';
 
 /**
  * Creates a snapshot of a volume. Of one that is served, it holds all that was acknowledged, and is pending until its commit is
- * in the store. Of another, it is that of the last consistent commit, and completed and durable in the store when it resolves.
- * @throws conflict `snapshot-exists`, `different-parameters`, `import-unfinished`
+ * in the store. Of another, or of a recovery point, it is that of a consistent commit, and completed and durable in the store
+ * when it resolves.
+ * @throws notFound `recovery-point-not-found`; invalid `bad-time`; conflict `snapshot-exists`, `different-parameters`, `import-unfinished`
  */
 export async function takeSnapshot(
   session: Session,
@@ -28,7 +30,8 @@ export async function takeSnapshot(
 ): Promise<SnapshotCreated> {
   const volume = await resolveVolume(session.catalog, input.volume, call.signal);
   if (volume.state === 'importing') requireFinished(volume);
-  await settleUnserved(session, volume, call);
+  // What was not uploaded is no part of the past.
+  if (input.recoveryPoint === undefined) await settleUnserved(session, volume, call);
   return await makeSnapshot(session, volume, input, call);
 }
 
@@ -50,13 +53,16 @@ export async function makeSnapshot(
   call: CallContext,
 ): Promise<SnapshotCreated> {
   const { catalog, blocks, identity, locks } = session;
+  const at = input.recoveryPoint === undefined ? undefined : recoveryTime(input.recoveryPoint);
   return await locks.withNames('snapshots', call, async () => {
     const listed = (await catalog.listSnapshots({ signal: call.signal })).filter(hasName);
     const present = await withoutInterrupted(session, volume, input.name, listed, call.signal);
     const name = input.name ?? freeName(session, volume, present);
     const request = { name, ifNotExists: input.ifNotExists ?? false, clientToken: input.clientToken };
+    const seq = at === undefined ? undefined : await recoverySeq(session, volume.volumeId, at, call);
     const existing = findExisting('snapshot', request, present, (entry) => [
       ['volume', entry.volumeId === volume.volumeId],
+      ['recovery point', seq === undefined || entry.seq === seq],
       ['description', input.description === undefined || entry.description === input.description],
       ['tags', sameTags(input.tags, entry.tags)],
     ]);
@@ -66,12 +72,13 @@ export async function makeSnapshot(
       accountId: identity.accountId,
       maker: identity.gatewayId,
       signal: call.signal,
+      ...(at === undefined ? {} : { recoveryPoint: at }),
       ...(input.description === undefined ? {} : { description: input.description }),
       ...(input.tags === undefined ? {} : { tags: input.tags }),
       ...(input.clientToken === undefined ? {} : { clientToken: input.clientToken }),
     };
     const { liveSnapshot, servedVolume } = await import('./live.ts');
-    const served = servedVolume(session, volume.volumeId)?.volume;
+    const served = at === undefined ? servedVolume(session, volume.volumeId)?.volume : undefined;
     const create = async (): Promise<SnapshotEntry> =>
       served === undefined ? createSnapshot(blocks, snapshot) : liveSnapshot(session, served, snapshot);
     const entry = existing ?? (await create());

@@ -151,8 +151,9 @@ export interface Operations {
   'volume.map': { input: { volume: Ref }; result: Doc.MapDocument };
   'volume.verify': { input: { volume: Ref }; result: Doc.VerifyDocument };
 
+  /** `recoveryPoint`: of the newest state that is kept and not after this time, RFC 3339. */
   'snapshot.create': {
-    input: CreateOptions & { volume: Ref; name?: string; description?: string; tags?: Tags };
+    input: CreateOptions & { volume: Ref; name?: string; description?: string; tags?: Tags; recoveryPoint?: string };
     result: Doc.SnapshotCreated;
   };
   /** With `exportable`, only those that the account may export. */
