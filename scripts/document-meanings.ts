@@ -314,4 +314,5 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   cacheBytes: 'size of the cache on disk',
   cacheRamBytes: 'size of the cache in memory',
   applied: 'sentences: what a running daemon does otherwise since',
+  'volume-detail.attachment': 'how it is served here; null when it is not attached',
 };

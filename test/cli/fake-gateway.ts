@@ -231,6 +231,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
       daemon: { running: false, pid: null, since: null },
       volumes: { count: volumes.length, sizeBytes: 0, mappedBytes: 0 },
       snapshots: { count: snapshots.length },
+      exports: [],
       remarks: [
         encrypted ? await shutRemark(context) : 'The store and the home are on one disk: one lost disk takes both.',
       ],
@@ -302,6 +303,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
         lastCommitAt: TIME,
         snapshots: own.map(({ snapshotId, name }) => ({ snapshotId, name })),
         unfinishedImport: null,
+        attachment: null,
       };
     },
     'volume.resize': async (input) => {

@@ -1,10 +1,17 @@
 /** How the gateway and its store look to people. */
 import { formatSize, printable } from '../kit/index.ts';
-import type { ActivationDocument, StatusDocument, StoreCheckDocument, StoreStatsDocument } from '../localapi/index.ts';
+import { exposureText } from './attachment-views.ts';
+import type {
+  ActivationDocument,
+  AttachmentDocument,
+  StatusDocument,
+  StoreCheckDocument,
+  StoreStatsDocument,
+} from '../localapi/index.ts';
 import type { ConfigurationDocument } from './documents.ts';
 import { recoveryCodeText } from './store-views.ts';
 import type { Style } from './style.ts';
-import { formatDuration, formatTime, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
+import { formatDuration, formatTime, plural, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
 
 /** What `activate` made. `codeFile` holds the recovery code when it is not to be shown. */
 export function activationFields(result: ActivationDocument, style: Style, codeFile: string | null): string {
@@ -41,11 +48,21 @@ export function statusText(status: StatusDocument, style: Style): string {
       daemonField(status, style),
       ['volumes', volumeTotals(status)],
       ['snapshots', known(status.snapshots.count)],
+      ...status.exports.map((one): Field => exportField(one, style)),
       ['version', status.version],
     ],
     style,
   );
   return withRemarks(fields, status.remarks, style);
+}
+
+/** One export in a line: what it is, how it does, and what is not in the store yet. */
+function exportField(one: AttachmentDocument, style: Style): Field {
+  const isWell = one.state === 'available';
+  const clients = one.clients === 0 ? [] : [plural(one.clients, 'client')];
+  const exposure = exposureText(one);
+  const text = [one.state, ...(exposure === null ? [] : [exposure]), ...clients].join(', ');
+  return [`export ${one.exportName}`, text, isWell ? style.green : style.yellow];
 }
 
 function daemonField({ daemon }: StatusDocument, style: Style): Field {

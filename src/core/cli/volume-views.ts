@@ -1,6 +1,8 @@
 /** How volumes look to people. */
 import { formatSize, printable } from '../kit/index.ts';
+import { exposureText, stateText } from './attachment-views.ts';
 import type {
+  AttachmentDocument,
   DeletedDocument,
   ImportDocument,
   VerifyDocument,
@@ -47,13 +49,14 @@ export const volumeFields = (volume: VolumeSummary, style: Style): string => ren
 
 /** One volume with everything known about it. */
 export function volumeDetails(volume: VolumeDocument, style: Style): string {
-  const { holder, unfinishedImport } = volume;
+  const { attachment, holder, unfinishedImport } = volume;
   return renderFields(
     [
       ...summaryFields(volume),
       ['commit', volume.seq === 0 ? 'none yet' : `${String(volume.seq)}, epoch ${String(volume.epoch)}`],
       ['last commit', volume.lastCommitAt === null ? null : formatTime(volume.lastCommitAt)],
       ['held by', holder === null ? null : `${holder.name} (${holder.gatewayId}) since ${formatTime(holder.since)}`],
+      ...(attachment === null ? [] : attachmentFields(attachment)),
       ['snapshots', volume.snapshots.map((snapshot) => snapshot.name).join(', ') || 'none'],
       [
         'unfinished import',
@@ -64,6 +67,16 @@ export function volumeDetails(volume: VolumeDocument, style: Style): string {
     ],
     style,
   );
+}
+
+function attachmentFields(attachment: AttachmentDocument): [string, string | null][] {
+  return [
+    ['attached', `as export ${attachment.exportName}, ${stateText(attachment)}`],
+    ['acknowledges', attachment.ack === null ? null : attachment.ack === 'store' ? 'in the store' : 'in the write log'],
+    ['exposure', exposureText(attachment)],
+    ['clients', attachment.clients === 0 ? 'none' : String(attachment.clients)],
+    ...attachment.uris.map((uri): [string, string] => ['uri', uri]),
+  ];
 }
 
 /** What an import did. */

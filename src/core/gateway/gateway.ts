@@ -8,6 +8,7 @@ import type { GatewayParts } from './parts.ts';
 import type { Serving } from './serving/serving.ts';
 import type { Session } from './session.ts';
 import { deleteSnapshot, listSnapshots, renameSnapshot, showSnapshot, takeSnapshot } from './snapshots.ts';
+import { exportsOf } from './serving/documents.ts';
 import { readStatus } from './status.ts';
 import { openableStore } from './store-place.ts';
 import { createVolume, deleteVolume, listVolumes, renameVolume, resizeVolume, showVolume } from './volumes.ts';
@@ -50,7 +51,9 @@ export class Gateway implements AsyncDisposable {
   }
 
   async status(call: Call): Out<'status'> {
-    return await readStatus(this.#parts, await this.#home.record(), () => this.#open(call), call);
+    const record = await this.#home.record();
+    const exports = exportsOf(this.#parts.home, record, this.#home.serving);
+    return await readStatus(this.#parts, record, () => this.#open(call), exports, call);
   }
 
   async configure(input: In<'configure'>, call: Call): Out<'configure'> {

@@ -1,7 +1,7 @@
 /** What `status` tells, also of a home that is not activated and of a store that is out of reach. */
 import type { VolumeEntry } from '../blockstore/index.ts';
 import { toSgwError, type SgwError } from '../kit/index.ts';
-import type { CallContext, StatusDocument } from '../localapi/index.ts';
+import type { AttachmentDocument, CallContext, StatusDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
 import { GATEWAY_LOCK, lockHolder, type GatewayState } from '../state/index.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
@@ -20,20 +20,23 @@ const SHUT: ReadonlySet<string> = new Set([
   'one-of',
 ]);
 
+const NOTHING = { volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 }, snapshots: { count: 0 } };
+const UNKNOWN = { volumes: { count: null, sizeBytes: null, mappedBytes: null }, snapshots: { count: null } };
+
 /** `openSession` may fail: then the store is told to be out of reach, and why. Takes no lock. */
 export async function readStatus(
   parts: GatewayParts,
   record: GatewayState | null,
   openSession: () => Promise<Session>,
+  exports: readonly AttachmentDocument[],
   call: CallContext,
 ): Promise<StatusDocument> {
-  const common = { version: parts.version, home: parts.home, daemon: await daemonOf(parts.home) };
-  const nothing = { volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 }, snapshots: { count: 0 } };
-  const unknown = { volumes: { count: null, sizeBytes: null, mappedBytes: null }, snapshots: { count: null } };
+  const daemon = await daemonOf(parts.home);
+  const common = { version: parts.version, home: parts.home, daemon, exports: [...exports] };
   if (record === null) {
     return {
       ...common,
-      ...nothing,
+      ...NOTHING,
       activated: false,
       gateway: null,
       store: null,
@@ -47,6 +50,7 @@ export async function readStatus(
     const contents = await countContents(session, call);
     const store = await describeStore(parts.home, record);
     const remarks = [
+      ...exportRemarks(exports),
       ...contents.damage,
       ...contents.unfinished.map(unfinishedRemark),
       ...sharedDiskRemark(store.sharesDiskWithHome),
@@ -66,10 +70,11 @@ export async function readStatus(
     if (SHUT.has(failure.code)) {
       const store = await describeStore(parts.home, record);
       const remarks = [
+        ...exportRemarks(exports),
         `What the store holds is not known here: ${failure.message}.${hintOf(failure)}`,
         ...sharedDiskRemark(store.sharesDiskWithHome),
       ];
-      return { ...common, ...unknown, activated: true, gateway, store, remarks };
+      return { ...common, ...UNKNOWN, activated: true, gateway, store, remarks };
     }
     const store = {
       description: openableStore(parts.home, record.store),
@@ -80,13 +85,30 @@ export async function readStatus(
     };
     return {
       ...common,
-      ...unknown,
+      ...UNKNOWN,
       activated: true,
       gateway,
       store,
-      remarks: [`The store can not be used: ${failure.message}.${hintOf(failure)}`],
+      remarks: [...exportRemarks(exports), `The store can not be used: ${failure.message}.${hintOf(failure)}`],
     };
   }
+}
+
+/** What of the exports needs attention. */
+function exportRemarks(exports: readonly AttachmentDocument[]): string[] {
+  const stopped = exports.filter(({ state }) => state === 'stopped');
+  const waiting =
+    stopped.length === 0
+      ? []
+      : [
+          `${stopped.map(({ exportName }) => exportName).join(', ')} can not be reached: no gateway runs. sgw gateway start`,
+        ];
+  const troubled = exports.flatMap(({ exportName, state, reason, hint }) =>
+    reason === null || state === 'stopped'
+      ? []
+      : [`Export ${exportName} is ${state}: ${reason}.${hint === null ? '' : ` ${hint}`}`],
+  );
+  return [...waiting, ...troubled];
 }
 
 /** The daemon holds a lock of the home for as long as it lives. */

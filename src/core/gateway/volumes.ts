@@ -2,6 +2,7 @@
 import { openVolumeView, openVolumeWriter, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
 import { formatSize, SgwError, toSgwError } from '../kit/index.ts';
 import type {
+  AttachmentDocument,
   CallContext,
   DeletedDocument,
   Input,
@@ -14,6 +15,7 @@ import { updateState } from '../state/index.ts';
 import { readVolumeSummaries, readVolumeSummary, volumeSummary } from './documents.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
+import { exportsOf } from './serving/documents.ts';
 import { requireFinished } from './unfinished-import.ts';
 import { holderOf, requireCachedMode, type Session } from './session.ts';
 
@@ -117,7 +119,16 @@ export async function showVolume(
       .filter((snapshot) => snapshot.volumeId === entry.volumeId)
       .map(({ snapshotId, name }) => ({ snapshotId, name })),
     unfinishedImport: entry.unfinishedImport,
+    attachment: attachmentOf(session, entry.volumeId),
   };
+}
+
+/** How a volume is served here; null when it is not attached. */
+function attachmentOf({ home, settings, serving }: Session, volumeId: string): VolumeDocument['attachment'] {
+  const exports = exportsOf(home, settings, serving);
+  const isOfVolume = (one: AttachmentDocument): boolean =>
+    one.scratchVolumeId === volumeId || (one.volumeId === volumeId && one.recoveryPointSeq === null);
+  return exports.find(isOfVolume) ?? null;
 }
 
 /**

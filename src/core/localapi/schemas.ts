@@ -4,7 +4,7 @@
  * `docs/schemas/` are written from these; only tests and the schema writer load this module at run time.
  */
 import Type, { type Static } from 'typebox';
-import { ServingConfiguration, VolumeAttached } from './serving-schemas.ts';
+import { AttachmentDocument, ServingConfiguration, VolumeAttached } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, Tags, Time } from './schema-parts.ts';
 
 export * from './gateway-schemas.ts';
@@ -82,6 +82,8 @@ export const VolumeDocument = object('volume-detail', {
   ),
   /** The unfinished import to resume, or null. */
   unfinishedImport: Nullable(Type.Object({ source: Type.String(), startedAt: Time }, { additionalProperties: false })),
+  /** How it is served here; null when it is not attached. */
+  attachment: Nullable(AttachmentDocument),
 });
 
 export const VolumeCreated = object('volume-created', {
@@ -401,6 +403,8 @@ export const StatusDocument = object('status', {
     { additionalProperties: false },
   ),
   snapshots: Type.Object({ count: Nullable(Type.Integer()) }, { additionalProperties: false }),
+  /** What is attached, and how that does. */
+  exports: Type.Array(AttachmentDocument),
   /** Sentences that a person should read: damage, unfinished imports, a shared disk. */
   remarks: Type.Array(Type.String()),
 });

@@ -23,7 +23,7 @@ export function attachmentDocument(report: AttachmentReport, listening: Listenin
 }
 
 /** An export of a gateway whose daemon does not run. */
-export const stoppedDocument = (record: AttachmentState, listening: Listening): AttachmentDocument =>
+const stoppedDocument = (record: AttachmentState, listening: Listening): AttachmentDocument =>
   document({ ...STOPPED, record, phase: 'waiting' }, 'stopped', listening);
 
 function document(
@@ -56,6 +56,18 @@ function document(
     attachedAt: record.attachedAt,
     uris: urisOf(record.exportName, listening),
   };
+}
+
+/** Everything that is attached: as it is served now, or as the state has it. */
+export function exportsOf(
+  home: string,
+  record: Pick<GatewayState, 'attachments' | 'serving'> | null,
+  served: { documents(): AttachmentDocument[] } | undefined,
+): AttachmentDocument[] {
+  if (served !== undefined) return served.documents();
+  if (record === null) return [];
+  const listening = configuredListening(home, record);
+  return record.attachments.map((row) => stoppedDocument(row, listening));
 }
 
 /** Where the settings say that exports are served. */

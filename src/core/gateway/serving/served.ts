@@ -1,5 +1,6 @@
 /** What a running gateway serves, as the verbs on volumes and snapshots see it. */
 import type { SgwError } from '../../kit/index.ts';
+import type { AttachmentDocument } from '../../localapi/index.ts';
 import type { AttachmentState } from '../../state/index.ts';
 import type { ServedState, ServedVolume, VolumeStats } from '../../volume/index.ts';
 
@@ -51,6 +52,8 @@ export interface ServedExports {
   readonly listening: Listening | undefined;
   /** Every export, in the order of attaching. */
   show(): AttachmentReport[];
+  /** Every export as a document. */
+  documents(): AttachmentDocument[];
   /** The export through which this volume is written; undefined when it is not attached. */
   ofVolume(volumeId: string): Attached | undefined;
   /** Exports of a snapshot, or of a throw-away clone of it. */
