@@ -57,7 +57,7 @@ export async function inFolder(use: (folder: string) => Promise<void>): Promise<
 }
 
 /** An image with data, holes and zeroes. */
-export async function makeImage(file: string, sizeBytes: number): Promise<void> {
+async function makeImage(file: string, sizeBytes: number): Promise<void> {
   const handle = await open(file, 'w');
   try {
     await handle.truncate(sizeBytes);
@@ -71,7 +71,7 @@ export async function makeImage(file: string, sizeBytes: number): Promise<void> 
   }
 }
 
-export async function hashOf(file: string): Promise<string> {
+async function hashOf(file: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
   return hash.digest('hex');
