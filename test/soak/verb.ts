@@ -142,11 +142,11 @@ export class Runner implements Disposable {
 }
 
 /** Whether a run of `tookMs`, of which it was kept waiting for a CPU for `queuedMs`, is one that will not end. */
-export const isHanging = (tookMs: number, queuedMs: number): boolean =>
+const isHanging = (tookMs: number, queuedMs: number): boolean =>
   tookMs - queuedMs > HANGS_AFTER_MS || tookMs > HANGS_AT_LAST_MS;
 
 /** How long the thread of `pid` that waited most was ready to run and had no CPU. 0 where the system does not tell. */
-export function queuedForCpuMs(pid: number): number {
+function queuedForCpuMs(pid: number): number {
   try {
     const tasks = `/proc/${String(pid)}/task`;
     const waits = readdirSync(tasks).map((task) => readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[1]);

@@ -9,7 +9,7 @@ export { changeDocument, createDocument, readDocument } from './documents.ts';
 export type { SnapshotEntry, VolumeEntry } from './entries.ts';
 export { FramePool } from './frame-pool.ts';
 export { decodeFrame } from './frame-codec.ts';
-export type { DecodeTask, FrameJob, PageInput, PagesTask } from './frame-tasks.ts';
+export type { DecodeTask, FrameJob, PageInput } from './frame-tasks.ts';
 export {
   BLOCK_BYTES,
   BLOCK_PAGES,
@@ -31,16 +31,9 @@ export { popcount16, type FrameEntry, type PageExtent, type RecordSpan, type Seg
 export type { SegmentReader } from './segment-reader.ts';
 export type { KeyRing } from './sealing/key-ring.ts';
 export type { FrameOpening } from './sealing/segment-seal.ts';
-export {
-  completeBarrier,
-  completeSnapshot,
-  createPendingSnapshot,
-  createSnapshot,
-  failSnapshot,
-  type SnapshotBarrier,
-} from './snapshots.ts';
-export { listRecoveryPoints, openRecoveryPoint, type RecoveryPoint, type RecoveryTime } from './recovery-points.ts';
-export { DEFAULT_RECOVERY_POLICY, keptPoints, type RecoveryPolicy, type RecoveryTier } from './recovery-policy.ts';
+export { completeBarrier, completeSnapshot, createPendingSnapshot, createSnapshot, failSnapshot } from './snapshots.ts';
+export { listRecoveryPoints, openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';
+export { DEFAULT_RECOVERY_POLICY, keptPoints, type RecoveryPolicy } from './recovery-policy.ts';
 export { createStore, readStoreInfo, type StoreInfo } from './store-info.ts';
 export { openConsistentView, openSnapshotView, openVolumeView, type VolumeView } from './volume-view.ts';
 export { openVolumeWriter, VolumeWriter, type Batch } from './volume-writer.ts';

@@ -24,7 +24,7 @@ export function checkAck(ack: unknown): void {
 }
 
 /** @throws invalid `bad-setting` naming the setting and its limits */
-export function checkBytes(value: unknown, name: string, min: number, max: number): void {
+function checkBytes(value: unknown, name: string, min: number, max: number): void {
   if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max))
     return;
   throw badSetting(name, value, `Give a whole number of bytes, from ${formatSize(min)} to ${formatSize(max)}.`);

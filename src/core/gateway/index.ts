@@ -6,5 +6,5 @@ export { daemonNeeded } from './daemon-needed.ts';
 export { Gateway } from './gateway.ts';
 export type { GatewayParts } from './parts.ts';
 export { notActivated } from './session.ts';
-export type { ServedView, ServingParts, ViewRequest, VolumeRequest } from './serving/parts.ts';
+export type { ServingParts } from './serving/parts.ts';
 export type { Serving } from './serving/serving.ts';

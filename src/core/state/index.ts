@@ -17,11 +17,5 @@ export {
   type GatewayRecord,
   type RunningGateway,
 } from './running.ts';
-export {
-  newServingSettings,
-  TLS_MODES,
-  type AttachmentState,
-  type ServingSettings,
-  type VolumeSettingsState,
-} from './serving.ts';
+export { newServingSettings, type AttachmentState, type ServingSettings, type VolumeSettingsState } from './serving.ts';
 export { openState, updateState } from './state.ts';

@@ -2,14 +2,7 @@
  * Makes a segment's contents of a plan: pages read from the log's files by worker threads, sectors merged with what is below
  * them first (C17: a merged page has the creators of both).
  */
-import {
-  BLOCK_PAGES,
-  PAGE_BYTES,
-  type Batch,
-  type EncodedFrames,
-  type FramePool,
-  type PageInput,
-} from '../blockstore/index.ts';
+import { BLOCK_PAGES, type Batch, type EncodedFrames, type FramePool, type PageInput } from '../blockstore/index.ts';
 import { FULL_MASK, type WriteLog } from '../writelog/index.ts';
 import { overlaySectors, type PageReader } from './page-reader.ts';
 import type { PlannedPage, SealPlan } from './seal-plan.ts';
@@ -149,6 +142,3 @@ async function encodeTask(
   });
   return await pool.encodePages({ files, pages: input, creators, keepsPages: true }, { signal });
 }
-
-/** Bytes that a plan's pages have before compression. */
-export const rawBytesOf = (plan: SealPlan): number => plan.pageCount * PAGE_BYTES;

@@ -6,7 +6,6 @@
  */
 import {
   decodeFrame,
-  PAGE_BYTES,
   PAGE_HASH_BYTES,
   popcount16,
   type FrameJob,
@@ -208,6 +207,3 @@ async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
   }
 }
-
-/** Bytes of a page in a decoded frame. */
-export const slotOffset = (slot: number): number => slot * PAGE_BYTES;

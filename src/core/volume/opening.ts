@@ -95,7 +95,7 @@ export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
   }
 }
 
-export const openWriter = async (
+const openWriter = async (
   { blocks, volumeId, holder, accountId }: CachedVolumeParts,
   takeOver: boolean,
   signal?: AbortSignal,

@@ -21,7 +21,7 @@ const PORT_MAX = 65_535;
  * Reads `PORT`, `HOST:PORT` or `[HOST]:PORT` of this machine: the metrics are for everybody who can connect.
  * @throws invalid `bad-listen`
  */
-export function parseLoopback(text: string, what: string): ListenAddress {
+function parseLoopback(text: string, what: string): ListenAddress {
   const match = /^(?:(?:\[([^\]]+)\]|([^:[\]]+)):)?(\d{1,5})$/.exec(text.trim());
   const given = match?.[1] ?? match?.[2] ?? '127.0.0.1';
   const host = given === 'localhost' ? '127.0.0.1' : given;

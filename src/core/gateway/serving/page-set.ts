@@ -4,12 +4,6 @@
  */
 const STRETCH_PAGES = 1024;
 
-export interface PageSpan {
-  readonly firstPage: number;
-  readonly pageCount: number;
-  readonly isIn: boolean;
-}
-
 export class PageSet {
   readonly #stretches = new Map<number, Uint8Array | 'full'>();
 

@@ -7,7 +7,7 @@ const MAX_MS = 60_000;
 /** What trying again does not mend. */
 const LASTING_KINDS: ReadonlySet<ErrorKind> = new Set(['notFound', 'corrupt', 'unsupported', 'denied', 'internal']);
 
-export const isLasting = (failure: SgwError): boolean => LASTING_KINDS.has(failure.kind);
+const isLasting = (failure: SgwError): boolean => LASTING_KINDS.has(failure.kind);
 
 export interface Retrying<K> {
   readonly attempt: (of: K, signal: AbortSignal) => Promise<void>;

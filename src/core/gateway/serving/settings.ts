@@ -11,9 +11,9 @@ const CACHE_BYTES = 10 * GIB;
 const CACHE_RAM_BYTES = 256 * MIB;
 const BUFFER_BYTES = 2 * GIB;
 /** Less than this holds no two records of the largest size. */
-export const BUFFER_BYTES_MIN = 64 * MIB;
-export const SEAL_INTERVAL_MS = 10_000;
-export const READ_AHEAD_BYTES = 4 * MIB;
+const BUFFER_BYTES_MIN = 64 * MIB;
+const SEAL_INTERVAL_MS = 10_000;
+const READ_AHEAD_BYTES = 4 * MIB;
 /** The part of what is free that a default takes at most. */
 const SHARE_OF_DISK = 10;
 const SHARE_OF_MEMORY = 8;
