@@ -21,7 +21,7 @@ import {
 } from '../../../src/core/volume/index.ts';
 import { directoryDisk } from '../../../src/core/writelog/index.ts';
 
-const ACCOUNT = '000000000001';
+export const ACCOUNT = '000000000001';
 export const MIB = 1024 * 1024;
 
 export class VolumeRig implements AsyncDisposable {
