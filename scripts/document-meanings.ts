@@ -34,6 +34,7 @@ export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
   'store-stats': ['sgw store stats'],
   verify: ['sgw volume verify', 'sgw snapshot verify'],
   volume: ['sgw volume rename', 'sgw volume resize', 'sgw volume undelete'],
+  'recovery-point-list': ['sgw recovery-point list'],
   'volume-attach': ['sgw volume attach'],
   'volume-detach': ['sgw volume detach'],
   'volume-settings': ['sgw volume configure'],
@@ -315,4 +316,8 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   cacheRamBytes: 'size of the cache in memory',
   applied: 'sentences: what a running daemon does otherwise since',
   'volume-detail.attachment': 'how it is served here; null when it is not attached',
+  recoveryPoints: 'states of the volume that can be had again, oldest first',
+  'recovery-point-list.recoveryPoints[].seq': 'the commit',
+  'recovery-point-list.recoveryPoints[].at': 'when it was committed',
+  'recovery-point-list.recoveryPoints[].kept': 'false for one of the newest, which may go with the next checkpoint',
 };

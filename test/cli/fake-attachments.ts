@@ -41,7 +41,7 @@ export function attachmentHandlers({
   SgwError,
   served,
   volumeOf,
-}: AttachmentParts): Pick<Handlers, 'volume.attach' | 'volume.detach' | 'volume.configure'> {
+}: AttachmentParts): Pick<Handlers, 'volume.attach' | 'volume.detach' | 'volume.configure' | 'recovery-point.list'> {
   const attached = new Map<string, Attached>();
   const requireDaemon = (): void => {
     if (!served)
@@ -100,6 +100,11 @@ export function attachmentHandlers({
         dirtyBytes: input.drain === false ? 4096 : 0,
         deletedVolumeId: null,
       });
+    },
+    'recovery-point.list': async (input) => {
+      const { volumeId, name, sizeBytes } = volumeOf(input.volume);
+      const recoveryPoints = [{ seq: 3, at: TIME, sizeBytes, mappedBytes: 4096, kept: true }];
+      return Promise.resolve({ volumeId, name, recoveryPoints });
     },
     'volume.configure': async (input) => {
       const { volumeId, name } = volumeOf(input.volume);

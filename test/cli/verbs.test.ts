@@ -307,6 +307,17 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       unknownVolume('nope'),
     ],
   },
+  'recovery-point list': {
+    good: [
+      {
+        words: ['golden'],
+        schema: schemas.RecoveryPointList,
+        input: { volume: 'golden' },
+        shows: '2026-11-22T23:45:00.000Z',
+      },
+    ],
+    bad: [bad('no volume', [], 'missing-argument'), unknownVolume('nope')],
+  },
   'volume rename': {
     good: [
       {

@@ -197,3 +197,25 @@ describe('a write log that nobody serves is settled before anybody else writes, 
     expect(await snapshotBytes('v1', 1)).toEqual([7]);
   });
 });
+
+describe('a recovery point', () => {
+  test('C7: is listed, cloned, and attached for reading, after newer writes', async () => {
+    await daemon.write('db', 1, 7);
+    await daemon.call('volume.detach', { volume: 'db' });
+    await daemon.call('volume.attach', { volume: 'db' });
+    const { recoveryPoints } = await daemon.call('recovery-point.list', { volume: 'db' });
+    const at = recoveryPoints.at(-1)?.at ?? '';
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await daemon.write('db', 1, 8);
+    await daemon.call('volume.detach', { volume: 'db' });
+    const past = await daemon.call('volume.attach', { volume: 'db', recoveryPoint: at, exportName: 'past' });
+    expect(past).toMatchObject({ readOnly: true, state: 'available' });
+    expect(await daemon.read('past', 1)).toBe(7);
+    await daemon.call('volume.create', { name: 'then', fromVolume: 'db', recoveryPoint: at });
+    await daemon.call('volume.create', { name: 'now', fromVolume: 'db' });
+    for (const volume of ['then', 'now']) await daemon.call('volume.attach', { volume });
+    expect([await daemon.read('then', 1), await daemon.read('now', 1)]).toEqual([7, 8]);
+    await daemon.call('volume.detach', { volume: 'past' });
+    expect((await daemon.call('snapshot.list', {})).snapshots).toEqual([]);
+  });
+});

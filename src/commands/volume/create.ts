@@ -3,6 +3,7 @@ import {
   askNewVolume,
   attachedText,
   checkName,
+  checkReference,
   createFlags,
   flagsOf,
   given,
@@ -39,6 +40,12 @@ export default class VolumeCreate extends SgwCommand {
       description: 'Snapshot to clone: id, beginning of an id (at least 4 digits), or name.',
       helpValue: 'SNAPSHOT',
     }),
+    'from-volume': Flags.string({
+      description: 'Volume to clone, as it is, or with @TIME as it was then: sgw recovery-point list.',
+      helpValue: 'VOLUME[@TIME]',
+      exclusive: ['from-snapshot'],
+      parse: async (text) => checkReference(text, '--from-volume'),
+    }),
     tag: tagFlag(),
     attach: Flags.boolean({ description: 'Attach it as well, as sgw volume attach does.' }),
     ...createFlags,
@@ -52,6 +59,7 @@ export default class VolumeCreate extends SgwCommand {
       name: args.name,
       sizeBytes: flags.size,
       fromSnapshot: flags['from-snapshot'],
+      fromVolume: flags['from-volume'],
     });
     const volume = await session.call('volume.create', {
       ...input,

@@ -1,8 +1,14 @@
 /** How exports look to people. */
 import { formatSize, printable } from '../kit/index.ts';
-import type { AttachmentDocument, VolumeAttached, VolumeDetached, VolumeSettingsDocument } from '../localapi/index.ts';
+import type {
+  AttachmentDocument,
+  RecoveryPointList,
+  VolumeAttached,
+  VolumeDetached,
+  VolumeSettingsDocument,
+} from '../localapi/index.ts';
 import type { Style } from './style.ts';
-import { formatDuration, formatTime, renderFields } from './tables.ts';
+import { formatDuration, formatTime, renderFields, renderTable } from './tables.ts';
 
 /** What `volume attach` made, and lines that use it as they are. */
 export function attachedText(attached: VolumeAttached, style: Style): string {
@@ -75,6 +81,23 @@ export function volumeSettingsFields(settings: VolumeSettingsDocument, style: St
       ['changed', settings.changed.length === 0 ? null : settings.changed.join(', ')],
     ],
     style,
+  );
+}
+
+/** The recovery points of a volume, oldest first. */
+export async function recoveryPointTable(list: RecoveryPointList, style: Style, columns: number): Promise<string> {
+  if (list.recoveryPoints.length === 0) return `Volume ${printable(list.name)} has no recovery points yet.`;
+  return await renderTable(
+    list.recoveryPoints,
+    [
+      { head: 'TIME (UTC)', value: (point) => point.at },
+      { head: 'COMMIT', value: (point) => String(point.seq), align: 'right' },
+      { head: 'SIZE', value: (point) => formatSize(point.sizeBytes), align: 'right' },
+      { head: 'DATA', value: (point) => formatSize(point.mappedBytes), align: 'right' },
+      { head: 'KEPT', value: (point) => (point.kept ? 'yes' : 'until the next') },
+    ],
+    style,
+    columns,
   );
 }
 

@@ -83,7 +83,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'snapshot delete': offline(2, 'snapshot'),
   'snapshot verify': waits(2, 'snapshot'),
 
-  'recovery-point list': offline(4, 'volume'),
+  'recovery-point list': present(offline(4, 'volume')),
   'schedule set': offline(6, 'volume'),
   'schedule show': offline(6, 'volume'),
   'schedule remove': offline(6, 'volume'),

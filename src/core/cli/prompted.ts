@@ -62,13 +62,15 @@ interface NewVolume {
   readonly name?: string | undefined;
   readonly sizeBytes?: number | undefined;
   readonly fromSnapshot?: string | undefined;
+  /** With `@TIME` as it was then. */
+  readonly fromVolume?: string | undefined;
 }
 
 /** Name, and a size unless the volume is a clone. @throws invalid `size-or-snapshot` when both or neither can be had. */
 export async function askNewVolume(
   session: Session,
   given: NewVolume,
-): Promise<Pick<Input<'volume.create'>, 'name' | 'sizeBytes' | 'fromSnapshot'>> {
+): Promise<Pick<Input<'volume.create'>, 'name' | 'sizeBytes' | 'fromSnapshot' | 'fromVolume' | 'recoveryPoint'>> {
   const { prompts } = session;
   const name =
     given.name ??
@@ -77,6 +79,13 @@ export async function askNewVolume(
       flag: 'the argument NAME',
       check: (text) => checkName(text, 'name'),
     }));
+  const { fromVolume } = given;
+  if (fromVolume !== undefined) {
+    const at = fromVolume.indexOf('@');
+    const size = given.sizeBytes === undefined ? {} : { sizeBytes: given.sizeBytes };
+    if (at < 0) return { name, fromVolume, ...size };
+    return { name, fromVolume: fromVolume.slice(0, at), recoveryPoint: fromVolume.slice(at + 1), ...size };
+  }
   if (given.fromSnapshot !== undefined) {
     return {
       name,

@@ -31,6 +31,10 @@ export function createHandlers(gateway: Gateway, running?: GatewayProcess): Hand
     ...processHandlers(running),
     ...volumeHandlers(gateway),
     ...snapshotHandlers(gateway),
+    'recovery-point.list': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      return await gateway.listRecoveryPoints(input, call);
+    },
     ...serviceHandlers(gateway),
   };
 }
@@ -103,6 +107,9 @@ function volumeHandlers(gateway: Gateway): Group<'volume'> {
       checkCreation(input.name, 'volume', input);
       if (input.sizeBytes !== undefined) checkSize(input.sizeBytes);
       if (input.fromSnapshot !== undefined) checkRef(input.fromSnapshot, 'snapshot');
+      if (input.fromVolume !== undefined) checkRef(input.fromVolume, 'volume');
+      if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);
+      if (input.fromSnapshot !== undefined && input.fromVolume !== undefined) throw twoSources();
       return await gateway.createVolume(input, call);
     },
     'volume.import': async (input, call) => {
@@ -140,6 +147,7 @@ function volumeHandlers(gateway: Gateway): Group<'volume'> {
       checkRef(input.volume, 'volume');
       if (input.exportName !== undefined) checkName(input.exportName, 'export');
       checkAck(input.ack);
+      if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);
       return await gateway.attachVolume(input, call);
     },
     'volume.detach': async (input, call) => {
@@ -232,6 +240,12 @@ function checkCreation(
   if (name !== undefined) checkName(name, what);
   checkTags(input.tags);
   checkToken(input.clientToken);
+}
+
+function twoSources(): SgwError {
+  return new SgwError('invalid', 'one-of', 'a volume is a clone of a snapshot or of a volume, not of both', {
+    hint: 'Give just one of fromSnapshot and fromVolume.',
+  });
 }
 
 function oneTarget(): SgwError {

@@ -85,10 +85,11 @@ async function resolveTarget(session: Session, input: Input<'volume.attach'>, ca
   });
   if (!(volume instanceof SgwError)) {
     const { volumeId, name } = volume;
-    if (input.recoveryPoint === undefined) return { name, volumeId, snapshotId: null, recoveryPointSeq: null };
-    throw new SgwError('unsupported', 'recovery-points', 'recovery points can not be attached by this version', {
-      hint: 'Make a snapshot, and attach that.',
-    });
+    const { recoveryPoint } = input;
+    if (recoveryPoint === undefined) return { name, volumeId, snapshotId: null, recoveryPointSeq: null };
+    const { makeHelperSnapshot } = await import('./helper-snapshots.ts');
+    const of = await makeHelperSnapshot(session, volume, { purpose: `export of ${name}`, recoveryPoint }, call);
+    return { name: of.name, volumeId: null, snapshotId: of.snapshotId, recoveryPointSeq: null };
   }
   const snapshot = await resolveSnapshot(catalog, input.volume, call.signal).catch((error: unknown) => {
     throw toSgwError(error).code === 'snapshot-not-found' ? volume : error;

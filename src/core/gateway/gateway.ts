@@ -144,6 +144,11 @@ export class Gateway implements AsyncDisposable {
     return await verifyVolume(await this.#open(call), input, call);
   }
 
+  async listRecoveryPoints(input: In<'recovery-point.list'>, call: Call): Out<'recovery-point.list'> {
+    const { listPoints } = await import('./recovery-points.ts');
+    return await listPoints(await this.#open(call), input, call);
+  }
+
   async createSnapshot(input: In<'snapshot.create'>, call: Call): Out<'snapshot.create'> {
     return await takeSnapshot(await this.#open(call), input, call);
   }

@@ -1,7 +1,8 @@
 /** Recovery points as people name them: by a time (C7). */
-import { openRecoveryPoint, type RecoveryTime } from '../blockstore/index.ts';
+import { listRecoveryPoints, openRecoveryPoint, PAGE_BYTES, type RecoveryTime } from '../blockstore/index.ts';
 import { SgwError, toSgwError, type VolumeId } from '../kit/index.ts';
-import type { CallContext } from '../localapi/index.ts';
+import type { CallContext, Input, RecoveryPointList } from '../localapi/index.ts';
+import { resolveVolume } from './references.ts';
 import type { Session } from './session.ts';
 
 /** RFC 3339, so that nobody has to guess a time zone. */
@@ -31,4 +32,22 @@ export async function recoverySeq(
     if (toSgwError(error).code !== 'recovery-point-not-found') throw error;
     return undefined;
   }
+}
+
+/** The states of a volume that can be had again, oldest first. Takes no lock. */
+export async function listPoints(
+  { catalog, blocks }: Session,
+  input: Input<'recovery-point.list'>,
+  { signal }: CallContext,
+): Promise<RecoveryPointList> {
+  const { volumeId, name } = await resolveVolume(catalog, input.volume, signal);
+  const points = await listRecoveryPoints(blocks, volumeId, { signal });
+  const recoveryPoints = points.map(({ seq, timeMs, sizeBytes, mappedPages, kept }) => ({
+    seq,
+    at: new Date(timeMs).toISOString(),
+    sizeBytes,
+    mappedBytes: mappedPages * PAGE_BYTES,
+    kept,
+  }));
+  return { volumeId, name, recoveryPoints };
 }

@@ -13,7 +13,7 @@ import { hasName } from './references.ts';
 import { requireCachedMode, type Session } from './session.ts';
 import { makeSnapshot } from './snapshots.ts';
 import { importVolume } from './volume-import.ts';
-import { orMissing } from './volumes.ts';
+import { orMissing } from './missing.ts';
 
 /**
  * Makes a volume and a completed snapshot of the image. Durable in the store when it resolves.

@@ -14,7 +14,7 @@ import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { hasName, resolveSnapshot, resolveVolume } from './references.ts';
 import { recoverySeq, recoveryTime } from './recovery-points.ts';
 import { timestamp, type Session } from './session.ts';
-import { NOTHING_DELETED, orMissing } from './volumes.ts';
+import { NOTHING_DELETED, orMissing } from './missing.ts';
 import { requireFinished } from './unfinished-import.ts';
 
 /**

@@ -13,6 +13,7 @@ import type {
 } from '../localapi/index.ts';
 import { updateState } from '../state/index.ts';
 import { readVolumeSummaries, readVolumeSummary, volumeSummary } from './documents.ts';
+import { NOTHING_DELETED, orMissing } from './missing.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
 import { exportsOf } from './serving/documents.ts';
@@ -29,9 +30,38 @@ export async function createVolume(
   call: CallContext,
 ): Promise<VolumeCreated> {
   requireCachedMode(session, 'volume create');
-  const { catalog, identity, locks } = session;
+  if (input.fromVolume !== undefined) return await cloneVolume(session, input, input.fromVolume, call);
   const from =
     input.fromSnapshot === undefined ? undefined : await completedSnapshot(session, input.fromSnapshot, call);
+  return await createFrom(session, input, from, call);
+}
+
+/** A clone of a volume as it is, or was at a time: by way of a snapshot that goes again. */
+async function cloneVolume(
+  session: Session,
+  input: Input<'volume.create'>,
+  fromVolume: string,
+  call: CallContext,
+): Promise<VolumeCreated> {
+  const source = await resolveVolume(session.catalog, fromVolume, call.signal);
+  const { dropHelperSnapshot, makeHelperSnapshot } = await import('./helper-snapshots.ts');
+  const wish = { purpose: `cloning ${source.name}`, recoveryPoint: input.recoveryPoint };
+  const from = await makeHelperSnapshot(session, source, wish, call);
+  try {
+    return await createFrom(session, input, from, call);
+  } finally {
+    // What is left of it is listed, and does no harm.
+    await dropHelperSnapshot(session, from.snapshotId).catch(() => undefined);
+  }
+}
+
+async function createFrom(
+  session: Session,
+  input: Input<'volume.create'>,
+  from: SnapshotEntry | undefined,
+  call: CallContext,
+): Promise<VolumeCreated> {
+  const { catalog, identity, locks } = session;
   const sizeBytes = input.sizeBytes ?? from?.sizeBytes;
   if (sizeBytes === undefined) {
     throw new SgwError('invalid', 'size-missing', `volume "${input.name}" needs a size or a snapshot to start from`, {
@@ -42,7 +72,7 @@ export async function createVolume(
     const request = { name: input.name, ifNotExists: input.ifNotExists ?? false, clientToken: input.clientToken };
     const existing = findExisting('volume', request, await catalog.listVolumes({ signal: call.signal }), (entry) => [
       ['size', input.sizeBytes === undefined || entry.sizeBytes === input.sizeBytes],
-      ['snapshot', entry.parentSnapshotId === (from?.snapshotId ?? null)],
+      ['snapshot', input.fromVolume !== undefined || entry.parentSnapshotId === (from?.snapshotId ?? null)],
       ['tags', sameTags(input.tags, entry.tags)],
     ]);
     const entry =
@@ -253,24 +283,4 @@ async function forgetAttachment({ home }: Session, volumeId: string, call: CallC
     },
     { lockTimeoutMs, signal },
   );
-}
-
-/** What a removal answers that found nothing. */
-export const NOTHING_DELETED: DeletedDocument = {
-  id: null,
-  name: null,
-  deleted: false,
-  preview: false,
-  freesBytes: null,
-  undeleteUntil: null,
-};
-
-/** With `--if-exists`, something that is not there is no failure. */
-export async function orMissing<T>(ifExists: boolean | undefined, find: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await find();
-  } catch (error) {
-    if (ifExists === true && error instanceof SgwError && error.kind === 'notFound') return undefined;
-    throw error;
-  }
 }

@@ -88,7 +88,15 @@ export interface Operations {
   'gateway.reload': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
 
   'volume.create': {
-    input: CreateOptions & { name: string; sizeBytes?: number; fromSnapshot?: Ref; tags?: Tags };
+    input: CreateOptions & {
+      name: string;
+      sizeBytes?: number;
+      fromSnapshot?: Ref;
+      /** A clone of a volume as it is, or with `recoveryPoint` as it was at that time, RFC 3339. */
+      fromVolume?: Ref;
+      recoveryPoint?: string;
+      tags?: Tags;
+    };
     result: Doc.VolumeCreated;
   };
   /** Exactly one of `name` (a new volume) and `into` (commit what changed). */
@@ -152,6 +160,9 @@ export interface Operations {
   'volume.verify': { input: { volume: Ref }; result: Doc.VerifyDocument };
 
   /** `recoveryPoint`: of the newest state that is kept and not after this time, RFC 3339. */
+  /** States of the volume that can be had again, oldest first. */
+  'recovery-point.list': { input: { volume: Ref }; result: Doc.RecoveryPointList };
+
   'snapshot.create': {
     input: CreateOptions & { volume: Ref; name?: string; description?: string; tags?: Tags; recoveryPoint?: string };
     result: Doc.SnapshotCreated;

@@ -111,6 +111,25 @@ export const VolumeSettingsDocument = object('volume-settings', {
   changed: Type.Array(Type.String()),
 });
 
+export const RecoveryPointList = object('recovery-point-list', {
+  volumeId: Type.String(),
+  name: Type.String(),
+  recoveryPoints: Type.Array(
+    Type.Object(
+      {
+        seq: Type.Integer({ minimum: 0 }),
+        at: Time,
+        sizeBytes: Bytes,
+        mappedBytes: Bytes,
+        /** False for one of the newest, which may go with the next checkpoint. */
+        kept: Type.Boolean(),
+      },
+      { additionalProperties: false },
+    ),
+  ),
+});
+
+export type RecoveryPointList = Static<typeof RecoveryPointList>;
 export type AttachmentDocument = Static<typeof AttachmentDocument>;
 export type ServingConfiguration = Static<typeof ServingConfiguration>;
 export type VolumeAttached = Static<typeof VolumeAttached>;

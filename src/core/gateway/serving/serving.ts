@@ -407,7 +407,17 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     }
     await this.#state.remove(attachment.name, call);
     attachment.end();
+    await this.#dropHelper(attachment, call).catch(() => undefined);
     this.#attachments.delete(attachment.name);
+  }
+
+  /** The snapshot of a recovery point goes with its last export; best effort, it is listed while it stays. */
+  async #dropHelper(attachment: Attachment, call: CallContext): Promise<void> {
+    const { snapshotId } = attachment;
+    if (snapshotId === null || this.ofSnapshot(snapshotId).some((other) => other !== attachment)) return;
+    const session = await this.#options.openSession(attachment.record.accountId, call);
+    const { dropHelperSnapshot } = await import('../helper-snapshots.ts');
+    await dropHelperSnapshot(session, snapshotId);
   }
 
   /** For work that no caller waits for. */
