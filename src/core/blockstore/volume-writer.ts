@@ -52,10 +52,10 @@ export interface Batch {
   /** Set when the volume reads after it as before: the store's position in a local log stays what it is. */
   readonly keepsContents?: true;
   /**
-   * Runs in commit order, once this commit is applied and before the next one is; may call `checkpointHere`. Its failure
-   * fails the writer.
+   * Runs in commit order, once this commit is applied, as the segment of that id, and before the next one is; may call
+   * `checkpointHere`. Its failure fails the writer.
    */
-  readonly onApplied?: () => Promise<void>;
+  readonly onApplied?: (segmentId: string) => Promise<void>;
 }
 
 export interface WriterOptions extends Cancellable {
@@ -283,7 +283,7 @@ export class VolumeWriter implements AsyncDisposable {
       this.segments.remember(sealed.index);
       this.#committed = advance(this.#committed, { void: false, index: sealed.index });
       this.#options.witness?.saw(keys.logOf(this.volumeId), this.#committed.seq);
-      await onApplied?.();
+      await onApplied?.(sealed.index.footer.segmentId);
       if (this.#checkpointDue()) await this.#checkpoint(signal);
     } catch (error) {
       this.#failure ??= error;

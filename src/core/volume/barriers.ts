@@ -28,13 +28,14 @@ export class Barriers {
   readonly #blocks: BlockStoreOptions;
   /** By name: what the uploader waits for; null when it is to pass by. */
   readonly #placed = new Map<string, Promise<SnapshotEntry | null>>();
-  readonly #completed = new Map<string, SnapshotEntry>();
-  /** Left by a process of before; by sequence. */
-  readonly #left: Map<number, SnapshotEntry>;
+  /** By sequence. */
+  readonly #completed = new Map<number, SnapshotEntry>();
+  /** Pending, by sequence: placed by this process, or left by one of before. */
+  readonly #pending: Map<number, SnapshotEntry>;
 
   constructor(blocks: BlockStoreOptions, left: readonly SnapshotEntry[]) {
     this.#blocks = blocks;
-    this.#left = new Map(left.flatMap((entry) => (entry.barrier ? [[entry.barrier.sequence, entry] as const] : [])));
+    this.#pending = new Map(left.flatMap((entry) => (entry.barrier ? [[entry.barrier.sequence, entry] as const] : [])));
   }
 
   register(create: (sequence: number) => Promise<SnapshotEntry>): Barrier {
@@ -45,6 +46,7 @@ export class Barriers {
       name,
       place: async (sequence) => {
         const entry = await create(sequence);
+        this.#pending.set(sequence, entry);
         placed.resolve(entry);
         return entry;
       },
@@ -55,9 +57,9 @@ export class Barriers {
   }
 
   /** The completed snapshot of a barrier that was reached; forgets it. */
-  completedEntry(name: string): SnapshotEntry | undefined {
-    const entry = this.#completed.get(name);
-    this.#completed.delete(name);
+  completedEntry(sequence: number): SnapshotEntry | undefined {
+    const entry = this.#completed.get(sequence);
+    this.#completed.delete(sequence);
     return entry;
   }
 
@@ -66,33 +68,37 @@ export class Barriers {
    * behind it.
    */
   async reached(name: string, sequence: number, writer: VolumeWriter): Promise<void> {
-    const entry = (await this.#placed.get(name)) ?? this.#left.get(sequence);
+    const entry = (await this.#placed.get(name)) ?? this.#pending.get(sequence);
     this.#placed.delete(name);
-    this.#left.delete(sequence);
     if (entry === undefined) return;
+    // It stays pending when this fails: `recover` completes it once the volume is open again.
     const checkpoint = await writer.checkpointHere();
     try {
-      this.#completed.set(name, await completeSnapshot(this.#blocks, entry, checkpoint));
+      this.#completed.set(sequence, await completeSnapshot(this.#blocks, entry, checkpoint));
     } catch (error) {
       // It was deleted or given up meanwhile: that is no matter of the volume's.
       const { kind } = toSgwError(error);
       if (kind !== 'conflict' && kind !== 'notFound') throw error;
     }
+    this.#pending.delete(sequence);
   }
 
-  /** After an opening: completes what the store holds already up to its barrier. */
+  /** After an opening: completes what the store holds already up to its barrier, before anything is committed behind it. */
   async recover(uploadedSequence: number): Promise<void> {
-    for (const [sequence, entry] of this.#left) {
+    // One that is being placed may be in the store already, by a commit whose reply was lost.
+    await Promise.all(this.#placed.values());
+    for (const [sequence, entry] of this.#pending) {
       if (sequence > uploadedSequence) continue;
-      this.#left.delete(sequence);
       try {
         const answer = await completeBarrier(this.#blocks, entry);
-        if (answer === 'notYet') await failSnapshot(this.#blocks, entry.snapshotId, 'the writes before it were lost');
+        if (answer !== 'notYet') this.#completed.set(sequence, answer);
+        else await failSnapshot(this.#blocks, entry.snapshotId, 'the writes before it were lost');
       } catch (error) {
         const failure = toSgwError(error);
         if (failure.kind === 'unavailable' || failure.kind === 'timeout') throw failure;
         await failSnapshot(this.#blocks, entry.snapshotId, failure.message).catch(() => undefined);
       }
+      this.#pending.delete(sequence);
     }
   }
 }

@@ -37,7 +37,13 @@ const SLOW_FROM = 0.7;
  */
 export async function openCachedVolume(parts: CachedVolumeParts): Promise<ServedVolume> {
   const volume = new CachedVolume(parts, await openParts(parts));
-  await volume.begin();
+  try {
+    await volume.begin();
+  } catch (error) {
+    // The caller opens it again: no second log may be open on these files then.
+    await volume.close().catch(() => undefined);
+    throw error;
+  }
   return volume;
 }
 
@@ -91,7 +97,12 @@ class CachedVolume implements ServedVolume {
       failure: () => this.#failure,
       closing: this.#closing.signal,
     });
-    this.#writer = new PageWriter(log, this.#reader);
+    this.#writer = new PageWriter(log, this.#reader, {
+      check: this.#checkWritable.bind(this),
+      appended: (bytes) => {
+        this.#uploader.appended(bytes + PAGE_BYTES);
+      },
+    });
     this.#keeper = new UploadKeeper(cache, () => this.#live);
     this.#barriers = new Barriers(blocks, parts.pendingSnapshots ?? []);
     this.#uploader = this.#makeUploader(opened);
@@ -201,16 +212,16 @@ class CachedVolume implements ServedVolume {
       this.#uploader.appended(PAGE_BYTES);
       await this.#log.flush();
       const entry = await barrier.place(sequence);
-      return { entry, completed: this.#completed(barrier.name, sequence, entry) };
+      return { entry, completed: this.#completed(sequence, entry) };
     } catch (error) {
       barrier.abandon(error);
       throw error;
     }
   }
 
-  async #completed(name: string, sequence: number, entry: SnapshotEntry): Promise<SnapshotEntry> {
+  async #completed(sequence: number, entry: SnapshotEntry): Promise<SnapshotEntry> {
     await this.#uploader.upload(sequence);
-    return this.#barriers.completedEntry(name) ?? entry;
+    return this.#barriers.completedEntry(sequence) ?? entry;
   }
 
   async resize(sizeBytes: number): Promise<void> {
@@ -314,8 +325,8 @@ class CachedVolume implements ServedVolume {
           await this.#barriers.recover(reopened.uploadedSequence);
           return reopened;
         },
-        onCommitted: ({ batch, storedBytes, logBytes }) => {
-          this.#keeper.keep(batch);
+        onCommitted: ({ batch, segmentId, storedBytes, logBytes }) => {
+          this.#keeper.keep(batch, segmentId);
           this.#counters.uploadedBytes += storedBytes;
           this.#counters.commits += 1;
           this.#counters.lastCommitMs = blocks.clock.nowMs();

@@ -24,12 +24,12 @@ export class UploadKeeper {
     this.#live = live;
   }
 
-  /** Takes the pages of a commit that has just been applied to the map. */
-  keep(batch: Batch): void {
+  /** Takes the pages of a commit that has just been applied to the map, as segment `segmentId`. */
+  keep(batch: Batch, segmentId: string): void {
     if (this.#waiting >= WAITING_MAX) return;
     this.#waiting += 1;
     this.#tail = this.#tail
-      .then(() => this.#put(batch))
+      .then(() => this.#put(batch, segmentId))
       // A cache that fails costs only time.
       .catch(() => undefined)
       .finally(() => {
@@ -37,7 +37,7 @@ export class UploadKeeper {
       });
   }
 
-  async #put({ encoded }: Batch): Promise<void> {
+  async #put({ encoded }: Batch, segmentId: string): Promise<void> {
     const place: PagePlace = { source: 0, frame: 0, slot: 0 };
     let number = 0;
     for (const { frames, rawPages } of encoded) {
@@ -46,8 +46,9 @@ export class UploadKeeper {
         const length = popcount16(mask) * PAGE_BYTES;
         const live = this.#live();
         const firstPage = block * BLOCK_PAGES + Math.clz32(1) - Math.clz32(mask & -mask);
-        // Where the map has moved on, nobody will ask for it.
-        if (rawPages !== undefined && live.map.locate(firstPage, place) === 'mapped' && place.frame === number) {
+        // Where the map has moved on, nobody will ask for it; a later commit has frames of the same numbers.
+        const isThere = live.map.locate(firstPage, place) === 'mapped' && place.frame === number;
+        if (rawPages !== undefined && isThere && live.refOf(place.source).segmentId === segmentId) {
           const pages = Buffer.from(rawPages.buffer, rawPages.byteOffset + at, length);
           this.#cache.put(live.renumbered(place.source), number, pages, false);
         }

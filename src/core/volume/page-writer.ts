@@ -10,6 +10,14 @@ import { PAGE_BYTES } from '../blockstore/index.ts';
 import { LOG_SECTOR_BYTES, type WriteLog } from '../writelog/index.ts';
 import type { PageBelow, PageReader } from './page-reader.ts';
 
+/** For what is appended later than it was asked for, since pages had to be fetched. */
+export interface LateAppends {
+  /** @throws why nothing may be appended any more: the volume was fenced or closed meanwhile */
+  readonly check: () => void;
+  /** About so many bytes are in the log only now. */
+  readonly appended: (bytes: number) => void;
+}
+
 /** Bytes in one page. */
 interface Part {
   readonly page: number;
@@ -21,10 +29,12 @@ interface Part {
 export class PageWriter {
   readonly #log: WriteLog;
   readonly #reader: PageReader;
+  readonly #late: LateAppends;
 
-  constructor(log: WriteLog, reader: PageReader) {
+  constructor(log: WriteLog, reader: PageReader, late: LateAppends) {
     this.#log = log;
     this.#reader = reader;
+    this.#late = late;
   }
 
   /** Bytes of the log that a write of `length` takes at most, without headers. */
@@ -61,12 +71,18 @@ export class PageWriter {
     torn: readonly Part[],
     signal?: AbortSignal,
   ): Promise<void> {
+    const cost = PageWriter.costBytes(length);
     for (;;) {
       const below = new Map<number, PageBelow>();
       for (const { page } of torn) below.set(page, await this.#reader.readBelow(page, signal));
+      this.#late.check();
+      // Others may have filled the log meanwhile.
+      if (!this.#log.hasRoom(cost)) await this.#log.room(cost, signal);
       // From here to the append nothing else runs.
-      if ([...below].every(([page, one]) => this.#reader.overlayLog(page, one))) {
-        await this.#append(offset, length, data, below);
+      else if ([...below].every(([page, one]) => this.#reader.overlayLog(page, one))) {
+        const appended = this.#append(offset, length, data, below);
+        this.#late.appended(length);
+        await appended;
         return;
       }
     }
@@ -82,19 +98,21 @@ export class PageWriter {
     const end = offset + length;
     const firstWhole = Math.ceil(offset / PAGE_BYTES);
     const endWhole = Math.floor(end / PAGE_BYTES);
-    let appended: Promise<void> | undefined;
+    const appended: Promise<void>[] = [];
     for (const part of partsOf(offset, length)) {
       const at = part.page * PAGE_BYTES + part.from - offset;
-      appended = this.#appendPart(part, data?.subarray(at, at + part.to - part.from), whole.get(part.page)?.bytes);
+      appended.push(this.#appendPart(part, data?.subarray(at, at + part.to - part.from), whole.get(part.page)?.bytes));
     }
     if (endWhole > firstWhole) {
       const at = firstWhole * PAGE_BYTES - offset;
-      appended =
+      appended.push(
         data === undefined
           ? this.#log.appendZeroes(firstWhole, endWhole - firstWhole)
-          : this.#log.append(firstWhole, data.subarray(at, at + (endWhole - firstWhole) * PAGE_BYTES));
+          : this.#log.append(firstWhole, data.subarray(at, at + (endWhole - firstWhole) * PAGE_BYTES)),
+      );
     }
-    await appended;
+    // Any of them may fail, and none may do so unheard.
+    await Promise.all(appended);
   }
 
   #appendPart({ page, from, to }: Part, data: Buffer | undefined, whole: Buffer | undefined): Promise<void> {

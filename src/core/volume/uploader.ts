@@ -35,6 +35,8 @@ export interface UploadWork {
   ) => Promise<{ readonly writer: VolumeWriter; readonly uploadedSequence: number }>;
   readonly onCommitted: (commit: {
     readonly batch: Batch;
+    /** Of the segment that it became. */
+    readonly segmentId: string;
     readonly storedBytes: number;
     readonly logBytes: number;
   }) => void;
@@ -183,15 +185,22 @@ export class Uploader {
     const { log, clock } = this.#parts;
     for (;;) {
       this.#throwCommitFailure();
-      let leftMs: number | undefined;
-      if (log.usage.lastSequence > this.#sealed) {
+      const isAny = log.usage.lastSequence > this.#sealed;
+      if (isAny) {
         if (this.#urgent > this.#sealed || this.#unsealedBytes >= SEAL_BYTES) return;
         this.#unsealedSinceMs ??= clock.nowMs();
-        leftMs = this.#unsealedSinceMs + this.sealIntervalMs - clock.nowMs();
-        if (leftMs <= 0) return;
       }
-      if (leftMs === undefined) await this.#signals.changed(this.#stop.signal);
-      else await this.#signals.changedWithin(leftMs, clock, this.#stop.signal);
+      // What was told of may not be in the log yet, or never get there: then the next one counts from its own time on.
+      if (this.#unsealedSinceMs === undefined) await this.#signals.changed(this.#stop.signal);
+      else {
+        const leftMs = this.#unsealedSinceMs + this.sealIntervalMs - clock.nowMs();
+        if (leftMs > 0) await this.#signals.changedWithin(leftMs, clock, this.#stop.signal);
+        else if (isAny) return;
+        else {
+          this.#unsealedSinceMs = undefined;
+          this.#unsealedBytes = 0;
+        }
+      }
     }
   }
 
@@ -231,8 +240,13 @@ export class Uploader {
 
   async #commit({ records, logBytes }: SealPlan, batch: Batch): Promise<void> {
     const { log, work } = this.#parts;
+    let segmentId = '';
+    const onApplied = async (id: string): Promise<void> => {
+      segmentId = id;
+      await batch.onApplied?.(id);
+    };
     try {
-      await this.#writer.commit(batch, { signal: this.#stop.signal });
+      await this.#writer.commit({ ...batch, onApplied }, { signal: this.#stop.signal });
     } catch (error) {
       this.#commitFailure ??= toSgwError(error);
       return;
@@ -243,6 +257,7 @@ export class Uploader {
     work.onTrouble(undefined);
     work.onCommitted({
       batch,
+      segmentId,
       storedBytes: batch.encoded.reduce((sum, piece) => sum + piece.stored.length, 0),
       logBytes,
     });
