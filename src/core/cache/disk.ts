@@ -26,6 +26,8 @@ export interface CacheDisk {
   writeIndex(pieces: Iterable<Buffer>): Promise<void>;
 }
 
+/** Buffers that one call to the system takes. */
+const PIECES_MAX = 8;
 const FILE_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
 
@@ -41,7 +43,8 @@ class SystemFile implements CacheFile {
   }
 
   async write(pieces: readonly Buffer[], position: number): Promise<void> {
-    let rest = [...pieces];
+    // Handing over a piece costs more than copying a small one.
+    let rest = pieces.length > PIECES_MAX ? [Buffer.concat(pieces)] : [...pieces];
     let at = position;
     while (rest.length > 0) {
       const written = await this.#writeSome(rest, at);
