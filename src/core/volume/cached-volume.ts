@@ -65,6 +65,7 @@ class CachedVolume implements ServedVolume {
   readonly #uploader: Uploader;
   readonly #barriers: Barriers;
   readonly #keeper: UploadKeeper;
+  /** Ends what waits: for room, for the store. Fires with the failure, too. */
   readonly #closing = new AbortController();
   /** Writers that wait go one after the other. */
   readonly #gate = new Semaphore(1);
@@ -344,6 +345,7 @@ class CachedVolume implements ServedVolume {
         },
         onFailed: (error) => {
           this.#failure ??= error;
+          this.#closing.abort(error);
           onEvent?.({ kind: 'failed', error });
         },
       },
@@ -396,8 +398,7 @@ class CachedVolume implements ServedVolume {
 
   /** Waits for its turn, for as long as back-pressure asks, and for room; then appends. */
   async #waitThen(length: number, append: () => Promise<void>, signal?: AbortSignal): Promise<void> {
-    const { closing } = this;
-    const either = signal === undefined ? closing : AbortSignal.any([signal, closing]);
+    const either = signal === undefined ? this.closing : AbortSignal.any([signal, this.closing]);
     this.#counters.waitingWrites += 1;
     let appended: Promise<void>;
     try {

@@ -111,6 +111,29 @@ export class PageReader {
     }
   }
 
+  /** As `readBelow`, but a store that is out of reach is asked again. */
+  async waitBelow(page: number, signal?: AbortSignal): Promise<PageBelow> {
+    const either = this.#orClosing(signal);
+    for (let tries = 0; ; tries++) {
+      try {
+        return await this.readBelow(page, either);
+      } catch (error) {
+        await this.#pauseAfter(error, tries, either);
+      }
+    }
+  }
+
+  #orClosing(signal: AbortSignal | undefined): AbortSignal {
+    return signal === undefined ? this.#parts.closing : AbortSignal.any([signal, this.#parts.closing]);
+  }
+
+  /** @throws the error, unless trying again may mend it */
+  async #pauseAfter(error: unknown, tries: number, signal: AbortSignal): Promise<void> {
+    const failed = toSgwError(error);
+    if ((failed.kind !== 'unavailable' && failed.kind !== 'timeout') || signal.aborted) throw failed;
+    await this.#parts.clock.sleep(RETRY_MS[Math.min(tries, RETRY_MS.length - 1)] ?? 0, signal);
+  }
+
   /**
    * Makes of what was found below a page what the page holds now: with what the log has of it, in place. False when
    * something else is below it by now.
@@ -223,7 +246,7 @@ export class PageReader {
   }
 
   async #fetchAll(missing: readonly Missing[], target: Buffer, signal: AbortSignal | undefined): Promise<void> {
-    const either = signal === undefined ? this.#parts.closing : AbortSignal.any([signal, this.#parts.closing]);
+    const either = this.#orClosing(signal);
     for (let from = 0; from < missing.length; from += FETCH_PAGES_MAX)
       await this.#fetch(missing.slice(from, from + FETCH_PAGES_MAX), target, either);
   }
@@ -238,9 +261,7 @@ export class PageReader {
         left = await this.#fetchOnce(left, target, signal);
         tries = 0;
       } catch (error) {
-        const failed = toSgwError(error);
-        if ((failed.kind !== 'unavailable' && failed.kind !== 'timeout') || signal.aborted) throw failed;
-        await this.#parts.clock.sleep(RETRY_MS[Math.min(tries, RETRY_MS.length - 1)] ?? 0, signal);
+        await this.#pauseAfter(error, tries, signal);
         tries += 1;
       }
     }

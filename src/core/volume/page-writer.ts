@@ -74,7 +74,7 @@ export class PageWriter {
     const cost = PageWriter.costBytes(length);
     for (;;) {
       const below = new Map<number, PageBelow>();
-      for (const { page } of torn) below.set(page, await this.#reader.readBelow(page, signal));
+      for (const { page } of torn) below.set(page, await this.#reader.waitBelow(page, signal));
       this.#late.check();
       // Others may have filled the log meanwhile.
       if (!this.#log.hasRoom(cost)) await this.#log.room(cost, signal);

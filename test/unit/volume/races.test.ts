@@ -79,3 +79,33 @@ it('C8: completes a snapshot whose commit is in the store although its reply was
   expect((await new Catalog(rig.blocks).getSnapshot(entry.snapshotId)).state).toBe('completed');
   await volume.close({ drain: true });
 });
+
+it('tells writers that wait for room when the volume is fenced', async () => {
+  const { rig } = await startFaulty(32 * MIB);
+  const volume = await rig.open({ bufferBytes: 8 * MIB });
+  const written = Array.from({ length: 10 }, async (_, i) =>
+    Promise.resolve(volume.write(i * MIB, Buffer.alloc(MIB, i + 1))).then(
+      () => 'acknowledged',
+      (error: unknown) => (error as { kind: string }).kind,
+    ),
+  );
+  await expect.poll(() => volume.stats.dirtyBytes, { timeout: 5000 }).toBeGreaterThan(6 * MIB);
+  const other = await rig.open({}, { gateway: 'sgw-00000002', takeOver: true, log: 'other' });
+  await expect(volume.drain()).rejects.toMatchObject({ kind: 'fenced' });
+  expect((await Promise.all(written)).at(-1)).toBe('fenced');
+  await volume.close();
+  await other.close({ drain: true });
+});
+
+it('has a write to part of a sector wait for a store that is out of reach', async () => {
+  const { rig, faults } = await startFaulty(MIB);
+  const first = await rig.open();
+  await first.write(0, Buffer.alloc(4096, 1));
+  await first.close({ drain: true });
+  await rig.freshCache();
+  const volume = await rig.open();
+  faults.setRules([{ fault: 'error500', operation: 'get', times: 3 }]);
+  await volume.write(10, Buffer.from('torn'));
+  expect((await readBytes(volume, 8, 8)).toString('latin1')).toBe('\x01\x01torn\x01\x01');
+  await volume.close({ drain: true });
+});
