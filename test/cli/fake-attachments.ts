@@ -41,7 +41,10 @@ export function attachmentHandlers({
   SgwError,
   served,
   volumeOf,
-}: AttachmentParts): Pick<Handlers, 'volume.attach' | 'volume.detach' | 'volume.configure' | 'recovery-point.list'> {
+}: AttachmentParts): Pick<
+  Handlers,
+  'volume.attach' | 'volume.detach' | 'volume.configure' | 'recovery-point.list' | 'doctor'
+> {
   const attached = new Map<string, Attached>();
   const requireDaemon = (): void => {
     if (!served)
@@ -101,6 +104,12 @@ export function attachmentHandlers({
         deletedVolumeId: null,
       });
     },
+    doctor: async () =>
+      Promise.resolve({
+        ok: true,
+        home: '/home/fake',
+        checks: [{ name: 'clock', state: 'ok', message: 'it goes', hint: null, kind: null }],
+      }),
     'recovery-point.list': async (input) => {
       const { volumeId, name, sizeBytes } = volumeOf(input.volume);
       const recoveryPoints = [{ seq: 3, at: TIME, sizeBytes, mappedBytes: 4096, kept: true }];

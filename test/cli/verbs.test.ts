@@ -307,6 +307,10 @@ const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       unknownVolume('nope'),
     ],
   },
+  doctor: {
+    good: [{ words: [], schema: schemas.DoctorDocument, input: {}, shows: 'Nothing is wrong.' }],
+    bad: [bad('a surplus argument', ['x'], 'unexpected-argument')],
+  },
   'recovery-point list': {
     good: [
       {

@@ -42,7 +42,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   deactivate: offline(3),
   status: offline(2),
   configure: offline(2),
-  doctor: offline(4),
+  doctor: present(offline(4)),
   demo: waits(2),
 
   'gateway run': present(offline(4)),

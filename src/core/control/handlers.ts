@@ -43,7 +43,7 @@ type Group<Prefix extends string> = Pick<Handlers, Extract<keyof Handlers, `${Pr
 
 function gatewayHandlers(
   gateway: Gateway,
-): Pick<Handlers, 'activate' | 'deactivate' | 'status' | 'configure'> & Group<'store'> {
+): Pick<Handlers, 'activate' | 'deactivate' | 'status' | 'doctor' | 'configure'> & Group<'store'> {
   return {
     activate: async (input, call) => {
       if (input.name !== undefined) checkName(input.name, 'gateway');
@@ -54,6 +54,7 @@ function gatewayHandlers(
     },
     deactivate: async (_input, call) => await gateway.deactivate(call),
     status: async (_input, call) => await gateway.status(call),
+    doctor: async (_input, call) => await gateway.doctor(call),
     configure: async (input, call) => {
       if (input.name !== undefined) checkName(input.name, 'gateway');
       if (input.mode !== undefined) checkMode(input.mode);

@@ -56,6 +56,15 @@ export class Gateway implements AsyncDisposable {
     return await readStatus(this.#parts, record, () => this.#open(call), exports, call);
   }
 
+  async doctor(call: Call): Out<'doctor'> {
+    const { examine } = await import('./doctor.ts');
+    return await examine({
+      parts: this.#parts,
+      exports: (record) => exportsOf(this.#parts.home, record, this.#home.serving),
+      checkStore: async () => this.checkStore({}, call),
+    });
+  }
+
   async configure(input: In<'configure'>, call: Call): Out<'configure'> {
     const { configure } = await import('./configuration.ts');
     const document = await configure(

@@ -71,6 +71,8 @@ export interface Operations {
   /** Takes the identity from the home; the store stays as it is. */
   deactivate: { input: Record<string, never>; result: Doc.DeactivationDocument };
   status: { input: Record<string, never>; result: Doc.StatusDocument };
+  /** Looks at everything that the gateway stands on. Never fails for what it finds. */
+  doctor: { input: Record<string, never>; result: Doc.DoctorDocument };
   /** With no setting given, reads the configuration. `store` names where the gateway's own store was moved to. */
   configure: {
     input: ServingWishes & { name?: string; mode?: Doc.GatewayMode; store?: string };

@@ -129,6 +129,26 @@ export const RecoveryPointList = object('recovery-point-list', {
   ),
 });
 
+export const DoctorDocument = object('doctor', {
+  /** False when a check failed; warnings do not count. */
+  ok: Type.Boolean(),
+  home: Type.String(),
+  checks: Type.Array(
+    Type.Object(
+      {
+        name: Type.String(),
+        state: Type.Union([Type.Literal('ok'), Type.Literal('warning'), Type.Literal('failed')]),
+        message: Type.String(),
+        hint: Nullable(Type.String()),
+        /** The kind of error that it is; null unless it failed. */
+        kind: Nullable(Type.String()),
+      },
+      { additionalProperties: false },
+    ),
+  ),
+});
+
+export type DoctorDocument = Static<typeof DoctorDocument>;
 export type RecoveryPointList = Static<typeof RecoveryPointList>;
 export type AttachmentDocument = Static<typeof AttachmentDocument>;
 export type ServingConfiguration = Static<typeof ServingConfiguration>;

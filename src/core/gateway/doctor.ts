@@ -1,0 +1,191 @@
+/**
+ * `doctor`: looks at everything that a gateway stands on, and says of each thing whether it is well, and else what to do. It
+ * changes nothing but what the probes of the store write and remove again.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { formatSize, toSgwError, type ErrorKind } from '../kit/index.ts';
+import type { AttachmentDocument, DoctorDocument, StoreCheckDocument } from '../localapi/index.ts';
+import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
+import { GATEWAY_LOCK, lockHolder, openState, type GatewayState } from '../state/index.ts';
+import type { GatewayParts } from './parts.ts';
+import { cacheFolder, cacheLimits, logFolder, volumeFolder, volumeSettings } from './serving/settings.ts';
+import { openableStore } from './store-place.ts';
+
+type Check = DoctorDocument['checks'][number];
+
+const well = (name: string, message: string): Check => ({ name, state: 'ok', message, hint: null, kind: null });
+const warning = (name: string, message: string, hint: string): Check => ({
+  name,
+  state: 'warning',
+  message,
+  hint,
+  kind: null,
+});
+const failed = (name: string, kind: ErrorKind, message: string, hint: string | null): Check => ({
+  name,
+  state: 'failed',
+  message,
+  hint,
+  kind,
+});
+
+export interface DoctorSources {
+  readonly parts: GatewayParts;
+  readonly exports: (record: GatewayState) => readonly AttachmentDocument[];
+  readonly checkStore: () => Promise<StoreCheckDocument>;
+}
+
+/** Never fails for what it finds. */
+export async function examine({ parts, exports, checkStore }: DoctorSources): Promise<DoctorDocument> {
+  const { home } = parts;
+  const checks: Check[] = [await guarded('home', async () => checkHome(home))];
+  let record: GatewayState | null = null;
+  checks.push(
+    await guarded('state', async () => {
+      record = (await openState(home)).gateway;
+      return record === null
+        ? failed('state', 'conflict', 'the home is not activated', 'sgw activate')
+        : well('state', 'state.json is whole');
+    }),
+  );
+  const found = record as GatewayState | null;
+  if (found !== null) {
+    const rows = exports(found);
+    checks.push(
+      await guarded('daemon', async () => checkDaemon(home, rows)),
+      await guarded('store', async () => storeCheck(await checkStore())),
+      await guarded('disk', async () => checkDisk(home, found)),
+      await guarded('space', async () => checkSpace(home, found)),
+      checkClock(parts.clock.nowMs(), found),
+      ...rows.filter(({ reason }) => reason !== null).map(exportCheck),
+      ...(await logChecks(home, rows)),
+    );
+  }
+  return { ok: checks.every(({ state }) => state !== 'failed'), home, checks };
+}
+
+async function guarded(name: string, check: () => Promise<Check>): Promise<Check> {
+  try {
+    return await check();
+  } catch (error) {
+    const { kind, message, hint } = toSgwError(error);
+    return failed(name, kind, message, hint ?? null);
+  }
+}
+
+async function checkHome(home: string): Promise<Check> {
+  const { mode, uid } = await stat(home);
+  if (process.getuid !== undefined && uid !== process.getuid())
+    return failed('home', 'denied', `${home} belongs to another user`, 'Run sgw as the user that the home belongs to.');
+  if ((mode & 0o077) !== 0)
+    return warning('home', `${home} can be read by others (mode ${(mode & 0o777).toString(8)})`, `chmod 700 ${home}`);
+  return well('home', `${home} is readable by you alone`);
+}
+
+async function checkDaemon(home: string, exports: readonly AttachmentDocument[]): Promise<Check> {
+  const owner = await lockHolder(home, GATEWAY_LOCK);
+  if (owner !== undefined) return well('daemon', `the gateway runs, as process ${String(owner.pid)}`);
+  if (exports.length === 0) return well('daemon', 'no gateway runs, and nothing is attached');
+  return warning('daemon', `no gateway runs, and ${String(exports.length)} exports wait for it`, 'sgw gateway start');
+}
+
+function storeCheck(check: StoreCheckDocument): Check {
+  const lacking = check.probes.find((probe) => !probe.ok && probe.required);
+  if (check.writable && lacking === undefined) return well('store', `${check.store} answers and can be written`);
+  const hint = '`sgw store check` shows all it can and can not do.';
+  return failed(
+    'store',
+    'unavailable',
+    `${check.store} can not be used: ${lacking?.message ?? 'it takes no writes'}`,
+    hint,
+  );
+}
+
+async function checkDisk(home: string, record: GatewayState): Promise<Check> {
+  if (!(await sharesFileSystem(home, openableStore(home, record.store))))
+    return well('disk', 'the store and the home are on different file systems');
+  const hint = 'Put the store elsewhere, and tell: sgw configure --store DIR';
+  return warning('disk', 'the store and the home are on one file system: losing that disk loses both', hint);
+}
+
+/** What caches and upload buffers may still grow by has to be free. */
+async function checkSpace(home: string, record: GatewayState): Promise<Check> {
+  const { fileBytes } = await cacheLimits(home, record);
+  const volumes = record.attachments.flatMap((row) => row.scratchVolumeId ?? row.volumeId ?? []);
+  let wantedBytes = Math.max(0, fileBytes - (await bytesIn(cacheFolder(home))));
+  for (const volumeId of volumes) {
+    const { bufferBytes } = await volumeSettings(home, record, volumeId);
+    wantedBytes += Math.max(0, bufferBytes - (await bytesIn(logFolder(home, volumeId))));
+  }
+  const free = await freeBytes(home);
+  if (free >= wantedBytes)
+    return well('space', `${formatSize(free)} are free, and at most ${formatSize(wantedBytes)} will be used`);
+  return warning(
+    'space',
+    `${formatSize(free)} are free, and cache and upload buffers may take ${formatSize(wantedBytes)}`,
+    'Free some space, or: sgw configure --cache SIZE --buffer SIZE',
+  );
+}
+
+async function bytesIn(folder: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(folder).catch(() => [])) {
+    const { blocks } = await stat(join(folder, name)).catch(() => ({ blocks: 0 }));
+    bytes += blocks * 512;
+  }
+  return bytes;
+}
+
+function checkClock(nowMs: number, { activatedAt }: GatewayState): Check {
+  if (nowMs >= Date.parse(activatedAt)) return well('clock', 'the clock is past the activation');
+  return failed(
+    'clock',
+    'invalid',
+    `the clock is before the activation, ${activatedAt}`,
+    'Set the clock of this machine.',
+  );
+}
+
+const KIND_OF_STATE: Readonly<Record<string, ErrorKind>> = {
+  fenced: 'fenced',
+  damaged: 'corrupt',
+  waiting: 'unavailable',
+  degraded: 'unavailable',
+};
+
+function exportCheck({ exportName, state, reason, hint }: AttachmentDocument): Check {
+  const name = `export ${exportName}`;
+  return failed(name, KIND_OF_STATE[state] ?? 'unavailable', `it is ${state}: ${reason ?? ''}`, hint);
+}
+
+/** Write logs that nobody serves, and those that the store has overtaken (C4, C6). */
+async function logChecks(home: string, exports: readonly AttachmentDocument[]): Promise<Check[]> {
+  const served = new Set(exports.flatMap((row) => row.scratchVolumeId ?? row.volumeId ?? []));
+  const checks: Check[] = [];
+  for (const volumeId of await readdir(join(home, 'volumes')).catch(() => [])) {
+    const folder = volumeFolder(home, volumeId);
+    for (const name of await readdir(folder).catch(() => [])) {
+      const path = join(folder, name);
+      if (name.startsWith('log-')) {
+        checks.push(
+          failed(
+            `log of ${volumeId}`,
+            'conflict',
+            `${path} was set aside: it holds writes that were acknowledged here and are not in the store, which another gateway has written to since`,
+            'Keep that folder: nothing removes it. What the volume is now is whole without it.',
+          ),
+        );
+      } else if (name === 'log' && !served.has(volumeId) && (await readdir(path)).length > 0) {
+        checks.push(
+          warning(
+            `log of ${volumeId}`,
+            `${path} may hold writes that are not in the store, and nobody serves the volume`,
+            `Attach the volume, or make a snapshot of it, and they go there: sgw volume attach ${volumeId}`,
+          ),
+        );
+      }
+    }
+  }
+  return checks.length > 0 ? checks : [well('logs', 'no write log waits for anybody')];
+}
