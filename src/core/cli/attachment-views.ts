@@ -102,13 +102,13 @@ export async function recoveryPointTable(list: RecoveryPointList, style: Style, 
 }
 
 /** A volume, or what of a snapshot. */
-export function whatIs(attachment: AttachmentDocument): string {
+function whatIs(attachment: AttachmentDocument): string {
   const { kind, name, scratchVolumeId, recoveryPointSeq } = attachment;
   const id = attachment.volumeId ?? attachment.snapshotId ?? '';
   const named = name === null ? id : printable(name);
   const of = kind === 'recoveryPoint' ? `${named} at commit ${String(recoveryPointSeq)}` : named;
   const word = { volume: 'volume', snapshot: 'snapshot', recoveryPoint: 'volume' }[kind];
-  return scratchVolumeId === null ? `${word} ${of}` : `throw-away clone of ${word} ${of}`;
+  return scratchVolumeId === null ? `${word} ${of}` : `${named}, a throw-away clone`;
 }
 
 /** The state of an export and why, in one line. */
