@@ -14,7 +14,7 @@ import type { WriteLog } from '../writelog/index.ts';
 import { ReadAhead } from '../cache/index.ts';
 import { Barriers } from './barriers.ts';
 import type { BarrierPosition, ServedSnapshot, ServedVolume, VolumeSettings, VolumeStats } from './contract.ts';
-import { Counters, Forecast } from './counters.ts';
+import { CallTimer, Counters, Forecast } from './counters.ts';
 import { encodePlan } from './encode-plan.ts';
 import { deviceExtents } from './extents.ts';
 import { UploadKeeper } from './keep-uploaded.ts';
@@ -59,6 +59,7 @@ class CachedVolume implements ServedVolume {
   readonly #log: WriteLog;
   readonly #counters = new Counters();
   readonly #forecast = new Forecast();
+  readonly #timer: CallTimer;
   readonly #throttle: Throttle;
   readonly #reader: PageReader;
   readonly #writer: PageWriter;
@@ -87,6 +88,7 @@ class CachedVolume implements ServedVolume {
     this.#settings = settings;
     this.#live = this.#liveMap(writer);
     this.#sizeBytes = writer.sizeBytes;
+    this.#timer = new CallTimer(blocks.clock, this.#counters);
     this.#throttle = new Throttle(blocks.clock);
     this.#readAhead = new ReadAhead({ readAheadBytes: settings.readAheadBytes });
     this.#reader = new PageReader({
@@ -160,7 +162,7 @@ class CachedVolume implements ServedVolume {
     const ahead = this.#readAhead.observe(offset, target.length, this.#sizeBytes);
     if (ahead !== undefined) this.#prefetchBehind(ahead.offset, ahead.length);
     const fetched = this.#reader.read(offset, target, call?.signal);
-    return fetched === undefined ? undefined : this.#timed(fetched, 'readMs');
+    return fetched === undefined ? undefined : this.#timer.time(fetched, 'readMs');
   }
 
   write(offset: number, data: Buffer, call?: WriteCall): Completion {
@@ -190,7 +192,7 @@ class CachedVolume implements ServedVolume {
   flush(call?: DeviceCall): Completion {
     if (this.#failure !== undefined) throw this.#failure;
     this.#counters.flushOps += 1;
-    return this.#timed(this.#durable(call?.signal), 'flushMs');
+    return this.#timer.time(this.#durable(call?.signal), 'flushMs');
   }
 
   prefetch(offset: number, length: number): Completion {
@@ -316,9 +318,15 @@ class CachedVolume implements ServedVolume {
       work: {
         encode: async (plan, applied, signal) => {
           const batch = await encodePlan(encoding, plan, applied, signal);
-          const { barrier, records } = plan;
-          if (barrier === undefined || records === undefined) return batch;
-          return { ...batch, onApplied: () => this.#barriers.reached(barrier, records.last, this.#uploader.writer) };
+          const { barrier, records, isResized } = plan;
+          if (records === undefined || (barrier === undefined && !isResized)) return batch;
+          const onApplied = async (): Promise<void> => {
+            const { writer } = this.#uploader;
+            // The head tells everybody how large the volume is.
+            if (isResized) await writer.checkpointHere();
+            if (barrier !== undefined) await this.#barriers.reached(barrier, records.last, writer);
+          };
+          return { ...batch, onApplied };
         },
         reopen: async (signal) => {
           const reopened = await reopenWriter(this.#parts, opened, signal);
@@ -428,7 +436,7 @@ class CachedVolume implements ServedVolume {
   #acknowledged(written: Promise<void>, call: WriteCall | undefined): Promise<void> {
     const acknowledged =
       call?.fua === true || this.#settings.ack === 'store' ? written.then(() => this.#durable(call?.signal)) : written;
-    return this.#timed(acknowledged, 'writeMs');
+    return this.#timer.time(acknowledged, 'writeMs');
   }
 
   /** Makes what is in the log durable, as the ack class asks for. */
@@ -437,25 +445,6 @@ class CachedVolume implements ServedVolume {
     if (this.#settings.ack === 'store') await this.#uploader.upload(this.#log.usage.lastSequence, signal);
     // A writer that was fenced meanwhile acknowledges nothing any more.
     if (this.#failure !== undefined) throw this.#failure;
-  }
-
-  #timing: { promise: Promise<void>; ops: number; kind: 'readMs' | 'writeMs' | 'flushMs' } | undefined;
-
-  /** Counts how long a call takes. Calls that share a promise are counted together. */
-  #timed(promise: Promise<void>, kind: 'readMs' | 'writeMs' | 'flushMs'): Promise<void> {
-    const timing = this.#timing;
-    if (timing?.promise === promise && timing.kind === kind) {
-      timing.ops += 1;
-      return promise;
-    }
-    const started = this.#parts.blocks.clock.monotonicMs();
-    const current = { promise, ops: 1, kind };
-    this.#timing = current;
-    const done = (): void => {
-      this.#counters[kind] += current.ops * (this.#parts.blocks.clock.monotonicMs() - started);
-    };
-    promise.then(done, done);
-    return promise;
   }
 
   /** Gets an extent into the cache, behind the caller's back. */

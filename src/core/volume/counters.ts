@@ -1,4 +1,6 @@
 /** What a served volume counts, and what is made of it. Plain numbers, so that counting costs nothing on the hot path. */
+import type { Clock } from '../kit/index.ts';
+
 export class Counters {
   readOps = 0;
   readBytes = 0;
@@ -17,6 +19,37 @@ export class Counters {
   uploadErrors = 0;
   waitingWrites = 0;
   lastCommitMs: number | null = null;
+}
+
+type TimedKind = 'readMs' | 'writeMs' | 'flushMs';
+
+/** Counts how long calls take. Calls that share a promise, as those of a group commit, are counted together. */
+export class CallTimer {
+  readonly #clock: Clock;
+  readonly #counters: Counters;
+  #current: { promise: Promise<void>; kind: TimedKind; ops: number } | undefined;
+
+  constructor(clock: Clock, counters: Counters) {
+    this.#clock = clock;
+    this.#counters = counters;
+  }
+
+  /** Returns the promise. */
+  time(promise: Promise<void>, kind: TimedKind): Promise<void> {
+    const current = this.#current;
+    if (current?.promise === promise && current.kind === kind) {
+      current.ops += 1;
+      return promise;
+    }
+    const started = this.#clock.monotonicMs();
+    const calls = { promise, kind, ops: 1 };
+    this.#current = calls;
+    const done = (): void => {
+      this.#counters[kind] += calls.ops * (this.#clock.monotonicMs() - started);
+    };
+    promise.then(done, done);
+    return promise;
+  }
 }
 
 const WINDOW_MS = 60_000;

@@ -26,6 +26,7 @@ export class SealPlan {
   #records: SealedRecords | undefined;
   #sizeBytes: number;
   #barrier: string | undefined;
+  #isResized = false;
   #logBytes = 0;
 
   /** `sizeBytes`: the volume's size before the first record. */
@@ -48,6 +49,11 @@ export class SealPlan {
 
   get sizeBytes(): number {
     return this.#sizeBytes;
+  }
+
+  /** Whether a record changes the volume's size. */
+  get isResized(): boolean {
+    return this.#isResized;
   }
 
   get records(): SealedRecords | undefined {
@@ -112,6 +118,7 @@ export class SealPlan {
   }
 
   #resize(sizeBytes: number): void {
+    this.#isResized = true;
     const firstPage = Math.ceil(sizeBytes / LOG_PAGE_BYTES);
     const pageCount = Math.ceil(this.#sizeBytes / LOG_PAGE_BYTES) - firstPage;
     if (pageCount > 0) this.#zero({ firstPage, pageCount });

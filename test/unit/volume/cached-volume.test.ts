@@ -168,6 +168,22 @@ describe('a cached volume', () => {
     await again.close({ drain: true });
   });
 
+  it('C9 tells its new size in the head as soon as a resize is done', async () => {
+    await using rig = await VolumeRig.start(MIB);
+    const volume = await rig.open();
+    await volume.write(MIB - PAGE, page(1));
+    await volume.resize(2 * MIB);
+    expect(volume.sizeBytes).toBe(2 * MIB);
+    const head = await new Catalog(rig.blocks).headOf(rig.entry.volumeId);
+    expect(head.checkpoint.sizeBytes).toBe(2 * MIB);
+    await volume.resize(MIB - 100);
+    await volume.resize(MIB);
+    const tail = await readBytes(volume, MIB - PAGE, PAGE);
+    expect(tail.subarray(PAGE - 100).equals(Buffer.alloc(100))).toBe(true);
+    expect(tail.subarray(0, PAGE - 100).equals(page(1).subarray(100))).toBe(true);
+    await volume.close({ drain: true });
+  });
+
   it('makes no requests while it is idle', async () => {
     const outage = new Outage();
     await using rig = await VolumeRig.start(MIB, outage.store);
