@@ -22,7 +22,7 @@ const WRONG = 'persimmon-0b55-breakwater-77e1';
 const DAMAGED_KEY_FILE = 'sgw-key-1:tangerine-51d0-harbour-4a9b';
 const PARTNER = '000000000042';
 /** Needs a terminal or a home of its own making; it has no store of the user's. */
-const NOT_RUN = ['demo'];
+const NOT_RUN = ['demo', 'gateway run'];
 
 interface Seen {
   readonly words: string;
@@ -144,6 +144,19 @@ async function runEveryVerb(): Promise<{ recoveryCodes: string[]; secrets: Secre
     `snapshot share t --with ${PARTNER}`,
     `snapshot unshare t --with ${PARTNER}`,
     'snapshot delete u --yes',
+    'doctor',
+    'configure --cache 16MiB --cache-ram 16MiB --buffer 64MiB',
+    'gateway start',
+    'gateway show',
+    'gateway reload',
+    'volume attach w',
+    'volume configure w --seal-interval 5s',
+    'recovery-point list w',
+    'gateway top --once',
+    'gateway restart',
+    'gateway logs',
+    'volume detach w',
+    'gateway stop',
     'store stats',
     'store gc --grace 0s --yes',
     'store scrub',
