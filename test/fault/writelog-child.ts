@@ -24,7 +24,12 @@ let version = Number(startText);
 for (let group = 0; ; group++) {
   const count = 1 + Math.floor(systemRandom.float() * 8);
   while (!log.hasRoom(16 * LOG_PAGE_BYTES)) {
-    // Nothing is uploaded: the reader of this log wants everything. So it stops when it is full.
+    // Files are made ahead; but nothing is uploaded, since the reader of this log wants everything: then it is full.
+    const waited = await Promise.race([
+      log.room(16 * LOG_PAGE_BYTES).then(() => 'room'),
+      new Promise((resolve) => setTimeout(resolve, 3000)),
+    ]);
+    if (waited === 'room') continue;
     writeSync(1, 'full\n');
     await new Promise((resolve) => setTimeout(resolve, 60_000));
   }
