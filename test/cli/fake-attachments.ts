@@ -43,7 +43,7 @@ export function attachmentHandlers({
   volumeOf,
 }: AttachmentParts): Pick<
   Handlers,
-  'volume.attach' | 'volume.detach' | 'volume.configure' | 'recovery-point.list' | 'doctor'
+  'volume.attach' | 'volume.detach' | 'volume.configure' | 'recovery-point.list' | 'doctor' | 'volume.recover-log'
 > {
   const attached = new Map<string, Attached>();
   const requireDaemon = (): void => {
@@ -110,6 +110,23 @@ export function attachmentHandlers({
         home: '/home/fake',
         checks: [{ name: 'clock', state: 'ok', message: 'it goes', hint: null, kind: null }],
       }),
+    'volume.recover-log': async (input) => {
+      const { volumeId, name, sizeBytes } = volumeOf(input.volume);
+      return Promise.resolve({
+        volumeId: 'vol-0000000000000000f',
+        name: input.into,
+        sizeBytes,
+        fromVolumeId: volumeId,
+        fromName: name,
+        log: `/home/fake/volumes/${volumeId}/log-overtaken-1`,
+        records: 7,
+        baseSeq: 3,
+        baseAt: TIME,
+        damage: null,
+        checkedBytes: 4096,
+        durationMs: 5,
+      });
+    },
     'recovery-point.list': async (input) => {
       const { volumeId, name, sizeBytes } = volumeOf(input.volume);
       const recoveryPoints = [{ seq: 3, at: TIME, sizeBytes, mappedBytes: 4096, kept: true }];

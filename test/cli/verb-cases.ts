@@ -303,8 +303,20 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
     ],
   },
   doctor: {
-    good: [{ words: [], schema: schemas.DoctorDocument, input: {}, shows: 'Nothing is wrong.' }],
-    bad: [bad('a surplus argument', ['x'], 'unexpected-argument')],
+    good: [
+      { words: [], schema: schemas.DoctorDocument, input: {}, shows: 'Nothing is wrong.' },
+      {
+        words: ['--recover-log', 'golden', '--into', 'saved', '--log', 'log-overtaken-1'],
+        schema: schemas.LogRecoveryDocument,
+        input: { volume: 'golden', into: 'saved', log: 'log-overtaken-1' },
+        shows: '7 records',
+      },
+    ],
+    bad: [
+      bad('a surplus argument', ['x'], 'unexpected-argument'),
+      bad('a log to recover, and no name', ['--recover-log', 'golden'], 'flag-alone'),
+      bad('a name, and no log to recover', ['--into', 'saved'], 'flag-alone'),
+    ],
   },
   'recovery-point list': {
     good: [

@@ -32,7 +32,7 @@ export type { SegmentReader } from './segment-reader.ts';
 export type { KeyRing } from './sealing/key-ring.ts';
 export type { FrameOpening } from './sealing/segment-seal.ts';
 export { completeBarrier, completeSnapshot, createPendingSnapshot, createSnapshot, failSnapshot } from './snapshots.ts';
-export { listRecoveryPoints, openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';
+export { findPastState, listRecoveryPoints, openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';
 export { DEFAULT_RECOVERY_POLICY, keptPoints, type RecoveryPolicy } from './recovery-policy.ts';
 export { createStore, readStoreInfo, type StoreInfo } from './store-info.ts';
 export { openConsistentView, openSnapshotView, openVolumeView, type VolumeView } from './volume-view.ts';

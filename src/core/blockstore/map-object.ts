@@ -48,6 +48,8 @@ export interface Checkpoint {
   readonly dataSeq?: number;
   /** The records of the local log that this data segment holds (C4); null or absent when it was not made of a log. */
   readonly records?: RecordSpan | null;
+  /** Set in a recovery point that is the volume as it was taken over: what a gateway that was fenced may have more of begins here. */
+  readonly takenOver?: true;
 }
 
 export interface MapFooter extends Checkpoint {

@@ -12,6 +12,7 @@ import type { Head } from './head.ts';
 import type { Checkpoint } from './map-object.ts';
 import type { BlockStoreOptions, Cancellable } from './options.ts';
 import { keptPoints, type RecoveryPolicy } from './recovery-policy.ts';
+import type { RecordSpan } from './segment-index.ts';
 import { checkEpoch, replayLog, walkLog, whileHeadStays, type Replayed } from './volume-view.ts';
 
 /** A state of a volume that can be had again. */
@@ -28,10 +29,20 @@ export interface RecoveryPoint {
 /** Just this commit, or the newest one that is not after that time. */
 export type RecoveryTime = { readonly seq: number } | { readonly timeMs: number };
 
-/** The head with `checkpoint` among its recovery points, if it is to be one, and these thinned. */
-export function recorded(head: Head, checkpoint: Checkpoint, policy: RecoveryPolicy | undefined, nowMs: number): Head {
+/**
+ * The head with `checkpoint` among its recovery points, if it is to be one, and these thinned. One of a take-over keeps its
+ * place in the write log of who was fenced.
+ */
+export function recorded(
+  head: Head,
+  checkpoint: Checkpoint,
+  policy: RecoveryPolicy | undefined,
+  nowMs: number,
+  isTakeOver = false,
+): Head {
   if (policy === undefined || !checkpoint.consistent) return head;
-  const { dataSeq: _dataSeq, records: _records, ...point } = checkpoint;
+  const { dataSeq: _dataSeq, records: _records, ...bare } = checkpoint;
+  const point = isTakeOver ? { ...checkpoint, takenOver: true as const } : bare;
   const before = (head.recovery?.points ?? []).filter(({ seq }) => seq < point.seq);
   return { ...head, recovery: { policy, points: keptPoints([...before, point], nowMs, policy) } };
 }
@@ -112,6 +123,38 @@ export async function openRecoveryPoint(
     const point = storedPoints(head).findLast((stored) => fits(stored));
     if (point === undefined) throw notFound(volumeId, at);
     return await replayLog(options, volumeId, point, point.seq, signal);
+  });
+}
+
+/** Of a state of a volume's past: the newest data segment that changed contents, and the records of a write log in it (C4). */
+export interface PastState {
+  readonly seq: number;
+  readonly timeMs: number;
+  readonly dataSeq: number;
+  readonly records: RecordSpan | null;
+}
+
+/**
+ * The newest state that can be had again and that `isWanted`, of those whose place in a write log is known: commits behind
+ * the newest checkpoint, that checkpoint, and the volume as it was at each take-over.
+ * @throws corrupt when the log is damaged
+ */
+export async function findPastState(
+  options: BlockStoreOptions,
+  volumeId: VolumeId,
+  isWanted: (state: PastState) => boolean,
+  { signal }: Cancellable = {},
+): Promise<PastState | undefined> {
+  return await whileHeadStays(options, volumeId, signal, async (head) => {
+    const states = storedPoints(head).flatMap(({ seq, commitTimeMs: timeMs, dataSeq, records = null }): PastState[] =>
+      dataSeq === undefined ? [] : [{ seq, timeMs, dataSeq, records }],
+    );
+    const steps = walkLog(options, volumeId, head.checkpoint, Number.MAX_SAFE_INTEGER, signal);
+    for await (const { index, position } of steps) {
+      const { seq, commitTimeMs: timeMs, dataSeq, records } = position;
+      if (index.footer.kind === 'data' && index.footer.consistent) states.push({ seq, timeMs, dataSeq, records });
+    }
+    return states.findLast(isWanted);
   });
 }
 

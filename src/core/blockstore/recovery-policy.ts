@@ -29,7 +29,10 @@ export const DEFAULT_RECOVERY_POLICY: RecoveryPolicy = {
   ],
 };
 
-/** The most points that a policy keeps, whatever clocks do. */
+/** Points of take-overs that are kept beside the others, for as long as the oldest of them. */
+const TAKEN_OVER_MAX = 8;
+
+/** The most points that a policy keeps, whatever clocks do; those of take-overs are not counted. */
 export const pointsMax = ({ allMax, tiers }: RecoveryPolicy): number =>
   tiers.reduce((sum, { forMs, periodMs }) => sum + Math.ceil(forMs / periodMs) + 1, allMax);
 
@@ -37,7 +40,7 @@ export const pointsMax = ({ allMax, tiers }: RecoveryPolicy): number =>
  * The points to keep of those given, which ascend in time and seq; in the same order. To be asked again and again of what it
  * left: the newest point of each period that is covered stays among them.
  */
-export function keptPoints<T extends { readonly commitTimeMs: number }>(
+export function keptPoints<T extends { readonly commitTimeMs: number; readonly takenOver?: true }>(
   points: readonly T[],
   nowMs: number,
   policy: RecoveryPolicy,
@@ -45,10 +48,18 @@ export function keptPoints<T extends { readonly commitTimeMs: number }>(
   const kept: T[] = [];
   const periods = new Set<string>();
   let all = 0;
+  let takenOver = 0;
+  const oldestMs = Math.max(policy.allForMs, ...policy.tiers.map(({ forMs }) => forMs));
   for (const point of points.toReversed()) {
     // One of the future, by a clock that was wrong, is as good as new.
     const ageMs = nowMs - point.commitTimeMs;
-    if (kept.length >= pointsMax(policy)) break;
+    if (point.takenOver === true) {
+      if (ageMs > oldestMs || takenOver >= TAKEN_OVER_MAX) continue;
+      takenOver += 1;
+      kept.push(point);
+      continue;
+    }
+    if (kept.length - takenOver >= pointsMax(policy)) continue;
     if (ageMs <= policy.allForMs && all < policy.allMax) {
       all += 1;
       kept.push(point);

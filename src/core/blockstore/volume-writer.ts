@@ -109,6 +109,8 @@ async function startWriter(
   const dataKey = await dataKeyOf(options, volumeId, how.signal);
   const writer = new VolumeWriter(options, volumeId, { ...how, dataKey }, head, replayed);
   if (unclean) await writer.fence(how.signal);
+  // What the last holder has acknowledged and not uploaded can be put upon this state later on.
+  if (unclean && how.takeOver === true && how.recovery !== undefined) await writer.markTakeOver(how.signal);
   return writer;
 }
 
@@ -382,13 +384,18 @@ export class VolumeWriter implements AsyncDisposable {
     }, signal);
   }
 
+  /** Makes the state that was found, behind the fences, a recovery point that is kept for long. Called before the first commit. */
+  async markTakeOver(signal?: AbortSignal): Promise<void> {
+    await this.#checkpoint(signal, true);
+  }
+
   /** As `checkpoint`, for use inside a batch's `onApplied` only: of exactly that commit. Returns what the head has then. */
   async checkpointHere({ signal }: Cancellable = {}): Promise<Checkpoint> {
     await this.#checkpoint(signal);
     return this.#head.value.checkpoint;
   }
 
-  async #checkpoint(signal?: AbortSignal): Promise<void> {
+  async #checkpoint(signal?: AbortSignal, isTakeOver = false): Promise<void> {
     const { seq, epoch, logHash, commitTimeMs, dataSeq, records } = this.#committed;
     if (seq === this.#head.value.checkpoint.seq) return;
     const key = keys.checkpoint(this.volumeId, seq);
@@ -401,7 +408,7 @@ export class VolumeWriter implements AsyncDisposable {
       throw damaged(key, 'it belongs to another history of the volume');
     await this.#head.change(
       (head) => ({
-        ...recorded(head, encoded.checkpoint, this.#recovery, this.#options.clock.nowMs()),
+        ...recorded(head, encoded.checkpoint, this.#recovery, this.#options.clock.nowMs(), isTakeOver),
         checkpoint: encoded.checkpoint,
         consistent: encoded.checkpoint.consistent ? encoded.checkpoint : head.consistent,
       }),

@@ -43,7 +43,8 @@ type Group<Prefix extends string> = Pick<Handlers, Extract<keyof Handlers, `${Pr
 
 function gatewayHandlers(
   gateway: Gateway,
-): Pick<Handlers, 'activate' | 'deactivate' | 'status' | 'doctor' | 'configure'> & Group<'store'> {
+): Pick<Handlers, 'activate' | 'deactivate' | 'status' | 'doctor' | 'volume.recover-log' | 'configure'> &
+  Group<'store'> {
   return {
     activate: async (input, call) => {
       if (input.name !== undefined) checkName(input.name, 'gateway');
@@ -55,6 +56,12 @@ function gatewayHandlers(
     deactivate: async (_input, call) => await gateway.deactivate(call),
     status: async (_input, call) => await gateway.status(call),
     doctor: async (_input, call) => await gateway.doctor(call),
+    'volume.recover-log': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      checkName(input.into, 'volume');
+      if (input.log !== undefined) checkPath(input.log, 'a write log');
+      return await gateway.recoverLog(input, call);
+    },
     configure: async (input, call) => {
       if (input.name !== undefined) checkName(input.name, 'gateway');
       if (input.mode !== undefined) checkMode(input.mode);
@@ -102,7 +109,7 @@ function serviceHandlers(gateway: Gateway): Group<'service'> {
   };
 }
 
-function volumeHandlers(gateway: Gateway): Group<'volume'> {
+function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover-log'> {
   return {
     'volume.create': async (input, call) => {
       checkCreation(input.name, 'volume', input);

@@ -3,12 +3,13 @@
  * changes nothing but what the probes of the store write and remove again.
  */
 import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { formatSize, toSgwError, type ErrorKind } from '../kit/index.ts';
 import type { AttachmentDocument, DoctorDocument, StoreCheckDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
 import { GATEWAY_LOCK, lockHolder, openState, type GatewayState } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
+import { logsOf } from './serving/local-log.ts';
 import { cacheFolder, cacheLimits, logFolder, volumeFolder, volumeSettings } from './serving/settings.ts';
 import { openableStore } from './store-place.ts';
 
@@ -65,7 +66,7 @@ export async function examine({ parts, exports, checkStore }: DoctorSources): Pr
   return { ok: checks.every(({ state }) => state !== 'failed'), home, checks };
 }
 
-async function guarded(name: string, check: () => Promise<Check>): Promise<Check> {
+async function guarded<C extends Check | undefined>(name: string, check: () => Promise<C>): Promise<C | Check> {
   try {
     return await check();
   } catch (error) {
@@ -159,33 +160,59 @@ function exportCheck({ exportName, state, reason, hint }: AttachmentDocument): C
   return failed(name, KIND_OF_STATE[state] ?? 'unavailable', `it is ${state}: ${reason ?? ''}`, hint);
 }
 
-/** Write logs that nobody serves, and those that the store has overtaken (C4, C6). */
+/** Write logs that nobody serves, and those of volumes that another gateway has taken over (C4, C6). */
 async function logChecks(home: string, exports: readonly AttachmentDocument[]): Promise<Check[]> {
-  const served = new Set(exports.flatMap((row) => row.scratchVolumeId ?? row.volumeId ?? []));
   const checks: Check[] = [];
   for (const volumeId of await readdir(join(home, 'volumes')).catch(() => [])) {
-    const folder = volumeFolder(home, volumeId);
-    for (const name of await readdir(folder).catch(() => [])) {
-      const path = join(folder, name);
-      if (name.startsWith('log-')) {
-        checks.push(
-          failed(
-            `log of ${volumeId}`,
-            'conflict',
-            `${path} was set aside: it holds writes that were acknowledged here and are not in the store, which another gateway has written to since`,
-            'Keep that folder: nothing removes it. What the volume is now is whole without it.',
-          ),
-        );
-      } else if (name === 'log' && !served.has(volumeId) && (await readdir(path)).length > 0) {
-        checks.push(
-          warning(
-            `log of ${volumeId}`,
-            `${path} may hold writes that are not in the store, and nobody serves the volume`,
-            `Attach the volume, or make a snapshot of it, and they go there: sgw volume attach ${volumeId}`,
-          ),
-        );
-      }
+    const served = exports.find((row) => (row.scratchVolumeId ?? row.volumeId) === volumeId);
+    for (const name of await logsOf(home, volumeId)) {
+      const path = join(volumeFolder(home, volumeId), name);
+      const check = await guarded(`log of ${volumeId}`, () => logCheck(volumeId, path, served));
+      if (check !== undefined) checks.push(check);
     }
   }
   return checks.length > 0 ? checks : [well('logs', 'no write log waits for anybody')];
+}
+
+/** Undefined for a log that is in use. */
+async function logCheck(
+  volumeId: string,
+  path: string,
+  served: AttachmentDocument | undefined,
+): Promise<Check | undefined> {
+  const name = `log of ${volumeId}`;
+  const recover = `sgw doctor --recover-log ${served?.name ?? volumeId} --into NAME`;
+  if (basename(path) !== 'log')
+    return failed(
+      name,
+      'conflict',
+      `${path} was set aside: it holds ${await recordsIn(path)} that were acknowledged here and are not in the store, which another gateway has written to since`,
+      `What the volume is now is whole without it. To get a volume with it, soon, since the state that it continues is kept for a week at most: ${recover}. If nobody needs it: rm -r ${path}`,
+    );
+  if (served?.state === 'fenced')
+    return failed(
+      name,
+      'fenced',
+      `${path} holds ${await recordsIn(path)}, acknowledged here; those that are not in the store never get there, since another gateway has taken the volume over`,
+      `To get a volume with all of them: ${recover}`,
+    );
+  if (served?.state === 'waiting')
+    return warning(
+      name,
+      `${path} may hold writes that are not in the store, and its export waits`,
+      `They go there when it is served again. Should another gateway keep the volume: ${recover}`,
+    );
+  if (served !== undefined) return undefined;
+  return warning(
+    name,
+    `${path} may hold writes that are not in the store, and nobody serves the volume`,
+    `Attach the volume, or make a snapshot of it, and they go there: sgw volume attach ${volumeId}`,
+  );
+}
+
+async function recordsIn(path: string): Promise<string> {
+  const { readLogContents } = await import('../volume/index.ts');
+  const { directoryDisk } = await import('../writelog/index.ts');
+  const { recordsMax, damage } = await readLogContents(directoryDisk(path));
+  return `${damage === null ? '' : `(damaged: ${damage}) `}up to ${String(recordsMax)} records of writes`;
 }

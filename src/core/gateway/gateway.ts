@@ -65,6 +65,11 @@ export class Gateway implements AsyncDisposable {
     });
   }
 
+  async recoverLog(input: In<'volume.recover-log'>, call: Call): Out<'volume.recover-log'> {
+    const { recoverLog } = await import('./log-recovery.ts');
+    return await recoverLog(await this.#open(call), input, call);
+  }
+
   async configure(input: In<'configure'>, call: Call): Out<'configure'> {
     const { configure } = await import('./configuration.ts');
     const document = await configure(

@@ -9,7 +9,7 @@ import { timestamp, type Session } from './session.ts';
 import { takeSnapshot } from './snapshots.ts';
 
 /** Tells what a snapshot is for. */
-const HELPER_TAG = 'sgw:for';
+export const HELPER_TAG = 'sgw:for';
 const POLL_MS = 50;
 
 /**

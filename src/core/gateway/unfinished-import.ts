@@ -16,8 +16,14 @@ export function requireFinished(entry: VolumeEntry): void {
   );
 }
 
+/** Tells whose write log a volume was recovered from. */
+export const RECOVERED_TAG = 'sgw:recovered-from';
+
 /** How to go on with an unfinished import. */
 export function importAgain(entry: VolumeEntry): string {
+  const recovered = entry.tags[RECOVERED_TAG];
+  if (recovered !== undefined && entry.state === 'importing')
+    return `Finish it: sgw doctor --recover-log ${recovered} --into ${entry.name}`;
   const source = shellWord(entry.unfinishedImport?.source ?? 'FILE');
   const target = entry.state === 'importing' ? `--name ${entry.name}` : `--into ${entry.name}`;
   return `Finish it: sgw volume import ${source} ${target}`;

@@ -161,6 +161,12 @@ export interface Operations {
   'volume.map': { input: { volume: Ref }; result: Doc.MapDocument };
   'volume.verify': { input: { volume: Ref }; result: Doc.VerifyDocument };
 
+  /**
+   * A new volume `into` of what a write log of this home holds and the store lacks, since another gateway took the volume over:
+   * the state that the log continues, and its records. `log` names its folder where there are several. The log stays.
+   */
+  'volume.recover-log': { input: { volume: Ref; into: string; log?: string }; result: Doc.LogRecoveryDocument };
+
   /** `recoveryPoint`: of the newest state that is kept and not after this time, RFC 3339. */
   /** States of the volume that can be had again, oldest first. */
   'recovery-point.list': { input: { volume: Ref }; result: Doc.RecoveryPointList };

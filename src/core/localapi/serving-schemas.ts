@@ -148,6 +148,23 @@ export const DoctorDocument = object('doctor', {
   ),
 });
 
+export const LogRecoveryDocument = object('log-recovery', {
+  volumeId: Type.String(),
+  name: Type.String(),
+  sizeBytes: Type.Integer({ minimum: 0 }),
+  fromVolumeId: Type.String(),
+  fromName: Type.String(),
+  log: Type.String(),
+  records: Type.Integer({ minimum: 1 }),
+  baseSeq: Type.Integer({ minimum: 0 }),
+  baseAt: Type.String(),
+  /** What the log lost; null when nothing. */
+  damage: Nullable(Type.String()),
+  checkedBytes: Type.Integer({ minimum: 0 }),
+  durationMs: Type.Integer({ minimum: 0 }),
+});
+
+export type LogRecoveryDocument = Static<typeof LogRecoveryDocument>;
 export type DoctorDocument = Static<typeof DoctorDocument>;
 export type RecoveryPointList = Static<typeof RecoveryPointList>;
 export type AttachmentDocument = Static<typeof AttachmentDocument>;

@@ -7,5 +7,6 @@ export {
   type VolumeSettings,
   type VolumeStats,
 } from './contract.ts';
+export { readLogContents, replayLogInto, type LogContents } from './log-replay.ts';
 export { openViewDevice } from './view-device.ts';
 export type { VolumeEvent } from './opening.ts';

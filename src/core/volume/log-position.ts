@@ -38,6 +38,19 @@ export function positionOf(found: Pick<FoundLog, 'incarnations' | 'lastSequence'
     : { kind: 'overtaken', uploadedSequence, lostRecords };
 }
 
+/**
+ * The records of a log that a state of the volume holds: all up to the returned sequence, and nothing that is not from this
+ * log or from before it. Undefined for a state that the log does not continue.
+ */
+export function recordsIn(
+  incarnations: readonly Incarnation[],
+  { dataSeq, records }: StorePosition,
+): number | undefined {
+  if (records !== null && incarnations.some(({ incarnation }) => incarnation === records.incarnation))
+    return records.last;
+  return incarnations.findLast(({ baseSeq }) => baseSeq === dataSeq)?.uploadedSequence;
+}
+
 /** Records that are known to have been in the store once. */
 const uploadedAtLeast = (incarnations: readonly Incarnation[]): number =>
   incarnations.reduce((most, { uploadedSequence }) => Math.max(most, uploadedSequence), 0);

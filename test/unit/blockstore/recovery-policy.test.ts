@@ -67,4 +67,21 @@ describe('which recovery points are kept', () => {
       expect(times(points)).toEqual(times(points).sort((a, b) => a - b));
     }
   });
+
+  it('keeps the states of take-overs beside the others, the newest eight of the last week', () => {
+    let points: { commitTimeMs: number; takenOver?: true }[] = [];
+    let nowMs = START;
+    for (let hour = 0; hour < 12; hour++) {
+      points = keptPoints([...points, { ...at(nowMs), takenOver: true }], nowMs, DEFAULT_RECOVERY_POLICY);
+      for (let i = 0; i < 100; i++) {
+        nowMs += 36_000;
+        points = keptPoints([...points, at(nowMs)], nowMs, DEFAULT_RECOVERY_POLICY);
+      }
+    }
+    const takenOver = points.filter((point) => point.takenOver);
+    expect(times(takenOver)).toEqual([4, 5, 6, 7, 8, 9, 10, 11].map((hour) => hour * HOUR));
+    expect(points.length - takenOver.length).toBeLessThanOrEqual(pointsMax(DEFAULT_RECOVERY_POLICY));
+    const weekLater = keptPoints(points, START + 4 * HOUR + 7 * DAY + 1, DEFAULT_RECOVERY_POLICY);
+    expect(weekLater.filter((point) => point.takenOver)).toHaveLength(7);
+  });
 });

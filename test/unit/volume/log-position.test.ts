@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { positionOf } from '../../../src/core/volume/log-position.ts';
+import { positionOf, recordsIn } from '../../../src/core/volume/log-position.ts';
 
 const incarnation = (name: string, baseSeq: number, uploadedSequence: number, firstSequence: number) => ({
   incarnation: name,
@@ -49,5 +49,23 @@ describe('C4 a local log held against the store', () => {
       kind: 'continues',
       uploadedSequence: 0,
     });
+  });
+});
+
+describe('C4 which states of a volume a log continues', () => {
+  const incarnations = [incarnation('a', 4, 0, 1), incarnation('b', 9, 30, 31)];
+
+  it('one that ends with records of the log, behind these', () => {
+    expect(recordsIn(incarnations, { dataSeq: 8, records: { incarnation: 'a', last: 25 } })).toBe(25);
+  });
+
+  it('the one that was there when an incarnation began', () => {
+    expect(recordsIn(incarnations, { dataSeq: 9, records: null })).toBe(30);
+    expect(recordsIn(incarnations, { dataSeq: 4, records: { incarnation: 'x', last: 99 } })).toBe(0);
+  });
+
+  it('none that somebody else has written, and none of between', () => {
+    expect(recordsIn(incarnations, { dataSeq: 12, records: { incarnation: 'x', last: 3 } })).toBeUndefined();
+    expect(recordsIn(incarnations, { dataSeq: 6, records: null })).toBeUndefined();
   });
 });

@@ -13,10 +13,17 @@ import { pendingSnapshots } from './opened.ts';
 import { logFolder, volumeFolder, volumeSettings } from './settings.ts';
 
 const RETIRED_PREFIX = 'retired-';
+const SET_ASIDE_PREFIX = 'log-';
 
 /** Whether there is a log at all, with or without something in it that the store lacks. */
 export async function hasLocalLog(home: string, volumeId: string): Promise<boolean> {
   return (await namesIn(logFolder(home, volumeId))).length > 0;
+}
+
+/** Names of the folders that hold write logs of a volume in this home: first those that were set aside. */
+export async function logsOf(home: string, volumeId: string): Promise<string[]> {
+  const logs = (await namesIn(volumeFolder(home, volumeId))).filter((name) => name.startsWith(SET_ASIDE_PREFIX)).sort();
+  return (await hasLocalLog(home, volumeId)) ? [...logs, 'log'] : logs;
 }
 
 async function namesIn(folder: string): Promise<string[]> {
