@@ -9,8 +9,15 @@ import { openObjectStore, withMeter, withRetry, type ObjectStore, type StoreCoun
 const ignore = (): void => undefined;
 const SILENT: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
+/** Put over a store before anything else is: for tests of stores that fail. */
+export type StoreLayering = (below: ObjectStore) => ObjectStore;
+
 /** For a home; `accountId` is acted for, the home's own when absent. */
-export async function partsOf(home: string, accountId?: string): Promise<GatewayParts> {
+export async function partsOf(
+  home: string,
+  accountId?: string,
+  layered: StoreLayering = (below) => below,
+): Promise<GatewayParts> {
   const meters: Readonly<StoreCounters>[] = [];
   /** Below the retries, so that each try counts. */
   const metered = (below: ObjectStore): ObjectStore => {
@@ -24,7 +31,10 @@ export async function partsOf(home: string, accountId?: string): Promise<Gateway
     clock: systemClock,
     random: systemRandom,
     openStore: async (description, how) =>
-      withRetry(metered(await openObjectStore(description, how)), { clock: systemClock, random: systemRandom }),
+      withRetry(metered(layered(await openObjectStore(description, how))), {
+        clock: systemClock,
+        random: systemRandom,
+      }),
     storeCounters: () => sum(meters),
     openService: async (blocks, serviceId) => {
       const { openService } = await import('../service/index.ts');

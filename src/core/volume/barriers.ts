@@ -14,6 +14,7 @@ import {
   type VolumeWriter,
 } from '../blockstore/index.ts';
 import { toSgwError } from '../kit/index.ts';
+import { isPassing } from './passing.ts';
 
 export interface Barrier {
   /** Stands in the log. */
@@ -95,7 +96,7 @@ export class Barriers {
         else await failSnapshot(this.#blocks, entry.snapshotId, 'the writes before it were lost');
       } catch (error) {
         const failure = toSgwError(error);
-        if (failure.kind === 'unavailable' || failure.kind === 'timeout') throw failure;
+        if (isPassing(failure)) throw failure;
         await failSnapshot(this.#blocks, entry.snapshotId, failure.message).catch(() => undefined);
       }
       this.#pending.delete(sequence);

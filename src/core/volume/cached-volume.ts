@@ -15,14 +15,23 @@ import { ReadAhead } from '../cache/index.ts';
 import { Barriers } from './barriers.ts';
 import type { BarrierPosition, ServedSnapshot, ServedVolume, VolumeSettings, VolumeStats } from './contract.ts';
 import { CallTimer, Counters, Forecast } from './counters.ts';
+import { DrainProgress, type OnDrained } from './drain-progress.ts';
 import { encodePlan } from './encode-plan.ts';
 import { deviceExtents } from './extents.ts';
 import { UploadKeeper } from './keep-uploaded.ts';
 import { LiveMap } from './live-map.ts';
-import { damagedLog, lastSizeOf, openParts, reopenWriter, type CachedVolumeParts, type Opened } from './opening.ts';
+import {
+  bugMet,
+  damagedLog,
+  lastSizeOf,
+  openParts,
+  reopenWriter,
+  type CachedVolumeParts,
+  type Opened,
+} from './opening.ts';
 import { PageReader } from './page-reader.ts';
 import { PageWriter } from './page-writer.ts';
-import { statsOf } from './stats.ts';
+import { statsOf, type Trouble } from './stats.ts';
 import { Throttle } from './throttle.ts';
 import { Uploader } from './uploader.ts';
 
@@ -61,6 +70,7 @@ class CachedVolume implements ServedVolume {
   readonly #forecast = new Forecast();
   readonly #timer: CallTimer;
   readonly #throttle: Throttle;
+  readonly #drains = new DrainProgress();
   readonly #reader: PageReader;
   readonly #writer: PageWriter;
   readonly #uploader: Uploader;
@@ -75,8 +85,10 @@ class CachedVolume implements ServedVolume {
   #live: LiveMap;
   #sizeBytes: number;
   #failure: SgwError | undefined;
-  #trouble: SgwError | undefined;
+  #trouble: Trouble | undefined;
   #closed: Promise<void> | undefined;
+  /** Somebody waits for room in the log. */
+  #isFull = false;
 
   constructor(parts: CachedVolumeParts, opened: Opened) {
     const { blocks, cache, settings } = parts;
@@ -141,6 +153,7 @@ class CachedVolume implements ServedVolume {
     return statsOf({
       counters: this.#counters,
       usage,
+      isFull: this.#isFull,
       nowMs: clock.nowMs(),
       fullInMs: this.#forecast.fullInMs(clock.monotonicMs(), usage.dirtyBytes, usage.capacityBytes),
       sizeBytes: this.#sizeBytes,
@@ -208,6 +221,8 @@ class CachedVolume implements ServedVolume {
   async snapshot(create: (barrier: BarrierPosition) => Promise<SnapshotEntry>): Promise<ServedSnapshot> {
     this.#checkWritable();
     while (!this.#log.hasRoom(PAGE_BYTES)) await this.#log.room(PAGE_BYTES, this.#closing.signal);
+    // It may have been fenced, or be closing, since.
+    this.#checkWritable();
     const incarnation = this.#log.incarnation?.incarnation ?? '';
     const barrier = this.#barriers.register(async (sequence) => await create({ incarnation, sequence }));
     try {
@@ -250,27 +265,12 @@ class CachedVolume implements ServedVolume {
     if (settings.bufferBytes !== undefined) await this.#log.resize(settings.bufferBytes);
   }
 
-  async drain(
-    options: {
-      readonly signal?: AbortSignal;
-      readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
-    } = {},
-  ): Promise<void> {
+  async drain(options: { readonly signal?: AbortSignal; readonly onProgress?: OnDrained } = {}): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     const { onProgress, signal } = options;
-    const total = this.#log.usage.dirtyBytes;
-    const uploadedBefore = this.#uploadedLogBytes;
-    const report = (): void => onProgress?.(Math.min(total, this.#uploadedLogBytes - uploadedBefore), total);
-    if (onProgress !== undefined) this.#drainReports.add(report);
-    try {
-      await this.#uploader.upload(this.#log.usage.lastSequence, signal);
-    } finally {
-      this.#drainReports.delete(report);
-    }
+    const { dirtyBytes, lastSequence } = this.#log.usage;
+    await this.#drains.during(dirtyBytes, onProgress, () => this.#uploader.upload(lastSequence, signal));
   }
-
-  #uploadedLogBytes = 0;
-  readonly #drainReports = new Set<() => void>();
 
   async close(options: { readonly drain?: boolean; readonly signal?: AbortSignal } = {}): Promise<void> {
     this.#closed ??= this.#closeOnce(options);
@@ -339,9 +339,8 @@ class CachedVolume implements ServedVolume {
           this.#counters.uploadedBytes += storedBytes;
           this.#counters.commits += 1;
           this.#counters.lastCommitMs = blocks.clock.nowMs();
-          this.#uploadedLogBytes += logBytes;
           this.#throttle.uploaded(logBytes);
-          for (const report of this.#drainReports) report();
+          this.#drains.uploaded(logBytes);
         },
         onTrouble: (error) => {
           if (error === undefined && this.#trouble !== undefined) onEvent?.({ kind: 'recovered' });
@@ -349,9 +348,10 @@ class CachedVolume implements ServedVolume {
             this.#counters.uploadErrors += 1;
             onEvent?.({ kind: 'trouble', error });
           }
-          this.#trouble = error;
+          this.#trouble = error && { error, sinceMs: this.#trouble?.sinceMs ?? blocks.clock.nowMs() };
         },
-        onFailed: (error) => {
+        onFailed: (failure) => {
+          const error = failure.kind === 'internal' ? bugMet(this.volumeId, failure) : failure;
           this.#failure ??= error;
           this.#closing.abort(error);
           onEvent?.({ kind: 'failed', error });
@@ -416,7 +416,7 @@ class CachedVolume implements ServedVolume {
         const delayMs = this.#throttle.delayMs(length, dirtyBytes / capacityBytes);
         if (delayMs >= 1) await this.#parts.blocks.clock.sleep(delayMs, either);
         const cost = PageWriter.costBytes(length);
-        while (!this.#log.hasRoom(cost)) await this.#log.room(cost, either);
+        await this.#room(cost, either);
         this.#checkWritable();
         appended = this.#append(length, append);
       } finally {
@@ -426,6 +426,15 @@ class CachedVolume implements ServedVolume {
       this.#counters.waitingWrites -= 1;
     }
     await appended;
+  }
+
+  /** Waits until `cost` bytes can be appended. */
+  async #room(cost: number, signal: AbortSignal): Promise<void> {
+    while (!this.#log.hasRoom(cost)) {
+      this.#isFull = true;
+      await this.#log.room(cost, signal);
+    }
+    this.#isFull = false;
   }
 
   get closing(): AbortSignal {

@@ -161,6 +161,20 @@ export function lastSizeOf(log: WriteLog, uploadedSequence: number): number | un
   }
 }
 
+/** What was acknowledged is in the log, and an opening takes it up from there. */
+export function bugMet(volumeId: VolumeId, cause: SgwError): SgwError {
+  return new SgwError(
+    'internal',
+    cause.code,
+    `uploading volume ${volumeId} met an error of this program: ${cause.message}`,
+    {
+      hint: `Nothing that was acknowledged is lost: it is in the write log. Attach the volume again, and it goes on from there: sgw volume attach ${volumeId}. Please report it.`,
+      details: { ...cause.details, volumeId },
+      cause,
+    },
+  );
+}
+
 /** Why a volume with a damaged log is read-only. */
 export function damagedLog(volumeId: VolumeId, damage: string): SgwError {
   return new SgwError('corrupt', 'log-damaged', `the write log of volume ${volumeId} is damaged: ${damage}`, {

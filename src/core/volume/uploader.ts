@@ -8,8 +8,9 @@
  * holds it is committed; at most UNDER_WAY_MAX segments are encoded or being committed.
  */
 import type { Batch, VolumeWriter } from '../blockstore/index.ts';
-import { MIB, SgwError, toSgwError, type Clock, type ErrorKind } from '../kit/index.ts';
+import { MIB, SgwError, toSgwError, type Clock } from '../kit/index.ts';
 import type { WriteLog } from '../writelog/index.ts';
+import { isPassing } from './passing.ts';
 import { SealPlan } from './seal-plan.ts';
 import { Signals } from './signals.ts';
 
@@ -22,8 +23,6 @@ const SLICE_BYTES = 4 * MIB;
 const ZEROES_MAX = 8192;
 const UNDER_WAY_MAX = 3;
 const RETRY_MS = [500, 1000, 2000, 5000, 10_000, 15_000] as const;
-/** What passes: the store is out of reach, full, or lets nobody in at the moment. */
-const PASSING: readonly ErrorKind[] = ['unavailable', 'timeout', 'exhausted', 'denied'];
 
 /** What the uploader has its volume do. */
 export interface UploadWork {
@@ -149,7 +148,7 @@ export class Uploader {
         if (this.#stop.signal.aborted) return;
         const failure = toSgwError(error);
         if (this.#committed > committed) tries = 0;
-        if (!PASSING.includes(failure.kind)) {
+        if (!isPassing(failure)) {
           this.#fail(failure);
           work.onFailed(failure);
           return;
@@ -286,7 +285,8 @@ export class Uploader {
     log.uploaded(this.#committed);
     this.#unsealedBytes = log.usage.dirtyBytes;
     this.#unsealedSinceMs = this.#unsealedBytes > 0 ? clock.nowMs() - this.sealIntervalMs : undefined;
-    work.onTrouble(undefined);
+    // Whether the store takes what there is to upload, only a commit tells.
+    if (log.usage.dirtyBytes === 0) work.onTrouble(undefined);
     this.#signals.wake();
   }
 

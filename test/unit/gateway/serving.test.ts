@@ -283,25 +283,28 @@ describe('a restart', () => {
     expect(next.volume(volumeId).request.takeOver).toBe(true);
   });
 
-  test('a store out of reach stops nothing: exports come when it does', async () => {
-    await create('a');
-    await rig.call('volume.attach', { volume: 'a' });
-    await serving.stop(DRAINING);
-    let isAway = true;
-    const next = new FakeServing();
-    const other = rig.again({
-      serving: next.parts,
-      clock: hasty,
-      storeAt: () => {
-        if (isAway) throw new SgwError('unavailable', 'store-away', 'the store is away');
-        return rig.objects;
-      },
-    });
-    await using started = await other.serve();
-    expect(started.show()).toMatchObject([{ phase: 'waiting', reason: 'the store is away', name: null }]);
-    isAway = false;
-    await until(() => started.named('a')?.phase === 'serving');
-  });
+  test.each(['unavailable', 'denied'] as const)(
+    'a store that answers %s stops nothing: exports come when it lets them',
+    async (kind) => {
+      await create('a');
+      await rig.call('volume.attach', { volume: 'a' });
+      await serving.stop(DRAINING);
+      let isAway = true;
+      const next = new FakeServing();
+      const other = rig.again({
+        serving: next.parts,
+        clock: hasty,
+        storeAt: () => {
+          if (isAway) throw new SgwError(kind, 'store-away', 'the store is away');
+          return rig.objects;
+        },
+      });
+      await using started = await other.serve();
+      expect(started.show()).toMatchObject([{ phase: 'waiting', reason: 'the store is away', name: null }]);
+      isAway = false;
+      await until(() => started.named('a')?.phase === 'serving');
+    },
+  );
 
   test('a volume that is gone is told, and not tried again', async () => {
     const volumeId = await create('a');

@@ -21,7 +21,7 @@ import {
 } from '../../state/index.ts';
 import { RunningProcess } from './gateway-process.ts';
 import { openLog, type LogLevel, type LogSink } from './log.ts';
-import { partsOf } from '../parts.ts';
+import { partsOf, type StoreLayering } from '../parts.ts';
 import { servingParts } from './serving-parts.ts';
 import { VolumeServing } from './serving.ts';
 import { takeSocketPlace, type SocketPlace } from './socket-place.ts';
@@ -46,6 +46,8 @@ export interface RunOptions {
   /** Ends the gateway, draining, when it fires. */
   readonly signal: AbortSignal;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** For tests of stores that fail. */
+  readonly storeLayer?: StoreLayering;
   /** Called when all is loaded and unlocked, and only the end of another daemon is waited for. */
   readonly onLoaded: () => void;
   readonly onReady: (ready: { readonly pid: number; readonly socket: string }) => void;
@@ -61,7 +63,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
     // Said early: nobody types a passphrase for nothing.
     if (options.lockTimeoutMs === 0) await refuseSecond(home);
     const threads = servingParts(log);
-    const parts = { ...(await partsOf(home)), serving: async () => Promise.resolve(threads) };
+    const parts = { ...(await partsOf(home, undefined, options.storeLayer)), serving: async () => Promise.resolve(threads) };
     try {
       await using gateway = new Gateway(parts);
       const { lockTimeoutMs, secrets } = options;

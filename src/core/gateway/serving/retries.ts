@@ -4,8 +4,8 @@ import { SgwError, toSgwError, type Clock, type ErrorKind, type Random } from '.
 const FIRST_MS = 1000;
 const MAX_MS = 60_000;
 
-/** What trying again does not mend. */
-const LASTING_KINDS: ReadonlySet<ErrorKind> = new Set(['notFound', 'corrupt', 'unsupported', 'denied', 'internal']);
+/** What trying again does not mend. A store that lets nobody in is mended by its operator, outside. */
+const LASTING_KINDS: ReadonlySet<ErrorKind> = new Set(['notFound', 'corrupt', 'unsupported', 'internal']);
 
 const isLasting = (failure: SgwError): boolean => LASTING_KINDS.has(failure.kind);
 
