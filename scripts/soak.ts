@@ -4,6 +4,7 @@
  * Runs lanes of rounds (test/soak) until the time or the rounds are over, prints what was killed and where, and ends
  * with 1 at the first loss, which keeps its folder. `--record` writes a row into docs/evidence/kill-rounds.md.
  * `--served` kills a daemon that serves a volume under load (docs/evidence/served-kills.md).
+ * `--outage --minutes M` has the object store fail in each way for M minutes altogether (docs/evidence/outages.md).
  * `--stalled --seconds S` stops writers in the middle instead (docs/evidence/stalled-writer.md).
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -14,6 +15,7 @@ import { seededRandom } from '../src/core/kit/index.ts';
 import { Counts } from '../test/soak/counts.ts';
 import { runLane } from '../test/soak/lane.ts';
 import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
+import { outageCounts, runOutages, type Outage } from '../test/soak/outage/outages.ts';
 import { runServed, servedCounts } from '../test/soak/served/round.ts';
 import { stallWriter, type StallAt } from '../test/soak/stalled.ts';
 import { recordRow } from './evidence.ts';
@@ -35,6 +37,8 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
     /** Instead of commands: a daemon under load over NBD is killed (docs/evidence/served-kills.md). */
     served: { type: 'boolean', default: false },
+    /** Instead of kills: outages of the store under load over NBD (docs/evidence/outages.md). */
+    outage: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   },
 });
@@ -55,6 +59,7 @@ process.once('SIGINT', () => {
 const folder = mkdtempSync(path.join(os.tmpdir(), 'sgw-soak-'));
 if (values.stalled) await stallWriters();
 else if (values.served) await killDaemons();
+else if (values.outage) await sufferOutages();
 else await killAtRandom();
 
 /** A daemon that serves a volume under load, killed again and again. */
@@ -76,6 +81,42 @@ async function killDaemons(): Promise<void> {
   if (values.record) {
     const row = { seed, rounds, kills, 'caches dropped': cachesDropped, 'homes lost': homesLost, writes, flushes };
     recordRow('served-kills.md', { ...row, snapshots, losses, minutes: minutesRun().toFixed(1) });
+  }
+  if (lost === undefined) rmSync(folder, { recursive: true, force: true });
+  else {
+    process.exitCode = 1;
+    console.error(`\n${lost.message}\nkept: ${folder}`);
+  }
+}
+
+/** The store fails in each way under load, its folder being gone for the longest. */
+async function sufferOutages(): Promise<void> {
+  const shares: Readonly<Record<Outage, number>> = { slow: 1, failing: 1, full: 2, denied: 1, hanging: 1, gone: 4 };
+  const total = Object.values(shares).reduce((sum, share) => sum + share, 0);
+  const plan = (Object.keys(shares) as Outage[]).map((outage) => ({
+    outage,
+    forMs: (minutes * 60_000 * shares[outage]) / total,
+  }));
+  console.log(`seed ${seed}: the store suffers ${Object.keys(shares).join(', ')}, ${minutes} minutes altogether`);
+  const suffered = outageCounts();
+  const goesOnNow = (): boolean => !interrupted;
+  try {
+    await runOutages({
+      ...{ folder, random: seededRandom(seed), counts: suffered, plan, goesOn: goesOnNow },
+      onOutage: (line) => {
+        console.log(line);
+      },
+    });
+  } catch (error) {
+    lost = error instanceof Error ? error : new Error(String(error));
+  }
+  const losses = lost === undefined ? 0 : 1;
+  console.log(`seed ${seed}: ${JSON.stringify(suffered)}, ${losses} losses`);
+  if (values.record) {
+    const { outages, writes, stoodStill, longestMs, rssBeforeMib, rssMaxMib } = suffered;
+    const row = { seed, outages, 'at a standstill': stoodStill, writes, 'longest write ms': longestMs };
+    const memory = { 'RSS before MiB': rssBeforeMib, 'RSS most MiB': rssMaxMib };
+    recordRow('outages.md', { ...row, ...memory, losses, minutes: minutesRun().toFixed(1) });
   }
   if (lost === undefined) rmSync(folder, { recursive: true, force: true });
   else {
