@@ -41,6 +41,10 @@ class TieredCache implements FrameCache {
   #fileProblem: string | null = null;
   #pausedUntilMs = -Infinity;
   #ramHits = 0;
+  /** The frame that was read from the file last, and how many hits of memory there were by then. */
+  #lastPlace = 0;
+  #lastFrame = 0;
+  #ramHitsThen = 0;
   #fileHits = 0;
   #misses = 0;
   #unwrittenFrames = 0;
@@ -133,8 +137,17 @@ class TieredCache implements FrameCache {
     file.table.use(entry);
     if (!file.read(entry, from, target)) return this.#miss(from, target.length);
     this.#fileHits += pagesTouched(from, target.length);
-    this.#considerPromotion(file, entry, place, frame, pages, target);
+    if (!this.#isSameUse(place, frame)) this.#considerPromotion(file, entry, place, frame, pages, target);
     return true;
+  }
+
+  /** Whether the read before this one was of the same frame of the file, too: one who reads it page by page uses it once. */
+  #isSameUse(place: number, frame: number): boolean {
+    const isSame = place === this.#lastPlace && frame === this.#lastFrame && this.#ramHits === this.#ramHitsThen;
+    this.#lastPlace = place;
+    this.#lastFrame = frame;
+    this.#ramHitsThen = this.#ramHits;
+    return isSame;
   }
 
   #miss(from: number, length: number): boolean {
@@ -142,7 +155,7 @@ class TieredCache implements FrameCache {
     return false;
   }
 
-  /** Brings a frame that was read from the file twice within a while to memory, if that is not done too often. */
+  /** Brings a frame that was used from the file twice within a while to memory, if that is not done too often. */
   #considerPromotion(file: FileTier, entry: number, place: number, frame: number, pages: number, target: Buffer): void {
     const { table } = this.#memory;
     if (this.#fileHitsLeft > 0) this.#fileHitsLeft--;
@@ -185,12 +198,19 @@ class TieredCache implements FrameCache {
     if (isPaused || !file.put(place, frame, pages, isUsed)) this.#unwrittenFrames++;
   }
 
-  /** What was hot in memory and is not in the file, since its write was dropped, gets another chance there. */
+  /**
+   * What was hot in memory is hot in the file, whose copy nobody asked for meanwhile; if it is not there, since its write was
+   * dropped or others came, it gets another chance.
+   */
   #demote(entry: number): void {
     const { index } = this.#memory.table;
     const place = index.placeOf(entry);
     const frame = index.frameOf(entry);
-    if (this.#file?.table.index.find(place, frame) !== 0) return;
+    const below = this.#file?.table.index.find(place, frame);
+    if (below !== 0) {
+      if (below !== undefined) this.#file?.table.credit(below);
+      return;
+    }
     const pages = Buffer.allocUnsafe(index.pagesOf(entry) * PAGE_BYTES);
     this.#memory.read(entry, 0, pages);
     this.#writeToFile(place, frame, pages, true);

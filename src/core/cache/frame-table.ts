@@ -69,6 +69,11 @@ export class FrameTable {
     if (entry === this.#latest0) return;
     if (entry === this.#latest1 || entry === this.#latest2 || entry === this.#latest3) return;
     this.#noteLatest(entry);
+    this.credit(entry);
+  }
+
+  /** Counts a use that was made elsewhere, of another copy. */
+  credit(entry: number): void {
     const uses = this.index.usesOf(entry);
     if (uses < USES_MAX) this.index.setUses(entry, uses + 1);
   }
@@ -154,7 +159,8 @@ export class FrameTable {
 
   #evict(entry: number, isSmall: boolean): void {
     const { index } = this;
-    if (isSmall) this.ghost.add(index.placeOf(entry), index.frameOf(entry));
+    // What was read ahead and never asked for was not used at all: asked for later, that is its first use.
+    if (isSmall && index.usesOf(entry) > 0) this.ghost.add(index.placeOf(entry), index.frameOf(entry));
     this.#events.evicted?.(entry);
     this.#drop(entry);
     index.free(entry);

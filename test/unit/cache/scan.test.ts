@@ -29,6 +29,8 @@ interface Scene {
   readonly hotPart: number;
   /** Hot reads between two frames of the scan. */
   readonly beside: number;
+  /** Frames that the scan is read ahead; by default none. */
+  readonly ahead?: number;
 }
 
 /** Hit rates of the hot set: before, during and after a scan of ten times the cache. */
@@ -37,6 +39,7 @@ async function hitRates({
   pages,
   hotPart,
   beside,
+  ahead = 0,
 }: Scene): Promise<{ before: number; during: number; after: number }> {
   const cache = await openCache({ directory: await newFolder(), limits });
   const random = seededRandom(Number(process.env['SGW_SEED'] ?? 1));
@@ -58,6 +61,10 @@ async function hitRates({
   const scanFrames = Math.floor((10 * capacity) / frameBytes.length);
   for (let i = 0; i < scanFrames; i++) {
     const segment = cache.numberOf(segmentId(2 + (i >> 12)));
+    for (let next = i; ahead > 0 && i % ahead === 0 && next < i + ahead; next++) {
+      cache.put(cache.numberOf(segmentId(2 + (next >> 12))), next & 4095, frameBytes, false);
+      if (cache.stats.writingBytes > 512 * 1024) await settled(cache);
+    }
     for (let page = 0; page < pages; page++) await readPage(cache, segment, i & 4095, page, frameBytes);
     for (let j = 0; j < beside; j++) {
       if (await readPage(cache, hot, Math.floor(random.float() * hotFrames), 0, frameBytes)) hits++;
@@ -83,6 +90,16 @@ describe('a sequential read of ten times the cache leaves the hit rate of the ho
     expect(rates.during).toBeGreaterThan(rates.before - 0.1);
     expect(rates.after).toBeGreaterThan(rates.before - 0.1);
   });
+});
+
+it.each([
+  ['less', 8],
+  ['more', 64],
+])('a scan that is read ahead by %s than the small queue holds leaves the hot set, too', async (_, ahead) => {
+  const limits = { fileBytes: 16 * MIB, ramBytes: 4 * MIB };
+  const rates = await hitRates({ limits, pages: 16, hotPart: 0.5, beside: 0, ahead });
+  expect(rates.before).toBeGreaterThan(0.9);
+  expect(rates.after).toBeGreaterThan(rates.before - 0.1);
 });
 
 describe('memory above a file', () => {
