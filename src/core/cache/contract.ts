@@ -55,9 +55,14 @@ export interface FrameCache {
   has(segment: SegmentNumber, frame: number): boolean;
   /**
    * Takes a frame in; copies it. Never waits and never fails: what can not be kept is dropped. `isUsed` (true) says that
-   * somebody asked for it; false for what is read ahead or was just uploaded, so that being read once is its first use.
+   * somebody asked for it; false for what is read ahead, so that being read once is its first use.
    */
   put(segment: SegmentNumber, frame: number, pages: Buffer, isUsed?: boolean): void;
+  /**
+   * Takes in a frame that nobody has asked for yet and whose `pages` never change: they are not copied, and are held until
+   * they are in the file. It comes to memory when it is read, or at once where there is no file. Otherwise as `put`.
+   */
+  putUnread(segment: SegmentNumber, frame: number, pages: Buffer): void;
   /** Changes the limits while running; frames beyond them are evicted. */
   resize(limits: CacheLimits): Promise<void>;
   /** Forgets everything. */

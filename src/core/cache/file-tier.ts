@@ -18,6 +18,14 @@ const FRAME_BYTES_MAX = 65_536;
 /** Bytes of writes under way, and never more than a quarter of the file, so that what is pinned is no burden. */
 const WRITING_BYTES_MAX = 32 * 1024 * 1024;
 
+/** How a frame is taken in. */
+export interface PutOptions {
+  /** Somebody asked for it. */
+  readonly isUsed: boolean;
+  /** Its pages may change, so a copy of them is written. */
+  readonly isCopied: boolean;
+}
+
 export class FileTier {
   table: FrameTable;
   /** By unit. */
@@ -75,8 +83,8 @@ export class FileTier {
     return (id ^ Math.imul((frame << 4) | page, 0x85eb_ca6b)) >>> 0;
   }
 
-  /** Takes in a copy of a frame that is not here; whether it will be written. */
-  put(place: number, frame: number, pages: Buffer, isUsed: boolean): boolean {
+  /** Takes in a frame that is not here; whether it will be written. */
+  put(place: number, frame: number, pages: Buffer, { isUsed, isCopied }: PutOptions): boolean {
     if (!this.writes.hasRoom(pages.length)) return false;
     const count = pages.length >> UNIT_SHIFT;
     const entry = this.table.add(place, frame, count, isUsed);
@@ -95,7 +103,7 @@ export class FileTier {
       end = unit + 1;
       unit = this.table.nextUnit(entry, unit);
     }
-    this.writes.add({ entry, pages: Buffer.from(pages), runs });
+    this.writes.add({ entry, pages: isCopied ? Buffer.from(pages) : pages, runs });
     return true;
   }
 

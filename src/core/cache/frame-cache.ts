@@ -2,7 +2,7 @@
 import { type Clock, type Random, systemClock, systemRandom } from '../kit/index.ts';
 import type { CacheLimits, CacheStats, FrameCache } from './contract.ts';
 import { SystemDisk, type CacheDisk } from './disk.ts';
-import type { FileTier } from './file-tier.ts';
+import type { FileTier, PutOptions } from './file-tier.ts';
 import { MemoryTier } from './memory-tier.ts';
 import { closeFile, openFile, type FileParts, type OpenedFile } from './open-file.ts';
 import { SegmentNumbers } from './segment-numbers.ts';
@@ -184,18 +184,35 @@ class TieredCache implements FrameCache {
   }
 
   put(segment: number, frame: number, pages: Buffer, isUsed = true): void {
-    const place = this.#segments.placeOf(segment);
+    const place = this.#placeFor(segment, frame, pages);
+    if (place === 0) return;
+    this.#writeToFile(place, frame, pages, { isUsed, isCopied: true });
+    this.#putToMemory(place, frame, pages, isUsed);
+  }
+
+  putUnread(segment: number, frame: number, pages: Buffer): void {
+    const place = this.#placeFor(segment, frame, pages);
+    if (place === 0) return;
+    if (this.#file === undefined) this.#putToMemory(place, frame, pages, false);
+    else this.#writeToFile(place, frame, pages, { isUsed: false, isCopied: false });
+  }
+
+  /** Where a frame belongs; 0 when it is none, or of a segment that has no number any more. */
+  #placeFor(segment: number, frame: number, pages: Buffer): number {
     const isFrame = pages.length > 0 && pages.length <= FRAME_BYTES_MAX && pages.length % PAGE_BYTES === 0;
-    if (place === 0 || !isFrame || frame < 0 || frame > FRAME_NUMBER_MAX || this.#isClosed) return;
-    this.#writeToFile(place, frame, pages, isUsed);
+    if (!isFrame || frame < 0 || frame > FRAME_NUMBER_MAX || this.#isClosed) return 0;
+    return this.#segments.placeOf(segment);
+  }
+
+  #putToMemory(place: number, frame: number, pages: Buffer, isUsed: boolean): void {
     if (this.#memory.table.index.find(place, frame) === 0) this.#memory.put(place, frame, pages, isUsed);
   }
 
-  #writeToFile(place: number, frame: number, pages: Buffer, isUsed: boolean): void {
+  #writeToFile(place: number, frame: number, pages: Buffer, how: PutOptions): void {
     const file = this.#file;
     if (file?.table.index.find(place, frame) !== 0) return;
     const isPaused = this.#clock.monotonicMs() < this.#pausedUntilMs;
-    if (isPaused || !file.put(place, frame, pages, isUsed)) this.#unwrittenFrames++;
+    if (isPaused || !file.put(place, frame, pages, how)) this.#unwrittenFrames++;
   }
 
   /**
@@ -213,7 +230,7 @@ class TieredCache implements FrameCache {
     }
     const pages = Buffer.allocUnsafe(index.pagesOf(entry) * PAGE_BYTES);
     this.#memory.read(entry, 0, pages);
-    this.#writeToFile(place, frame, pages, true);
+    this.#writeToFile(place, frame, pages, { isUsed: true, isCopied: false });
   }
 
   /** One change of the whole at a time. */

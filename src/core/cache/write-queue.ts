@@ -108,10 +108,7 @@ export class WriteQueue {
     const [run, ...others] = first.runs;
     if (run === undefined) return;
     if (others.length === 0) {
-      await this.#file.write(
-        writes.map(({ pages }) => pages),
-        run.position,
-      );
+      await this.#file.write(joined(writes), run.position);
       return;
     }
     let at = 0;
@@ -120,4 +117,16 @@ export class WriteQueue {
       at += bytes;
     }
   }
+}
+
+/** The pages of writes, where they lie one behind the other in memory as one piece. */
+function joined(writes: readonly FrameWrite[]): Buffer[] {
+  const pieces: Buffer[] = [];
+  for (const { pages } of writes) {
+    const last = pieces.at(-1);
+    if (last?.buffer === pages.buffer && last.byteOffset + last.length === pages.byteOffset)
+      pieces[pieces.length - 1] = Buffer.from(last.buffer, last.byteOffset, last.length + pages.length);
+    else pieces.push(pages);
+  }
+  return pieces;
 }

@@ -50,7 +50,7 @@ export class UploadKeeper {
         const isThere = live.map.locate(firstPage, place) === 'mapped' && place.frame === number;
         if (rawPages !== undefined && isThere && live.refOf(place.source).segmentId === segmentId) {
           const pages = Buffer.from(rawPages.buffer, rawPages.byteOffset + at, length);
-          this.#cache.put(live.renumbered(place.source), number, pages, false);
+          this.#cache.putUnread(live.renumbered(place.source), number, pages);
         }
         at += length;
         number += 1;

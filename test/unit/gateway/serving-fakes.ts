@@ -196,6 +196,7 @@ export class FakeServing {
       read: () => false,
       has: () => false,
       put: () => undefined,
+      putUnread: () => undefined,
       resize: async (next) => {
         this.cacheLimits.push(next);
         return Promise.resolve();

@@ -22,6 +22,7 @@ export const noCache: FrameCache = {
   read: () => false,
   has: () => false,
   put: () => undefined,
+  putUnread: () => undefined,
   resize: nothing,
   clear: nothing,
   close: nothing,
