@@ -1,13 +1,15 @@
 /**
- * Memory for replies, used again and again: fresh memory for each would cost page faults. A buffer goes back when nobody
+ * Memory for payloads and replies, used again and again: fresh memory for each would cost page faults. A buffer goes back when nobody
  * holds it any more. What is kept while unused is bounded; what is in use is bounded by the connections' limits.
  */
 
-/** Replies of one batch are gathered in buffers of this size. */
+/** What is small is gathered in buffers of this size. */
 export const BATCH_BYTES = 256 * 1024;
+/** From here on a piece has a buffer of its own. */
+export const LARGE_BYTES = 64 * 1024;
 const KEPT_BYTES_MAX = 64 << 20;
 
-export class ReplyBuffer {
+export class PooledBuffer {
   readonly bytes: Buffer;
   /** How many parts of it are still to be filled or sent. */
   #holds = 1;
@@ -34,11 +36,11 @@ export class BufferPool {
   #keptBytes = 0;
 
   /** A buffer of at least `bytes`: a power of two, or BATCH_BYTES. */
-  get(bytes: number): ReplyBuffer {
+  get(bytes: number): PooledBuffer {
     const size = bytes <= BATCH_BYTES ? BATCH_BYTES : 2 ** Math.ceil(Math.log2(bytes));
     const kept = this.#free.get(size)?.pop();
     if (kept !== undefined) this.#keptBytes -= size;
-    return new ReplyBuffer(kept ?? Buffer.allocUnsafeSlow(size), this);
+    return new PooledBuffer(kept ?? Buffer.allocUnsafeSlow(size), this);
   }
 
   put(bytes: Buffer): void {
@@ -47,5 +49,44 @@ export class BufferPool {
     if (free === undefined) this.#free.set(bytes.length, [bytes]);
     else free.push(bytes);
     this.#keptBytes += bytes.length;
+  }
+}
+
+/** Memory of a pool that was given out, until its `buffer` is released. */
+export interface Lent {
+  readonly bytes: Buffer;
+  readonly buffer: PooledBuffer;
+}
+
+/** Gives out memory of a pool, small pieces one behind the other in the same buffer. */
+export class Arena {
+  readonly #pool: BufferPool;
+  #current: PooledBuffer | undefined;
+  #end = 0;
+
+  constructor(pool: BufferPool) {
+    this.#pool = pool;
+  }
+
+  take(bytes: number): Lent {
+    if (bytes >= LARGE_BYTES) {
+      const buffer = this.#pool.get(bytes);
+      return { bytes: buffer.bytes.subarray(0, bytes), buffer };
+    }
+    if (this.#current === undefined || this.#end + bytes > BATCH_BYTES) {
+      this.close();
+      this.#current = this.#pool.get(BATCH_BYTES);
+    }
+    const start = this.#end;
+    this.#end += bytes;
+    this.#current.hold();
+    return { bytes: this.#current.bytes.subarray(start, this.#end), buffer: this.#current };
+  }
+
+  /** Lets go of its buffer; what was given out is good until it is released. */
+  close(): void {
+    this.#current?.release();
+    this.#current = undefined;
+    this.#end = 0;
   }
 }

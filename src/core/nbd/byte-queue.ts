@@ -27,12 +27,21 @@ export class ByteQueue {
     return this.#chunks.length;
   }
 
-  /** Keeps a chunk, whose memory is the queue's from then on. */
+  /** Keeps a chunk, whose memory is the queue's from then on, unless `own` is called when those who could take of it have done so. */
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
     this.#length += chunk.length;
     if (chunk.length < SMALL_BYTES && this.#chunks.length >= SMALL_FROM) this.#pack(chunk);
     else this.#chunks.push(chunk);
+  }
+
+  /** Copies what is left of the chunk that was pushed last, whose memory is somebody else's. */
+  own(): void {
+    const last = this.#chunks.length - 1;
+    const chunk = this.#chunks[last];
+    if (chunk === undefined || chunk === this.#packed) return;
+    this.#chunks[last] = Buffer.from(last === 0 ? chunk.subarray(this.#first) : chunk);
+    if (last === 0) this.#first = 0;
   }
 
   /** Copies a small chunk behind the one before it, since a buffer of its own would take many times its bytes. */

@@ -5,22 +5,26 @@
  * the connection is under way; a socket is read only while what it brings may be held.
  */
 import type { Socket } from 'node:net';
-import type { BufferPool } from './buffer-pool.ts';
+import { Arena, type BufferPool } from './buffer-pool.ts';
 import { ByteQueue } from './byte-queue.ts';
 import type { ExportDirectory, OpenedExport } from './exports.ts';
 import { greeting, Handshake, type HandshakeStep, type TlsMode } from './handshake.ts';
 import type { InFlight, ServerLimits } from './limits.ts';
+import { receiveInto } from './receive.ts';
 import { Replies } from './replies.ts';
 import { secure, type TlsSetup } from './tls.ts';
 import { Transmission } from './transmission.ts';
 
 export interface ConnectionParts {
   readonly id: number;
+  /** Not read from yet. */
   readonly socket: Socket;
   readonly directory: ExportDirectory;
   readonly limits: ServerLimits;
   readonly inFlight: InFlight;
   readonly pool: BufferPool;
+  /** What sockets are read into: all of them, one after the other. */
+  readonly receiveMemory: Buffer;
   readonly tls: TlsSetup | undefined;
   readonly tlsMode: TlsMode;
   readonly onClosed: (connection: Connection, reason: string | undefined) => void;
@@ -54,19 +58,27 @@ export class Connection {
   #isTls = false;
   #user: string | undefined;
   #replies: Replies | undefined;
+  #payloads: Arena | undefined;
   #transmission: Transmission | undefined;
   /** The handshake at work: an export that it opens meanwhile is released before this resolves. */
   #advancing: Promise<void> | undefined;
   #receivedBytes = 0;
   #stopListening: (() => void) | undefined;
+  #stopListeningForData: (() => void) | undefined;
   #negotiation: NodeJS.Timeout | undefined;
   #ended: Promise<void> | undefined;
 
   constructor(parts: ConnectionParts, nowMs: number) {
-    const { id, socket, directory, limits, tlsMode } = parts;
+    const { id, directory, limits, tlsMode, receiveMemory } = parts;
     this.id = id;
     this.#parts = parts;
     this.#sinceMs = nowMs;
+    const isPlain = tlsMode === 'off';
+    const socket = isPlain
+      ? receiveInto(parts.socket, receiveMemory, (bytes) => {
+          this.#received(bytes, true);
+        })
+      : parts.socket;
     this.#socket = socket;
     const { remoteAddress, remotePort } = socket;
     this.#remote = remoteAddress === undefined ? 'unix' : `${remoteAddress}:${String(remotePort)}`;
@@ -84,6 +96,8 @@ export class Connection {
     });
     this.#negotiation = setTimeout(() => void this.end('the handshake took too long'), limits.negotiationMs);
     this.#listen(socket);
+    if (!isPlain) this.#listenForData(socket);
+    socket.resume();
     socket.write(greeting());
   }
 
@@ -102,14 +116,6 @@ export class Connection {
   }
 
   #listen(socket: Socket): void {
-    const onData = (chunk: Buffer): void => {
-      this.#receivedBytes += chunk.length;
-      // What comes after the last request is read, so that the end is seen, and not kept.
-      if (this.#ended !== undefined) return;
-      this.#queue.push(chunk);
-      if (this.#transmission !== undefined) this.#transmission.consume();
-      else this.#advance();
-    };
     const onDrain = (): void => this.#transmission?.roomAgain();
     const onEnd = (): void => void this.end(undefined);
     const onClose = (): void => {
@@ -117,12 +123,35 @@ export class Connection {
       this.#stop.abort();
       void this.end(undefined);
     };
-    socket.on('data', onData).on('drain', onDrain).on('end', onEnd).on('close', onClose);
+    socket.on('drain', onDrain).on('end', onEnd).on('close', onClose);
     // Why a socket failed does not matter: its client is gone.
     socket.on('error', () => undefined);
     this.#stopListening = () => {
-      socket.off('data', onData).off('drain', onDrain).off('end', onEnd).off('close', onClose);
+      socket.off('drain', onDrain).off('end', onEnd).off('close', onClose);
     };
+  }
+
+  #listenForData(socket: Socket): void {
+    const onData = (chunk: Buffer): void => {
+      this.#received(chunk, false);
+    };
+    socket.on('data', onData);
+    this.#stopListeningForData = () => socket.off('data', onData);
+  }
+
+  /** Takes what came; its memory is somebody else's when it is lent. */
+  #received(chunk: Buffer, isLent: boolean): void {
+    this.#receivedBytes += chunk.length;
+    // What comes after the last request is read, so that the end is seen, and not kept.
+    if (this.#ended !== undefined) return;
+    if (this.#transmission === undefined) {
+      this.#queue.push(isLent ? Buffer.from(chunk) : chunk);
+      this.#advance();
+      return;
+    }
+    this.#queue.push(chunk);
+    this.#transmission.consume();
+    if (isLent) this.#queue.own();
   }
 
   /** Drives the handshake; what comes meanwhile waits in the queue, which is bounded by pausing the socket. */
@@ -165,6 +194,7 @@ export class Connection {
       return;
     }
     this.#stopListening?.();
+    this.#stopListeningForData?.();
     secure(this.#socket, tls).then(
       ({ socket, user }) => {
         if (this.#ended !== undefined) {
@@ -176,6 +206,7 @@ export class Connection {
         this.#user = user;
         this.#handshake.secured(user);
         this.#listen(socket);
+        this.#listenForData(socket);
         socket.resume();
       },
       (error: unknown) => {
@@ -189,12 +220,14 @@ export class Connection {
     const { limits, inFlight, pool } = this.#parts;
     const socket = this.#socket;
     const replies = new Replies(socket, pool);
+    const payloads = new Arena(pool);
     const transmission = new Transmission({
       opened,
       isStructured,
       contexts,
       queue: this.#queue,
       replies,
+      payloads,
       limits,
       inFlight,
       signal: this.#stop.signal,
@@ -214,6 +247,7 @@ export class Connection {
       { once: true },
     );
     this.#replies = replies;
+    this.#payloads = payloads;
     this.#transmission = transmission;
     socket.resume();
     transmission.consume();
@@ -232,6 +266,7 @@ export class Connection {
     try {
       await this.#transmission?.end();
       this.#replies?.close();
+      this.#payloads?.close();
       await finish(socket);
     } finally {
       this.#stop.abort();

@@ -4,7 +4,7 @@
  * directly; larger ones are written as they are.
  */
 import type { Writable } from 'node:stream';
-import { BATCH_BYTES, type BufferPool, type ReplyBuffer } from './buffer-pool.ts';
+import { BATCH_BYTES, LARGE_BYTES, type BufferPool, type PooledBuffer } from './buffer-pool.ts';
 import {
   CHUNK,
   CHUNK_FLAG_DONE,
@@ -14,9 +14,6 @@ import {
   STRUCTURED_REPLY_MAGIC,
 } from './wire.ts';
 
-/** From here on a reply has a buffer of its own. */
-const LARGE_BYTES = 64 * 1024;
-
 /** The opaque 64 bits that a request is known by. */
 export interface Cookie {
   readonly high: number;
@@ -25,13 +22,13 @@ export interface Cookie {
 
 /** Room for one reply: `head` bytes of header and then data, in a buffer that is held until it was sent. */
 export interface Room {
-  readonly buffer: ReplyBuffer;
+  readonly buffer: PooledBuffer;
   readonly start: number;
   readonly length: number;
 }
 
 interface Piece {
-  readonly buffer: ReplyBuffer;
+  readonly buffer: PooledBuffer;
   readonly start: number;
   readonly end: number;
 }
@@ -40,7 +37,7 @@ export class Replies {
   readonly #socket: Writable;
   readonly #pool: BufferPool;
   #pieces: Piece[] = [];
-  #current: ReplyBuffer | undefined;
+  #current: PooledBuffer | undefined;
   /** What of the current buffer is not in a piece yet: from `#start` to `#end`. */
   #start = 0;
   #end = 0;
@@ -53,11 +50,6 @@ export class Replies {
   constructor(socket: Writable, pool: BufferPool) {
     this.#socket = socket;
     this.#pool = pool;
-  }
-
-  /** Memory of the same pool, for what was received; the caller releases it. */
-  lend(bytes: number): ReplyBuffer {
-    return this.#pool.get(bytes);
   }
 
   /** Room for a reply of `length` bytes that is filled at once: then `keep` or `drop` it, before anything else. */

@@ -30,6 +30,8 @@ export interface NbdServerOptions {
 
 /** Clients whose machine is gone are found out after this and some probes. */
 const KEEP_ALIVE_MS = 60_000;
+/** What one read of a socket brings at most. */
+const RECEIVE_BYTES = 256 * 1024;
 /** How long calls have to end when they were told to. */
 const HEED_MS = 1000;
 
@@ -38,6 +40,7 @@ export class NbdServer {
   readonly #limits: ServerLimits;
   readonly #inFlight: InFlight;
   readonly #pool = new BufferPool();
+  readonly #receiveMemory = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
   readonly #servers = new Map<Server, ListenAddress>();
   readonly #connections = new Set<Connection>();
   #tls: NbdServerOptions['tls'];
@@ -63,6 +66,7 @@ export class NbdServer {
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
       highWaterMark: 256 * 1024,
+      pauseOnConnect: true,
     };
     const server = createServer(settings, (socket) => {
       this.#accept(socket);
@@ -113,6 +117,7 @@ export class NbdServer {
         limits: this.#limits,
         inFlight: this.#inFlight,
         pool: this.#pool,
+        receiveMemory: this.#receiveMemory,
         tls: tls?.setup,
         tlsMode: tls?.mode ?? 'off',
         onClosed: (ended, reason) => {

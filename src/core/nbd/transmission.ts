@@ -7,7 +7,7 @@
  * exactly one reply, unless the connection is gone.
  */
 import type { BlockDevice, Completion, DeviceCall, WriteCall, ZeroCall } from '../blockdevice/index.ts';
-import type { ReplyBuffer } from './buffer-pool.ts';
+import type { Arena, Lent, PooledBuffer } from './buffer-pool.ts';
 import type { ByteQueue } from './byte-queue.ts';
 import { wireError } from './errors.ts';
 import type { OpenedExport, StatusExtent } from './exports.ts';
@@ -38,6 +38,8 @@ export interface TransmissionParts {
   readonly contexts: readonly ChosenContext[];
   readonly queue: ByteQueue;
   readonly replies: Replies;
+  /** Memory for what is written. */
+  readonly payloads: Arena;
   readonly limits: ConnectionLimits;
   /** Of all connections of the server. */
   readonly inFlight: InFlight;
@@ -55,8 +57,6 @@ export interface TransmissionParts {
 /** Offset of the data in an OFFSET_DATA chunk. */
 const DATA_HEADER_BYTES = CHUNK_HEADER_BYTES + 8;
 const STATUS_EXTENTS_MAX = 4096;
-/** From here on a payload does not come in one chunk. */
-const LARGE_PAYLOAD_BYTES = 64 * 1024;
 
 /** Writes of one batch that end with the same promise: a group commit. */
 interface Group {
@@ -64,14 +64,14 @@ interface Group {
   readonly cookies: Cookie[];
   bytes: number;
   /** Memory of payloads, until they were written. */
-  readonly lent: ReplyBuffer[];
+  readonly lent: PooledBuffer[];
 }
 
-/** What a write brings. */
-interface Payload {
-  readonly bytes: Buffer;
-  /** The memory that it is in, when that is to be given back. */
-  readonly lent: ReplyBuffer | undefined;
+/** A write whose payload is not all there yet. */
+interface Incoming {
+  readonly request: Request;
+  readonly payload: Lent;
+  filledBytes: number;
 }
 
 export class Transmission {
@@ -84,6 +84,7 @@ export class Transmission {
   #isFull = false;
   #isEnding = false;
   #group: Group | undefined;
+  #incoming: Incoming | undefined;
   #onIdle: (() => void) | undefined;
   /** For status. */
   ops = 0;
@@ -102,6 +103,8 @@ export class Transmission {
   /** Takes no more requests; resolves when those under way were answered. */
   async end(): Promise<void> {
     this.#isEnding = true;
+    this.#incoming?.payload.buffer.release();
+    this.#incoming = undefined;
     if (this.#requests === 0) return;
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;
@@ -126,7 +129,14 @@ export class Transmission {
   #takeRequests(): boolean {
     const { queue } = this.#parts;
     while (!this.#isEnding) {
+      const incoming = this.#incoming;
+      if (incoming !== undefined && !this.#fill(incoming)) return false;
       if (!this.#mayTake()) return true;
+      if (incoming !== undefined) {
+        this.#incoming = undefined;
+        this.#handle(incoming.request, incoming.payload);
+        continue;
+      }
       const header = queue.peek(REQUEST_BYTES);
       if (header === undefined) return false;
       if (header.readUInt32BE(0) !== REQUEST_MAGIC) {
@@ -139,11 +149,22 @@ export class Transmission {
         this.#fail(`a write of ${String(payloadBytes)} bytes is too long`);
         return false;
       }
-      if (queue.length < REQUEST_BYTES + payloadBytes) return false;
       queue.take(REQUEST_BYTES);
-      this.#handle(request, payloadBytes === 0 ? undefined : this.#takePayload(payloadBytes));
+      if (payloadBytes === 0) this.#handle(request, undefined);
+      else this.#incoming = { request, payload: this.#parts.payloads.take(payloadBytes), filledBytes: 0 };
     }
     return false;
+  }
+
+  /** Takes what has come of a write's payload; whether that is all of it. */
+  #fill(incoming: Incoming): boolean {
+    const { queue } = this.#parts;
+    const { bytes } = incoming.payload;
+    const from = incoming.filledBytes;
+    const count = Math.min(queue.length, bytes.length - from);
+    if (count > 0) queue.takeInto(count === bytes.length ? bytes : bytes.subarray(from, from + count));
+    incoming.filledBytes += count;
+    return incoming.filledBytes === bytes.length;
   }
 
   #fail(reason: string): void {
@@ -174,17 +195,7 @@ export class Transmission {
     if (this.#isFull) this.consume();
   }
 
-  /** Large ones come in many chunks, and are put together in memory that is used again. */
-  #takePayload(length: number): Payload {
-    const { queue, replies } = this.#parts;
-    if (length < LARGE_PAYLOAD_BYTES) return { bytes: queue.take(length), lent: undefined };
-    const lent = replies.lend(length);
-    const bytes = lent.bytes.subarray(0, length);
-    queue.takeInto(bytes);
-    return { bytes, lent };
-  }
-
-  #handle(request: Request, payload: Payload | undefined): void {
+  #handle(request: Request, payload: Lent | undefined): void {
     this.ops += 1;
     const { opened, isStructured, contexts } = this.#parts;
     if (request.type === CMD.disconnect) {
@@ -194,7 +205,7 @@ export class Transmission {
     }
     const bad = validateRequest(request, { opened, isStructured, hasContexts: contexts.length > 0 });
     if (bad !== undefined) {
-      payload?.lent?.release();
+      payload?.buffer.release();
       this.#refuse(request, bad.errno, bad.message);
       return;
     }
@@ -261,9 +272,9 @@ export class Transmission {
   }
 
   /** Writes, flushes, trims, zeroes, advice. */
-  #change(request: Request, payload: Payload | undefined): void {
+  #change(request: Request, payload: Lent | undefined): void {
     const { replies } = this.#parts;
-    const lent = payload?.lent;
+    const lent = payload?.buffer;
     let completion: Completion;
     try {
       completion = this.#start(request, payload?.bytes);

@@ -43,4 +43,22 @@ describe('byte queue', () => {
     expect(queue.chunkCount).toBeLessThan(100);
     expect(queue.take(1_000_000)).toHaveLength(1_000_000);
   });
+
+  it('what is left of lent memory is its own after `own`, whatever becomes of that memory', () => {
+    const queue = new ByteQueue();
+    const lent = Buffer.from('abcdefghij');
+    queue.push(Buffer.from('12'));
+    queue.push(lent);
+    queue.own();
+    lent.fill('x');
+    expect(queue.take(5).toString()).toBe('12abc');
+    const again = Buffer.from('klmnop');
+    queue.push(again);
+    expect(queue.take(10).toString()).toBe('defghijklm');
+    queue.own();
+    again.fill('x');
+    expect(queue.take(3).toString()).toBe('nop');
+    queue.own();
+    expect(queue.length).toBe(0);
+  });
 });
