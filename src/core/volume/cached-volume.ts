@@ -285,7 +285,8 @@ class CachedVolume implements ServedVolume {
     readonly signal?: AbortSignal;
   }): Promise<void> {
     const failed = this.#failure;
-    let drainFailure: unknown;
+    // What failed can't be drained, and whoever asks for that has to hear of it.
+    let drainFailure: unknown = drain ? failed : undefined;
     if (drain && failed === undefined) {
       try {
         await this.#uploader.upload(this.#log.usage.lastSequence, signal);

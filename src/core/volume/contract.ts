@@ -98,6 +98,7 @@ export interface ServedVolume extends BlockDevice {
   /**
    * Stops serving. With `drain`, everything is in the store and the head is given back when it resolves; without, what is
    * not uploaded stays in the log, synced, and the head stays taken. Idempotent.
+   * @throws with `drain`: why not everything is in the store, such as fenced; the volume is closed all the same
    */
   close(options?: { readonly drain?: boolean; readonly signal?: AbortSignal }): Promise<void>;
 }

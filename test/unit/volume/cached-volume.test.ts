@@ -76,6 +76,17 @@ describe('a cached volume', () => {
     await second.close({ drain: true });
   });
 
+  it('C6 that was taken over is not drained by closing it, and says so', async () => {
+    await using rig = await VolumeRig.start(MIB);
+    const first = await rig.open({}, { gateway: 'sgw-00000001', log: 'one' });
+    await first.write(0, page(1));
+    const second = await rig.open({}, { gateway: 'sgw-00000002', takeOver: true, log: 'two' });
+    await expect(first.drain()).rejects.toMatchObject({ kind: 'fenced' });
+    await expect(first.close({ drain: true })).rejects.toMatchObject({ kind: 'fenced' });
+    expect(first.stats).toMatchObject({ state: 'closed', dirtyBytes: 3 * PAGE });
+    await second.close({ drain: true });
+  });
+
   it('C4 a log that another gateway has overtaken is set aside, and never replayed', async () => {
     await using rig = await VolumeRig.start(MIB);
     const first = await rig.open({}, { gateway: 'sgw-00000001', log: 'one' });
