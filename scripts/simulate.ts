@@ -1,5 +1,6 @@
 /**
- * `npm run test:sim -- [--seed N] [--minutes M] [--seeds K] [--steps S] [--trace LINES] [--record]` (docs/TESTING.md).
+ * `npm run test:sim -- [--served] [--seed N] [--minutes M] [--seeds K] [--steps S] [--trace LINES] [--record]`
+ * (docs/TESTING.md). `--served`: volumes that are served, over write log, cache and uploader, instead of the block store alone.
  * Runs seeds from N on, until M minutes or K seeds are over; with --seed alone, that one; without arguments, for about a
  * minute. Ends with 1 when a rule was broken, or when what has to happen in so many runs did not.
  */
@@ -7,9 +8,12 @@ import { parseArgs } from 'node:util';
 import { recordRow } from './evidence.ts';
 import { missing, withoutCrash } from '../test/sim/required.ts';
 import { runSeed } from '../test/sim/run-seed.ts';
+import { missingServed } from '../test/sim/served/required.ts';
+import { ServedSimulation } from '../test/sim/served/served-simulation.ts';
 import { Tally, countsLine } from '../test/sim/tally.ts';
 
 const DEFAULT_STEPS = 1000;
+const DEFAULT_SERVED_STEPS = 300;
 /** From so many seeds on, what is usual has to have happened; from so many more, what is rare as well. */
 const USUAL_SEEDS = 40;
 const RARE_SEEDS = 600;
@@ -17,11 +21,20 @@ const FAILURES_MAX = 3;
 
 const option = { type: 'string' } as const;
 const { values } = parseArgs({
-  options: { seed: option, minutes: option, seeds: option, steps: option, trace: option, record: { type: 'boolean' } },
+  options: {
+    served: { type: 'boolean' },
+    seed: option,
+    minutes: option,
+    seeds: option,
+    steps: option,
+    trace: option,
+    record: { type: 'boolean' },
+  },
 });
+const isServed = values.served === true;
 const only = values.seed !== undefined && values.minutes === undefined;
 const first = number('seed', values.seed ?? process.env['SGW_SEED'] ?? '1');
-const steps = number('steps', values.steps ?? String(DEFAULT_STEPS));
+const steps = number('steps', values.steps ?? String(isServed ? DEFAULT_SERVED_STEPS : DEFAULT_STEPS));
 const seedsMax = number('seeds', values.seeds ?? (only ? '1' : 'Infinity'));
 const minutes = number('minutes', values.minutes ?? (values.seeds === undefined && !only ? '1' : 'Infinity'));
 const traceLines = number('trace', values.trace ?? '40');
@@ -40,7 +53,8 @@ let stepsDone = 0;
 let failures = 0;
 while (seeds < seedsMax && seconds() < minutes * 60 && failures < FAILURES_MAX) {
   const seed = first + seeds;
-  const result = await runSeed({ seed, steps, traceLines });
+  const options = { seed, steps, traceLines };
+  const result = isServed ? await new ServedSimulation(options).run() : await runSeed(options);
   seeds += 1;
   stepsDone += result.steps;
   total.merge(result.tally);
@@ -49,7 +63,9 @@ while (seeds < seedsMax && seconds() < minutes * 60 && failures < FAILURES_MAX) 
   console.error(`seed ${String(seed)} failed at step ${String(result.steps)}, trace ${result.traceHash}; its end:`);
   for (const line of result.trace) console.error(`  ${line}`);
   console.error(result.failure);
-  console.error(`again: npm run test:sim -- --seed ${String(seed)} --steps ${String(steps)} --trace 100000`);
+  console.error(
+    `again: npm run test:sim -- ${isServed ? '--served ' : ''}--seed ${String(seed)} --steps ${String(steps)} --trace 100000`,
+  );
 }
 
 const points = [...total.points().keys()];
@@ -58,10 +74,11 @@ console.log(`events: ${countsLine(total.events())}`);
 console.log(
   `failpoints: ${String(points.filter((name) => !name.includes('!')).length)} passed, ` +
     `${String(new Set(points.filter((name) => name.includes('!')).map((name) => name.split('!')[0])).size)} met with a fault, ` +
-    `no crash at: ${withoutCrash(total).join(', ') || 'none'}`,
+    `no crash at: ${isServed ? 'not looked for' : withoutCrash(total).join(', ') || 'none'}`,
 );
 console.log(`invariants: ${countsLine(total.checks())}`);
-const absent = seeds >= USUAL_SEEDS ? missing(total, seeds >= RARE_SEEDS) : [];
+const absentOf = (): string[] => (isServed ? missingServed(total) : missing(total, seeds >= RARE_SEEDS));
+const absent = seeds >= USUAL_SEEDS ? absentOf() : [];
 if (absent.length > 0) console.error(`did not happen: ${absent.join(', ')}`);
 const cpu = process.cpuUsage();
 const cpuSeconds = (cpu.user + cpu.system) / 1e6;
@@ -71,26 +88,45 @@ console.log(
     `faults: ${countsLine(faults)}; ${String(checks)} invariants checked; ${String(failures)} failed; ` +
     `${seconds().toFixed(0)} s, ${cpuSeconds.toFixed(0)} s of CPU, ${(stepsDone / cpuSeconds).toFixed(0)} steps a second of it`,
 );
-if (values.record === true) {
-  const { crash, stall, lostReply, error500, conflict409, lateApply, delay } = total.faults();
-  const count = (name: string): number => total.events().get(name) ?? 0;
+const count = (name: string): number => total.events().get(name) ?? 0;
+const { crash, stall, lostReply, error500, conflict409, lateApply, delay } = total.faults();
+const common = {
+  seeds: `${String(first)}-${String(first + seeds - 1)}`,
+  steps: stepsDone,
+};
+const faultCounts = {
+  stalls: stall,
+  'lost replies': lostReply,
+  'other faults': error500 + conflict409 + lateApply + delay,
+  'take-overs': count('take-overs'),
+};
+const outcome = { invariants: checks, violations: failures, minutes: Math.ceil(seconds() / 60) };
+if (values.record === true && isServed) {
+  recordRow('served-simulation.md', {
+    ...common,
+    'process crashes': count('process crashes'),
+    'power cuts': count('power cuts'),
+    'homes lost': count('homes lost'),
+    ...faultCounts,
+    writes: count('write done'),
+    flushes: count('flush done'),
+    'logs overtaken': count('volume setAside'),
+    openings: [...total.checks()].reduce((sum, [name, n]) => (name.startsWith('prefix after') ? sum + n : sum), 0),
+    snapshots: count('snapshot completed'),
+    ...outcome,
+  });
+} else if (values.record === true) {
   recordRow('simulation.md', {
-    seeds: `${String(first)}-${String(first + seeds - 1)}`,
-    steps: stepsDone,
+    ...common,
     crashes: crash,
-    stalls: stall,
-    'lost replies': lostReply,
-    'other faults': error500 + conflict409 + lateApply + delay,
-    'take-overs': count('take-overs'),
+    ...faultCounts,
     'fenced commits': count('commit failed: fenced fenced'),
     'removed by gc': total.checks().get('what is removed is not reachable') ?? 0,
     tombstones: count('tombstones'),
     rewritten: count('segments rewritten'),
     snapshots: count('snapshot done'),
     clones: count('clone done'),
-    invariants: checks,
-    violations: failures,
-    minutes: Math.ceil(seconds() / 60),
+    ...outcome,
   });
 }
 process.exitCode = failures > 0 || absent.length > 0 ? 1 : 0;

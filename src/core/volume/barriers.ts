@@ -57,7 +57,7 @@ export class Barriers {
     };
   }
 
-  /** The completed snapshot of a barrier that was reached; forgets it. */
+  /** What became of the snapshot of a barrier that was reached, completed mostly; forgets it. */
   completedEntry(sequence: number): SnapshotEntry | undefined {
     const entry = this.#completed.get(sequence);
     this.#completed.delete(sequence);
@@ -77,11 +77,22 @@ export class Barriers {
     try {
       this.#completed.set(sequence, await completeSnapshot(this.#blocks, entry, checkpoint));
     } catch (error) {
-      // It was deleted or given up meanwhile: that is no matter of the volume's.
-      const { kind } = toSgwError(error);
+      // It was deleted or given up meanwhile, which is no matter of the volume's, or completed by a call whose reply was lost.
+      const { kind, message } = toSgwError(error);
       if (kind !== 'conflict' && kind !== 'notFound') throw error;
+      await this.#giveUp(sequence, entry, message);
     }
     this.#pending.delete(sequence);
+  }
+
+  /** Notes what became of a snapshot that can't be completed; one that is completed already stays so. */
+  async #giveUp(sequence: number, { snapshotId }: SnapshotEntry, reason: string): Promise<void> {
+    try {
+      this.#completed.set(sequence, await failSnapshot(this.#blocks, snapshotId, reason));
+    } catch (error) {
+      const failure = toSgwError(error);
+      if (isPassing(failure)) throw failure;
+    }
   }
 
   /** After an opening: completes what the store holds already up to its barrier, before anything is committed behind it. */
@@ -93,11 +104,11 @@ export class Barriers {
       try {
         const answer = await completeBarrier(this.#blocks, entry);
         if (answer !== 'notYet') this.#completed.set(sequence, answer);
-        else await failSnapshot(this.#blocks, entry.snapshotId, 'the writes before it were lost');
+        else await this.#giveUp(sequence, entry, 'the writes before it were lost');
       } catch (error) {
         const failure = toSgwError(error);
         if (isPassing(failure)) throw failure;
-        await failSnapshot(this.#blocks, entry.snapshotId, failure.message).catch(() => undefined);
+        await this.#giveUp(sequence, entry, failure.message);
       }
       this.#pending.delete(sequence);
     }
