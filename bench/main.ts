@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks against peers: `npm run bench -- [nbd p6 p7 p9 p11 p12] [--rounds N] [--write]`.
+ * Runs benchmarks against peers: `npm run bench -- [nbd p6 p7 p9 p10 p11 p12] [--rounds N] [--write]`.
  *
  * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
  * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
@@ -13,15 +13,17 @@ import { describeMachine } from './machine.ts';
 import { benchNbd, type NbdFinding } from './nbd.ts';
 import { call } from './programs.ts';
 import { toMarkdown, type Finding } from './report.ts';
+import { benchPuts, type PutsFinding } from './puts.ts';
 import type { Settings } from './settings.ts';
 import { benchSnapshot } from './snapshot.ts';
 import { benchOpen, benchStart } from './start.ts';
 
-const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdFinding>> = {
+const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdFinding | PutsFinding>> = {
   nbd: benchNbd,
   p6: benchImport,
   p7: benchSnapshot,
   p9: benchExport,
+  p10: benchPuts,
   p11: benchOpen,
   p12: benchStart,
 };

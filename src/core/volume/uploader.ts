@@ -184,8 +184,11 @@ export class Uploader {
     const { log, clock } = this.#parts;
     for (;;) {
       this.#throwCommitFailure();
-      const isAny = log.usage.lastSequence > this.#sealed;
+      const { lastSequence, dirtyBytes } = log.usage;
+      const isAny = lastSequence > this.#sealed;
       if (isAny) {
+        // What was told of is too much: many appends share one header. Counted so, segments would be half full.
+        this.#unsealedBytes = Math.max(0, dirtyBytes - this.#flightBytes);
         if (this.#urgent > this.#sealed || this.#unsealedBytes >= SEAL_BYTES) return;
         this.#unsealedSinceMs ??= clock.nowMs();
       }
