@@ -63,7 +63,10 @@ export async function runGateway(options: RunOptions): Promise<void> {
     // Said early: nobody types a passphrase for nothing.
     if (options.lockTimeoutMs === 0) await refuseSecond(home);
     const threads = servingParts(log);
-    const parts = { ...(await partsOf(home, undefined, options.storeLayer)), serving: async () => Promise.resolve(threads) };
+    const parts = {
+      ...(await partsOf(home, undefined, options.storeLayer)),
+      serving: async () => Promise.resolve(threads),
+    };
     try {
       await using gateway = new Gateway(parts);
       const { lockTimeoutMs, secrets } = options;
