@@ -1,6 +1,7 @@
 /**
  * `npm run test:sim -- [--served] [--seed N] [--minutes M] [--seeds K] [--steps S] [--trace LINES] [--record]`
  * (docs/TESTING.md). `--served`: volumes that are served, over write log, cache and uploader, instead of the block store alone.
+ * `--week`: a week of one such volume's life, at one seed.
  * Runs seeds from N on, until M minutes or K seeds are over; with --seed alone, that one; without arguments, for about a
  * minute. Ends with 1 when a rule was broken, or when what has to happen in so many runs did not.
  */
@@ -10,6 +11,7 @@ import { missing, withoutCrash } from '../test/sim/required.ts';
 import { runSeed } from '../test/sim/run-seed.ts';
 import { missingServed } from '../test/sim/served/required.ts';
 import { ServedSimulation } from '../test/sim/served/served-simulation.ts';
+import { Week } from '../test/sim/served/week.ts';
 import { Tally, countsLine } from '../test/sim/tally.ts';
 
 const DEFAULT_STEPS = 1000;
@@ -23,6 +25,7 @@ const option = { type: 'string' } as const;
 const { values } = parseArgs({
   options: {
     served: { type: 'boolean' },
+    week: { type: 'boolean' },
     seed: option,
     minutes: option,
     seeds: option,
@@ -43,6 +46,11 @@ function number(name: string, text: string): number {
   const value = Number(text);
   if (!(value >= 0)) throw new Error(`--${name} ${text} is no number`);
   return value;
+}
+
+if (values.week === true) {
+  console.log(await new Week({ seed: first, days: 7 }).run());
+  process.exit();
 }
 
 const startedMs = performance.now();

@@ -14,7 +14,7 @@ import { DiskSteps, SimLogDisk } from './sim-log-disk.ts';
 
 /** Small files, so that a run fills, recycles and removes many. */
 const FILE_BYTES = 16 * 4096;
-const CACHE_LIMITS = { fileBytes: 40 * 16 * 4096, ramBytes: 12 * 16 * 4096 };
+export const CACHE_LIMITS = { fileBytes: 40 * 16 * 4096, ramBytes: 12 * 16 * 4096 };
 
 export interface Home {
   readonly view: HomeView;
