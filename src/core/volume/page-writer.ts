@@ -37,9 +37,12 @@ export class PageWriter {
     this.#late = late;
   }
 
-  /** Bytes of the log that a write of `length` takes at most, without headers. */
+  /**
+   * Room that the log must have for a write of `length`: two pages for its ends, and one so that zeroes between them, which
+   * have no data of their own, find a record to go into.
+   */
   static costBytes(length: number): number {
-    return length + 2 * PAGE_BYTES;
+    return length + 3 * PAGE_BYTES;
   }
 
   /** Appends `data`. Resolves when it is in the log. */
