@@ -38,11 +38,11 @@ export class PageWriter {
   }
 
   /**
-   * Room that the log must have for a write of `length`: two pages for its ends, and one so that zeroes between them, which
-   * have no data of their own, find a record to go into.
+   * Room that the log must have for a write of `length`: two pages for its ends, and three for the records that the ends and
+   * what lies between may each begin, since looking at a page that was just appended ends its record.
    */
   static costBytes(length: number): number {
-    return length + 3 * PAGE_BYTES;
+    return length + 5 * PAGE_BYTES;
   }
 
   /** Appends `data`. Resolves when it is in the log. */
