@@ -82,11 +82,7 @@ async function killDaemons(): Promise<void> {
     const row = { seed, rounds, kills, 'caches dropped': cachesDropped, 'homes lost': homesLost, writes, flushes };
     recordRow('served-kills.md', { ...row, snapshots, losses, minutes: minutesRun().toFixed(1) });
   }
-  if (lost === undefined) rmSync(folder, { recursive: true, force: true });
-  else {
-    process.exitCode = 1;
-    console.error(`\n${lost.message}\nkept: ${folder}`);
-  }
+  keepOrRemove();
 }
 
 /** The store fails in each way under load, its folder being gone for the longest. */
@@ -118,11 +114,7 @@ async function sufferOutages(): Promise<void> {
     const memory = { 'RSS before MiB': rssBeforeMib, 'RSS most MiB': rssMaxMib };
     recordRow('outages.md', { ...row, ...memory, losses, minutes: minutesRun().toFixed(1) });
   }
-  if (lost === undefined) rmSync(folder, { recursive: true, force: true });
-  else {
-    process.exitCode = 1;
-    console.error(`\n${lost.message}\nkept: ${folder}`);
-  }
+  keepOrRemove();
 }
 
 async function killAtRandom(): Promise<void> {
@@ -137,6 +129,15 @@ async function killAtRandom(): Promise<void> {
   );
   await Promise.all(running);
   report();
+}
+
+/** The folder of a loss is kept, and the program ends with 1. */
+function keepOrRemove(): void {
+  if (lost === undefined) rmSync(folder, { recursive: true, force: true });
+  else {
+    process.exitCode = 1;
+    console.error(`\n${lost.message}\nkept: ${folder}`);
+  }
 }
 
 /** Writers stopped at a few moments, one after the other, each for the time asked for. */

@@ -1,5 +1,5 @@
 /** How what `doctor` found looks to people. */
-import { ERROR_KINDS, formatSize, printable, quoted, SgwError, type ErrorKind } from '../kit/index.ts';
+import { ERROR_KINDS, formatSize, printable, quoted, SgwError, shellWord, type ErrorKind } from '../kit/index.ts';
 import type { DoctorDocument, LogRecoveryDocument } from '../localapi/index.ts';
 import type { Style } from './style.ts';
 
@@ -47,6 +47,6 @@ export function logRecoveryText(recovered: LogRecoveryDocument, style: Style): s
     ...(damage === null
       ? []
       : [style.red(`The write log is damaged: ${printable(damage)}. What is before that was recovered.`)]),
-    `The write log is kept. When nobody needs it any more: rm -r ${printable(log)}`,
+    `The write log is kept. When nobody needs it any more: rm -r ${printable(shellWord(log))}`,
   ].join('\n');
 }

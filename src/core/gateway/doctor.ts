@@ -4,7 +4,7 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { formatSize, toSgwError, type ErrorKind } from '../kit/index.ts';
+import { formatSize, shellWord, toSgwError, type ErrorKind } from '../kit/index.ts';
 import type { AttachmentDocument, DoctorDocument, StoreCheckDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
 import { GATEWAY_LOCK, lockHolder, openState, type GatewayState } from '../state/index.ts';
@@ -187,7 +187,7 @@ async function logCheck(
       name,
       'conflict',
       `${path} was set aside: it holds ${await recordsIn(path)} that were acknowledged here and are not in the store, which another gateway has written to since`,
-      `What the volume is now is whole without it. To get a volume with it, soon, since the state that it continues is kept for a week at most: ${recover}. If nobody needs it: rm -r ${path}`,
+      `What the volume is now is whole without it. To get a volume with it, soon, since the state that it continues is kept for a week at most: ${recover}. If nobody needs it: rm -r ${shellWord(path)}`,
     );
   if (served?.state === 'fenced')
     return failed(

@@ -2,14 +2,14 @@
  * Snapshots that a verb needs for a while: of a volume as it is or was, so that it can be cloned or served. They have a tag, and
  * go when nobody needs them any more; one that a kill left behind is listed as any other, and can be deleted.
  */
-import type { SnapshotEntry, VolumeEntry } from '../blockstore/index.ts';
+import { createSnapshot, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
 import { SgwError, type SnapshotId } from '../kit/index.ts';
 import type { CallContext } from '../localapi/index.ts';
 import { timestamp, type Session } from './session.ts';
 import { takeSnapshot } from './snapshots.ts';
 
 /** Tells what a snapshot is for. */
-export const HELPER_TAG = 'sgw:for';
+const HELPER_TAG = 'sgw:for';
 const POLL_MS = 50;
 
 /**
@@ -40,6 +40,28 @@ export async function makeHelperSnapshot(
       );
     await blocks.clock.sleep(POLL_MS, call.signal);
   }
+}
+
+/** The same of a commit that is kept, whatever is being written to the volume. @throws notFound `recovery-point-not-found` */
+export async function helperSnapshotOfCommit(
+  session: Session,
+  volume: VolumeEntry,
+  { purpose, seq }: { readonly purpose: string; readonly seq: number },
+  call: CallContext,
+): Promise<SnapshotEntry> {
+  const { blocks, identity, locks } = session;
+  const name = `recover-${blocks.random.bytes(6).toString('hex')}`;
+  return await locks.withNames('snapshots', call, async () =>
+    createSnapshot(blocks, {
+      volume,
+      name,
+      accountId: identity.accountId,
+      maker: identity.gatewayId,
+      tags: { [HELPER_TAG]: purpose },
+      recoveryPoint: { seq },
+      signal: call.signal,
+    }),
+  );
 }
 
 /** Deletes a snapshot that was made so; another one stays. */

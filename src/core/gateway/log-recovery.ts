@@ -7,19 +7,13 @@
  */
 import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import {
-  createSnapshot,
-  findPastState,
-  openConsistentView,
-  type SnapshotEntry,
-  type VolumeEntry,
-} from '../blockstore/index.ts';
-import { assert, SgwError } from '../kit/index.ts';
+import { findPastState, openConsistentView, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
+import { assert, SgwError, shellWord } from '../kit/index.ts';
 import type { CallContext, Input, LogRecoveryDocument } from '../localapi/index.ts';
 import { readLogContents, replayLogInto, type LogContents } from '../volume/index.ts';
 import { directoryDisk } from '../writelog/index.ts';
 import { markDeleted } from './garbage.ts';
-import { dropHelperSnapshot, HELPER_TAG } from './helper-snapshots.ts';
+import { dropHelperSnapshot, helperSnapshotOfCommit } from './helper-snapshots.ts';
 import { requireFreeName } from './idempotency.ts';
 import { resolveVolume } from './references.ts';
 import { logsOf, retireLog } from './serving/local-log.ts';
@@ -119,14 +113,14 @@ async function assess(
       'log-base-gone',
       `the state of volume "${name}" that ${folder} continues is not in the store any more`,
       {
-        hint: `Without it the log can not be made a whole volume; it is left as it is. What is kept of the volume: sgw recovery-point list ${name}, and sgw volume create NAME --from-volume ${name} --recovery-point TIME`,
+        hint: `Without it the log can not be made a whole volume; it is left as it is. What is kept of the volume: sgw recovery-point list ${name}, and sgw volume create NAME --from-volume ${name}@TIME`,
         details,
       },
     );
   const from = log.recordsIn(base) ?? 0;
   if (log.lastSequence <= from)
     throw new SgwError('conflict', 'log-uploaded', `all that is in ${folder} is in the store`, {
-      hint: `Volume "${name}" had all of it at ${new Date(base.timeMs).toISOString()}. The log can go: rm -r ${folder}`,
+      hint: `Volume "${name}" had all of it at ${new Date(base.timeMs).toISOString()}. The log can go: rm -r ${shellWord(folder)}`,
       details,
     });
   return { source, into, folder, log, base, from };
@@ -136,7 +130,8 @@ async function recoverFrom(session: Session, work: Work, call: CallContext): Pro
   const startedMs = session.blocks.clock.monotonicMs();
   const { source, folder, log, base } = work;
   await dropUnfinished(session, work, call);
-  const snapshot = await snapshotOfBase(session, work, call);
+  const purpose = `recovering a write log of ${source.name}`;
+  const snapshot = await helperSnapshotOfCommit(session, source, { purpose, seq: base.seq }, call);
   let volume: VolumeEntry | undefined;
   try {
     const created = await createFrom(session, work, snapshot, call);
@@ -186,22 +181,6 @@ async function dropUnfinished(session: Session, { into, folder }: Work, call: Ca
 async function dropVolume(session: Session, entry: VolumeEntry, call: CallContext): Promise<void> {
   await markDeleted(session, entry, true, call);
   await rm(volumeFolder(session.home, entry.volumeId), { recursive: true, force: true });
-}
-
-async function snapshotOfBase(session: Session, { source, base }: Work, call: CallContext): Promise<SnapshotEntry> {
-  const { blocks, identity, locks } = session;
-  const name = `recover-${blocks.random.bytes(6).toString('hex')}`;
-  return await locks.withNames('snapshots', call, async () =>
-    createSnapshot(blocks, {
-      volume: source,
-      name,
-      accountId: identity.accountId,
-      maker: identity.gatewayId,
-      tags: { [HELPER_TAG]: `recovering a write log of ${source.name}` },
-      recoveryPoint: { seq: base.seq },
-      signal: call.signal,
-    }),
-  );
 }
 
 async function createFrom(

@@ -1,6 +1,6 @@
 /** Volumes whose import was begun and has not ended: what refuses them, and how to go on. */
 import type { VolumeEntry } from '../blockstore/index.ts';
-import { SgwError } from '../kit/index.ts';
+import { SgwError, shellWord } from '../kit/index.ts';
 
 /** @throws conflict `import-unfinished` when the volume's contents are half of an import */
 export function requireFinished(entry: VolumeEntry): void {
@@ -28,7 +28,3 @@ export function importAgain(entry: VolumeEntry): string {
   const target = entry.state === 'importing' ? `--name ${entry.name}` : `--into ${entry.name}`;
   return `Finish it: sgw volume import ${source} ${target}`;
 }
-
-/** As a shell reads it back. */
-const shellWord = (text: string): string =>
-  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;

@@ -18,3 +18,7 @@ export function cut(text: string, width: number): string {
 export const quoted = (text: string): string => JSON.stringify(cut(text, ECHO_LENGTH_MAX)).replaceAll(UNSAFE, escaped);
 
 const escaped = (character: string): string => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`;
+
+/** A word of a command that somebody is told to run, as a shell reads it back. */
+export const shellWord = (text: string): string =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;

@@ -64,7 +64,6 @@ export class Connection {
   #advancing: Promise<void> | undefined;
   #receivedBytes = 0;
   #stopListening: (() => void) | undefined;
-  #stopListeningForData: (() => void) | undefined;
   #negotiation: NodeJS.Timeout | undefined;
   #ended: Promise<void> | undefined;
 
@@ -95,8 +94,7 @@ export class Connection {
       backlogBytes: () => this.#socket.writableLength,
     });
     this.#negotiation = setTimeout(() => void this.end('the handshake took too long'), limits.negotiationMs);
-    this.#listen(socket);
-    if (!isPlain) this.#listenForData(socket);
+    this.#listen(socket, !isPlain);
     socket.resume();
     socket.write(greeting());
   }
@@ -115,7 +113,11 @@ export class Connection {
     };
   }
 
-  #listen(socket: Socket): void {
+  /** `withData`: what is received is not told of otherwise. */
+  #listen(socket: Socket, withData: boolean): void {
+    const onData = (chunk: Buffer): void => {
+      this.#received(chunk, false);
+    };
     const onDrain = (): void => this.#transmission?.roomAgain();
     const onEnd = (): void => void this.end(undefined);
     const onClose = (): void => {
@@ -123,20 +125,13 @@ export class Connection {
       this.#stop.abort();
       void this.end(undefined);
     };
+    if (withData) socket.on('data', onData);
     socket.on('drain', onDrain).on('end', onEnd).on('close', onClose);
     // Why a socket failed does not matter: its client is gone.
     socket.on('error', () => undefined);
     this.#stopListening = () => {
-      socket.off('drain', onDrain).off('end', onEnd).off('close', onClose);
+      socket.off('data', onData).off('drain', onDrain).off('end', onEnd).off('close', onClose);
     };
-  }
-
-  #listenForData(socket: Socket): void {
-    const onData = (chunk: Buffer): void => {
-      this.#received(chunk, false);
-    };
-    socket.on('data', onData);
-    this.#stopListeningForData = () => socket.off('data', onData);
   }
 
   /** Takes what came; its memory is somebody else's when it is lent. */
@@ -194,7 +189,6 @@ export class Connection {
       return;
     }
     this.#stopListening?.();
-    this.#stopListeningForData?.();
     secure(this.#socket, tls).then(
       ({ socket, user }) => {
         if (this.#ended !== undefined) {
@@ -205,8 +199,7 @@ export class Connection {
         this.#isTls = true;
         this.#user = user;
         this.#handshake.secured(user);
-        this.#listen(socket);
-        this.#listenForData(socket);
+        this.#listen(socket, true);
         socket.resume();
       },
       (error: unknown) => {

@@ -25,9 +25,8 @@ export type LogPosition =
  */
 export function positionOf(found: Pick<FoundLog, 'incarnations' | 'lastSequence'>, store: StorePosition): LogPosition {
   const { incarnations, lastSequence } = found;
-  const { records } = store;
-  if (records !== null && incarnations.some(({ incarnation }) => incarnation === records.incarnation))
-    return { kind: 'continues', uploadedSequence: records.last };
+  const named = namedBy(incarnations, store);
+  if (named !== undefined) return { kind: 'continues', uploadedSequence: named };
   const base = incarnations.findLast(({ baseSeq }) => baseSeq >= store.dataSeq);
   if (base !== undefined) return { kind: 'continues', uploadedSequence: base.uploadedSequence };
   if (incarnations.length === 0) return { kind: 'continues', uploadedSequence: lastSequence };
@@ -42,15 +41,17 @@ export function positionOf(found: Pick<FoundLog, 'incarnations' | 'lastSequence'
  * The records of a log that a state of the volume holds: all up to the returned sequence, and nothing that is not from this
  * log or from before it. Undefined for a state that the log does not continue.
  */
-export function recordsIn(
-  incarnations: readonly Incarnation[],
-  { dataSeq, records }: StorePosition,
-): number | undefined {
-  if (records !== null && incarnations.some(({ incarnation }) => incarnation === records.incarnation))
-    return records.last;
-  return incarnations.findLast(({ baseSeq }) => baseSeq === dataSeq)?.uploadedSequence;
+export function recordsIn(incarnations: readonly Incarnation[], state: StorePosition): number | undefined {
+  const base = incarnations.findLast(({ baseSeq }) => baseSeq === state.dataSeq);
+  return namedBy(incarnations, state) ?? base?.uploadedSequence;
+}
+
+/** The last record of this log that a state says it holds; undefined when it was not made of this log. */
+function namedBy(incarnations: readonly Incarnation[], { records }: StorePosition): number | undefined {
+  if (records === null) return undefined;
+  return incarnations.some(({ incarnation }) => incarnation === records.incarnation) ? records.last : undefined;
 }
 
 /** Records that are known to have been in the store once. */
-const uploadedAtLeast = (incarnations: readonly Incarnation[]): number =>
+export const uploadedAtLeast = (incarnations: readonly Incarnation[]): number =>
   incarnations.reduce((most, { uploadedSequence }) => Math.max(most, uploadedSequence), 0);

@@ -6,7 +6,7 @@ import { PAGE_BYTES } from '../blockstore/index.ts';
 import { SgwError, type Clock } from '../kit/index.ts';
 import { findLog, LOG_SECTOR_BYTES, openLog, type LogDisk, type LogExtent, type WriteLog } from '../writelog/index.ts';
 import type { ServedVolume } from './contract.ts';
-import { positionOf, recordsIn, type StorePosition } from './log-position.ts';
+import { positionOf, recordsIn, uploadedAtLeast, type StorePosition } from './log-position.ts';
 
 /** Log whose headers are read at a time. */
 const SLICE_BYTES = 4 << 20;
@@ -31,11 +31,10 @@ export interface LogContents {
 export async function readLogContents(disk: LogDisk): Promise<LogContents> {
   const found = await findLog(disk);
   const { lastSequence, damage, incarnations } = found;
-  const uploaded = incarnations.reduce((most, { uploadedSequence }) => Math.max(most, uploadedSequence), 0);
   return {
     lastSequence,
     damage,
-    recordsMax: Math.max(0, lastSequence - uploaded),
+    recordsMax: Math.max(0, lastSequence - uploadedAtLeast(incarnations)),
     recordsIn: (state) => recordsIn(incarnations, state),
     isOvertakenBy: (state) => positionOf(found, state).kind === 'overtaken',
   };

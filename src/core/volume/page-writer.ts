@@ -1,6 +1,7 @@
 /**
  * Turns writes, zeroes and trims of any extent into pages and sectors of the write log. Everything that one call appends is
- * appended in one task of the event loop, so it is in one record: a write is whole or not there after a crash.
+ * appended in one task of the event loop, so it is in one record as a rule. Where a record or a file of the log is full it goes
+ * on in the next: a write that was not acknowledged may then be there in part, by pages, after a crash.
  *
  * Parts of a page become a whole page when the rest is at hand, else sectors over what is below, without fetching that.
  * Parts of a sector need the rest of it: then the page is fetched first, and looked at again before it is appended, so that

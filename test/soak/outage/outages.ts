@@ -13,7 +13,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
 import { NbdClient } from '../served/nbd-client.ts';
 import { PAGE, stamped, stampOf } from '../served/stamps.ts';
-import { placeIn, RUN, type Place } from '../verb.ts';
+import { sgw } from '../run-sgw.ts';
+import { placeIn, type Place } from '../verb.ts';
 import type { StoreMode } from './gateway.ts';
 
 const GATEWAY = join(import.meta.dirname, 'gateway.ts');
@@ -169,7 +170,7 @@ class Scene {
       ['snapshot', 'export', 'check', image],
       ['store', 'scrub'],
     ])
-      await sgwAt(other, ...words);
+      await sgw(other, ...words);
     const bytes = readFileSync(image);
     for (let page = 0; page < PAGES; page++) {
       const found = stampOf(page, bytes.subarray(page * PAGE, (page + 1) * PAGE));
@@ -278,7 +279,7 @@ class Scene {
   }
 
   async #sgw(...words: string[]): Promise<string> {
-    return await sgwAt(this.#place, ...words);
+    return await sgw(this.#place, ...words);
   }
 }
 
@@ -293,15 +294,4 @@ function checkReason(outage: Outage, { state, reason }: ExportState, startedAt: 
   const [, since] = /has failed since (\S+), /.exec(reason ?? '') ?? [];
   if (since !== undefined && Date.parse(since) < startedAt)
     throw new Error(`${outage}: told to be since ${since}, began ${new Date(startedAt).toISOString()}`);
-}
-
-async function sgwAt(place: Place, ...words: string[]): Promise<string> {
-  const child = spawn(process.execPath, [RUN, ...words], { env: place.env, stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  let errors = '';
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
-  const exitCode = await new Promise<number | null>((resolve) => child.once('close', resolve));
-  if (exitCode !== 0) throw new Error(`sgw ${words.join(' ')}: exit ${String(exitCode)}: ${output}${errors}`);
-  return output;
 }

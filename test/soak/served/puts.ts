@@ -2,12 +2,12 @@
  * What random writes to a served volume cost in requests to the store, and what an idle one does (DESIGN section 12, P10): the
  * built program, its daemon, and its own count of requests.
  */
-import { spawn } from 'node:child_process';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
-import { placeIn, RUN, type Place } from '../verb.ts';
+import { sgw } from '../run-sgw.ts';
+import { placeIn } from '../verb.ts';
 import { NbdClient } from './nbd-client.ts';
 
 const WRITE_BYTES = 4096;
@@ -112,16 +112,4 @@ async function metrics(home: string): Promise<Metrics> {
     segments: sum(/^sgw_volume_commits_total\{.*\} (\d+)/gm),
     uploadedBytes: sum(/^sgw_volume_uploaded_bytes_total\{.*\} (\d+)/gm),
   };
-}
-
-async function sgw(place: Place, ...words: string[]): Promise<void> {
-  const child = spawn(process.execPath, [RUN, ...words], { env: place.env, stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  const take = (chunk: Buffer): void => {
-    output += chunk.toString();
-  };
-  child.stdout.on('data', take);
-  child.stderr.on('data', take);
-  const exitCode = await new Promise<number | null>((resolve) => child.once('exit', resolve));
-  if (exitCode !== 0) throw new Error(`sgw ${words.join(' ')}: exit ${String(exitCode)}: ${output}`);
 }

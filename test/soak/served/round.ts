@@ -8,6 +8,7 @@ import { closeSync, cpSync, existsSync, mkdirSync, openSync, readSync, rmSync } 
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
+import { runSgw, sgw } from '../run-sgw.ts';
 import { placeIn, RUN, type Place } from '../verb.ts';
 import { NbdClient } from './nbd-client.ts';
 import { PAGE, StampBook, stamped, stampOf } from './stamps.ts';
@@ -196,7 +197,7 @@ class ServedEra {
   /** May be cut short by the kill; what it leaves pending must be settled after the next start. */
   async #snapshot(): Promise<void> {
     this.#snapshotNumber += 1;
-    const ran = await this.#run(this.#place, ['snapshot', 'create', 'disk', '--name', `s${this.#snapshotNumber}`]);
+    const ran = await runSgw(this.#place, ['snapshot', 'create', 'disk', '--name', `s${this.#snapshotNumber}`]);
     if (ran.exitCode === 0) this.#options.counts.snapshots += 1;
   }
 
@@ -252,7 +253,7 @@ class ServedEra {
     mkdirSync(other);
     cpSync(join(folder, 'store'), join(other, 'store'), { recursive: true });
     const place = placeIn(other);
-    await this.#sgwAt(place, 'activate', '--name', 'elsewhere', '--store', join(other, 'store'));
+    await sgw(place, 'activate', '--name', 'elsewhere', '--store', join(other, 'store'));
     await this.#exportAndCheck(place, (pages) => {
       this.#book.checkPrefix(pages, this.#book.history(), 0);
     });
@@ -263,8 +264,8 @@ class ServedEra {
   async #exportAndCheck(place: Place, check: (pages: number[]) => void): Promise<void> {
     const file = join(place.folder, 'out.img');
     rmSync(file, { force: true });
-    await this.#sgwAt(place, 'snapshot', 'create', 'disk', '--name', 'check');
-    await this.#sgwAt(place, 'snapshot', 'export', 'check', file);
+    await sgw(place, 'snapshot', 'create', 'disk', '--name', 'check');
+    await sgw(place, 'snapshot', 'export', 'check', file);
     const fd = openSync(file, 'r');
     try {
       const bytes = Buffer.alloc(PAGE);
@@ -276,28 +277,10 @@ class ServedEra {
     } finally {
       closeSync(fd);
     }
-    await this.#sgwAt(place, 'snapshot', 'delete', 'check', '--yes');
+    await sgw(place, 'snapshot', 'delete', 'check', '--yes');
   }
 
   async #sgw(...words: string[]): Promise<string> {
-    return await this.#sgwAt(this.#place, ...words);
-  }
-
-  async #sgwAt(place: Place, ...words: string[]): Promise<string> {
-    const ran = await this.#run(place, words);
-    if (ran.exitCode !== 0) throw new Error(`sgw ${words.join(' ')}: exit ${String(ran.exitCode)}: ${ran.output}`);
-    return ran.output;
-  }
-
-  async #run(place: Place, words: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
-    const child = spawn(process.execPath, [RUN, ...words], { env: place.env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    const take = (chunk: Buffer): void => {
-      output += chunk.toString();
-    };
-    child.stdout.on('data', take);
-    child.stderr.on('data', take);
-    const exitCode = await new Promise<number | null>((resolve) => child.once('close', resolve));
-    return { exitCode, output };
+    return await sgw(this.#place, ...words);
   }
 }
