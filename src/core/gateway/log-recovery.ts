@@ -222,7 +222,6 @@ async function replay(session: Session, work: Work, { volumeId }: VolumeEntry, c
       settings: { ...(await volumeSettings(home, settings, volumeId)), ack: 'log' },
       logFolder: logFolder(home, volumeId),
       cache: noCache,
-      pendingSnapshots: [],
       signal,
     });
     try {

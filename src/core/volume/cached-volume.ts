@@ -119,7 +119,7 @@ class CachedVolume implements ServedVolume {
       },
     });
     this.#keeper = new UploadKeeper(cache, () => this.#live);
-    this.#barriers = new Barriers(blocks, parts.pendingSnapshots ?? []);
+    this.#barriers = new Barriers(blocks, parts.holder.gatewayId, opened.left);
     this.#uploader = this.#makeUploader(opened);
     if (opened.damage !== null) this.#failure = damagedLog(parts.volumeId, opened.damage);
   }

@@ -8,12 +8,12 @@ import {
   type BlockStoreOptions,
   type FramePool,
   type Holder,
-  type SnapshotEntry,
   type VolumeWriter,
 } from '../blockstore/index.ts';
 import type { FrameCache } from '../cache/index.ts';
 import { SgwError, toSgwError, type VolumeId } from '../kit/index.ts';
 import { findLog, openLog, type FoundLog, type LogDisk, type WriteLog } from '../writelog/index.ts';
+import { leftBarriers, type LeftBarriers } from './barriers.ts';
 import type { VolumeSettings } from './contract.ts';
 import { positionOf } from './log-position.ts';
 
@@ -35,8 +35,6 @@ export interface CachedVolumeParts {
   /** Decodes what is read; `pool` when absent. Stays the caller's to close. */
   readonly decoders?: FramePool;
   readonly settings: VolumeSettings;
-  /** Snapshots of this volume that are pending with a barrier in this log, from before a crash. */
-  readonly pendingSnapshots?: readonly SnapshotEntry[];
   readonly takeOver?: boolean;
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: VolumeEvent) => void;
@@ -58,6 +56,7 @@ export interface Opened {
   readonly uploadedSequence: number;
   /** The incarnations of the log, this one included. */
   readonly incarnations: FoundLog['incarnations'];
+  readonly left: LeftBarriers;
   /** What the log lost; null when nothing. */
   readonly damage: string | null;
 }
@@ -76,6 +75,8 @@ export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
       found = await findLog(disk);
       uploadedSequence = 0;
     }
+    const names = found.incarnations.map((one) => one.incarnation);
+    const left = await leftBarriers(blocks, parts.volumeId, names, parts.signal);
     const incarnation = blocks.random.bytes(8).toString('hex');
     const log = await openLog({
       disk,
@@ -88,7 +89,7 @@ export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
     if (records > 0) onEvent?.({ kind: 'replayed', records });
     if (log.damage !== null) onEvent?.({ kind: 'damaged', reason: log.damage });
     const incarnations = log.incarnation === null ? found.incarnations : [...found.incarnations, log.incarnation];
-    return { writer, log, uploadedSequence, incarnations, damage: log.damage };
+    return { writer, log, uploadedSequence, incarnations, left, damage: log.damage };
   } catch (error) {
     await writer.abandon();
     throw error;

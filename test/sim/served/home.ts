@@ -1,5 +1,5 @@
 /** A home of the simulation: the files of one gateway, which outlive its processes, and a process that serves a volume from it. */
-import type { BlockStoreOptions, SnapshotEntry, VolumeEntry } from '../../../src/core/blockstore/index.ts';
+import type { BlockStoreOptions, VolumeEntry } from '../../../src/core/blockstore/index.ts';
 import { openFrameCache, type FrameCache } from '../../../src/core/cache/index.ts';
 import { openCachedVolume, type ServedVolume, type VolumeSettings } from '../../../src/core/volume/index.ts';
 import { findLog, openLog } from '../../../src/core/writelog/index.ts';
@@ -82,7 +82,7 @@ export class OpenHome {
   async openVolume(
     entry: VolumeEntry,
     settings: VolumeSettings,
-    how: { readonly takeOver: boolean; readonly pendingSnapshots: readonly SnapshotEntry[] },
+    how: { readonly takeOver: boolean },
     onFailed: () => void,
   ): Promise<ServedVolume> {
     const { world, process, options } = this.#parts;

@@ -219,15 +219,14 @@ export class ServedSimulation {
 
   /** Opens, and serves until it is closed or fails. */
   async #serveOnce(parts: HomeProcess, opened: OpenHome): Promise<void> {
-    const { choices, options } = parts;
+    const { choices } = parts;
     const { view } = opened.home;
     const takeOver = choices.chance(0.25);
     const fence = { failed: undefined as number | undefined };
     const mark = this.#oracle.mark();
     let volume: ServedVolume | undefined;
     try {
-      const pendingSnapshots = await Session.pending({ options, view, entry: this.#entry });
-      volume = await opened.openVolume(this.#entry, this.#settings, { takeOver, pendingSnapshots }, () => {
+      volume = await opened.openVolume(this.#entry, this.#settings, { takeOver }, () => {
         fence.failed = this.#oracle.history.lastNumber;
         this.#leaves(view);
       });
@@ -340,9 +339,7 @@ export class ServedSimulation {
     const main = async (parts: HomeProcess): Promise<void> => {
       const opened = await OpenHome.open(home, parts);
       const mark = this.#oracle.mark();
-      const pendingSnapshots = await Session.pending({ options: parts.options, view, entry: this.#entry });
-      const how = { takeOver: true, pendingSnapshots };
-      const volume = await opened.openVolume(this.#entry, this.#settings, how, () => undefined);
+      const volume = await opened.openVolume(this.#entry, this.#settings, { takeOver: true }, () => undefined);
       this.#returns(view);
       found = Buffer.alloc(volume.sizeBytes);
       await volume.read(0, found);
@@ -367,9 +364,10 @@ export class ServedSimulation {
       this.tally.event(`in the end a snapshot is ${state}`);
       if (state !== 'completed') {
         const isLost = this.#lostHomes.has(home.name) || home.wasSetAside || home.wasAwayLong;
-        // Another home wrote behind the barrier, before this one came back.
-        const isExcused = !isPromised || isLost || entry?.reason === 'the writes before it were lost';
-        hold(isExcused, () => `C8 snapshot ${snapshotId} of ${home.name} is ${state}: ${String(entry?.reason)}`);
+        hold(
+          !isPromised || isLost,
+          () => `C8 snapshot ${snapshotId} of ${home.name} is ${state}: ${String(entry?.reason)}`,
+        );
         continue;
       }
       const found = foundOf(await toBuffer(await readSnapshot(get, snapshotId)));

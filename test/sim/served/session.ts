@@ -7,7 +7,6 @@
  * makes two changes (resize): those are made while nothing else is under way.
  */
 import {
-  Catalog,
   createPendingSnapshot,
   PAGE_BYTES,
   type SnapshotEntry,
@@ -292,15 +291,5 @@ export class Session {
     const { volume, view, oracle } = this.#parts;
     const { acknowledged } = view;
     if (await this.#attempt('drain', async () => volume.drain())) oracle.store(view, acknowledged);
-  }
-
-  /** Pending snapshots that this home's processes before have left. */
-  static async pending({
-    options,
-    view,
-    entry,
-  }: Pick<SessionParts, 'options' | 'view' | 'entry'>): Promise<SnapshotEntry[]> {
-    const all = await new Catalog(options).listSnapshots();
-    return all.filter((s) => s.state === 'pending' && s.volumeId === entry.volumeId && s.maker === view.name);
   }
 }

@@ -127,7 +127,7 @@ export class Week {
       crashRate: 0,
     };
     this.#opened = await OpenHome.open(this.#home, parts);
-    const how = { takeOver: false, pendingSnapshots: [] };
+    const how = { takeOver: false };
     this.#volume = await this.#retried(async () =>
       this.#opened.openVolume(this.#entry, SETTINGS, how, () => {
         throw new Violation('the volume failed');

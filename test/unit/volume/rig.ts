@@ -7,7 +7,6 @@ import {
   createStore,
   FramePool,
   type BlockStoreOptions,
-  type SnapshotEntry,
   type VolumeEntry,
 } from '../../../src/core/blockstore/index.ts';
 import { openFrameCache, type FrameCache } from '../../../src/core/cache/index.ts';
@@ -53,9 +52,9 @@ export class VolumeRig implements AsyncDisposable {
 
   async open(
     settings: Partial<VolumeSettings> = {},
-    more: { gateway?: string; takeOver?: boolean; log?: string; pendingSnapshots?: SnapshotEntry[] } = {},
+    more: { gateway?: string; takeOver?: boolean; log?: string } = {},
   ): Promise<ServedVolume> {
-    const { gateway = 'sgw-00000001', takeOver = false, log = 'log', pendingSnapshots = [] } = more;
+    const { gateway = 'sgw-00000001', takeOver = false, log = 'log' } = more;
     return await openCachedVolume({
       blocks: this.blocks,
       volumeId: this.entry.volumeId,
@@ -66,7 +65,6 @@ export class VolumeRig implements AsyncDisposable {
       pool: this.pool,
       settings: { ack: 'log', bufferBytes: 64 * MIB, sealIntervalMs: 60_000, readAheadBytes: MIB, ...settings },
       takeOver,
-      pendingSnapshots,
       onEvent: (event) => this.events.push(event),
     });
   }

@@ -9,7 +9,6 @@ import { toSgwError, type VolumeId } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
 import { holderOf, type Session } from '../session.ts';
 import { noCache } from './no-cache.ts';
-import { pendingSnapshots } from './opened.ts';
 import { logFolder, volumeFolder, volumeSettings } from './settings.ts';
 
 const RETIRED_PREFIX = 'retired-';
@@ -53,7 +52,6 @@ export async function settleLog(session: Session, volumeId: VolumeId, call: Call
       settings: await volumeSettings(home, session.settings, volumeId),
       logFolder: logFolder(home, volumeId),
       cache: noCache,
-      pendingSnapshots: await pendingSnapshots(session, volumeId, call.signal),
       signal: call.signal,
     });
     const { failure } = volume;

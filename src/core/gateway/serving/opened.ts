@@ -84,7 +84,6 @@ async function openVolume(opening: Opening, record: AttachmentState, volumeId: V
       settings: await settings(volumeId),
       logFolder: logFolder(home, volumeId),
       cache,
-      pendingSnapshots: await pendingSnapshots(session, volumeId, call.signal),
       signal: call.signal,
     });
     const watched = new WatchedDevice(volume);
@@ -110,18 +109,6 @@ async function openVolume(opening: Opening, record: AttachmentState, volumeId: V
     await lock.release();
     throw error;
   }
-}
-
-/** What a process of before had begun: they are completed from the log, or given up. */
-export async function pendingSnapshots(
-  { catalog, identity }: Session,
-  volumeId: VolumeId,
-  signal: AbortSignal,
-): Promise<SnapshotEntry[]> {
-  const snapshots = await catalog.listSnapshots({ signal });
-  return snapshots.filter(
-    (entry) => entry.state === 'pending' && entry.volumeId === volumeId && entry.maker === identity.gatewayId,
-  );
 }
 
 /** Takes no lock: nothing is written. gc is kept from it meanwhile, so it can be deleted and still be read to the end. */

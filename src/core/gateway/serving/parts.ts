@@ -1,6 +1,6 @@
 /** What serving is made of; put together in room `daemon`, by tests with parts of their own. */
 import type { BlockDevice } from '../../blockdevice/index.ts';
-import type { BlockStoreOptions, Holder, SnapshotEntry, VolumeView } from '../../blockstore/index.ts';
+import type { BlockStoreOptions, Holder, VolumeView } from '../../blockstore/index.ts';
 import type { CacheLimits, FrameCache } from '../../cache/index.ts';
 import type { VolumeId } from '../../kit/index.ts';
 import type { ServedVolume, VolumeSettings } from '../../volume/index.ts';
@@ -17,8 +17,6 @@ export interface VolumeRequest {
   /** `<home>/volumes/<volumeId>/log`. Made when it is missing. */
   readonly logFolder: string;
   readonly cache: FrameCache;
-  /** Snapshots of the volume that are pending, and that this gateway makes. */
-  readonly pendingSnapshots: readonly SnapshotEntry[];
   readonly signal: AbortSignal;
 }
 
