@@ -5,6 +5,7 @@
  * with 1 at the first loss, which keeps its folder. `--record` writes a row into docs/evidence/kill-rounds.md.
  * `--served` kills a daemon that serves a volume under load (docs/evidence/served-kills.md).
  * `--outage --minutes M` has the object store fail in each way for M minutes altogether (docs/evidence/outages.md).
+ * `--steady --minutes M` serves a load that goes on and on, with flat memory and files (docs/evidence/steady-load.md).
  * `--stalled --seconds S` stops writers in the middle instead (docs/evidence/stalled-writer.md).
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -16,6 +17,7 @@ import { Counts } from '../test/soak/counts.ts';
 import { runLane } from '../test/soak/lane.ts';
 import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
 import { outageCounts, runOutages, type Outage } from '../test/soak/outage/outages.ts';
+import { runSteady, steadyCounts } from '../test/soak/steady/steady.ts';
 import { runServed, servedCounts } from '../test/soak/served/round.ts';
 import { stallWriter, type StallAt } from '../test/soak/stalled.ts';
 import { recordRow } from './evidence.ts';
@@ -39,6 +41,8 @@ const { values } = parseArgs({
     served: { type: 'boolean', default: false },
     /** Instead of kills: outages of the store under load over NBD (docs/evidence/outages.md). */
     outage: { type: 'boolean', default: false },
+    /** Instead of kills: a steady load over NBD (docs/evidence/steady-load.md). */
+    steady: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   },
 });
@@ -60,6 +64,7 @@ const folder = mkdtempSync(path.join(os.tmpdir(), 'sgw-soak-'));
 if (values.stalled) await stallWriters();
 else if (values.served) await killDaemons();
 else if (values.outage) await sufferOutages();
+else if (values.steady) await goOnAndOn();
 else await killAtRandom();
 
 /** A daemon that serves a volume under load, killed again and again. */
@@ -113,6 +118,35 @@ async function sufferOutages(): Promise<void> {
     const row = { seed, outages, 'at a standstill': stoodStill, writes, 'longest write ms': longestMs };
     const memory = { 'RSS before MiB': rssBeforeMib, 'RSS most MiB': rssMaxMib };
     recordRow('outages.md', { ...row, ...memory, losses, minutes: minutesRun().toFixed(1) });
+  }
+  keepOrRemove();
+}
+
+/** A load that a gateway keeps up with, for as long as is asked for. */
+async function goOnAndOn(): Promise<void> {
+  const counts = steadyCounts();
+  let samples = 0;
+  console.log(`seed ${seed}: a steady load for ${minutes} minutes`);
+  try {
+    await runSteady({
+      ...{ folder, random: seededRandom(seed), counts, forMs: minutes * 60_000, goesOn: (): boolean => !interrupted },
+      onSample: (line) => {
+        samples += 1;
+        if (values.verbose || samples % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
+      },
+    });
+  } catch (error) {
+    lost = error instanceof Error ? error : new Error(String(error));
+  }
+  const losses = lost === undefined ? 0 : 1;
+  console.log(`seed ${seed}: ${JSON.stringify(counts)}, ${losses} losses`);
+  if (values.record) {
+    const { reads, writes, snapshots, rssEarlyMib, rssLateMib, filesEarly, filesLate, homeMaxMib } = counts;
+    const memory = { 'RSS early MiB': rssEarlyMib, 'RSS late MiB': rssLateMib };
+    const files = { 'files early': filesEarly, 'files late': filesLate, 'home most MiB': homeMaxMib };
+    recordRow('steady-load.md', {
+      ...{ seed, reads, writes, snapshots, ...memory, ...files, losses, minutes: minutesRun().toFixed(1) },
+    });
   }
   keepOrRemove();
 }
