@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks against peers: `npm run bench -- [nbd p6 p7 p9 p10 p11 p12] [--rounds N] [--write]`.
+ * Runs benchmarks against peers: `npm run bench -- [nbd p6 p7 p8 p9 p10 p11 p12] [--rounds N] [--write]`.
  *
  * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
  * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
@@ -9,6 +9,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchExport } from './export.ts';
 import { benchImport } from './import.ts';
+import { benchFirstByte } from './first-byte.ts';
 import { describeMachine } from './machine.ts';
 import { benchNbd, type NbdFinding } from './nbd.ts';
 import { call } from './programs.ts';
@@ -22,6 +23,7 @@ const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdF
   nbd: benchNbd,
   p6: benchImport,
   p7: benchSnapshot,
+  p8: benchFirstByte,
   p9: benchExport,
   p10: benchPuts,
   p11: benchOpen,

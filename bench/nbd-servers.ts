@@ -1,6 +1,6 @@
 /** NBD servers that are compared, each in a process of its own over a unix socket, with an image or volume of the same size. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { call, versionOf } from './programs.ts';
 import { Subject } from './subject.ts';
@@ -55,6 +55,38 @@ export const qemuNbd = (cache?: 'writethrough'): ServerChoice => {
   };
 };
 
+/**
+ * s3backer over a directory (its test mode), with a block cache as large as the volume, its file served by nbdkit. It answers
+ * writes, and flushes too, from memory.
+ */
+export const s3backer: ServerChoice = {
+  name: 's3backer',
+  missing: versionOf('s3backer', '--version') === undefined ? 's3backer is not installed' : undefined,
+  start: (folder, sizeBytes) => {
+    const [store, mount] = [path.join(folder, 's3backer-store'), path.join(folder, 's3backer')];
+    for (const each of [store, mount]) mkdirSync(each);
+    const blocks = String(sizeBytes / 4096);
+    const limits = ['--blockSize=4k', `--size=${String(sizeBytes)}`, `--blockCacheSize=${blocks}`];
+    const backer = spawn('s3backer', ['--test', '-f', ...limits, store, mount], { stdio: 'ignore' });
+    const { pid } = backer;
+    if (pid === undefined) throw new Error('s3backer does not start');
+    const file = path.join(mount, 'file');
+    waitFor(file, 's3backer');
+    const socket = path.join(folder, 's3backer.sock');
+    const argv = ['nbdkit', '-f', '-U', socket, 'file', file];
+    const server = program('s3backer', socket, `nbd+unix:///?socket=${socket}`, argv);
+    return {
+      ...server,
+      cpuSeconds: () => server.cpuSeconds() + cpuSecondsOf(pid),
+      [Symbol.dispose]: () => {
+        server[Symbol.dispose]();
+        call({ argv: ['sh', '-c', 'for i in $(seq 50); do umount "$0" 2>/dev/null && exit; sleep 0.2; done', mount] });
+        backer.unref();
+      },
+    };
+  },
+};
+
 /** A cached volume, served by the gateway's daemon. */
 export const sgwVolume: ServerChoice = {
   name: 'sgw',
@@ -98,7 +130,7 @@ function program(name: string, socket: string, uri: string, [command = '', ...ar
   const child = spawn(command, args, { stdio: 'ignore' });
   const { pid } = child;
   if (pid === undefined) throw new Error(`${command} does not start`);
-  waitForSocket(socket, command);
+  waitFor(socket, command);
   return {
     name,
     uri,
@@ -114,11 +146,11 @@ function end(child: ChildProcess): void {
   child.unref();
 }
 
-function waitForSocket(socket: string, command: string): void {
+function waitFor(file: string, command: string): void {
   const deadlineMs = performance.now() + START_MS;
   const cell = new Int32Array(new SharedArrayBuffer(4));
-  while (!existsSync(socket)) {
-    if (performance.now() > deadlineMs) throw new Error(`${command} does not listen`);
+  while (!existsSync(file)) {
+    if (performance.now() > deadlineMs) throw new Error(`${command} does not serve`);
     Atomics.wait(cell, 0, 0, 50);
   }
 }

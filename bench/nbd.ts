@@ -1,5 +1,13 @@
 /** P1 to P5: fio's nbd engine against a served volume and other NBD servers, in interleaved rounds. */
-import { nbdkitFile, qemuNbd, sgwMemory, sgwVolume, type NbdEndpoint, type ServerChoice } from './nbd-servers.ts';
+import {
+  nbdkitFile,
+  qemuNbd,
+  s3backer,
+  sgwMemory,
+  sgwVolume,
+  type NbdEndpoint,
+  type ServerChoice,
+} from './nbd-servers.ts';
 import { call, versionOf } from './programs.ts';
 import { spread, type Spread } from './rounds.ts';
 import { workFolder, type Settings } from './settings.ts';
@@ -81,7 +89,7 @@ const LOADS: readonly Load[] = [
 export function benchNbd(settings: Settings): NbdFinding {
   if (versionOf('fio', '--version') === undefined) throw new Error('fio is not installed');
   using work = workFolder(settings, 'nbd');
-  const peers: readonly ServerChoice[] = [sgwMemory, nbdkitFile, qemuNbd(), qemuNbd('writethrough')];
+  const peers: readonly ServerChoice[] = [sgwMemory, nbdkitFile, qemuNbd(), qemuNbd('writethrough'), s3backer];
   const wanted = [...(settings.withSubject ? [sgwVolume] : []), ...peers];
   using stack = new DisposableStack();
   const endpoints = wanted
