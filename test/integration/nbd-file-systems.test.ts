@@ -2,21 +2,17 @@
  * File systems on a volume that a gateway serves: nbdfuse makes a file of the export, a loop device a disk of the file, and the
  * kernel's own ext4 and xfs do the rest. After the gateway was ended and started again, everything is there.
  */
-import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync } from 'node:fs';
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { mkdir, open, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../src/core/kit/index.ts';
 import { HomeRig } from '../cli/gateway-rig.ts';
 import { requireThat, toolPath } from '../requirements.ts';
-import { client, exitCode, inFolder } from './nbd-checks.ts';
+import { hashFiles, lacking, LOOP_DISK_TOOLS, mounted, withDisk } from './loop-disk.ts';
+import { client } from './nbd-checks.ts';
 
 /** The smallest that mkfs.xfs takes is 300 MiB. */
 const SIZE = 320 << 20;
-const READY_MS = 20_000;
 
 interface FileSystem {
   readonly name: string;
@@ -30,18 +26,8 @@ const FILE_SYSTEMS: readonly FileSystem[] = [
   { name: 'xfs', make: ['mkfs.xfs', '-q', '-f'], check: ['xfs_repair', '-n'] },
 ];
 
-const tools = [
-  'nbdfuse',
-  'losetup',
-  'mount',
-  'umount',
-  'fstrim',
-  ...FILE_SYSTEMS.flatMap((one) => [one.make[0], one.check[0]]),
-];
+const tools = [...LOOP_DISK_TOOLS, 'fstrim', ...FILE_SYSTEMS.flatMap((one) => [one.make[0], one.check[0]])];
 const missing = tools.filter((tool) => toolPath(tool) === undefined);
-/** No package brings these: a container may be without them, so that does not fail even where tools are required. */
-const lacking = ['/dev/fuse', '/dev/loop-control'].filter((device) => !isUsable(device));
-if (process.getuid?.() !== 0) lacking.push('root');
 const reason = `not on this machine: ${lacking.join(', ')}`;
 if (lacking.length > 0) process.stderr.write(`skipping file systems over NBD: ${reason}\n`);
 
@@ -88,53 +74,6 @@ requireThat(missing.length === 0, `${missing.join(', ')} not installed`).describ
   },
 );
 
-function isUsable(device: string): boolean {
-  try {
-    accessSync(device, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Runs `use` with a loop device over the export; what was set up is taken down in every case. */
-async function withDisk(uri: string, use: (disk: string, folder: string) => Promise<void>): Promise<void> {
-  await inFolder(async (folder) => {
-    const [point, pidFile] = [path.join(folder, 'fuse'), path.join(folder, 'pid')];
-    await mkdir(point);
-    const fuse = spawn(toolPath('nbdfuse') ?? '', ['-P', pidFile, path.join(point, 'nbd'), uri], { stdio: 'inherit' });
-    const gone = new Promise((resolve) => fuse.once('exit', resolve));
-    let disk: string | undefined;
-    try {
-      const end = Date.now() + READY_MS;
-      while (!existsSync(pidFile)) {
-        if (fuse.exitCode !== null || Date.now() > end) throw new Error('nbdfuse did not begin');
-        await delay(10);
-      }
-      disk = (await client('losetup', ['--find', '--show', '--direct-io=on', path.join(point, 'nbd')])).trim();
-      await use(disk, folder);
-    } finally {
-      if (disk !== undefined) await exitCode('losetup', ['-d', disk]);
-      if ((await exitCode('umount', [point])) !== 0) {
-        await exitCode('umount', ['-l', point]);
-        fuse.kill('SIGKILL');
-      }
-      await gone;
-    }
-  });
-}
-
-async function mounted<T>(disk: string, folder: string, use: (root: string) => Promise<T>): Promise<T> {
-  const root = path.join(folder, 'mnt');
-  await mkdir(root, { recursive: true });
-  await client('mount', [disk, root]);
-  try {
-    return await use(root);
-  } finally {
-    await client('umount', [root]);
-  }
-}
-
 /** Files of many sizes, some synced, some removed again and their space trimmed. Returns the hash of each that stays. */
 async function writeFiles(root: string): Promise<Map<string, string>> {
   const random = seededRandom(5);
@@ -154,16 +93,4 @@ async function writeFiles(root: string): Promise<Map<string, string>> {
   }
   await client('fstrim', [root]);
   return await hashFiles(root, names);
-}
-
-async function hashFiles(root: string, names: readonly string[]): Promise<Map<string, string>> {
-  const hashes = new Map<string, string>();
-  for (const name of names)
-    hashes.set(
-      name,
-      createHash('sha256')
-        .update(await readFile(path.join(root, name)))
-        .digest('hex'),
-    );
-  return hashes;
 }
