@@ -1,6 +1,6 @@
 /**
- * Room `image` (level 1): image files on the local disk. Reads raw images and finds their data, writes raw
- * images sparsely and resumably, tells formats apart, and converts container formats through qemu-img.
+ * Room `image` (level 1): image files on the local disk. Reads raw images and finds their data, serves them in place,
+ * writes them sparsely and resumably, tells formats apart, and converts container formats through qemu-img.
  * Knows nothing of volumes or stores.
  */
 export { convertFromRaw, convertToRaw, inspectImage } from './conversion.ts';
@@ -8,6 +8,8 @@ export type { ConvertOptions, ImageInspection, InspectOptions } from './conversi
 export type { DataExtentOptions, Extent } from './data-extents.ts';
 export { detectImageFormat } from './format.ts';
 export type { ImageFormat } from './format.ts';
+export { openImageFile } from './image-file.ts';
+export type { ImageFacts, ImageFile } from './image-file.ts';
 export { qemuImgVersion } from './qemu-img.ts';
 export type { QemuImgOptions } from './qemu-img.ts';
 export { allocatedBytes, openRawImage } from './raw-image.ts';

@@ -86,7 +86,7 @@ export async function allocatedBytes(path: string): Promise<number> {
 }
 
 /** Before opening, since opening a named pipe would wait for its writer. */
-async function refuseOtherKinds(path: string): Promise<void> {
+export async function refuseOtherKinds(path: string): Promise<void> {
   const facts = await naming(path, () => stat(path));
   if (facts.isFile() || facts.isBlockDevice()) return;
   throw new SgwError(
@@ -100,9 +100,10 @@ async function refuseOtherKinds(path: string): Promise<void> {
   );
 }
 
-async function blockDeviceSize(
+/** @throws unsupported `device-size-unknown` */
+export async function blockDeviceSize(
   path: string,
-  handle: FileHandle,
+  handle: Pick<FileHandle, 'fd'>,
   rdev: bigint,
   calls: SystemCalls | undefined,
 ): Promise<number> {

@@ -20,6 +20,8 @@ function fileWith(data: readonly Extent[], sizeBytes: number): SystemCalls & { s
     },
     seekEnd: () => sizeBytes,
     lockExclusive: () => 'unknown' as const,
+    readCached: () => false,
+    zeroRange: () => false,
   };
   return calls;
 }
