@@ -25,7 +25,7 @@ export interface Verb {
 }
 
 /** Issues whose verbs exist. */
-const ISSUES_DONE: readonly number[] = [2, 3];
+const ISSUES_DONE: readonly number[] = [2, 3, 4];
 
 const offline = (issue: number, ...names: (NameKind | null)[]): Verb => ({ availability: 'offline', issue, names });
 const waits = (issue: number, ...names: (NameKind | null)[]): Verb => ({
@@ -42,25 +42,25 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   deactivate: offline(3),
   status: offline(2),
   configure: offline(2),
-  doctor: present(offline(4)),
+  doctor: offline(4),
   demo: waits(2),
 
-  'gateway run': present(offline(4)),
-  'gateway start': present(offline(4)),
-  'gateway stop': present(offline(4)),
-  'gateway reload': present(daemon(4)),
-  'gateway restart': present(offline(4)),
-  'gateway show': present(daemon(4)),
-  'gateway logs': present(offline(4)),
-  'gateway top': present(daemon(4)),
+  'gateway run': offline(4),
+  'gateway start': offline(4),
+  'gateway stop': offline(4),
+  'gateway reload': daemon(4),
+  'gateway restart': offline(4),
+  'gateway show': daemon(4),
+  'gateway logs': offline(4),
+  'gateway top': daemon(4),
 
   'volume create': { ...offline(2), flagNames: { 'from-snapshot': 'snapshot' } },
   'volume import': { ...waits(2), flagNames: { into: 'volume' } },
   'volume list': offline(2),
   'volume show': offline(2, 'volume'),
-  'volume configure': present(offline(4, 'volume')),
-  'volume attach': present(daemon(4, 'volume')),
-  'volume detach': present(daemon(4, 'volume')),
+  'volume configure': offline(4, 'volume'),
+  'volume attach': daemon(4, 'volume'),
+  'volume detach': daemon(4, 'volume'),
   'volume resize': offline(2, 'volume'),
   'volume rename': offline(2, 'volume'),
   'volume delete': offline(2, 'volume'),
@@ -83,7 +83,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'snapshot delete': offline(2, 'snapshot'),
   'snapshot verify': waits(2, 'snapshot'),
 
-  'recovery-point list': present(offline(4, 'volume')),
+  'recovery-point list': offline(4, 'volume'),
   'schedule set': offline(6, 'volume'),
   'schedule show': offline(6, 'volume'),
   'schedule remove': offline(6, 'volume'),
