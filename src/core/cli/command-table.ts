@@ -33,8 +33,6 @@ const waits = (issue: number, ...names: (NameKind | null)[]): Verb => ({
   issue,
   names,
 });
-/** Of an issue that is being worked on: this verb exists. */
-const present = (verb: Verb): Verb => ({ ...verb, isPresent: true });
 const daemon = (issue: number, ...names: (NameKind | null)[]): Verb => ({ availability: 'needs daemon', issue, names });
 
 export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
