@@ -1,7 +1,7 @@
 /** The gateway daemon from outside: the built program, real processes, signals, sockets and files. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { get, type RequestOptions } from 'node:http';
 import path from 'node:path';
 import { urlToHttpOptions } from 'node:url';
@@ -204,8 +204,13 @@ it('logs shows the end of the log, and follows it', async () => {
   expect((await rig.run(['gateway', 'logs'])).stdout).toMatch(/INFO {2}ready home=/);
 });
 
-/** An image that takes a while to import. */
-const slowImage = (rig: HomeRig): string => rig.file('slow.img', randomBytes(192 << 20));
+/** An image that takes a while to import, also on a fast machine. */
+function slowImage(rig: HomeRig): string {
+  const piece = randomBytes(64 << 20);
+  const file = rig.file('slow.img', piece);
+  for (let i = 0; i < 19; i++) appendFileSync(file, piece);
+  return file;
+}
 
 it('Ctrl-C ends the call in the daemon too, which goes on', async () => {
   await using rig = await HomeRig.activated();

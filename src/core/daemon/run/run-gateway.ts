@@ -5,7 +5,6 @@
  * are refused, clients are let go and volumes drained, calls under way stopped, socket, store, lock. A death at any point leaves
  * what was acknowledged in the write logs, and nothing that the next start would have to be told of.
  */
-import { setFlagsFromString } from 'node:v8';
 import { createHandlers } from '../../control/index.ts';
 import { LocalServer, serveMetrics } from '../../control/server/index.ts';
 import { Gateway, notActivated, type GatewayParts } from '../../gateway/index.ts';
@@ -54,17 +53,9 @@ export interface RunOptions {
   readonly onReady: (ready: { readonly pid: number; readonly socket: string }) => void;
 }
 
-/**
- * Buffers that threads hand over are memory outside of the heap: by itself V8 marks the whole heap again for each 64 MiB
- * of them, four times a second under load. Counted together with the heap, they call for that when there is something to win.
- * Known to Node.js from 24 on.
- */
-const COUNT_BUFFERS_WITH_THE_HEAP = '--external-memory-accounted-in-global-limit';
-
 /** Runs the gateway of a home until it is stopped. @throws conflict `gateway-running`, `not-activated`; what opening the store throws */
 export async function runGateway(options: RunOptions): Promise<void> {
   const { home, signal } = options;
-  if (Number.parseInt(process.versions.node) >= 24) setFlagsFromString(COUNT_BUFFERS_WITH_THE_HEAP);
   const log = openLog(options.log.level, options.log.sink);
   using _watch = watchBugs(log);
   try {
