@@ -21,6 +21,8 @@ export {
   pagesOf,
 } from './geometry.ts';
 export type { Head } from './head.ts';
+export { blake3ShortInto } from './hash.ts';
+export { hashesOfLeaf } from './leaf-hashes.ts';
 export { listSnapshotIds, listVolumeIds } from './listed-ids.ts';
 export type { SegmentRef } from './node-codec.ts';
 export type { BlockStoreOptions, Holder, Witness } from './options.ts';

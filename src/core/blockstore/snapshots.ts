@@ -29,6 +29,8 @@ export interface NewSnapshot extends Cancellable {
   readonly maker?: string;
   /** Where its state ends in the write log of a volume that is being served (C8). */
   readonly barrier?: SnapshotBarrier;
+  /** Why it waits for its barrier. */
+  readonly reason?: string;
   /** Shows this state of the volume's past, not its last one. */
   readonly recoveryPoint?: RecoveryTime;
 }
@@ -76,7 +78,7 @@ export async function createSnapshot(options: BlockStoreOptions, request: NewSna
  */
 export async function createPendingSnapshot(
   options: BlockStoreOptions,
-  request: NewSnapshot & { readonly barrier: SnapshotBarrier },
+  request: NewSnapshot & ({ readonly barrier: SnapshotBarrier } | { readonly reason: string }),
 ): Promise<SnapshotEntry> {
   await requirePresent(options, request.volume.volumeId, request.signal);
   const pending = pendingEntry(options, request);
@@ -133,7 +135,7 @@ function pendingEntry(options: BlockStoreOptions, request: NewSnapshot): Snapsho
     snapshotId: newSnapshotId(options.random),
     name: request.name,
     state: 'pending',
-    reason: null,
+    reason: request.reason ?? null,
     volumeId: volume.volumeId,
     volumeName: volume.name,
     lineage: volume.lineage,

@@ -52,10 +52,10 @@ const isOpen = (attached: Attached): attached is Attached & { readonly volume: S
 export async function liveSnapshot(
   session: Session,
   volume: ServedVolume,
-  request: Omit<Parameters<typeof createPendingSnapshot>[1], 'barrier'>,
+  request: Omit<Parameters<typeof createPendingSnapshot>[1], 'barrier' | 'reason'>,
 ): Promise<SnapshotEntry> {
-  const { entry, completed } = await volume.snapshot(async (barrier) =>
-    createPendingSnapshot(session.blocks, { ...request, barrier }),
+  const { entry, completed } = await volume.snapshot(async (place) =>
+    createPendingSnapshot(session.blocks, { ...request, ...place }),
   );
   // Who waits for it looks at the snapshot; a volume that fails shows that itself.
   completed.catch(() => undefined);

@@ -104,8 +104,9 @@ async function withoutInterrupted(
   const left = listed.filter(
     (entry) =>
       entry.state === 'pending' &&
-      // One with a barrier is completed, or given up, by who has the volume's write log.
+      // One with a barrier, or that waits for one, is completed or given up by who has the volume's write log.
       entry.barrier === undefined &&
+      entry.reason === null &&
       (entry.maker === gatewayId || (entry.name === name && entry.volumeId === volume.volumeId)),
   );
   const fail = (now: SnapshotEntry): SnapshotEntry =>

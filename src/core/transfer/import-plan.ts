@@ -12,13 +12,13 @@ import {
   LEAF_PAGES,
   PAGE_BYTES,
   PAGE_HASH_BYTES,
+  hashesOfLeaf,
   type LeafView,
   type PageExtent,
   type PageMap,
   type SegmentReader,
 } from '../blockstore/index.ts';
 import type { Extent, RawImage } from '../image/index.ts';
-import { hashesOfLeaf } from './known-pages.ts';
 
 export const TASK_BYTES = LEAF_PAGES * PAGE_BYTES;
 const LEAF_BLOCKS = LEAF_PAGES / BLOCK_PAGES;

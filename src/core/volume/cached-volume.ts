@@ -8,32 +8,22 @@
  * store (`ack=store`); a flush only after the log was synced; acknowledgements come in log order.
  */
 import type { BlockDevice, Completion, DeviceCall, DeviceExtent, WriteCall, ZeroCall } from '../blockdevice/index.ts';
-import { checkVolumeSize, PAGE_BYTES, type SnapshotEntry, type VolumeWriter } from '../blockstore/index.ts';
+import { checkVolumeSize, PAGE_BYTES } from '../blockstore/index.ts';
 import { MIB, Semaphore, SgwError, throwIfAborted, type VolumeId } from '../kit/index.ts';
 import type { WriteLog } from '../writelog/index.ts';
 import { ReadAhead } from '../cache/index.ts';
-import { Barriers } from './barriers.ts';
-import type { BarrierPosition, ServedSnapshot, ServedVolume, VolumeSettings, VolumeStats } from './contract.ts';
+import type { PendingCreation, ServedSnapshot, ServedVolume, VolumeSettings, VolumeStats } from './contract.ts';
 import { CallTimer, Counters, Forecast } from './counters.ts';
-import { DrainProgress, type OnDrained } from './drain-progress.ts';
+import type { OnDrained } from './drain-progress.ts';
 import { encodePlan } from './encode-plan.ts';
 import { deviceExtents } from './extents.ts';
 import { UploadKeeper } from './keep-uploaded.ts';
-import { LiveMap } from './live-map.ts';
-import {
-  bugMet,
-  damagedLog,
-  lastSizeOf,
-  openParts,
-  reopenWriter,
-  type CachedVolumeParts,
-  type Opened,
-} from './opening.ts';
+import { lastSizeOf, openParts, type CachedVolumeParts, type Opened } from './opening.ts';
 import { PageReader } from './page-reader.ts';
 import { PageWriter } from './page-writer.ts';
-import { statsOf, type Trouble } from './stats.ts';
+import { statsOf } from './stats.ts';
 import { Throttle } from './throttle.ts';
-import { Uploader } from './uploader.ts';
+import { Uploads } from './uploads.ts';
 
 /** Writes longer than this go into the log in pieces. */
 const PIECE_BYTES = 8 * MIB;
@@ -70,22 +60,14 @@ class CachedVolume implements ServedVolume {
   readonly #forecast = new Forecast();
   readonly #timer: CallTimer;
   readonly #throttle: Throttle;
-  readonly #drains = new DrainProgress();
   readonly #reader: PageReader;
   readonly #writer: PageWriter;
-  readonly #uploader: Uploader;
-  readonly #barriers: Barriers;
-  readonly #keeper: UploadKeeper;
-  /** Ends what waits: for room, for the store. Fires with the failure, too. */
-  readonly #closing = new AbortController();
+  readonly #uploads: Uploads;
   /** Writers that wait go one after the other. */
   readonly #gate = new Semaphore(1);
   #readAhead: ReadAhead;
   #settings: VolumeSettings;
-  #live: LiveMap;
   #sizeBytes: number;
-  #failure: SgwError | undefined;
-  #trouble: Trouble | undefined;
   #closed: Promise<void> | undefined;
   /** Somebody waits for room in the log. */
   #isFull = false;
@@ -98,30 +80,42 @@ class CachedVolume implements ServedVolume {
     this.#opened = opened;
     this.#log = log;
     this.#settings = settings;
-    this.#live = this.#liveMap(writer);
     this.#sizeBytes = writer.sizeBytes;
     this.#timer = new CallTimer(blocks.clock, this.#counters);
     this.#throttle = new Throttle(blocks.clock);
     this.#readAhead = new ReadAhead({ readAheadBytes: settings.readAheadBytes });
+    this.#uploads = this.#makeUploads();
     this.#reader = new PageReader({
       log,
       cache,
       clock: blocks.clock,
       counters: this.#counters,
-      live: () => this.#live,
-      failure: () => this.#failure,
-      closing: this.#closing.signal,
+      live: () => this.#uploads.live,
+      failure: () => this.#uploads.failure,
+      closing: this.#uploads.closing,
     });
     this.#writer = new PageWriter(log, this.#reader, {
       check: this.#checkWritable.bind(this),
       appended: (bytes) => {
-        this.#uploader.appended(bytes + PAGE_BYTES);
+        this.#uploads.appended(bytes + PAGE_BYTES);
       },
     });
-    this.#keeper = new UploadKeeper(cache, () => this.#live);
-    this.#barriers = new Barriers(blocks, parts.holder.gatewayId, opened.left);
-    this.#uploader = this.#makeUploader(opened);
-    if (opened.damage !== null) this.#failure = damagedLog(parts.volumeId, opened.damage);
+  }
+
+  #makeUploads(): Uploads {
+    const { pool, accountId, cache } = this.#parts;
+    const keeper = new UploadKeeper(cache, () => this.#uploads.live);
+    return new Uploads({
+      parts: this.#parts,
+      opened: this.#opened,
+      counters: this.#counters,
+      encode: async (plan, applied, signal) =>
+        await encodePlan({ log: this.#log, reader: this.#reader, pool, accountId }, plan, applied, signal),
+      onCommitted: ({ batch, segmentId, logBytes }) => {
+        keeper.keep(batch, segmentId);
+        this.#throttle.uploaded(logBytes);
+      },
+    });
   }
 
   /** Takes the volume's size from what is not uploaded yet, completes what a crash left behind, and starts to upload. */
@@ -129,8 +123,7 @@ class CachedVolume implements ServedVolume {
     const { uploadedSequence, damage } = this.#opened;
     this.#sizeBytes = lastSizeOf(this.#log, uploadedSequence) ?? this.#sizeBytes;
     if (damage !== null) return;
-    await this.#barriers.recover(uploadedSequence);
-    this.#uploader.start();
+    await this.#uploads.begin();
   }
 
   get sizeBytes(): number {
@@ -142,14 +135,14 @@ class CachedVolume implements ServedVolume {
   }
 
   get failure(): SgwError | undefined {
-    return this.#failure;
+    return this.#uploads.failure;
   }
 
   get stats(): VolumeStats {
     const { usage } = this.#log;
     const { clock } = this.#parts.blocks;
     this.#forecast.note(clock.monotonicMs(), usage.dirtyBytes);
-    const writer = this.#uploader.writer;
+    const { writer, failure, trouble } = this.#uploads;
     return statsOf({
       counters: this.#counters,
       usage,
@@ -162,8 +155,8 @@ class CachedVolume implements ServedVolume {
       epoch: writer.epoch,
       ack: this.#settings.ack,
       isClosed: this.#closed !== undefined,
-      failure: this.#failure,
-      trouble: this.#trouble,
+      failure,
+      trouble,
     });
   }
 
@@ -203,7 +196,7 @@ class CachedVolume implements ServedVolume {
   }
 
   flush(call?: DeviceCall): Completion {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.failure !== undefined) throw this.failure;
     this.#counters.flushOps += 1;
     return this.#timer.time(this.#durable(call?.signal), 'flushMs');
   }
@@ -215,31 +208,15 @@ class CachedVolume implements ServedVolume {
 
   async extents(offset: number, length: number, piecesMax: number, call?: DeviceCall): Promise<DeviceExtent[]> {
     this.#checkReadable();
-    return await deviceExtents(this.#log, () => this.#live, offset, length, piecesMax, call?.signal);
+    return await deviceExtents(this.#log, () => this.#uploads.live, offset, length, piecesMax, call?.signal);
   }
 
-  async snapshot(create: (barrier: BarrierPosition) => Promise<SnapshotEntry>): Promise<ServedSnapshot> {
+  async snapshot(create: PendingCreation): Promise<ServedSnapshot> {
     this.#checkWritable();
-    while (!this.#log.hasRoom(PAGE_BYTES)) await this.#log.room(PAGE_BYTES, this.#closing.signal);
+    while (!this.#log.hasRoom(PAGE_BYTES)) await this.#log.room(PAGE_BYTES, this.#uploads.closing);
     // It may have been fenced, or be closing, since.
     this.#checkWritable();
-    const incarnation = this.#log.incarnation?.incarnation ?? '';
-    const barrier = this.#barriers.register(async (sequence) => await create({ incarnation, sequence }));
-    try {
-      const sequence = await this.#log.appendBarrier(barrier.name);
-      this.#uploader.appended(PAGE_BYTES);
-      await this.#log.flush();
-      const entry = await barrier.place(sequence);
-      return { entry, completed: this.#completed(sequence, entry) };
-    } catch (error) {
-      barrier.abandon(error);
-      throw error;
-    }
-  }
-
-  async #completed(sequence: number, entry: SnapshotEntry): Promise<SnapshotEntry> {
-    await this.#uploader.upload(sequence);
-    return this.#barriers.completedEntry(sequence) ?? entry;
+    return await this.#uploads.snapshot(async (barrier) => await create({ barrier }));
   }
 
   async resize(sizeBytes: number): Promise<void> {
@@ -248,138 +225,39 @@ class CachedVolume implements ServedVolume {
     const oldBytes = this.#sizeBytes;
     const tail = Math.min(oldBytes, Math.ceil(sizeBytes / PAGE_BYTES) * PAGE_BYTES) - sizeBytes;
     // The rest of the last page reads zeroes when the volume grows again (C9).
-    if (tail > 0) await this.#waitThen(0, () => this.#writer.zero(sizeBytes, tail), this.#closing.signal);
+    if (tail > 0) await this.#waitThen(0, () => this.#writer.zero(sizeBytes, tail), this.#uploads.closing);
     const resized = (): Promise<void> => {
       this.#sizeBytes = sizeBytes;
       return this.#log.appendResize(sizeBytes);
     };
-    await this.#waitThen(0, resized, this.#closing.signal);
+    await this.#waitThen(0, resized, this.#uploads.closing);
     await this.#log.flush();
-    await this.#uploader.upload(this.#log.usage.lastSequence, this.#closing.signal);
+    await this.#uploads.upload(this.#log.usage.lastSequence, this.#uploads.closing);
   }
 
   async configure(settings: Partial<VolumeSettings>): Promise<void> {
     this.#settings = { ...this.#settings, ...settings };
-    this.#uploader.sealIntervalMs = this.#settings.sealIntervalMs;
+    this.#uploads.sealIntervalMs = this.#settings.sealIntervalMs;
     this.#readAhead = new ReadAhead({ readAheadBytes: this.#settings.readAheadBytes });
     if (settings.bufferBytes !== undefined) await this.#log.resize(settings.bufferBytes);
   }
 
   async drain(options: { readonly signal?: AbortSignal; readonly onProgress?: OnDrained } = {}): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
-    const { onProgress, signal } = options;
-    const { dirtyBytes, lastSequence } = this.#log.usage;
-    await this.#drains.during(dirtyBytes, onProgress, () => this.#uploader.upload(lastSequence, signal));
+    await this.#uploads.drain(options);
   }
 
-  async close(options: { readonly drain?: boolean; readonly signal?: AbortSignal } = {}): Promise<void> {
-    this.#closed ??= this.#closeOnce(options);
+  async close({ drain = false, signal }: { readonly drain?: boolean; readonly signal?: AbortSignal } = {}): Promise<void> {
+    this.#closed ??= this.#uploads.close({ drain, ...(signal === undefined ? {} : { signal }) });
     await this.#closed;
   }
 
-  async #closeOnce({
-    drain = false,
-    signal,
-  }: {
-    readonly drain?: boolean;
-    readonly signal?: AbortSignal;
-  }): Promise<void> {
-    const failed = this.#failure;
-    // What failed can't be drained, and whoever asks for that has to hear of it.
-    let drainFailure: unknown = drain ? failed : undefined;
-    if (drain && failed === undefined) {
-      try {
-        await this.#uploader.upload(this.#log.usage.lastSequence, signal);
-      } catch (error) {
-        drainFailure = error;
-      }
-    }
-    this.#closing.abort(new SgwError('aborted', 'volume-closed', `volume ${this.volumeId} was closed`));
-    await this.#uploader.stop();
-    const { writer } = this.#uploader;
-    try {
-      if (drain && failed === undefined && drainFailure === undefined)
-        await writer.close(signal === undefined ? {} : { signal });
-      else await writer.abandon();
-    } finally {
-      await this.#log.close();
-    }
-    if (drainFailure !== undefined) throw drainFailure as Error;
-  }
-
-  #makeUploader(opened: Opened): Uploader {
-    const { blocks, onEvent, pool, accountId, settings } = this.#parts;
-    const encoding = { log: this.#log, reader: this.#reader, pool, accountId };
-    return new Uploader({
-      log: this.#log,
-      clock: blocks.clock,
-      writer: opened.writer,
-      uploadedSequence: opened.uploadedSequence,
-      sealIntervalMs: settings.sealIntervalMs,
-      work: {
-        encode: async (plan, applied, signal) => {
-          const batch = await encodePlan(encoding, plan, applied, signal);
-          const { barrier, records, isResized } = plan;
-          if (records === undefined || (barrier === undefined && !isResized)) return batch;
-          const onApplied = async (): Promise<void> => {
-            const { writer } = this.#uploader;
-            // The head tells everybody how large the volume is.
-            if (isResized) await writer.checkpointHere();
-            if (barrier !== undefined) await this.#barriers.reached(barrier, records.last, writer);
-          };
-          return { ...batch, onApplied };
-        },
-        reopen: async (signal) => {
-          const reopened = await reopenWriter(this.#parts, opened, signal);
-          this.#live = this.#liveMap(reopened.writer);
-          await this.#barriers.recover(reopened.uploadedSequence);
-          return reopened;
-        },
-        onCommitted: ({ batch, segmentId, storedBytes, logBytes }) => {
-          this.#keeper.keep(batch, segmentId);
-          this.#counters.uploadedBytes += storedBytes;
-          this.#counters.commits += 1;
-          this.#counters.lastCommitMs = blocks.clock.nowMs();
-          this.#throttle.uploaded(logBytes);
-          this.#drains.uploaded(logBytes);
-        },
-        onTrouble: (error) => {
-          if (error === undefined && this.#trouble !== undefined) onEvent?.({ kind: 'recovered' });
-          if (error !== undefined) {
-            this.#counters.uploadErrors += 1;
-            onEvent?.({ kind: 'trouble', error });
-          }
-          this.#trouble = error && { error, sinceMs: this.#trouble?.sinceMs ?? blocks.clock.nowMs() };
-        },
-        onFailed: (failure) => {
-          const error = failure.kind === 'internal' ? bugMet(this.volumeId, failure) : failure;
-          this.#failure ??= error;
-          this.#closing.abort(error);
-          onEvent?.({ kind: 'failed', error });
-        },
-      },
-    });
-  }
-
-  #liveMap(writer: VolumeWriter): LiveMap {
-    const { cache, pool, decoders = pool } = this.#parts;
-    return new LiveMap({
-      view: writer,
-      cache,
-      pool: decoders,
-      onBytes: (bytes) => {
-        this.#counters.downloadedBytes += bytes;
-      },
-    });
-  }
-
   #checkReadable(): void {
-    if (this.#failure !== undefined && this.#opened.damage === null) throw this.#failure;
-    if (this.#closing.signal.aborted) throwIfAborted(this.#closing.signal);
+    if (this.failure !== undefined && this.#opened.damage === null) throw this.failure;
+    if (this.#uploads.closing.aborted) throwIfAborted(this.#uploads.closing);
   }
 
   #checkWritable(): void {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.failure !== undefined) throw this.failure;
     if (this.#closed !== undefined)
       throw new SgwError('aborted', 'volume-closed', `volume ${this.volumeId} is being closed`);
   }
@@ -394,7 +272,7 @@ class CachedVolume implements ServedVolume {
   /** Appends in this task of the event loop. */
   #append(length: number, append: () => Promise<void>): Promise<void> {
     const appended = append();
-    this.#uploader.appended(length + PAGE_BYTES);
+    this.#uploads.appended(length + PAGE_BYTES);
     return appended;
   }
 
@@ -407,7 +285,8 @@ class CachedVolume implements ServedVolume {
 
   /** Waits for its turn, for as long as back-pressure asks, and for room; then appends. */
   async #waitThen(length: number, append: () => Promise<void>, signal?: AbortSignal): Promise<void> {
-    const either = signal === undefined ? this.closing : AbortSignal.any([signal, this.closing]);
+    const { closing } = this.#uploads;
+    const either = signal === undefined ? closing : AbortSignal.any([signal, closing]);
     this.#counters.waitingWrites += 1;
     let appended: Promise<void>;
     try {
@@ -438,10 +317,6 @@ class CachedVolume implements ServedVolume {
     this.#isFull = false;
   }
 
-  get closing(): AbortSignal {
-    return this.#closing.signal;
-  }
-
   /** Resolves when `written` is acknowledged as the ack class and the call ask for. */
   #acknowledged(written: Promise<void>, call: WriteCall | undefined): Promise<void> {
     const acknowledged =
@@ -452,14 +327,14 @@ class CachedVolume implements ServedVolume {
   /** Makes what is in the log durable, as the ack class asks for. */
   async #durable(signal: AbortSignal | undefined): Promise<void> {
     await this.#log.flush();
-    if (this.#settings.ack === 'store') await this.#uploader.upload(this.#log.usage.lastSequence, signal);
+    if (this.#settings.ack === 'store') await this.#uploads.upload(this.#log.usage.lastSequence, signal);
     // A writer that was fenced meanwhile acknowledges nothing any more.
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.failure !== undefined) throw this.failure;
   }
 
   /** Gets an extent into the cache, behind the caller's back. */
   #prefetchBehind(offset: number, length: number): void {
-    if (length <= 0 || !this.#live.frames.isIdle) return;
+    if (length <= 0 || !this.#uploads.live.frames.isIdle) return;
     this.#reader.prefetch(offset, length).catch(() => undefined);
   }
 }

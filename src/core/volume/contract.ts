@@ -4,6 +4,7 @@
 import type { BlockDevice } from '../blockdevice/index.ts';
 import type { SnapshotEntry } from '../blockstore/index.ts';
 import type { SgwError, VolumeId } from '../kit/index.ts';
+import type { ShadowStats } from './shadow/contract.ts';
 
 /** When a write is acknowledged: in the write log, or committed to the object store. */
 export const ACK_CLASSES = ['log', 'store'] as const;
@@ -20,10 +21,19 @@ export interface VolumeSettings {
 }
 
 /**
- * `available`; `degraded`: the store is out of reach or slow, local I/O goes on; `fenced`: another gateway took over, nothing is
+ * `available`; `degraded`: the store is out of reach or slow, local I/O goes on; `bootstrapping`, `pass-through`, `resyncing`: a
+ * shadow that is behind its image; `fenced`: another gateway took over, nothing is
  * acknowledged any more and the log is kept; `damaged`: the log lost what was flushed, so the volume is read-only (C13).
  */
-export type ServedState = 'available' | 'degraded' | 'fenced' | 'damaged' | 'closed';
+export type ServedState =
+  | 'available'
+  | 'degraded'
+  | 'bootstrapping'
+  | 'pass-through'
+  | 'resyncing'
+  | 'fenced'
+  | 'damaged'
+  | 'closed';
 
 /** Counters grow from the opening on; gauges tell now. */
 export interface VolumeStats {
@@ -62,6 +72,8 @@ export interface VolumeStats {
   readonly lastCommitMs: number | null;
   /** Writers that wait for room now. */
   readonly waitingWrites: number;
+  /** How far the store follows the image; null for a cached volume. */
+  readonly shadow: ShadowStats | null;
 }
 
 /** Where a snapshot's barrier is in the volume's write log (C8). */
@@ -77,6 +89,13 @@ export interface ServedSnapshot {
   readonly completed: Promise<SnapshotEntry>;
 }
 
+/**
+ * Makes the pending object of a snapshot. Without a barrier it waits, for `reason`; the barrier is put into the object later.
+ */
+export type PendingCreation = (
+  place: { readonly barrier: BarrierPosition } | { readonly reason: string },
+) => Promise<SnapshotEntry>;
+
 export interface ServedVolume extends BlockDevice {
   readonly volumeId: VolumeId;
   readonly stats: VolumeStats;
@@ -84,9 +103,10 @@ export interface ServedVolume extends BlockDevice {
   readonly failure: SgwError | undefined;
   /**
    * Puts a barrier behind everything acknowledged, and has `create` make the pending snapshot's object for it. When it
-   * resolves, both are durable: a crash neither moves the barrier nor loses the request (C8).
+   * resolves, both are durable: a crash neither moves the barrier nor loses the request (C8). A shadow that is behind its image
+   * has the object made at once, and places the barrier when it has caught up.
    */
-  snapshot(create: (barrier: BarrierPosition) => Promise<SnapshotEntry>): Promise<ServedSnapshot>;
+  snapshot(create: PendingCreation): Promise<ServedSnapshot>;
   /** Durable in the log when it resolves, and in the store with its commit. */
   resize(sizeBytes: number): Promise<void>;
   configure(settings: Partial<VolumeSettings>): Promise<void>;

@@ -1,4 +1,4 @@
-/** Room `volume` (level 4): a cached volume over write log, cache and block store. */
+/** Room `volume` (level 4): cached volumes, and shadowing ones, over write log, cache, image and block store. */
 export { openCachedVolume } from './cached-volume.ts';
 export {
   type ServedSnapshot,
@@ -10,3 +10,6 @@ export {
 export { readLogContents, replayLogInto, type LogContents } from './log-replay.ts';
 export { openViewDevice } from './view-device.ts';
 export type { VolumeEvent } from './opening.ts';
+export { SHADOW_PHASES, type ShadowStats } from './shadow/contract.ts';
+export { directoryShadowDisk, forgetShadow } from './shadow/directory-disk.ts';
+export { openShadowVolume } from './shadow/shadow-volume.ts';

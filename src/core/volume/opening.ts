@@ -47,6 +47,8 @@ export type VolumeEvent =
   | { readonly kind: 'damaged'; readonly reason: string }
   | { readonly kind: 'trouble'; readonly error: SgwError }
   | { readonly kind: 'recovered' }
+  /** Something is the matter with the image of a shadowing volume. */
+  | { readonly kind: 'remark'; readonly text: string }
   | { readonly kind: 'failed'; readonly error: SgwError };
 
 export interface Opened {

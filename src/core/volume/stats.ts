@@ -44,6 +44,7 @@ export function statsOf(input: StatsInput): VolumeStats {
     dirtyMs: usage.oldestDirtyMs === null ? 0 : Math.max(0, nowMs - usage.oldestDirtyMs),
     bufferBytes: usage.capacityBytes,
     fullInMs,
+    shadow: null,
   };
 }
 

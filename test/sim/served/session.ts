@@ -257,10 +257,10 @@ export class Session {
     oracle.barrier(view);
     let record: SnapshotRecord | undefined;
     const isPlaced = await this.#attempt('snapshot', async () => {
-      const served = await volume.snapshot(async (barrier) => {
+      const served = await volume.snapshot(async (place) => {
         // What is written from now on is behind the barrier.
         const most = branch.last;
-        const request = { volume: entry, name: 's', accountId: ACCOUNTS[0], maker: view.name, barrier };
+        const request = { volume: entry, name: 's', accountId: ACCOUNTS[0], maker: view.name, ...place };
         const pending = await createPendingSnapshot(options, request);
         record = { snapshotId: pending.snapshotId, least, most, home: view, isPromised: false };
         snapshots.push(record);

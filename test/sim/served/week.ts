@@ -214,9 +214,9 @@ export class Week {
 
   async #snapshot(): Promise<void> {
     const served = await this.#retried(async () =>
-      this.#volume.snapshot(async (barrier) =>
+      this.#volume.snapshot(async (place) =>
         this.#retried(async () =>
-          createPendingSnapshot(this.#options, { volume: this.#entry, name: 's', accountId: ACCOUNTS[0], barrier }),
+          createPendingSnapshot(this.#options, { volume: this.#entry, name: 's', accountId: ACCOUNTS[0], ...place }),
         ),
       ),
     );

@@ -109,11 +109,12 @@ export class FakeVolume extends MemoryDevice implements ServedVolume {
       uploadErrors: 0,
       lastCommitMs: null,
       waitingWrites: 0,
+      shadow: null,
     };
   }
 
   async snapshot(create: Parameters<ServedVolume['snapshot']>[0]): Promise<ServedSnapshot> {
-    const entry = await create({ incarnation: '0'.repeat(16), sequence: 1 });
+    const entry = await create({ barrier: { incarnation: '0'.repeat(16), sequence: 1 } });
     return { entry, completed: Promise.resolve(entry) };
   }
 

@@ -23,8 +23,8 @@ it('C8 a snapshot is told to be completed when the reply to that was lost', { ti
   const volume = await rig.open();
   await volume.write(0, Buffer.alloc(4096, 1));
   const request = { volume: rig.entry, name: 's', accountId: ACCOUNT };
-  const snapshot = await volume.snapshot(async (barrier) => {
-    const pending = await createPendingSnapshot(rig.blocks, { ...request, barrier });
+  const snapshot = await volume.snapshot(async (place) => {
+    const pending = await createPendingSnapshot(rig.blocks, { ...request, ...place });
     store.left = 1;
     return pending;
   });

@@ -26,8 +26,8 @@ const gatewayId = (n: number): string => `sgw-0000000${String(n)}`;
 
 async function snapshotOf(rig: VolumeRig, volume: ServedVolume, store: EndsBefore, refuses: RegExp): Promise<string> {
   const request = { volume: rig.entry, name: 's', accountId: ACCOUNT, maker: gatewayId(1) };
-  const { entry, completed } = await volume.snapshot(async (barrier) => {
-    const pending = await createPendingSnapshot(rig.blocks, { ...request, barrier });
+  const { entry, completed } = await volume.snapshot(async (place) => {
+    const pending = await createPendingSnapshot(rig.blocks, { ...request, ...place });
     store.refuses = refuses;
     return pending;
   });

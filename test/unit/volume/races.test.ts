@@ -72,8 +72,8 @@ it('C8: completes a snapshot whose commit is in the store although its reply was
   const volume = await rig.open();
   await volume.write(0, Buffer.alloc(4096, 1));
   faults.setRules([{ fault: 'lostReply', operation: 'put', key: /log\//, times: 1 }]);
-  const create = async (barrier: { incarnation: string; sequence: number }): Promise<SnapshotEntry> =>
-    createPendingSnapshot(rig.blocks, { volume: rig.entry, name: 's', accountId: ACCOUNT, barrier });
+  const create = async (place: { barrier: { incarnation: string; sequence: number } } | { reason: string }): Promise<SnapshotEntry> =>
+    createPendingSnapshot(rig.blocks, { volume: rig.entry, name: 's', accountId: ACCOUNT, ...place });
   const { entry, completed } = await volume.snapshot(create);
   expect((await completed).state).toBe('completed');
   expect((await new Catalog(rig.blocks).getSnapshot(entry.snapshotId)).state).toBe('completed');

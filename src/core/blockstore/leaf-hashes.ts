@@ -1,8 +1,10 @@
 /**
- * The hashes of the pages that a leaf of the map holds now, so that an import can skip what is unchanged (C17).
+ * The hashes of the pages that a leaf of the map holds now, so that an import or a comparison can skip what is unchanged (C17).
  */
-import { LEAF_PAGES, PAGE_HASH_BYTES, type LeafView, type SegmentReader } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
+import { LEAF_PAGES, PAGE_HASH_BYTES } from './geometry.ts';
+import type { LeafView } from './page-map.ts';
+import type { SegmentReader } from './segment-reader.ts';
 
 /**
  * 16 bytes for each of the leaf's 1024 pages; all zero where no page is mapped.

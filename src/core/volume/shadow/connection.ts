@@ -1,0 +1,168 @@
+/**
+ * A shadowing volume that reaches the store: its write log, the uploads from it, and the comparison with the image. There from the
+ * moment that an epoch was taken.
+ */
+import { PAGE_BYTES } from '../../blockstore/index.ts';
+import { SgwError } from '../../kit/index.ts';
+import type { WriteLog } from '../../writelog/index.ts';
+import type { Counters } from '../counters.ts';
+import { encodePlan } from '../encode-plan.ts';
+import { lastSizeOf, openParts, type Opened } from '../opening.ts';
+import { PageReader } from '../page-reader.ts';
+import { Uploads } from '../uploads.ts';
+import type { ShadowParts } from './follow.ts';
+import { RegionCompare } from './region-compare.ts';
+
+/** What comparing and sending may use of the upload buffer; the rest is for clients. */
+const BEHIND_SHARE = 0.5;
+const ROOM_POLL_MS = 20;
+
+export interface ConnectionOptions {
+  readonly counters: Counters;
+  /** Whether a commit whose last record is `sequence` shows a state of the image. */
+  readonly isConsistent: (sequence: number) => boolean;
+  /** Whether what is sent behind clients' backs may go into the log. */
+  readonly mayAppend: () => boolean;
+}
+
+export class Connection {
+  readonly log: WriteLog;
+  readonly uploads: Uploads;
+  readonly compare: RegionCompare;
+  /** The store or the log are not as this image left them: all has to be compared. */
+  readonly isForeign: boolean;
+  readonly #parts: ShadowParts;
+
+  /**
+   * Opens the volume for writing, in a new epoch. Uploading starts with `begin`.
+   * @throws conflict `volume-held`, `image-smaller`; notFound; corrupt; unavailable when the store is out of reach
+   */
+  static async open(parts: ShadowParts, options: ConnectionOptions): Promise<Connection> {
+    const { opened, isForeign } = await openWhole(parts);
+    const connection = new Connection(parts, opened, isForeign, options);
+    try {
+      await connection.#followSize(opened);
+    } catch (error) {
+      await connection.uploads.close({ drain: false });
+      throw error;
+    }
+    return connection;
+  }
+
+  private constructor(parts: ShadowParts, opened: Opened, isForeign: boolean, options: ConnectionOptions) {
+    const { image, blocks, cache, pool, accountId } = parts;
+    const { log } = opened;
+    const { counters } = options;
+    this.#parts = parts;
+    this.isForeign = isForeign;
+    this.log = log;
+    // For a log that was written while the volume was a cached one: it may hold parts of pages.
+    const reader = new PageReader({
+      ...{ log, cache, clock: blocks.clock, counters },
+      live: () => this.uploads.live,
+      failure: () => this.uploads.failure,
+      closing: parts.signal ?? new AbortController().signal,
+    });
+    this.uploads = new Uploads({
+      parts,
+      opened,
+      counters,
+      encode: async (plan, applied, signal) => {
+        const batch = await encodePlan({ log, reader, pool, accountId }, plan, applied, signal);
+        return { ...batch, consistent: options.isConsistent(plan.records?.last ?? 0) };
+      },
+    });
+    this.compare = new RegionCompare({
+      image,
+      log,
+      store: () => ({ live: this.uploads.live, segments: this.uploads.writer.segments }),
+      room: async (bytes, signal) => {
+        while (!(options.mayAppend() && this.#hasRoomBehind(bytes))) await blocks.clock.sleep(ROOM_POLL_MS, signal);
+      },
+      appended: (bytes) => {
+        this.uploads.appended(bytes);
+      },
+    });
+  }
+
+  /** Completes what a crash left behind, and starts to upload. */
+  async begin(): Promise<void> {
+    await this.uploads.begin();
+  }
+
+  /** Logs what was written to the image; parts of pages as the whole pages that the image holds now. */
+  append(offset: number, length: number, data: Buffer | undefined): Promise<void> {
+    const end = offset + length;
+    const firstWhole = Math.ceil(offset / PAGE_BYTES);
+    const endWhole = Math.floor(end / PAGE_BYTES);
+    this.uploads.appended(length + PAGE_BYTES);
+    if (firstWhole * PAGE_BYTES === offset && endWhole * PAGE_BYTES === end)
+      return this.#appendWhole(firstWhole, endWhole, data);
+    const appended: Promise<void>[] = [];
+    for (const page of new Set([Math.floor(offset / PAGE_BYTES), Math.floor((end - 1) / PAGE_BYTES)]))
+      if (page < firstWhole || page >= endWhole) appended.push(this.log.append(page, this.#pageOfImage(page)));
+    const at = firstWhole * PAGE_BYTES - offset;
+    if (endWhole > firstWhole)
+      appended.push(
+        this.#appendWhole(firstWhole, endWhole, data?.subarray(at, at + (endWhole - firstWhole) * PAGE_BYTES)),
+      );
+    return Promise.all(appended).then(() => undefined);
+  }
+
+  #appendWhole(firstPage: number, endPage: number, data: Buffer | undefined): Promise<void> {
+    return data === undefined
+      ? this.log.appendZeroes(firstPage, endPage - firstPage)
+      : this.log.append(firstPage, data);
+  }
+
+  /** It was written a moment ago, so it is in the page cache. */
+  #pageOfImage(page: number): Buffer {
+    const { image } = this.#parts;
+    const bytes = Buffer.alloc(PAGE_BYTES);
+    const at = page * PAGE_BYTES;
+    image.readSync(at, bytes.subarray(0, Math.min(PAGE_BYTES, image.sizeBytes - at)));
+    return bytes;
+  }
+
+  #hasRoomBehind(bytes: number): boolean {
+    const { dirtyBytes, capacityBytes } = this.log.usage;
+    return this.log.hasRoom(bytes) && (dirtyBytes === 0 || dirtyBytes + bytes <= BEHIND_SHARE * capacityBytes);
+  }
+
+  /** The volume is as large as its image. */
+  async #followSize({ writer, uploadedSequence }: Opened): Promise<void> {
+    const { image, volumeId } = this.#parts;
+    const sizeBytes = lastSizeOf(this.log, uploadedSequence) ?? writer.sizeBytes;
+    if (sizeBytes === image.sizeBytes) return;
+    if (sizeBytes > image.sizeBytes)
+      throw new SgwError(
+        'conflict',
+        'image-smaller',
+        `the image ${image.path} has ${String(image.sizeBytes)} bytes, volume ${volumeId} has ${String(sizeBytes)}`,
+        {
+          hint: 'If the image was truncated by mistake, restore it. To make the volume smaller: sgw volume resize, then attach.',
+          details: { path: image.path, imageBytes: image.sizeBytes, volumeBytes: sizeBytes, volumeId },
+        },
+      );
+    await this.log.appendResize(image.sizeBytes);
+  }
+}
+
+/** A log that is damaged is no loss here, for the image has everything: it is set aside, and all is compared. */
+async function openWhole(parts: ShadowParts): Promise<{ readonly opened: Opened; readonly isForeign: boolean }> {
+  let isForeign = false;
+  const noting: ShadowParts = {
+    ...parts,
+    onEvent: (event) => {
+      if (event.kind === 'setAside' || event.kind === 'damaged') isForeign = true;
+      parts.onEvent?.(event);
+    },
+  };
+  const opened = await openParts(noting);
+  if (opened.damage === null) return { opened, isForeign };
+  await opened.writer.abandon();
+  await opened.log.close();
+  const path = await parts.disk.setAside('damaged');
+  parts.onEvent?.({ kind: 'setAside', path, lostRecords: 0 });
+  return { opened: await openParts(noting), isForeign };
+}

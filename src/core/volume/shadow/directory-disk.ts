@@ -1,0 +1,183 @@
+/** What a shadowing volume keeps, in a folder of the home: files 0600, folder 0700. */
+import { closeSync, fdatasync, openSync, readSync, utimesSync, writeSync } from 'node:fs';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { toSgwError } from '../../kit/index.ts';
+import type { MarksFile, ShadowDisk, ShadowRecord } from './contract.ts';
+
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+const RECORD = 'shadow.json';
+const MARKS = 'marks';
+const STATES: readonly unknown[] = ['clean', 'compared', 'comparing'] satisfies ShadowRecord['state'][];
+
+const syncAsync = promisify(fdatasync);
+
+/** The folder is made when something is written first. */
+export const directoryShadowDisk = (folder: string): ShadowDisk => new DirectoryShadowDisk(folder);
+
+class DirectoryShadowDisk implements ShadowDisk {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  async readRecord(): Promise<ShadowRecord | undefined> {
+    try {
+      return checkedRecord(JSON.parse(await readFile(join(this.#folder, RECORD), 'utf8')));
+    } catch (error) {
+      if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw toSgwError(error);
+    }
+  }
+
+  async writeRecord(record: ShadowRecord, durable: boolean): Promise<void> {
+    await failing(async () => {
+      await this.#make();
+      const path = join(this.#folder, RECORD);
+      const handle = await open(`${path}.new`, 'w', FILE_MODE);
+      try {
+        await handle.writeFile(`${JSON.stringify(record)}\n`);
+        if (durable) await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await rename(`${path}.new`, path);
+      if (durable) await syncFolder(this.#folder);
+    });
+  }
+
+  touch(): void {
+    const now = new Date();
+    try {
+      utimesSync(join(this.#folder, RECORD), now, now);
+    } catch {
+      // Then more is compared than has to be.
+    }
+  }
+
+  async touchedMs(): Promise<number | undefined> {
+    const times = await Promise.all(
+      [RECORD, MARKS].map(async (name) => (await stat(join(this.#folder, name)).catch(() => undefined))?.mtimeMs),
+    );
+    return times.reduce((latest, time) => (time === undefined || (latest ?? 0) > time ? latest : time), undefined);
+  }
+
+  async openMarks(bytes: number, fresh: boolean): Promise<MarksFile | undefined> {
+    return await failing(async () => {
+      await this.#make();
+      const path = join(this.#folder, MARKS);
+      if (fresh) await this.#makeMarks(path, bytes);
+      const fd = openIfThere(path);
+      if (fd === undefined) return undefined;
+      const file = new DirectoryMarks(fd, bytes);
+      if (file.isWhole) return file;
+      file.close();
+      return undefined;
+    });
+  }
+
+  async #makeMarks(path: string, bytes: number): Promise<void> {
+    const handle = await open(`${path}.new`, 'w', FILE_MODE);
+    try {
+      await handle.writeFile(Buffer.alloc(bytes));
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(`${path}.new`, path);
+    await syncFolder(this.#folder);
+  }
+
+  async #make(): Promise<void> {
+    const first = await mkdir(this.#folder, { recursive: true, mode: FOLDER_MODE });
+    if (first === undefined) return;
+    for (let made = this.#folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
+  }
+}
+
+class DirectoryMarks implements MarksFile {
+  readonly #fd: number;
+  readonly #bytes: number;
+
+  constructor(fd: number, bytes: number) {
+    this.#fd = fd;
+    this.#bytes = bytes;
+  }
+
+  /** Whether it has just as many bytes as are asked for. */
+  get isWhole(): boolean {
+    const more = Buffer.alloc(this.#bytes + 1);
+    return readSync(this.#fd, more, 0, more.length, 0) === this.#bytes;
+  }
+
+  read(): Buffer {
+    const bytes = Buffer.alloc(this.#bytes);
+    readSync(this.#fd, bytes, 0, bytes.length, 0);
+    return bytes;
+  }
+
+  write(position: number, bytes: Uint8Array): void {
+    try {
+      for (let done = 0; done < bytes.length;)
+        done += writeSync(this.#fd, bytes, done, bytes.length - done, position + done);
+    } catch (error) {
+      throw toSgwError(error);
+    }
+  }
+
+  async sync(): Promise<void> {
+    await failing(() => syncAsync(this.#fd));
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+function openIfThere(path: string): number | undefined {
+  try {
+    return openSync(path, 'r+');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Forgets everything: the image is compared as a whole when it is attached again. */
+export async function forgetShadow(folder: string): Promise<void> {
+  await failing(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+}
+
+function checkedRecord(value: unknown): ShadowRecord | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const record = value as Partial<Record<keyof ShadowRecord, unknown>>;
+  const { version, state, cursorPage, passThroughSince, image } = record;
+  if (version !== 1 || !STATES.includes(state) || !Number.isSafeInteger(cursorPage)) return undefined;
+  if (passThroughSince !== null && !Number.isSafeInteger(passThroughSince)) return undefined;
+  if (typeof image !== 'object' || image === null) return undefined;
+  const texts = image as Partial<Record<string, unknown>>;
+  const fields = ['sizeBytes', 'device', 'inode', 'modifiedAtNs', 'changedAtNs'];
+  return fields.every((field) => typeof texts[field] === 'string') ? (value as ShadowRecord) : undefined;
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function failing<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toSgwError(error);
+  }
+}

@@ -1,0 +1,462 @@
+/**
+ * How the store follows an image: what clients write goes into the write log while there is room, and is only noted while there
+ * is none (pass-through, C21); what is noted, and what may differ after an unclean stop (C19), is compared and sent behind.
+ *
+ * States: connected or not (the store is out of reach at the start, C22: not); each in pass-through or not, the former always
+ * when not connected; steady once nothing is left to be sent. Invariants: "pass-through since" is durable before the first
+ * write that is not logged; the marks stay while the volume is not steady; a commit is flagged consistent only when it shows
+ * a state of the image (`Consistency`).
+ */
+import { PAGE_BYTES, type VolumeWriter } from '../../blockstore/index.ts';
+import type { ImageFile } from '../../image/index.ts';
+import { SgwError, throwIfAborted, toSgwError } from '../../kit/index.ts';
+import type { LogUsage, WriteLog } from '../../writelog/index.ts';
+import type { AckClass, PendingCreation, ServedSnapshot, VolumeSettings } from '../contract.ts';
+import { Counters } from '../counters.ts';
+import type { OnDrained } from '../drain-progress.ts';
+import type { CachedVolumeParts } from '../opening.ts';
+import { isPassing } from '../passing.ts';
+import { Signals } from '../signals.ts';
+import type { Trouble } from '../stats.ts';
+import type { ShadowDisk, ShadowPhase, ShadowRecord, ShadowStats } from './contract.ts';
+import { Consistency } from './consistency.ts';
+import { Connection } from './connection.ts';
+import { identityOf, openShadow, type ShadowOpening } from './opening.ts';
+import { regionOf, type RegionMarks } from './region-marks.ts';
+import type { RegionTask, RegionWork } from './region-work.ts';
+import { WaitingSnapshots } from './waiting-snapshots.ts';
+
+export interface ShadowParts extends CachedVolumeParts {
+  /** Open, and locked; closed with the volume. */
+  readonly image: ImageFile;
+  readonly shadowDisk: ShadowDisk;
+}
+
+/** The image's times are looked at so long after it was closed: they do not tell moments apart that are nearer. */
+const TIMES_SETTLE_MS = 30;
+const TICK_MS = 500;
+const SWEEP_EVERY_TICKS = 20;
+const RETRY_MS = 1000;
+const NO_LOG: LogUsage = {
+  ...{ capacityBytes: 0, dirtyBytes: 0, lastSequence: 0, uploadedSequence: 0, flushedSequence: 0 },
+  oldestDirtyMs: null,
+};
+
+export class Follow {
+  readonly counters = new Counters();
+  readonly #parts: ShadowParts;
+  readonly #image: ImageFile;
+  readonly #marks: RegionMarks;
+  readonly #work: RegionWork;
+  readonly #isFirst: boolean;
+  readonly #consistentUpTo: number | null;
+  readonly #consistency = new Consistency();
+  readonly #signals = new Signals();
+  readonly #stop = new AbortController();
+  readonly #waiting: WaitingSnapshots;
+  #record: ShadowRecord;
+  #connection: Connection | undefined;
+  #settings: VolumeSettings;
+  #isPassThrough = false;
+  #entering: Promise<void> | undefined;
+  #isSteady = false;
+  #failure: SgwError | undefined;
+  /** Why the store could not be reached, or the image not be looked at. */
+  #trouble: Trouble | undefined;
+  #remark: string | null = null;
+  #hasWritten = false;
+  #running: Promise<unknown> | undefined;
+
+  /** @throws what opening the volume throws, but for a store that is out of reach; conflict `image-smaller` */
+  static async open(parts: ShadowParts): Promise<Follow> {
+    const opening = await openShadow(parts.shadowDisk, parts.image);
+    const follow = new Follow(parts, opening);
+    try {
+      await follow.#begin();
+    } catch (error) {
+      opening.marks.close();
+      throw error;
+    }
+    return follow;
+  }
+
+  private constructor(parts: ShadowParts, { marks, work, record, consistentUpTo, isFirst }: ShadowOpening) {
+    this.#parts = parts;
+    this.#image = parts.image;
+    this.#settings = parts.settings;
+    this.#marks = marks;
+    this.#work = work;
+    this.#record = record;
+    this.#consistentUpTo = consistentUpTo;
+    this.#isFirst = isFirst;
+    this.#waiting = new WaitingSnapshots(parts.blocks, parts.volumeId, parts.holder.gatewayId);
+  }
+
+  get failure(): SgwError | undefined {
+    return this.#failure ?? this.#connection?.uploads.failure;
+  }
+
+  get trouble(): Trouble | undefined {
+    return this.#connection?.uploads.trouble ?? this.#trouble;
+  }
+
+  /** What is the matter with the image, for people; null when nothing is. */
+  get remark(): string | null {
+    return this.#remark;
+  }
+
+  get usage(): LogUsage {
+    return this.#log?.usage ?? { ...NO_LOG, capacityBytes: this.#settings.bufferBytes };
+  }
+
+  get writer(): VolumeWriter | undefined {
+    return this.#connection?.uploads.writer;
+  }
+
+  get closing(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  get shadow(): ShadowStats {
+    const { clock } = this.#parts.blocks;
+    const { doneBytes, totalBytes, leftMs } = this.#work.progress(clock.monotonicMs());
+    const touchedBytes = this.#work.touched.bytes;
+    return { phase: this.#phase, doneBytes, totalBytes, leftMs, touchedBytes, markedRegions: this.#marks.count };
+  }
+
+  get #phase(): ShadowPhase {
+    if (this.#isPassThrough) return 'pass-through';
+    if (this.#isSteady) return 'steady';
+    if (this.#work.isComparing) return this.#isFirst ? 'bootstrapping' : 'comparing';
+    return 'resyncing';
+  }
+
+  get #log(): WriteLog | undefined {
+    return this.#connection?.log;
+  }
+
+  async #begin(): Promise<void> {
+    const { onEvent } = this.#parts;
+    await this.#parts.shadowDisk.writeRecord(this.#record, true);
+    try {
+      await this.#connect();
+    } catch (error) {
+      const failure = toSgwError(error);
+      // What was never followed has nothing that it could be reconciled with later.
+      if (this.#isFirst || !isPassing(failure)) throw failure;
+      this.#trouble = { error: failure, sinceMs: this.#parts.blocks.clock.nowMs() };
+      onEvent?.({ kind: 'trouble', error: failure });
+      await this.#passThroughSince(Number.MAX_SAFE_INTEGER);
+    }
+    const run = async (work: () => Promise<void>): Promise<void> => {
+      try {
+        await work();
+      } catch (error) {
+        if (!this.#stop.signal.aborted) this.#fail(toSgwError(error));
+      }
+    };
+    this.#running = Promise.all([run(() => this.#catchUp()), run(() => this.#tick())]);
+  }
+
+  // --- What clients do
+
+  /** Whether an extent may be written now, in this task, at the cost of `cost` bytes of log. Cheap. */
+  isReady(offset: number, length: number, cost: number): boolean {
+    if (length > 0 && !this.#marks.use(regionAt(offset), regionAt(offset + length - 1))) return false;
+    return this.#isPassThrough || this.#log?.hasRoom(cost) === true;
+  }
+
+  /** Has an extent marked, and pass-through entered where the log has no room; ask `isReady` again then. */
+  async ready(offset: number, length: number, cost: number, signal?: AbortSignal): Promise<void> {
+    throwIfAborted(signal);
+    await this.#marks.mark(regionAt(offset), regionAt(offset + Math.max(1, length) - 1));
+    if (!this.#isPassThrough && this.#log?.hasRoom(cost) !== true)
+      await (this.#entering ??= this.#enter().finally(() => (this.#entering = undefined)));
+  }
+
+  /**
+   * The image was written: logs it, or notes it in pass-through. `data` undefined: zeroes. To be called in the task of the
+   * write. Resolves when it may be acknowledged; undefined: now.
+   */
+  wrote(offset: number, length: number, data: Buffer | undefined): Promise<void> | undefined {
+    this.#hasWritten = true;
+    const connection = this.#connection;
+    const firstPage = Math.floor(offset / PAGE_BYTES);
+    const pageCount = Math.ceil((offset + length) / PAGE_BYTES) - firstPage;
+    connection?.compare.written(firstPage, pageCount);
+    if (this.#isPassThrough || connection === undefined) {
+      this.#work.touched.add(firstPage, pageCount);
+      return undefined;
+    }
+    return connection.append(offset, length, data);
+  }
+
+  /** A write failed: what the image holds there is not known. */
+  touched(offset: number, length: number): void {
+    const firstPage = Math.floor(offset / PAGE_BYTES);
+    const pageCount = Math.ceil((offset + length) / PAGE_BYTES) - firstPage;
+    this.#connection?.compare.written(firstPage, pageCount);
+    this.#work.touched.add(firstPage, pageCount);
+    this.#fallBehind(this.usage.lastSequence);
+  }
+
+  /** Resolves when everything written so far is on the disk, and with `ack=store` in the store. */
+  async durable(ack: AckClass, signal?: AbortSignal): Promise<void> {
+    await Promise.all([this.#log?.flush(), this.#image.sync()]);
+    if (ack !== 'store') return;
+    while (!this.#isSteady) await this.#signals.changed(this.#either(signal));
+    await this.#connection?.uploads.upload(this.usage.lastSequence, signal);
+  }
+
+  async snapshot(create: PendingCreation): Promise<ServedSnapshot> {
+    const connection = this.#connection;
+    if (this.#isSteady && connection?.log.hasRoom(PAGE_BYTES) === true)
+      return await connection.uploads.snapshot(async (barrier) => await create({ barrier }));
+    const reason = `waits until the store has caught up with the image (${this.#phase})`;
+    return this.#waiting.add(await create({ reason }));
+  }
+
+  async configure(settings: Partial<VolumeSettings>): Promise<void> {
+    this.#settings = { ...this.#settings, ...settings };
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    connection.uploads.sealIntervalMs = this.#settings.sealIntervalMs;
+    if (settings.bufferBytes !== undefined) await connection.log.resize(settings.bufferBytes);
+  }
+
+  /** Uploads everything that is written now. */
+  async drain(options: { readonly signal?: AbortSignal; readonly onProgress?: OnDrained }): Promise<void> {
+    if (this.failure !== undefined) throw this.failure;
+    const isBehind = (): boolean => this.#isPassThrough || !this.#work.touched.isEmpty || this.#connection === undefined;
+    while (isBehind()) await this.#signals.changed(this.#either(options.signal));
+    await this.#connection?.uploads.drain(options);
+  }
+
+  #either(signal: AbortSignal | undefined): AbortSignal {
+    return signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
+  }
+
+  // --- Pass-through
+
+  /** Stops logging, durably before it is so. */
+  async #enter(): Promise<void> {
+    await this.#passThroughSince(this.usage.lastSequence);
+    this.#leaveLater();
+  }
+
+  async #passThroughSince(sequence: number): Promise<void> {
+    await this.#writeRecord({ passThroughSince: this.#record.passThroughSince ?? sequence }, true);
+    this.#fallBehind(sequence);
+    this.#isPassThrough = true;
+    this.#signals.wake();
+  }
+
+  #fallBehind(sequence: number): void {
+    this.#consistency.lost(sequence);
+    this.#isSteady = false;
+    this.#signals.wake();
+  }
+
+  /** Once what was logged is in the store, writes are logged again, and what was not is sent. */
+  #leaveLater(): void {
+    const leave = async (): Promise<void> => {
+      const { uploads, log } = this.#connected();
+      while (uploads.committedSequence < log.usage.lastSequence) await uploads.upload(log.usage.lastSequence);
+      this.#isPassThrough = false;
+      this.#signals.wake();
+    };
+    leave().catch((error: unknown) => {
+      if (!this.#stop.signal.aborted) this.#fail(toSgwError(error));
+    });
+  }
+
+  #connected(): Connection {
+    if (this.#connection === undefined) throw new SgwError('internal', 'not-connected', 'the store was reached before');
+    return this.#connection;
+  }
+
+  // --- Catching up
+
+  async #connect(): Promise<void> {
+    const connection = await Connection.open(this.#parts, {
+      counters: this.counters,
+      isConsistent: (sequence) => this.#consistency.holds(sequence),
+      mayAppend: () => !this.#isPassThrough,
+    });
+    try {
+      const { lastSequence } = connection.log.usage;
+      const upTo = Math.min(this.#consistentUpTo ?? lastSequence, lastSequence);
+      if (connection.isForeign) this.#work.all();
+      const isLevel = this.#work.isDone && upTo === lastSequence && connection.uploads.writer.consistent;
+      if (!isLevel) this.#consistency.lost(upTo);
+      await this.#waiting.find(this.#parts.signal);
+      await connection.begin();
+      this.#connection = connection;
+      this.#trouble = undefined;
+      // Written in pass-through it may have been meanwhile, while it was not connected.
+      if (isLevel && this.#work.isDone && !this.#isPassThrough) this.#isSteady = true;
+    } catch (error) {
+      await connection.uploads.close({ drain: false }).catch(() => undefined);
+      throw error;
+    }
+    const { uploads, log } = connection;
+    if (this.#isSteady) await this.#waiting.place(uploads, log, this.#stop.signal);
+  }
+
+  async #catchUp(): Promise<void> {
+    const { signal } = this.#stop;
+    const { clock } = this.#parts.blocks;
+    while (!signal.aborted) {
+      try {
+        if (this.#connection === undefined) {
+          await this.#connect();
+          this.#leaveLater();
+        }
+        if (this.#isPassThrough || this.#isSteady) await this.#signals.changed(signal);
+        else if (!this.#work.isDone) await this.#workOn(signal);
+        else await this.#finish(signal);
+      } catch (error) {
+        const failure = toSgwError(error);
+        if (signal.aborted || !isPassing(failure)) throw failure;
+        this.#trouble ??= { error: failure, sinceMs: clock.nowMs() };
+        await clock.sleep(RETRY_MS, signal);
+      }
+    }
+  }
+
+  async #workOn(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts.blocks;
+    const task = this.#work.take(clock.monotonicMs());
+    if (task === undefined) return;
+    try {
+      await this.#lookAt(task, signal);
+    } catch (error) {
+      this.#work.putBack(task);
+      throw error;
+    }
+    this.#work.done(task);
+    this.#trouble = undefined;
+    if (!this.#work.isComparing) this.#signals.wake();
+  }
+
+  async #lookAt({ region, pages }: RegionTask, signal: AbortSignal): Promise<void> {
+    const { compare } = this.#connected();
+    try {
+      await compare.compare(region, pages, signal);
+    } catch (error) {
+      if (toSgwError(error).kind !== 'corrupt') throw error;
+      // What the store has of it can't be told: it is sent as a whole.
+      await compare.compare(region, compare.pagesOf(region), signal);
+    }
+  }
+
+  /** Everything was sent: commits up to here, and says so. */
+  async #finish(signal: AbortSignal): Promise<void> {
+    const { uploads, log } = this.#connected();
+    while (!log.hasRoom(PAGE_BYTES)) await log.room(PAGE_BYTES, signal);
+    if (!this.#work.isDone) return;
+    // Without a write behind it, no commit would be one that is consistent.
+    const sequence = await log.appendBarrier(`caught-up-${String(this.#record.cursorPage)}`);
+    if (!this.#work.isDone || this.#isPassThrough) return;
+    this.#consistency.caughtUp(sequence);
+    uploads.appended(PAGE_BYTES);
+    await uploads.upload(sequence, signal);
+    // The commit may have been on its way before it was known to be one.
+    if (!uploads.writer.consistent || !this.#work.isDone || this.#isPassThrough) return;
+    await this.#writeRecord({ state: 'compared', cursorPage: this.#work.cursorPage, passThroughSince: null }, true);
+    if (!this.#work.isDone || this.#isPassThrough) return;
+    this.#consistency.settled();
+    this.#work.rest();
+    this.#isSteady = true;
+    this.#signals.wake();
+    await this.#waiting.place(uploads, log, signal);
+  }
+
+  // --- Now and then
+
+  async #tick(): Promise<void> {
+    const { signal } = this.#stop;
+    const { clock } = this.#parts.blocks;
+    for (let ticks = 1; !signal.aborted; ticks++) {
+      await clock.sleep(TICK_MS, signal);
+      if (this.#hasWritten) this.#parts.shadowDisk.touch();
+      this.#hasWritten = false;
+      this.#watch();
+      if (ticks % SWEEP_EVERY_TICKS !== 0) continue;
+      if (this.#isSteady) await this.#sweep();
+      else if (this.#work.cursorPage !== this.#record.cursorPage) await this.#noteCursor();
+    }
+  }
+
+  /** Looks whether the image is still what it was. @throws conflict `image-changed` */
+  #watch(): void {
+    const { links, sizeBytes } = this.#image.facts();
+    const { path } = this.#image;
+    if (sizeBytes < this.#image.sizeBytes)
+      throw new SgwError('conflict', 'image-changed', `the image ${path} was truncated to ${String(sizeBytes)} bytes`, {
+        hint: 'Nothing more is served. Detach the volume; then restore the image from a snapshot or recovery point, or put it right and attach it again.',
+        details: { path, sizeBytes },
+      });
+    if (links === 0) this.#remarkOn(`the image ${path} was removed; it is served until the volume is detached`);
+    else if (!this.#image.isInPlace()) this.#remarkOn(`the image ${path} was moved or replaced; the one that was attached is served`);
+    else if (sizeBytes > this.#image.sizeBytes)
+      this.#remarkOn(`the image ${path} has grown; attach the volume again to serve all of it`);
+    else this.#remarkOn(null);
+  }
+
+  #remarkOn(remark: string | null): void {
+    if (remark !== null && remark !== this.#remark) this.#parts.onEvent?.({ kind: 'remark', text: remark });
+    this.#remark = remark;
+  }
+
+  /** Takes back marks of what has been in the store and on the disk for a while. */
+  async #sweep(): Promise<void> {
+    const { uploads, log } = this.#connected();
+    const { waitsFor } = this.#marks;
+    if (waitsFor !== undefined && uploads.committedSequence >= waitsFor) this.#marks.release();
+    if (!this.#marks.turn()) return;
+    await Promise.all([log.flush(), this.#image.sync()]);
+    this.#marks.turned(log.usage.lastSequence);
+  }
+
+  /** What was sent so far is on the disk, so that nobody has to look at it again after a crash. */
+  async #noteCursor(): Promise<void> {
+    const { cursorPage } = this.#work;
+    await this.#log?.flush();
+    await this.#writeRecord({ cursorPage }, false);
+  }
+
+  async #writeRecord(changes: Partial<ShadowRecord>, durable: boolean): Promise<void> {
+    this.#record = { ...this.#record, ...changes };
+    await this.#parts.shadowDisk.writeRecord(this.#record, durable);
+  }
+
+  #fail(error: SgwError): void {
+    this.#failure ??= error;
+    this.#connection?.uploads.fail(error);
+    this.#signals.wake();
+  }
+
+  async close({ drain, signal }: { readonly drain: boolean; readonly signal?: AbortSignal }): Promise<void> {
+    const isSteady = this.#isSteady && this.failure === undefined;
+    this.#stop.abort(new SgwError('aborted', 'volume-closed', `volume ${this.#parts.volumeId} was closed`));
+    this.#signals.wake();
+    await this.#running;
+    this.#waiting.close(this.#stop.signal.reason);
+    try {
+      await this.#connection?.uploads.close({ drain, ...(signal === undefined ? {} : { signal }) });
+      await this.#image.sync();
+      if (drain && isSteady) await this.#noteClean();
+    } finally {
+      this.#marks.close();
+      await this.#image.close();
+    }
+  }
+
+  async #noteClean(): Promise<void> {
+    await this.#parts.blocks.clock.sleep(TIMES_SETTLE_MS);
+    await this.#writeRecord({ state: 'clean', image: identityOf(this.#image.facts()) }, true);
+  }
+}
+
+const regionAt = (offset: number): number => regionOf(Math.floor(offset / PAGE_BYTES));

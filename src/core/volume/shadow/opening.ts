@@ -1,0 +1,78 @@
+/** What has to be compared when an image is opened: told by the record of the last time, and by the image itself (C19). */
+import type { ImageFacts, ImageFile } from '../../image/index.ts';
+import type { ImageIdentity, ShadowDisk, ShadowRecord } from './contract.ts';
+import { marksBytes, RegionMarks } from './region-marks.ts';
+import { RegionWork } from './region-work.ts';
+
+/**
+ * An image that was changed so much later than this gateway wrote to it last was changed by somebody else. The gateway notes
+ * twice a second that it has written.
+ */
+const OTHERS_WROTE_AFTER_MS = 1500;
+
+export interface ShadowOpening {
+  readonly marks: RegionMarks;
+  readonly work: RegionWork;
+  /** As it stands from now on, before it is written. */
+  readonly record: ShadowRecord;
+  /** Records of the log behind this one are no states of the image; -1: none of them is. Null: all are. */
+  readonly consistentUpTo: number | null;
+  /** Nothing was known of the image. */
+  readonly isFirst: boolean;
+}
+
+export async function openShadow(disk: ShadowDisk, image: ImageFile): Promise<ShadowOpening> {
+  const facts = image.facts();
+  const last = await disk.readRecord();
+  const bytes = marksBytes(image.sizeBytes);
+  const known = last !== undefined && isSameImage(last.image, facts) ? last : undefined;
+  const kept = known === undefined ? undefined : await disk.openMarks(bytes, false);
+  const isTrusted = known !== undefined && kept !== undefined && (await isUntouched(disk, image, known, facts));
+  const file = kept ?? (await disk.openMarks(bytes, true));
+  if (file === undefined) throw new Error('marks that were just made are not there');
+  const marks = new RegionMarks(file);
+  const cursorPage = !isTrusted ? 0 : known.state === 'comparing' ? known.cursorPage : Number.MAX_SAFE_INTEGER;
+  const regions = isTrusted && known.state !== 'clean' ? marks.regions() : [];
+  const work = new RegionWork(image.sizeBytes, regions, cursorPage);
+  const record: ShadowRecord = {
+    version: 1,
+    image: identityOf(facts),
+    state: work.isComparing && !(isTrusted && known.state === 'compared') ? 'comparing' : 'compared',
+    cursorPage: work.cursorPage,
+    passThroughSince: isTrusted ? known.passThroughSince : null,
+  };
+  return { marks, work, record, consistentUpTo: consistentUpTo(isTrusted ? known : undefined, last), isFirst: last === undefined };
+}
+
+export const identityOf = ({ sizeBytes, device, inode, modifiedAtNs, changedAtNs }: ImageFacts): ImageIdentity => ({
+  sizeBytes: String(sizeBytes),
+  device,
+  inode,
+  modifiedAtNs: String(modifiedAtNs),
+  changedAtNs: String(changedAtNs),
+});
+
+const isSameImage = (last: ImageIdentity, { sizeBytes, device, inode }: ImageFacts): boolean =>
+  last.sizeBytes === String(sizeBytes) && last.device === device && last.inode === inode;
+
+/** Whether provably nobody else has written to the image since. */
+async function isUntouched(
+  disk: ShadowDisk,
+  image: ImageFile,
+  { state, image: last }: ShadowRecord,
+  { modifiedAtNs, changedAtNs }: ImageFacts,
+): Promise<boolean> {
+  // A device does not tell.
+  if (image.kind === 'blockDevice') return false;
+  if (state === 'clean') return last.modifiedAtNs === String(modifiedAtNs) && last.changedAtNs === String(changedAtNs);
+  const touchedMs = await disk.touchedMs();
+  const changedMs = Number((modifiedAtNs > changedAtNs ? modifiedAtNs : changedAtNs) / 1_000_000n);
+  return touchedMs !== undefined && changedMs <= touchedMs + OTHERS_WROTE_AFTER_MS;
+}
+
+function consistentUpTo(known: ShadowRecord | undefined, last: ShadowRecord | undefined): number | null {
+  // What others wrote since is in no record: what the log holds is still what the image held.
+  const record = known ?? last;
+  if (record === undefined) return null;
+  return record.state === 'comparing' ? -1 : record.passThroughSince;
+}
