@@ -246,7 +246,10 @@ class CachedVolume implements ServedVolume {
     await this.#uploads.drain(options);
   }
 
-  async close({ drain = false, signal }: { readonly drain?: boolean; readonly signal?: AbortSignal } = {}): Promise<void> {
+  async close({
+    drain = false,
+    signal,
+  }: { readonly drain?: boolean; readonly signal?: AbortSignal } = {}): Promise<void> {
     this.#closed ??= this.#uploads.close({ drain, ...(signal === undefined ? {} : { signal }) });
     await this.#closed;
   }

@@ -26,14 +26,7 @@ export interface VolumeSettings {
  * acknowledged any more and the log is kept; `damaged`: the log lost what was flushed, so the volume is read-only (C13).
  */
 export type ServedState =
-  | 'available'
-  | 'degraded'
-  | 'bootstrapping'
-  | 'pass-through'
-  | 'resyncing'
-  | 'fenced'
-  | 'damaged'
-  | 'closed';
+  'available' | 'degraded' | 'bootstrapping' | 'pass-through' | 'resyncing' | 'fenced' | 'damaged' | 'closed';
 
 /** Counters grow from the opening on; gauges tell now. */
 export interface VolumeStats {

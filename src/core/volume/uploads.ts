@@ -150,9 +150,7 @@ export class Uploads {
         drainFailure = error;
       }
     }
-    this.#closing.abort(
-      new SgwError('aborted', 'volume-closed', `volume ${this.#given.parts.volumeId} was closed`),
-    );
+    this.#closing.abort(new SgwError('aborted', 'volume-closed', `volume ${this.#given.parts.volumeId} was closed`));
     await this.#uploader.stop();
     const { writer } = this.#uploader;
     try {

@@ -13,7 +13,7 @@ export class Consistency {
 
   /** What is logged behind `sequence` is no state of the image until `caughtUp`. */
   lost(sequence: number): void {
-    if (this.#above === Number.POSITIVE_INFINITY) this.#above = sequence;
+    this.#above = Math.min(this.#above, sequence);
     this.#from = Number.POSITIVE_INFINITY;
   }
 

@@ -16,8 +16,11 @@ export interface ShadowRecord {
   readonly state: 'clean' | 'compared' | 'comparing';
   /** Below it, only marked regions may differ. */
   readonly cursorPage: number;
-  /** Writes have not been logged since this record of the log (C21); null: all of them are. */
-  readonly passThroughSince: number | null;
+  /**
+   * Behind this record of the log the log is not what the image was: writes are not logged, or what differed is sent (C21);
+   * null: it is.
+   */
+  readonly behindSince: number | null;
 }
 
 export interface MarksFile {

@@ -156,9 +156,9 @@ export async function forgetShadow(folder: string): Promise<void> {
 function checkedRecord(value: unknown): ShadowRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const record = value as Partial<Record<keyof ShadowRecord, unknown>>;
-  const { version, state, cursorPage, passThroughSince, image } = record;
+  const { version, state, cursorPage, behindSince, image } = record;
   if (version !== 1 || !STATES.includes(state) || !Number.isSafeInteger(cursorPage)) return undefined;
-  if (passThroughSince !== null && !Number.isSafeInteger(passThroughSince)) return undefined;
+  if (behindSince !== null && !Number.isSafeInteger(behindSince)) return undefined;
   if (typeof image !== 'object' || image === null) return undefined;
   const texts = image as Partial<Record<string, unknown>>;
   const fields = ['sizeBytes', 'device', 'inode', 'modifiedAtNs', 'changedAtNs'];

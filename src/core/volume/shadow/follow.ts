@@ -9,7 +9,7 @@
  */
 import { PAGE_BYTES, type VolumeWriter } from '../../blockstore/index.ts';
 import type { ImageFile } from '../../image/index.ts';
-import { SgwError, throwIfAborted, toSgwError } from '../../kit/index.ts';
+import { Semaphore, SgwError, throwIfAborted, toSgwError } from '../../kit/index.ts';
 import type { LogUsage, WriteLog } from '../../writelog/index.ts';
 import type { AckClass, PendingCreation, ServedSnapshot, VolumeSettings } from '../contract.ts';
 import { Counters } from '../counters.ts';
@@ -49,11 +49,12 @@ export class Follow {
   readonly #marks: RegionMarks;
   readonly #work: RegionWork;
   readonly #isFirst: boolean;
-  readonly #consistentUpTo: number | null;
   readonly #consistency = new Consistency();
   readonly #signals = new Signals();
   readonly #stop = new AbortController();
   readonly #waiting: WaitingSnapshots;
+  /** One record is written at a time. */
+  readonly #recording = new Semaphore(1);
   #record: ShadowRecord;
   #connection: Connection | undefined;
   #settings: VolumeSettings;
@@ -80,14 +81,13 @@ export class Follow {
     return follow;
   }
 
-  private constructor(parts: ShadowParts, { marks, work, record, consistentUpTo, isFirst }: ShadowOpening) {
+  private constructor(parts: ShadowParts, { marks, work, record, isFirst }: ShadowOpening) {
     this.#parts = parts;
     this.#image = parts.image;
     this.#settings = parts.settings;
     this.#marks = marks;
     this.#work = work;
     this.#record = record;
-    this.#consistentUpTo = consistentUpTo;
     this.#isFirst = isFirst;
     this.#waiting = new WaitingSnapshots(parts.blocks, parts.volumeId, parts.holder.gatewayId);
   }
@@ -146,7 +146,7 @@ export class Follow {
       if (this.#isFirst || !isPassing(failure)) throw failure;
       this.#trouble = { error: failure, sinceMs: this.#parts.blocks.clock.nowMs() };
       onEvent?.({ kind: 'trouble', error: failure });
-      await this.#passThroughSince(Number.MAX_SAFE_INTEGER);
+      await this.#startPassThrough(Number.MAX_SAFE_INTEGER);
     }
     const run = async (work: () => Promise<void>): Promise<void> => {
       try {
@@ -227,7 +227,8 @@ export class Follow {
   /** Uploads everything that is written now. */
   async drain(options: { readonly signal?: AbortSignal; readonly onProgress?: OnDrained }): Promise<void> {
     if (this.failure !== undefined) throw this.failure;
-    const isBehind = (): boolean => this.#isPassThrough || !this.#work.touched.isEmpty || this.#connection === undefined;
+    const isBehind = (): boolean =>
+      this.#isPassThrough || !this.#work.touched.isEmpty || this.#connection === undefined;
     while (isBehind()) await this.#signals.changed(this.#either(options.signal));
     await this.#connection?.uploads.drain(options);
   }
@@ -240,12 +241,12 @@ export class Follow {
 
   /** Stops logging, durably before it is so. */
   async #enter(): Promise<void> {
-    await this.#passThroughSince(this.usage.lastSequence);
+    await this.#startPassThrough(this.usage.lastSequence);
     this.#leaveLater();
   }
 
-  async #passThroughSince(sequence: number): Promise<void> {
-    await this.#writeRecord({ passThroughSince: this.#record.passThroughSince ?? sequence }, true);
+  async #startPassThrough(sequence: number): Promise<void> {
+    await this.#writeRecord({ behindSince: this.#record.behindSince ?? sequence }, true);
     this.#fallBehind(sequence);
     this.#isPassThrough = true;
     this.#signals.wake();
@@ -285,10 +286,15 @@ export class Follow {
     });
     try {
       const { lastSequence } = connection.log.usage;
-      const upTo = Math.min(this.#consistentUpTo ?? lastSequence, lastSequence);
+      const upTo = Math.min(this.#record.behindSince ?? lastSequence, lastSequence);
       if (connection.isForeign) this.#work.all();
-      const isLevel = this.#work.isDone && upTo === lastSequence && connection.uploads.writer.consistent;
-      if (!isLevel) this.#consistency.lost(upTo);
+      const isSame = this.#work.isDone && !this.#isPassThrough;
+      const isLevel = isSame && upTo === lastSequence && connection.uploads.writer.consistent;
+      if (!isLevel) {
+        this.#consistency.lost(upTo);
+        // What is sent from here on is in the log in no order that the image had.
+        await this.#writeRecord({ behindSince: upTo }, true);
+      }
       await this.#waiting.find(this.#parts.signal);
       await connection.begin();
       this.#connection = connection;
@@ -363,7 +369,7 @@ export class Follow {
     await uploads.upload(sequence, signal);
     // The commit may have been on its way before it was known to be one.
     if (!uploads.writer.consistent || !this.#work.isDone || this.#isPassThrough) return;
-    await this.#writeRecord({ state: 'compared', cursorPage: this.#work.cursorPage, passThroughSince: null }, true);
+    await this.#writeRecord({ state: 'compared', cursorPage: this.#work.cursorPage, behindSince: null }, true);
     if (!this.#work.isDone || this.#isPassThrough) return;
     this.#consistency.settled();
     this.#work.rest();
@@ -398,7 +404,8 @@ export class Follow {
         details: { path, sizeBytes },
       });
     if (links === 0) this.#remarkOn(`the image ${path} was removed; it is served until the volume is detached`);
-    else if (!this.#image.isInPlace()) this.#remarkOn(`the image ${path} was moved or replaced; the one that was attached is served`);
+    else if (!this.#image.isInPlace())
+      this.#remarkOn(`the image ${path} was moved or replaced; the one that was attached is served`);
     else if (sizeBytes > this.#image.sizeBytes)
       this.#remarkOn(`the image ${path} has grown; attach the volume again to serve all of it`);
     else this.#remarkOn(null);
@@ -428,7 +435,12 @@ export class Follow {
 
   async #writeRecord(changes: Partial<ShadowRecord>, durable: boolean): Promise<void> {
     this.#record = { ...this.#record, ...changes };
-    await this.#parts.shadowDisk.writeRecord(this.#record, durable);
+    const release = await this.#recording.acquire(1);
+    try {
+      await this.#parts.shadowDisk.writeRecord(this.#record, durable);
+    } finally {
+      release();
+    }
   }
 
   #fail(error: SgwError): void {

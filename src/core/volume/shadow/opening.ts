@@ -15,8 +15,6 @@ export interface ShadowOpening {
   readonly work: RegionWork;
   /** As it stands from now on, before it is written. */
   readonly record: ShadowRecord;
-  /** Records of the log behind this one are no states of the image; -1: none of them is. Null: all are. */
-  readonly consistentUpTo: number | null;
   /** Nothing was known of the image. */
   readonly isFirst: boolean;
 }
@@ -39,9 +37,14 @@ export async function openShadow(disk: ShadowDisk, image: ImageFile): Promise<Sh
     image: identityOf(facts),
     state: work.isComparing && !(isTrusted && known.state === 'compared') ? 'comparing' : 'compared',
     cursorPage: work.cursorPage,
-    passThroughSince: isTrusted ? known.passThroughSince : null,
+    behindSince: (known ?? last)?.behindSince ?? null,
   };
-  return { marks, work, record, consistentUpTo: consistentUpTo(isTrusted ? known : undefined, last), isFirst: last === undefined };
+  return {
+    marks,
+    work,
+    record,
+    isFirst: last === undefined,
+  };
 }
 
 export const identityOf = ({ sizeBytes, device, inode, modifiedAtNs, changedAtNs }: ImageFacts): ImageIdentity => ({
@@ -68,11 +71,4 @@ async function isUntouched(
   const touchedMs = await disk.touchedMs();
   const changedMs = Number((modifiedAtNs > changedAtNs ? modifiedAtNs : changedAtNs) / 1_000_000n);
   return touchedMs !== undefined && changedMs <= touchedMs + OTHERS_WROTE_AFTER_MS;
-}
-
-function consistentUpTo(known: ShadowRecord | undefined, last: ShadowRecord | undefined): number | null {
-  // What others wrote since is in no record: what the log holds is still what the image held.
-  const record = known ?? last;
-  if (record === undefined) return null;
-  return record.state === 'comparing' ? -1 : record.passThroughSince;
 }

@@ -6,7 +6,13 @@
  * replaces one that was written since; one region is looked at a time.
  */
 import { setImmediate as breathe } from 'node:timers/promises';
-import { blake3ShortInto, PAGE_BYTES, PAGE_HASH_BYTES, hashesOfLeaf, type SegmentReader } from '../../blockstore/index.ts';
+import {
+  blake3ShortInto,
+  PAGE_BYTES,
+  PAGE_HASH_BYTES,
+  hashesOfLeaf,
+  type SegmentReader,
+} from '../../blockstore/index.ts';
 import type { ImageFile } from '../../image/index.ts';
 import { FULL_MASK, NOT_IN_LOG, ZERO_IN_LOG, type WriteLog } from '../../writelog/index.ts';
 import type { LiveMap } from '../live-map.ts';
@@ -78,14 +84,19 @@ export class RegionCompare {
         if (hashes === undefined || this.#differs(page, firstPage, hashes)) differing.push(page);
         if (i % PAGES_AT_A_TIME === PAGES_AT_A_TIME - 1) await breathe();
       }
-      if (differing.length > 0) await this.#parts.room(costBytes(differing.length), signal);
-      // From here to the appends nothing else runs.
-      const sent = differing.filter((page) => !look.written.has(page));
-      const appends = this.#append(sent, firstPage);
-      this.#look = undefined;
-      this.#parts.appended(sent.length * PAGE_BYTES);
-      await Promise.all(appends);
-      return { readBytes, sentBytes: sent.length * PAGE_BYTES };
+      let sentPages = 0;
+      const count = piecePages(this.#parts.log.usage.capacityBytes);
+      for (let at = 0; at < differing.length; at += count) {
+        const piece = differing.slice(at, at + count);
+        await this.#parts.room(costBytes(piece.length), signal);
+        // From here to the appends nothing else runs.
+        const sent = piece.filter((page) => !look.written.has(page));
+        const appends = this.#append(sent, firstPage);
+        this.#parts.appended(sent.length * PAGE_BYTES);
+        await Promise.all(appends);
+        sentPages += sent.length;
+      }
+      return { readBytes, sentBytes: sentPages * PAGE_BYTES };
     } finally {
       this.#look = undefined;
     }
@@ -116,7 +127,8 @@ export class RegionCompare {
     const from = firstPage * PAGE_BYTES;
     const to = Math.min(endPage * PAGE_BYTES, image.sizeBytes);
     if (pages !== 'all') {
-      for (const { first, count } of runsOf(pages)) await this.#readAt(first * PAGE_BYTES, count * PAGE_BYTES, from, signal);
+      for (const { first, count } of runsOf(pages))
+        await this.#readAt(first * PAGE_BYTES, count * PAGE_BYTES, from, signal);
       return pages.length * PAGE_BYTES;
     }
     this.#bytes.fill(0, 0, endPage * PAGE_BYTES - from);
@@ -148,10 +160,7 @@ export class RegionCompare {
       log.readSlots(slot, this.#logged);
       return !bytes.equals(this.#logged);
     }
-    const stored = hashes.subarray(
-      (page - firstPage) * PAGE_HASH_BYTES,
-      (page - firstPage + 1) * PAGE_HASH_BYTES,
-    );
+    const stored = hashes.subarray((page - firstPage) * PAGE_HASH_BYTES, (page - firstPage + 1) * PAGE_HASH_BYTES);
     const isStored = stored.some((byte) => byte !== 0);
     if (bytes.equals(ZEROES)) return isStored;
     if (!isStored) return true;
@@ -181,6 +190,10 @@ export class RegionCompare {
 
 /** What pages take in the log at most, with the headers of many small extents. */
 const costBytes = (pages: number): number => pages * PAGE_BYTES * 1.25 + 16 * PAGE_BYTES;
+
+/** Pages that are appended together: a small part of the log. */
+const piecePages = (capacityBytes: number): number =>
+  Math.min(256, Math.max(8, Math.floor(capacityBytes / 16 / PAGE_BYTES)));
 
 /** Ascending pages as runs. */
 function runsOf(pages: readonly number[]): { readonly first: number; readonly count: number }[] {

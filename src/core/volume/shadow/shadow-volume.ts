@@ -91,7 +91,8 @@ class ShadowVolume implements ServedVolume {
     const reasons = [stats.reason, remark].filter((reason) => reason !== null);
     const reason = reasons.length === 0 ? null : reasons.join('; ');
     if (stats.state !== 'available' && stats.state !== 'degraded') return { ...stats, reason, shadow };
-    const isBehind = shadow.phase === 'bootstrapping' || shadow.phase === 'pass-through' || shadow.phase === 'resyncing';
+    const isBehind =
+      shadow.phase === 'bootstrapping' || shadow.phase === 'pass-through' || shadow.phase === 'resyncing';
     const state = isBehind ? shadow.phase : remark === null ? stats.state : 'degraded';
     return { ...stats, state, reason, shadow };
   }
@@ -208,7 +209,10 @@ class ShadowVolume implements ServedVolume {
     await this.#follow.drain(options);
   }
 
-  async close({ drain = false, signal }: { readonly drain?: boolean; readonly signal?: AbortSignal } = {}): Promise<void> {
+  async close({
+    drain = false,
+    signal,
+  }: { readonly drain?: boolean; readonly signal?: AbortSignal } = {}): Promise<void> {
     this.#closed ??= this.#follow.close({ drain, ...(signal === undefined ? {} : { signal }) });
     await this.#closed;
   }

@@ -40,7 +40,10 @@ export class WaitingSnapshots {
   add(entry: SnapshotEntry): ServedSnapshot {
     const { promise, resolve, reject } = Promise.withResolvers<SnapshotEntry>();
     promise.catch(() => undefined);
-    this.#waiting = [...this.#waiting.filter((one) => one.entry.snapshotId !== entry.snapshotId), { entry, resolve, reject }];
+    this.#waiting = [
+      ...this.#waiting.filter((one) => one.entry.snapshotId !== entry.snapshotId),
+      { entry, resolve, reject },
+    ];
     return { entry, completed: promise };
   }
 

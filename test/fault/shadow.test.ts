@@ -1,0 +1,187 @@
+/** Shadowing volumes over disks that forget (C19 to C22). `SGW_SEED` and `SGW_RUNS` for more of the random walk. */
+import { afterEach, describe, expect, it } from 'vitest';
+import { SgwError, seededRandom, systemClock, type Random } from '../../src/core/kit/index.ts';
+import { ShadowScene } from './shadow-scene.ts';
+
+const MIB = 1 << 20;
+const SEED = Number(process.env['SGW_SEED'] ?? 1);
+const RUNS = Number(process.env['SGW_RUNS'] ?? 6);
+const SIZE = 9 * MIB + 1536;
+
+let scene: ShadowScene | undefined;
+afterEach(async () => {
+  await scene?.volume.close().catch(() => undefined);
+  scene = undefined;
+});
+
+async function start(random: Random, sizeBytes = SIZE): Promise<ShadowScene> {
+  scene = await ShadowScene.start(random, sizeBytes);
+  return scene;
+}
+
+describe('a shadowing volume', () => {
+  it('C7: bootstraps an image that is in use, and every recovery point is a state that it had', async () => {
+    const random = seededRandom(11);
+    const here = await start(random);
+    for (let i = 0; i < 40; i++) {
+      await here.volume.write(
+        Math.floor(random.float() * (SIZE - 9000)),
+        random.bytes(1 + Math.floor(random.float() * 9000)),
+      );
+      await systemClock.sleep(1);
+    }
+    await here.settled();
+    await here.check();
+    const commits = here.volume.stats.commits;
+    await here.closeInOrder();
+    await here.open();
+    await here.settled();
+    // Nothing to be compared or sent.
+    expect(here.volume.stats.commits).toBeLessThanOrEqual(commits);
+    expect(here.volume.stats.uploadedBytes).toBe(0);
+    await here.check();
+  });
+
+  it('C21: goes on in pass-through when the buffer is full, and sends what was touched', async () => {
+    const random = seededRandom(12);
+    const here = await start(random);
+    await here.settled();
+    const before = here.volume.stats.uploadedBytes;
+    here.store.isOut = true;
+    for (let i = 0; i < 100; i++) await here.volume.write((i % 50) * 65_536, random.bytes(65_536));
+    expect(here.volume.stats).toMatchObject({ state: 'pass-through', shadow: { phase: 'pass-through' } });
+    here.store.isOut = false;
+    await here.snapshot();
+    expect(here.snapshots[0]?.state).toBe('pending');
+    expect(here.snapshots[0]?.reason).toMatch(/caught up/);
+    const touched = here.volume.stats.shadow?.touchedBytes ?? 0;
+    expect(touched).toBeGreaterThan(0);
+    await here.settled();
+    await here.check();
+    expect((await here.snapshotState(0)).state).toBe('completed');
+    expect(here.volume.stats.uploadedBytes - before).toBeLessThan(touched + 2 * MIB);
+  });
+
+  it('C21: after a kill in pass-through sends the touched pages, after a power cut what differs in marked regions', async () => {
+    for (const how of ['kill', 'cut'] as const) {
+      const random = seededRandom(13);
+      const here = await start(random);
+      await here.settled();
+      here.store.isOut = true;
+      for (let i = 0; i < 40; i++) await here.volume.write(4 * MIB + i * 65_536, random.bytes(65_536));
+      expect(here.volume.stats.state).toBe('pass-through');
+      await here.die(how);
+      await here.open();
+      await here.settled();
+      await here.check();
+      expect(here.volume.stats.uploadedBytes).toBeLessThan(41 * 65_536 + 64 * 1024);
+      await here.volume.close();
+    }
+  });
+
+  it('C19: compares everything after somebody else wrote to the image, and after a detach', async () => {
+    const random = seededRandom(14);
+    const here = await start(random);
+    await here.settled();
+    await here.closeInOrder();
+    here.image.writeBehind(8 * MIB, random.bytes(5000));
+    await here.open();
+    expect(here.volume.stats.shadow?.phase).not.toBe('steady');
+    await here.settled();
+    await here.check();
+    await here.die('kill');
+    await systemClock.sleep(200);
+    here.image.writeBehind(MIB, random.bytes(5000));
+    await here.open();
+    await here.settled();
+    await here.check();
+  });
+
+  it('C22: serves an image while the store is out of reach at the start, and reconciles later', async () => {
+    const random = seededRandom(15);
+    const here = await start(random);
+    await here.settled();
+    await here.closeInOrder();
+    here.store.isOut = true;
+    await here.open();
+    expect(here.volume.stats.state).toBe('pass-through');
+    await here.volume.write(100, random.bytes(20_000));
+    await here.volume.flush();
+    await here.settled();
+    await here.check();
+  });
+
+  it('a write that the image takes in part is sent as it is there', async () => {
+    const random = seededRandom(16);
+    const here = await start(random);
+    await here.settled();
+    here.image.failWrites = new SgwError('exhausted', 'system-enospc', 'no space left on the device');
+    await expect((async () => here.volume.write(MIB, random.bytes(65_536)))()).rejects.toMatchObject({
+      kind: 'exhausted',
+    });
+    here.image.failWrites = undefined;
+    await here.settled();
+    await here.check();
+  });
+
+  for (let run = 0; run < RUNS; run++)
+    it(`is right after anything (SGW_SEED=${String(SEED + run)})`, { timeout: 120_000 }, async () => {
+      await randomWalk(seededRandom(SEED + run));
+    });
+});
+
+async function randomWalk(random: Random): Promise<void> {
+  const here = await start(random);
+  const integer = (below: number): number => Math.floor(random.float() * below);
+  const attempt = async (work: () => Promise<unknown> | undefined): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      expect(error).toBeInstanceOf(SgwError);
+      expect(['aborted', 'unavailable']).toContain((error as SgwError).kind);
+    }
+  };
+  for (let step = 0; step < 12; step++) {
+    const works: Promise<void>[] = [];
+    for (let i = integer(60); i >= 0; i--) {
+      const length = random.float() < 0.3 ? 65_536 : 1 + integer(20_000);
+      const aligned = random.float() < 0.5;
+      const at = aligned ? integer((SIZE - length) / 4096) * 4096 : integer(SIZE - length);
+      const choice = random.float();
+      works.push(
+        attempt(() => {
+          if (choice < 0.75) return here.volume.write(at, random.bytes(length), { fua: random.float() < 0.05 });
+          if (choice < 0.9) return here.volume.writeZeroes(at, length, { mayTrim: true });
+          return here.volume.flush();
+        }),
+      );
+      if (random.float() < 0.1) await systemClock.sleep(integer(3));
+    }
+    const next = random.float();
+    if (next < 0.15) here.store.isOut = true;
+    else if (next < 0.4) here.store.isOut = false;
+    else if (next < 0.5) await attempt(() => here.snapshot());
+    else if (next < 0.75) {
+      await here.die(random.float() < 0.5 ? 'kill' : 'cut');
+      if (random.float() < 0.2) {
+        await systemClock.sleep(120);
+        here.image.writeBehind(integer(SIZE - 5000), random.bytes(5000));
+      }
+      here.store.isOut = random.float() < 0.2;
+      await here.open();
+    } else if (next < 0.85) {
+      await Promise.all(works);
+      await here.settled();
+      await here.check();
+      if (random.float() < 0.5) {
+        await here.closeInOrder();
+        if (random.float() < 0.3) here.image.writeBehind(integer(SIZE - 5000), random.bytes(5000));
+        await here.open();
+      }
+    }
+    await Promise.all(works);
+  }
+  await here.settled();
+  await here.check();
+  await here.closeInOrder();
+}
