@@ -68,6 +68,8 @@ export function attachmentHandlers({
         snapshotId: null,
         recoveryPointSeq: null,
         readOnly: input.readOnly ?? false,
+        image: input.image ?? null,
+        shadow: null,
         scratchVolumeId: null,
         state: 'available',
         reason: null,

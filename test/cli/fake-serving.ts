@@ -58,6 +58,7 @@ export function servedGateway(look: number): GatewayDocument {
         downloadedBytes: 0,
         commits: 2,
         uploadErrors: 0,
+        shadow: null,
         lastCommitAt: TIME,
       },
     ],

@@ -29,7 +29,7 @@ import { openShadowVolume, type ServedVolume, type VolumeEvent } from '../../src
 import { findLog, openLog, type LogDisk, type LogFile } from '../../src/core/writelog/index.ts';
 import { noCache } from '../../src/core/gateway/serving/no-cache.ts';
 import { readSnapshot, readVolume, toBuffer } from '../reader/independent-reader.ts';
-import { ForgetfulImage, stateOf } from './forgetful-image.ts';
+import { NotedImage, stateOf } from './noted-image.ts';
 import { ForgetfulLogDisk } from './forgetful-log-disk.ts';
 import { ForgetfulShadowDisk } from './forgetful-shadow-disk.ts';
 
@@ -132,7 +132,7 @@ class LogPool extends FramePool {
 export class ShadowScene {
   readonly objects = memoryStore();
   readonly random: Random;
-  image: ForgetfulImage;
+  image: NotedImage;
   log = new ForgetfulLogDisk();
   disk = new ForgetfulShadowDisk(fastClock);
   entry!: VolumeEntry;
@@ -141,7 +141,7 @@ export class ShadowScene {
   readonly events: VolumeEvent[] = [];
   readonly snapshots: SnapshotEntry[] = [];
 
-  private constructor(random: Random, image: ForgetfulImage) {
+  private constructor(random: Random, image: NotedImage) {
     this.random = random;
     this.image = image;
   }
@@ -150,7 +150,7 @@ export class ShadowScene {
     const bytes = Buffer.alloc(sizeBytes);
     for (let at = 0; at < sizeBytes; at += 65_536)
       if (random.float() < 0.5) random.bytes(Math.min(65_536, sizeBytes - at)).copy(bytes, at);
-    const scene = new ShadowScene(random, new ForgetfulImage(fastClock, bytes));
+    const scene = new ShadowScene(random, new NotedImage(fastClock, bytes));
     // The volume as it was created, which an opening may have put into its history.
     scene.image.states.add(stateOf(Buffer.alloc(sizeBytes)));
     scene.store = new FailingStore(scene.objects);

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { Flags } from '@oclif/core';
 import {
   ackFlag,
@@ -5,6 +6,7 @@ import {
   exportNameFlag,
   flagsOf,
   given,
+  pathFlag,
   referenceArgument,
   SgwCommand,
   startFlag,
@@ -14,11 +16,13 @@ export default class VolumeAttach extends SgwCommand {
   static override summary = 'Serve a volume, or a snapshot, over NBD.';
   static override description =
     'Serves a volume under its name until it is detached, also after a restart. A snapshot is served read-only, or, with ' +
-    '--scratch, as a throw-away clone that can be written and is deleted when it is detached. It needs a running gateway.';
+    '--scratch, as a throw-away clone that can be written and is deleted when it is detached. A gateway in mode shadowing ' +
+    'serves a local image in place (--image): it can be used at once, and is followed in the store. It needs a running gateway.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> db',
     '<%= config.bin %> <%= command.id %> db --ack store --export-name disk0',
     '<%= config.bin %> <%= command.id %> v1 --scratch',
+    '<%= config.bin %> <%= command.id %> db --image /srv/images/db.img',
   ];
   static override args = {
     volume: referenceArgument('volume', 'Volume, or snapshot: id, beginning of an id (at least 4 digits), or name.'),
@@ -28,6 +32,10 @@ export default class VolumeAttach extends SgwCommand {
       'export-name': exportNameFlag(),
       'read-only': Flags.boolean({ description: 'Let clients only read.' }),
       scratch: Flags.boolean({ description: 'Serve a throw-away clone of a snapshot.' }),
+      image: pathFlag({
+        description: 'Shadow this image, a raw file or block device, in place. Creates the volume if there is none.',
+        helpValue: 'FILE',
+      }),
       ack: ackFlag(),
       'take-over': Flags.boolean({
         description:
@@ -51,7 +59,12 @@ export default class VolumeAttach extends SgwCommand {
       scratch: flags.scratch,
       takeOver: flags['take-over'],
       ifNotExists: flags['if-not-exists'],
-      ...given({ exportName: flags['export-name'], ack: flags.ack, recoveryPoint: flags['recovery-point'] }),
+      ...given({
+        exportName: flags['export-name'],
+        ack: flags.ack,
+        recoveryPoint: flags['recovery-point'],
+        image: flags.image === undefined ? undefined : path.resolve(flags.image),
+      }),
     };
     const attached = await session.call('volume.attach', input, { startsGateway: flags.start });
     await session.print(attached, (style) => attachedText(attached, style));

@@ -111,11 +111,31 @@ function whatIs(attachment: AttachmentDocument): string {
   return scratchVolumeId === null ? `${word} ${of}` : `${named}, a throw-away clone`;
 }
 
+type Shadow = NonNullable<AttachmentDocument['shadow']>;
+
 /** The state of an export and why, in one line. */
-export function stateText({ state, reason, retryAt }: AttachmentDocument): string {
-  const why = reason === null ? '' : `: ${printable(reason)}`;
+export function stateText({ state, reason, retryAt, shadow }: AttachmentDocument): string {
+  const follows = shadow === null ? null : shadowText(shadow);
+  const reasons = [follows, reason === null ? null : printable(reason)].filter((one) => one !== null);
+  const why = reasons.length === 0 ? '' : `: ${reasons.join('; ')}`;
   const again = retryAt === null ? '' : `, tried again at ${formatTime(retryAt)}`;
   return `${state}${why}${again}`;
+}
+
+/** How far the store is behind an image; null when it follows. */
+export function shadowText(shadow: Shadow): string | null {
+  const { phase, doneBytes, totalBytes, leftMs, touchedBytes } = shadow;
+  if (phase === 'steady') return null;
+  if (phase === 'pass-through')
+    return `${formatSize(touchedBytes)} of the image are written and not logged, and sent later`;
+  const share = totalBytes === 0 ? '' : `, ${String(Math.floor((doneBytes / totalBytes) * 100))} %`;
+  const left = leftMs === null ? '' : `, ${formatDuration(Math.round(leftMs))} left`;
+  const what = {
+    bootstrapping: 'the image is read',
+    comparing: 'the image is compared',
+    resyncing: 'changes are sent',
+  }[phase];
+  return `${what}, ${formatSize(doneBytes)} of ${formatSize(totalBytes)}${share}${left}`;
 }
 
 /** How much is not in the store yet, and whether the buffer holds out; null where nothing is written. */

@@ -8,6 +8,25 @@ import Type, { type Static } from 'typebox';
 const textOrNull = Type.Union([Type.String(), Type.Null()]);
 const countOrNull = Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]);
 
+/** As an attachment has it. */
+const Shadow = Type.Object(
+  {
+    phase: Type.Union([
+      Type.Literal('bootstrapping'),
+      Type.Literal('comparing'),
+      Type.Literal('pass-through'),
+      Type.Literal('resyncing'),
+      Type.Literal('steady'),
+    ]),
+    doneBytes: Type.Integer({ minimum: 0 }),
+    totalBytes: Type.Integer({ minimum: 0 }),
+    leftMs: Type.Union([Type.Number({ minimum: 0 }), Type.Null()]),
+    touchedBytes: Type.Integer({ minimum: 0 }),
+    markedRegions: Type.Integer({ minimum: 0 }),
+  },
+  { additionalProperties: false },
+);
+
 export const Configuration = Type.Object(
   {
     gateway: Type.Union([
@@ -143,6 +162,8 @@ export const GatewayTop = Type.Object(
           exportName: Type.Union([Type.String(), Type.Null()]),
           state: Type.String(),
           reason: Type.Union([Type.String(), Type.Null()]),
+          /** How far the store follows the image; null for a cached volume. */
+          shadow: Type.Union([Shadow, Type.Null()]),
           readOpsPerSecond: Rate,
           writeOpsPerSecond: Rate,
           flushOpsPerSecond: Rate,

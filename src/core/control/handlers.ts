@@ -152,7 +152,11 @@ function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover
       return await gateway.undeleteVolume(input, call);
     },
     'volume.attach': async (input, call) => {
-      checkRef(input.volume, 'volume');
+      if (input.image === undefined) checkRef(input.volume, 'volume');
+      else {
+        checkName(input.volume, 'volume');
+        checkPath(input.image, 'an image');
+      }
       if (input.exportName !== undefined) checkName(input.exportName, 'export');
       checkAck(input.ack);
       if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);

@@ -1,9 +1,10 @@
 /** Attaching: what a user names becomes an export of the running gateway. Settings of single volumes as well. */
+import { resolve } from 'node:path';
 import { SgwError, toSgwError } from '../kit/index.ts';
 import type { CallContext, Input, VolumeAttached, VolumeDetached, VolumeSettingsDocument } from '../localapi/index.ts';
 import { openState, updateState, type AttachmentState, type VolumeSettingsState } from '../state/index.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
-import { requireCachedMode, timestamp, type Session } from './session.ts';
+import { requireCachedMode, requireShadowingMode, timestamp, type Session } from './session.ts';
 import type { Attachment } from './serving/attachment.ts';
 import { attachmentDocument, configuredListening } from './serving/documents.ts';
 import { alreadyAttached } from './serving/refusals.ts';
@@ -22,7 +23,6 @@ export async function attachVolume(
   input: Input<'volume.attach'>,
   call: CallContext,
 ): Promise<VolumeAttached> {
-  requireCachedMode(session, 'volume attach');
   const row = await newAttachment(session, input, call);
   const present = serving.named(row.exportName);
   if (present?.phase === 'serving' && input.ifNotExists === true && namesSame(present.record, row))
@@ -44,7 +44,9 @@ async function newAttachment(
   input: Input<'volume.attach'>,
   call: CallContext,
 ): Promise<AttachmentState> {
-  const target = await resolveTarget(session, input, call);
+  const image = input.image === undefined ? undefined : resolve(input.image);
+  const target =
+    image === undefined ? await resolveTarget(session, input, call) : await shadowTarget(session, input, image, call);
   const isVolume = target.snapshotId === null && target.recoveryPointSeq === null;
   const isScratch = input.scratch === true;
   if (isScratch && isVolume)
@@ -54,6 +56,7 @@ async function newAttachment(
     );
   if (isScratch && input.readOnly === true)
     throw badOptions('a throw-away clone is there to be written', 'Leave out --read-only or --scratch.');
+  if (isVolume && image === undefined) requireCachedMode(session, 'attaching a volume without its image');
   if (input.ack !== undefined && !isVolume) throw badOptions('only a volume has an ack class', 'Leave out --ack.');
   return {
     exportName: input.exportName ?? target.name,
@@ -63,6 +66,7 @@ async function newAttachment(
     readOnly: isVolume ? (input.readOnly ?? false) : !isScratch,
     scratchToken: isScratch ? `scratch-${session.blocks.random.bytes(8).toString('hex')}` : null,
     scratchVolumeId: null,
+    ...(image === undefined ? {} : { imagePath: image }),
     accountId: session.identity.accountId,
     attachedAt: timestamp(session),
   };
@@ -73,6 +77,37 @@ interface Target {
   readonly volumeId: string | null;
   readonly snapshotId: string | null;
   readonly recoveryPointSeq: number | null;
+}
+
+/**
+ * The volume that shadows an image: the one that is named, or a new one of that name.
+ * @throws unsupported `wrong-mode`; invalid `attach-options`, `not-an-image`, `image-format`; conflict `image-in-use`
+ */
+async function shadowTarget(
+  session: Session,
+  input: Input<'volume.attach'>,
+  image: string,
+  call: CallContext,
+): Promise<Target> {
+  requireShadowingMode(session, 'volume attach --image');
+  if (input.scratch === true || input.recoveryPoint !== undefined || input.readOnly === true)
+    throw badOptions(
+      'an image is attached as it is, for reading and writing',
+      'Leave out --scratch, --recovery-point and --read-only, or leave out --image.',
+    );
+  const { inspectShadowImage } = await import('./shadow-image.ts');
+  const { sizeBytes } = await inspectShadowImage(image);
+  const { catalog, identity, locks } = session;
+  return await locks.withNames('volumes', call, async () => {
+    const existing = await resolveVolume(catalog, input.volume, call.signal).catch((error: unknown) => {
+      if (toSgwError(error).code === 'volume-not-found') return undefined;
+      throw error;
+    });
+    const entry =
+      existing ??
+      (await catalog.createVolume({ name: input.volume, sizeBytes, accountId: identity.accountId }, call.signal));
+    return { name: entry.name, volumeId: entry.volumeId, snapshotId: null, recoveryPointSeq: null };
+  });
 }
 
 /** A volume of that name goes before a snapshot. */

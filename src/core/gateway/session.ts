@@ -51,16 +51,28 @@ export const pinOf = (session: Session, purpose: string): { readonly purpose: st
 
 /** @throws unsupported `wrong-mode` when the gateway shadows: its volumes come from local images, attached in place. */
 export function requireCachedMode(session: Session, what: string): void {
-  if (session.identity.mode === 'cached') return;
-  throw new SgwError(
-    'unsupported',
-    'wrong-mode',
-    `${what} needs a gateway in mode cached; ${session.identity.name} is in mode ${session.identity.mode}`,
-    {
-      hint: 'Change the mode while no volume is attached: sgw configure --mode cached',
-      details: { mode: session.identity.mode },
-    },
+  requireMode(
+    session,
+    'cached',
+    what,
+    'A shadowing gateway takes images in place: sgw volume attach NAME --image FILE. To change the mode while nothing is attached: sgw configure --mode cached',
   );
+}
+
+/** @throws unsupported `wrong-mode` when the gateway keeps its volumes in the store. */
+export function requireShadowingMode(session: Session, what: string): void {
+  requireMode(
+    session,
+    'shadowing',
+    what,
+    'A cached gateway takes images into the store: sgw volume import FILE. To change the mode while nothing is attached: sgw configure --mode shadowing',
+  );
+}
+
+function requireMode({ identity }: Session, mode: 'cached' | 'shadowing', what: string, hint: string): void {
+  if (identity.mode === mode) return;
+  const message = `${what} needs a gateway in mode ${mode}; ${identity.name} is in mode ${identity.mode}`;
+  throw new SgwError('unsupported', 'wrong-mode', message, { hint, details: { mode: identity.mode } });
 }
 
 /** The time now, RFC 3339 UTC. */

@@ -1,6 +1,6 @@
 /** The documents of a running gateway: the daemon, what it serves and how that goes. As in `schemas.ts`, fields are only ever added. */
 import Type, { type Static } from 'typebox';
-import { AttachmentDocument } from './serving-schemas.ts';
+import { AttachmentDocument, ShadowDocument } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, Time } from './schema-parts.ts';
 
 /** A volume that the daemon serves. Counters grow from the attaching on; the other numbers tell now. */
@@ -14,6 +14,9 @@ export const ServedVolumeDocument = Type.Object(
     state: Type.Union([
       Type.Literal('available'),
       Type.Literal('degraded'),
+      Type.Literal('bootstrapping'),
+      Type.Literal('pass-through'),
+      Type.Literal('resyncing'),
       Type.Literal('fenced'),
       Type.Literal('damaged'),
       Type.Literal('closed'),
@@ -55,6 +58,8 @@ export const ServedVolumeDocument = Type.Object(
     commits: Type.Integer({ minimum: 0 }),
     uploadErrors: Type.Integer({ minimum: 0 }),
     lastCommitAt: Nullable(Time),
+    /** How far the store follows the image; null for a cached volume. */
+    shadow: Nullable(ShadowDocument),
   },
   { additionalProperties: false },
 );

@@ -136,6 +136,8 @@ export interface Operations {
       ack?: AckClass;
       takeOver?: boolean;
       recoveryPoint?: string;
+      /** In mode shadowing: absolute path of the image that the volume shadows; the volume is created when there is none. */
+      image?: string;
       ifNotExists?: boolean;
     };
     result: Doc.VolumeAttached;

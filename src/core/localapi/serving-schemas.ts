@@ -4,6 +4,28 @@ import { Bytes, Nullable, object, Time } from './schema-parts.ts';
 
 const Ack = Type.Union([Type.Literal('log'), Type.Literal('store')]);
 
+/** How far the store follows an image. */
+export const ShadowDocument = Type.Object(
+  {
+    phase: Type.Union([
+      Type.Literal('bootstrapping'),
+      Type.Literal('comparing'),
+      Type.Literal('pass-through'),
+      Type.Literal('resyncing'),
+      Type.Literal('steady'),
+    ]),
+    /** Of the comparing or sending at hand; both 0 when there is none. */
+    doneBytes: Bytes,
+    totalBytes: Bytes,
+    leftMs: Nullable(Type.Number({ minimum: 0 })),
+    /** Written and not logged: what a resync sends. */
+    touchedBytes: Bytes,
+    /** Regions of 4 MiB that would be compared after a crash. */
+    markedRegions: Type.Integer({ minimum: 0 }),
+  },
+  { additionalProperties: false },
+);
+
 const Attachment = {
   exportName: Type.String(),
   kind: Type.Union([Type.Literal('volume'), Type.Literal('snapshot'), Type.Literal('recoveryPoint')]),
@@ -15,17 +37,24 @@ const Attachment = {
   /** The commit that is served. */
   recoveryPointSeq: Nullable(Type.Integer({ minimum: 0 })),
   readOnly: Type.Boolean(),
+  /** Path of the local image that is shadowed; null for everything else. */
+  image: Nullable(Type.String()),
+  /** How far the store follows it; null while it is not open, and for everything else. */
+  shadow: Nullable(ShadowDocument),
   /** The throw-away clone that is served instead; null without `--scratch`. */
   scratchVolumeId: Nullable(Type.String()),
   /**
    * `opening`; `waiting`: it could not be opened, and is tried again; then as the volume says: `available`, `degraded`,
-   * `fenced`, `damaged`; `detaching`; `stopped`: no daemon runs.
+   * `fenced`, `damaged`, and for a shadow that is behind its image `bootstrapping`, `pass-through`, `resyncing`; `detaching`; `stopped`: no daemon runs.
    */
   state: Type.Union([
     Type.Literal('opening'),
     Type.Literal('waiting'),
     Type.Literal('available'),
     Type.Literal('degraded'),
+    Type.Literal('bootstrapping'),
+    Type.Literal('pass-through'),
+    Type.Literal('resyncing'),
     Type.Literal('fenced'),
     Type.Literal('damaged'),
     Type.Literal('detaching'),

@@ -55,6 +55,8 @@ export interface AttachmentState {
   /** Seq of the recovery point that is served; else null. */
   recoveryPointSeq: number | null;
   readOnly: boolean;
+  /** Absolute path of the local image that the volume shadows; absent for everything else. */
+  imagePath?: string;
   /** The token that the throw-away clone is created with, which is served in place of what is named above; null: none. */
   scratchToken: string | null;
   /** That clone, once it is known to be there. */
@@ -137,8 +139,9 @@ const VOLUME_FIELDS: Checks<Required<VolumeSettingsState>> = {
   readAheadBytes: orAbsent(isCount),
 };
 
-const ATTACHMENT_FIELDS: Checks<AttachmentState> = {
+const ATTACHMENT_FIELDS: Checks<Required<AttachmentState>> = {
   exportName: isText,
+  imagePath: orAbsent(isText),
   volumeId: orNull(isText),
   snapshotId: orNull(isText),
   recoveryPointSeq: orNull(isCount),

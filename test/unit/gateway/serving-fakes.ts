@@ -163,6 +163,7 @@ export class FakeServing {
     return {
       openCache: async (_folder, limits) => Promise.resolve(this.#openCache(limits)),
       openVolume: async (request) => Promise.resolve(this.#openVolume(request)),
+      openShadow: async (request) => Promise.resolve(this.#openVolume(request)),
       openView: async ({ view }) => {
         this.viewsOpen += 1;
         const device = new MemoryDevice(Buffer.alloc(view.sizeBytes));

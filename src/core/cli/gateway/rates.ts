@@ -48,6 +48,7 @@ function volumeRates(old: ServedVolumeDocument | undefined, now: ServedVolumeDoc
     exportName: now.exportName,
     state: now.state,
     reason: now.reason,
+    shadow: now.shadow,
     readOpsPerSecond: perSecond('readOps'),
     writeOpsPerSecond: perSecond('writeOps'),
     flushOpsPerSecond: perSecond('flushOps'),

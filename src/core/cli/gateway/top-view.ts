@@ -2,6 +2,7 @@
 import { cut, formatSize, printable } from '../../kit/index.ts';
 import type { TopDocument } from '../documents.ts';
 import type { Paint, Style } from '../style.ts';
+import { shadowText } from '../attachment-views.ts';
 import { formatDuration } from '../tables.ts';
 
 type Row = TopDocument['volumes'][number];
@@ -51,9 +52,10 @@ export function topLines(top: TopDocument, style: Style, columns: number, rows: 
   const title = `${top.name}, ${top.mode}, ${top.state}; up ${formatDuration(top.uptimeMs)}; ${memory}`;
   const head = ['VOLUME'.padEnd(nameWidth), ...COLUMNS.map((column) => column.head.padStart(column.width))].join(' ');
   const body = top.volumes.map((row) => rowText(row, nameWidth, style));
-  const notes = top.volumes
-    .filter(({ reason }) => reason !== null)
-    .map(({ name, state, reason }) => style.yellow(cut(printable(`${name} is ${state}: ${reason ?? ''}`), columns)));
+  const notes = top.volumes.flatMap(({ name, state, reason, shadow }) => {
+    const why = [shadow === null ? null : shadowText(shadow), reason].filter((one) => one !== null);
+    return why.length === 0 ? [] : [style.yellow(cut(printable(`${name} is ${state}: ${why.join('; ')}`), columns))];
+  });
   const lines = [style.bold(cut(printable(title), columns)), '', style.dim(cut(head, columns)), ...body];
   if (body.length === 0) lines.push('No volume is attached.');
   if (notes.length > 0) lines.push('', ...notes);

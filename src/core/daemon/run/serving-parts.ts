@@ -2,8 +2,15 @@
 import { FramePool } from '../../blockstore/index.ts';
 import { openFrameCache } from '../../cache/index.ts';
 import type { ServingParts } from '../../gateway/index.ts';
+import { openImageFile } from '../../image/index.ts';
 import type { Logger } from '../../kit/index.ts';
-import { openCachedVolume, openViewDevice, type VolumeEvent } from '../../volume/index.ts';
+import {
+  directoryShadowDisk,
+  openCachedVolume,
+  openShadowVolume,
+  openViewDevice,
+  type VolumeEvent,
+} from '../../volume/index.ts';
 import { directoryDisk } from '../../writelog/index.ts';
 
 /** Uploads give way to clients: while the machine has better to do, the write log grows. */
@@ -37,6 +44,25 @@ export function servingParts(log: Logger): OwnedServingParts {
           report(log, request.volumeId, event);
         },
       }),
+    openShadow: async ({ logFolder, shadowFolder, imagePath, ...request }) => {
+      const image = await openImageFile(imagePath);
+      try {
+        return await openShadowVolume({
+          ...request,
+          image,
+          shadowDisk: directoryShadowDisk(shadowFolder),
+          disk: directoryDisk(logFolder),
+          pool: encoders,
+          decoders,
+          onEvent: (event) => {
+            report(log, request.volumeId, event);
+          },
+        });
+      } catch (error) {
+        await image.close();
+        throw error;
+      }
+    },
     openView: async ({ blocks, view, cache, readAheadBytes }) =>
       Promise.resolve(openViewDevice({ view, cache, pool: decoders, clock: blocks.clock, readAheadBytes })),
     close: async () => {
@@ -67,6 +93,9 @@ function report(log: Logger, volumeId: string, event: VolumeEvent): void {
       return;
     case 'recovered':
       log.info({ volumeId }, 'uploading goes on');
+      return;
+    case 'remark':
+      log.warn({ volumeId }, event.text);
       return;
     case 'failed':
       log.error({ volumeId, err: event.error }, 'nothing is acknowledged any more');

@@ -40,6 +40,8 @@ function document(
     snapshotId: record.snapshotId,
     recoveryPointSeq: record.recoveryPointSeq,
     readOnly: record.readOnly,
+    image: record.imagePath ?? null,
+    shadow: stats?.shadow ?? null,
     scratchVolumeId: record.scratchVolumeId,
     state,
     reason: report.reason,

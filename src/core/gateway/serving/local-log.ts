@@ -9,7 +9,7 @@ import { toSgwError, type VolumeId } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
 import { holderOf, type Session } from '../session.ts';
 import { noCache } from './no-cache.ts';
-import { logFolder, volumeFolder, volumeSettings } from './settings.ts';
+import { logFolder, shadowFolder, volumeFolder, volumeSettings } from './settings.ts';
 
 const RETIRED_PREFIX = 'retired-';
 const SET_ASIDE_PREFIX = 'log-';
@@ -41,6 +41,8 @@ async function namesIn(folder: string): Promise<string[]> {
 export async function settleLog(session: Session, volumeId: VolumeId, call: CallContext): Promise<void> {
   const { home, openServing } = session;
   if (openServing === undefined || !(await hasLocalLog(home, volumeId))) return;
+  // The image has everything, and only beside it can be told which states of the log are the image's.
+  if ((await namesIn(shadowFolder(home, volumeId))).length > 0) return;
   const parts = await openServing();
   try {
     const volume = await parts.openVolume({

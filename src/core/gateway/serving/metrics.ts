@@ -21,7 +21,10 @@ interface Row {
 }
 type Read = () => readonly Row[];
 
-const STATES = ['opening', 'waiting', 'available', 'degraded', 'fenced', 'damaged', 'detaching'] as const;
+const STATES = [
+  ...(['opening', 'waiting', 'available', 'degraded', 'bootstrapping', 'pass-through', 'resyncing'] as const),
+  ...(['fenced', 'damaged', 'detaching'] as const),
+];
 const MS = 1000;
 
 /** Counters of volumes: name, help, value in base units. */
@@ -51,6 +54,16 @@ const VOLUME_GAUGES: readonly (readonly [string, string, (stats: VolumeStats) =>
     'sgw_volume_buffer_full_seconds',
     'When the upload buffer is full if all goes on as in the last minute; absent when it will not be.',
     (s) => (s.fullInMs === null ? null : s.fullInMs / MS),
+  ],
+  [
+    'sgw_volume_shadow_touched_bytes',
+    'Written to the image in pass-through and not sent yet; absent for a cached volume.',
+    (s) => s.shadow?.touchedBytes ?? null,
+  ],
+  [
+    'sgw_volume_shadow_left_bytes',
+    'Of the image, still to be compared or sent; absent for a cached volume.',
+    (s) => (s.shadow === null ? null : s.shadow.totalBytes - s.shadow.doneBytes),
   ],
   ['sgw_volume_waiting_writes', 'Writers that wait for room in the upload buffer.', (s) => s.waitingWrites],
   [

@@ -11,7 +11,7 @@ import { holderOf, pinOf, type Session } from '../session.ts';
 import { requireFinished } from '../unfinished-import.ts';
 import type { ServingParts } from './parts.ts';
 import { ReadOnlyDevice } from './read-only.ts';
-import { logFolder } from './settings.ts';
+import { logFolder, shadowFolder } from './settings.ts';
 import { WatchedDevice } from './watched-device.ts';
 
 /** What is served, and how it ends. */
@@ -75,7 +75,7 @@ async function openVolume(opening: Opening, record: AttachmentState, volumeId: V
         details: { volumeId },
       });
     requireFinished(entry);
-    const volume = await parts.openVolume({
+    const request = {
       blocks,
       volumeId,
       holder: holderOf(session),
@@ -85,12 +85,17 @@ async function openVolume(opening: Opening, record: AttachmentState, volumeId: V
       logFolder: logFolder(home, volumeId),
       cache,
       signal: call.signal,
-    });
+    };
+    const { imagePath } = record;
+    const volume =
+      imagePath === undefined
+        ? await parts.openVolume(request)
+        : await parts.openShadow({ ...request, imagePath, shadowFolder: shadowFolder(home, volumeId) });
     const watched = new WatchedDevice(volume);
     return {
       device: record.readOnly ? new ReadOnlyDevice(watched) : watched,
       name: entry.name,
-      description: record.scratchVolumeId === null ? `volume ${entry.name}` : `throw-away clone ${entry.name}`,
+      description: descriptionOf(record, entry.name),
       volume,
       watched,
       lineage: entry.lineage,
@@ -109,6 +114,11 @@ async function openVolume(opening: Opening, record: AttachmentState, volumeId: V
     await lock.release();
     throw error;
   }
+}
+
+function descriptionOf({ scratchVolumeId, imagePath }: AttachmentState, name: string): string {
+  if (imagePath !== undefined) return `volume ${name}, image ${imagePath}`;
+  return scratchVolumeId === null ? `volume ${name}` : `throw-away clone ${name}`;
 }
 
 /** Takes no lock: nothing is written. gc is kept from it meanwhile, so it can be deleted and still be read to the end. */

@@ -20,6 +20,13 @@ export interface VolumeRequest {
   readonly signal: AbortSignal;
 }
 
+export interface ShadowRequest extends VolumeRequest {
+  /** Absolute path of the image. */
+  readonly imagePath: string;
+  /** `<home>/volumes/<volumeId>/shadow`. Made when it is missing. */
+  readonly shadowFolder: string;
+}
+
 export interface ViewRequest {
   readonly blocks: BlockStoreOptions;
   /** Does not change while it is open. */
@@ -38,6 +45,8 @@ export interface ServingParts {
   readonly openCache: (folder: string, limits: CacheLimits) => Promise<FrameCache>;
   /** Opens a volume for reading and writing. The caller holds the volume's lock. */
   readonly openVolume: (request: VolumeRequest) => Promise<ServedVolume>;
+  /** Opens a local image, which the volume shadows. The caller holds the volume's lock. */
+  readonly openShadow: (request: ShadowRequest) => Promise<ServedVolume>;
   /** Opens a state that does not change any more, for reading. */
   readonly openView: (request: ViewRequest) => Promise<ServedView>;
   /** Ends what all of them share, when all of them are closed. */

@@ -6,6 +6,7 @@
  * is opened and until it has ended, so a gateway that was killed serves the same again. Invariants: an export's name is taken
  * from the moment that it is asked for; a volume is served once, and its lock is held meanwhile.
  */
+import { rm } from 'node:fs/promises';
 import type { CacheStats, FrameCache } from '../../cache/index.ts';
 import { toSgwError, type Clock, type Random, type SgwError } from '../../kit/index.ts';
 import type { AttachmentDocument, CallContext } from '../../localapi/index.ts';
@@ -22,7 +23,7 @@ import type { ServingParts } from './parts.ts';
 import { alreadyAttached, clientsConnected, ending, exportExists, noExport, stopped } from './refusals.ts';
 import { Retries } from './retries.ts';
 import { dropScratch, makeScratch } from './scratch.ts';
-import { cacheFolder, cacheLimits, volumeSettings } from './settings.ts';
+import { cacheFolder, cacheLimits, shadowFolder, volumeSettings } from './settings.ts';
 import type {
   AttachmentReport,
   DetachOptions,
@@ -223,6 +224,9 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const { report } = attachment;
     const left = await this.#close(attachment, canDrain, call.signal);
     if (canDrain && left === 0 && volume !== undefined) await retireLog(this.#options.home, volume.volumeId);
+    // From now on others may write to the image.
+    if (attachment.record.imagePath !== undefined && attachment.volumeId !== null)
+      await rm(shadowFolder(this.#options.home, attachment.volumeId), { recursive: true, force: true });
     await this.#forget(attachment, call);
     const isScratch = attachment.record.scratchToken !== null;
     return { report, drained: left === 0, dirtyBytes: isScratch ? 0 : left };

@@ -27,6 +27,8 @@ export const cacheFolder = (home: string): string => join(home, 'cache');
 /** Where a volume's local files are: its log, and logs that were set aside. */
 export const volumeFolder = (home: string, volumeId: string): string => join(home, 'volumes', volumeId);
 export const logFolder = (home: string, volumeId: string): string => join(volumeFolder(home, volumeId), 'log');
+/** Where what is known of a shadowed image is. */
+export const shadowFolder = (home: string, volumeId: string): string => join(volumeFolder(home, volumeId), 'shadow');
 
 /** How large the cache is to be. */
 export async function cacheLimits(home: string, { serving }: Pick<GatewayState, 'serving'>): Promise<CacheLimits> {

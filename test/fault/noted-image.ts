@@ -15,7 +15,7 @@ interface Written {
   readonly bytes: Buffer;
 }
 
-export class ForgetfulImage implements ImageFile {
+export class NotedImage implements ImageFile {
   readonly path = '/images/disk.img';
   readonly kind = 'file';
   readonly fd = undefined;
@@ -46,15 +46,15 @@ export class ForgetfulImage implements ImageFile {
   }
 
   /** As it is found after the process has ended at any moment. */
-  afterKill(): ForgetfulImage {
-    const next = new ForgetfulImage(this.#clock, Buffer.from(this.live), this.states, this.modifiedMs);
+  afterKill(): NotedImage {
+    const next = new NotedImage(this.#clock, Buffer.from(this.live), this.states, this.modifiedMs);
     next.durable = Buffer.from(this.durable);
     next.unsynced = [...this.unsynced];
     return next;
   }
 
   /** As it is found when the power is back. */
-  afterCut(random: Random): ForgetfulImage {
+  afterCut(random: Random): NotedImage {
     const kept = random.float();
     const live = Buffer.from(this.durable);
     for (const { at, bytes } of this.unsynced)
@@ -63,7 +63,7 @@ export class ForgetfulImage implements ImageFile {
         if (random.float() < kept) bytes.copy(live, at + sector, sector, end);
         sector = end;
       }
-    return new ForgetfulImage(this.#clock, live, this.states, this.modifiedMs);
+    return new NotedImage(this.#clock, live, this.states, this.modifiedMs);
   }
 
   /** Somebody else writes to it. */
