@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Clock, Random } from '../../src/core/kit/index.ts';
-import { SgwError } from '../../src/core/kit/index.ts';
+import type { SgwError } from '../../src/core/kit/index.ts';
 import type { ImageFacts, ImageFile } from '../../src/core/image/index.ts';
 
 const SECTOR_BYTES = 512;

@@ -1,7 +1,7 @@
 /** One handler for each operation of the local API: checks the input, then asks the gateway. */
 import { daemonNeeded, type Gateway } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
-import type { Handlers, Tags } from '../localapi/index.ts';
+import type { Handlers, Input, Tags } from '../localapi/index.ts';
 import type { GatewayProcess } from './process.ts';
 import { checkAck, checkServingWishes, checkVolumeSettings } from './serving-checks.ts';
 import {
@@ -152,11 +152,7 @@ function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover
       return await gateway.undeleteVolume(input, call);
     },
     'volume.attach': async (input, call) => {
-      if (input.image === undefined) checkRef(input.volume, 'volume');
-      else {
-        checkName(input.volume, 'volume');
-        checkPath(input.image, 'an image');
-      }
+      checkAttached(input);
       if (input.exportName !== undefined) checkName(input.exportName, 'export');
       checkAck(input.ack);
       if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);
@@ -269,4 +265,14 @@ function oneTarget(): SgwError {
       hint: 'Add --name NAME for a new volume, or --into VOLUME to commit what changed.',
     },
   );
+}
+
+/** With an image, a volume of that name is made where there is none. */
+function checkAttached({ volume, image }: Input<'volume.attach'>): void {
+  if (image === undefined) {
+    checkRef(volume, 'volume');
+    return;
+  }
+  checkName(volume, 'volume');
+  checkPath(image, 'an image');
 }

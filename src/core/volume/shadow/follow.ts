@@ -288,8 +288,7 @@ export class Follow {
       const { lastSequence } = connection.log.usage;
       const upTo = Math.min(this.#record.behindSince ?? lastSequence, lastSequence);
       if (connection.isForeign) this.#work.all();
-      const isSame = this.#work.isDone && !this.#isPassThrough;
-      const isLevel = isSame && upTo === lastSequence && connection.uploads.writer.consistent;
+      const isLevel = this.#isLevelNow() && upTo === lastSequence && connection.uploads.writer.consistent;
       if (!isLevel) {
         this.#consistency.lost(upTo);
         // What is sent from here on is in the log in no order that the image had.
@@ -300,13 +299,18 @@ export class Follow {
       this.#connection = connection;
       this.#trouble = undefined;
       // Written in pass-through it may have been meanwhile, while it was not connected.
-      if (isLevel && this.#work.isDone && !this.#isPassThrough) this.#isSteady = true;
+      if (isLevel && this.#isLevelNow()) this.#isSteady = true;
     } catch (error) {
       await connection.uploads.close({ drain: false }).catch(() => undefined);
       throw error;
     }
     const { uploads, log } = connection;
     if (this.#isSteady) await this.#waiting.place(uploads, log, this.#stop.signal);
+  }
+
+  /** Nothing is left to be sent, for now: clients go on meanwhile. */
+  #isLevelNow(): boolean {
+    return this.#work.isDone && !this.#isPassThrough;
   }
 
   async #catchUp(): Promise<void> {
@@ -323,7 +327,7 @@ export class Follow {
         else await this.#finish(signal);
       } catch (error) {
         const failure = toSgwError(error);
-        if (signal.aborted || !isPassing(failure)) throw failure;
+        if (!isPassing(failure)) throw failure;
         this.#trouble ??= { error: failure, sinceMs: clock.nowMs() };
         await clock.sleep(RETRY_MS, signal);
       }
@@ -360,17 +364,17 @@ export class Follow {
   async #finish(signal: AbortSignal): Promise<void> {
     const { uploads, log } = this.#connected();
     while (!log.hasRoom(PAGE_BYTES)) await log.room(PAGE_BYTES, signal);
-    if (!this.#work.isDone) return;
+    if (!this.#isLevelNow()) return;
     // Without a write behind it, no commit would be one that is consistent.
     const sequence = await log.appendBarrier(`caught-up-${String(this.#record.cursorPage)}`);
-    if (!this.#work.isDone || this.#isPassThrough) return;
+    if (!this.#isLevelNow()) return;
     this.#consistency.caughtUp(sequence);
     uploads.appended(PAGE_BYTES);
     await uploads.upload(sequence, signal);
     // The commit may have been on its way before it was known to be one.
-    if (!uploads.writer.consistent || !this.#work.isDone || this.#isPassThrough) return;
+    if (!uploads.writer.consistent || !this.#isLevelNow()) return;
     await this.#writeRecord({ state: 'compared', cursorPage: this.#work.cursorPage, behindSince: null }, true);
-    if (!this.#work.isDone || this.#isPassThrough) return;
+    if (!this.#isLevelNow()) return;
     this.#consistency.settled();
     this.#work.rest();
     this.#isSteady = true;
