@@ -4,6 +4,7 @@
  * Runs lanes of rounds (test/soak) until the time or the rounds are over, prints what was killed and where, and ends
  * with 1 at the first loss, which keeps its folder. `--record` writes a row into docs/evidence/kill-rounds.md.
  * `--served` kills a daemon that serves a volume under load (docs/evidence/served-kills.md).
+ * `--shadow` kills a gateway that shadows an image (docs/evidence/shadow-kills.md).
  * `--outage --minutes M` has the object store fail in each way for M minutes altogether (docs/evidence/outages.md).
  * `--steady --minutes M` serves a load that goes on and on, with flat memory and files (docs/evidence/steady-load.md).
  * `--stalled --seconds S` stops writers in the middle instead (docs/evidence/stalled-writer.md).
@@ -19,6 +20,7 @@ import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
 import { outageCounts, runOutages, type Outage } from '../test/soak/outage/outages.ts';
 import { runSteady, steadyCounts } from '../test/soak/steady/steady.ts';
 import { runServed, servedCounts } from '../test/soak/served/round.ts';
+import { runShadow, shadowCounts } from '../test/soak/shadow/round.ts';
 import { stallWriter, type StallAt } from '../test/soak/stalled.ts';
 import { recordRow } from './evidence.ts';
 
@@ -39,6 +41,8 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
     /** Instead of commands: a daemon under load over NBD is killed (docs/evidence/served-kills.md). */
     served: { type: 'boolean', default: false },
+    /** Instead of commands: a gateway that shadows an image is killed (docs/evidence/shadow-kills.md). */
+    shadow: { type: 'boolean', default: false },
     /** Instead of kills: outages of the store under load over NBD (docs/evidence/outages.md). */
     outage: { type: 'boolean', default: false },
     /** Instead of kills: a steady load over NBD (docs/evidence/steady-load.md). */
@@ -63,6 +67,7 @@ process.once('SIGINT', () => {
 const folder = mkdtempSync(path.join(os.tmpdir(), 'sgw-soak-'));
 if (values.stalled) await stallWriters();
 else if (values.served) await killDaemons();
+else if (values.shadow) await killShadows();
 else if (values.outage) await sufferOutages();
 else if (values.steady) await goOnAndOn();
 else await killAtRandom();
@@ -86,6 +91,32 @@ async function killDaemons(): Promise<void> {
   if (values.record) {
     const row = { seed, rounds, kills, 'caches dropped': cachesDropped, 'homes lost': homesLost, writes, flushes };
     recordRow('served-kills.md', { ...row, snapshots, losses, minutes: minutesRun().toFixed(1) });
+  }
+  keepOrRemove();
+}
+
+/** A gateway that shadows an image, killed again and again. */
+async function killShadows(): Promise<void> {
+  const shadow = shadowCounts();
+  const isOn = (): boolean => !interrupted && lost === undefined && minutesRun() < minutes && shadow.rounds < roundsMax;
+  console.log(`seed ${seed}, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
+  const tell = (line: string): void => {
+    if (values.verbose || shadow.rounds % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
+  };
+  try {
+    await runShadow({ folder, random: seededRandom(seed), counts: shadow, goesOn: isOn, onRound: tell });
+  } catch (error) {
+    lost = error instanceof Error ? error : new Error(String(error));
+  }
+  const losses = lost === undefined ? 0 : 1;
+  console.log(`seed ${seed}: ${JSON.stringify(shadow)}, ${losses} losses`);
+  if (values.record) {
+    const { rounds, kills, outages, behind, passThroughs, writes, flushes, snapshots, compared } = shadow;
+    const happened = { 'store away': outages, 'pass-through': passThroughs, 'written behind': behind };
+    const load = { writes, flushes, snapshots, compared };
+    recordRow('shadow-kills.md', {
+      ...{ seed, rounds, kills, ...happened, ...load, losses, minutes: minutesRun().toFixed(1) },
+    });
   }
   keepOrRemove();
 }

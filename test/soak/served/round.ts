@@ -3,20 +3,18 @@
  * with SIGKILL at a random moment, sometimes its cache is dropped, it is started again, and everything that was acknowledged
  * must be there. Now and then the whole home is lost: a copy of the store must open elsewhere at an exact state from before.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, cpSync, existsSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, cpSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
 import { runSgw, sgw } from '../run-sgw.ts';
-import { placeIn, RUN, type Place } from '../verb.ts';
+import { placeIn, type Place } from '../verb.ts';
+import { KillableGateway } from './killable-gateway.ts';
 import { NbdClient } from './nbd-client.ts';
-import { PAGE, StampBook, stamped, stampOf } from './stamps.ts';
+import { sendStamped } from './stamped-load.ts';
+import { PAGE, StampBook, stampOf } from './stamps.ts';
 
 const PAGES = 4096;
-const IN_FLIGHT = 24;
-const PAGES_OF_A_WRITE_MAX = 24;
-const READY_MS = 60_000;
 
 export interface ServedCounts {
   rounds: number;
@@ -63,19 +61,20 @@ class ServedEra {
   readonly #place: Place;
   readonly #home: string;
   readonly #book = new StampBook(PAGES);
-  #daemon: ChildProcess | undefined;
+  readonly #gateway: KillableGateway;
   #snapshotNumber = 0;
 
   constructor(options: ServedOptions) {
     this.#options = options;
     this.#place = placeIn(options.folder);
     this.#home = join(options.folder, 'home');
+    this.#gateway = new KillableGateway(this.#place, this.#home);
   }
 
   async begin(): Promise<void> {
     await this.#sgw('activate', '--name', 'served', '--store', join(this.#options.folder, 'store'));
     await this.#sgw('volume', 'create', 'disk', '--size', String(PAGES * PAGE));
-    await this.#start();
+    await this.#gateway.start();
     await this.#sgw('volume', 'attach', 'disk');
     await this.#sgw('volume', 'configure', 'disk', '--buffer', '64MiB', '--seal-interval', '1s');
   }
@@ -87,10 +86,10 @@ class ServedEra {
     // So that what is in the store is a state from now on.
     if (losesHome) await this.#uploadAll();
     const client = await NbdClient.connect(join(this.#home, 'nbd.sock'), 'disk');
-    const load = this.#load(client);
+    const load = sendStamped(client, { random, book: this.#book, counts });
     const snapshot = random.float() < 0.15 ? this.#snapshot() : Promise.resolve();
     await delay(100 + random.float() * 1500);
-    await this.#kill();
+    await this.#gateway.kill();
     const sent = await load;
     await snapshot;
     client.close();
@@ -101,7 +100,7 @@ class ServedEra {
       rmSync(join(this.#home, 'cache'), { recursive: true, force: true });
       counts.cachesDropped += 1;
     }
-    await this.#start();
+    await this.#gateway.start();
     this.#book.checkAfterKill(await this.#readAll());
     onRound?.(
       `round ${counts.rounds}: ${sent} writes${dropsCache ? ', cache dropped' : ''}${losesHome ? ', home lost' : ''}`,
@@ -130,68 +129,7 @@ class ServedEra {
   }
 
   destroy(): void {
-    this.#daemon?.kill('SIGKILL');
-  }
-
-  /** Sends writes, trims and flushes until the connection breaks. Returns how many writes. */
-  async #load(client: NbdClient): Promise<number> {
-    const { random, counts } = this.#options;
-    const integer = (below: number): number => Math.floor(random.float() * below);
-    const busy = new Set<number>();
-    const underWay = new Set<Promise<void>>();
-    let sent = 0;
-    const connection = { isBroken: false };
-    while (!connection.isBroken) {
-      if (underWay.size >= IN_FLIGHT) await Promise.race(underWay);
-      if (random.float() < 0.02) {
-        const number = this.#book.lastNumber;
-        const flushing = client.flush().then(
-          () => {
-            counts.flushes += 1;
-            this.#book.flushedNumber = Math.max(this.#book.flushedNumber, number);
-          },
-          () => {
-            connection.isBroken = true;
-          },
-        );
-        underWay.add(flushing);
-        void flushing.then(() => underWay.delete(flushing));
-        continue;
-      }
-      const pages = random.float() < 0.8 ? 1 : 1 + integer(PAGES_OF_A_WRITE_MAX);
-      const page = integer(PAGES - pages);
-      const own = Array.from({ length: pages }, (_, i) => page + i);
-      // What overlaps and is in flight at once may take effect in either order: that would say nothing.
-      if (own.some((one) => busy.has(one))) {
-        await delay(0);
-        continue;
-      }
-      const isZero = random.float() < 0.1;
-      const write = this.#book.send(page, pages, isZero);
-      for (const one of own) busy.add(one);
-      const request = isZero
-        ? client.trim(page * PAGE, pages * PAGE)
-        : client.write(page * PAGE, stamped(page, pages, write.number), random.float() < 0.05);
-      const done = request
-        .then(
-          () => {
-            write.state = 'acknowledged';
-            counts.writes += 1;
-          },
-          () => {
-            write.state = 'failed';
-            connection.isBroken = true;
-          },
-        )
-        .then(() => {
-          for (const one of own) busy.delete(one);
-          underWay.delete(done);
-        });
-      underWay.add(done);
-      sent += 1;
-    }
-    await Promise.all(underWay);
-    return sent;
+    this.#gateway.destroy();
   }
 
   /** May be cut short by the kill; what it leaves pending must be settled after the next start. */
@@ -199,36 +137,6 @@ class ServedEra {
     this.#snapshotNumber += 1;
     const ran = await runSgw(this.#place, ['snapshot', 'create', 'disk', '--name', `s${this.#snapshotNumber}`]);
     if (ran.exitCode === 0) this.#options.counts.snapshots += 1;
-  }
-
-  async #start(): Promise<void> {
-    const child = spawn(process.execPath, [RUN, 'gateway', 'run', '--log-level', 'info'], {
-      env: this.#place.env,
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    this.#daemon = child;
-    let said = '';
-    child.stderr.on('data', (chunk: Buffer) => {
-      said = (said + chunk.toString()).slice(-20_000);
-    });
-    const deadline = Date.now() + READY_MS;
-    const socket = join(this.#home, 'nbd.sock');
-    for (;;) {
-      if (child.exitCode !== null) throw new Error(`the gateway did not start: ${said}`);
-      if (said.includes('"ready"') || said.includes('ready')) break;
-      if (Date.now() > deadline) throw new Error(`the gateway is not ready: ${said}`);
-      await delay(20);
-    }
-    if (!existsSync(socket)) throw new Error(`the gateway serves nothing: ${said}`);
-  }
-
-  async #kill(): Promise<void> {
-    const child = this.#daemon;
-    if (child === undefined) return;
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await ended;
-    this.#daemon = undefined;
   }
 
   async #readAll(): Promise<number[]> {
