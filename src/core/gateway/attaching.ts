@@ -95,7 +95,7 @@ async function shadowTarget(
       'an image is attached as it is, for reading and writing',
       'Leave out --scratch, --recovery-point and --read-only, or leave out --image.',
     );
-  const { inspectShadowImage } = await import('./shadow-image.ts');
+  const { inspectShadowImage, requireUsable } = await import('./shadow-image.ts');
   const { sizeBytes } = await inspectShadowImage(image);
   const { catalog, identity, locks } = session;
   return await locks.withNames('volumes', call, async () => {
@@ -103,10 +103,11 @@ async function shadowTarget(
       if (toSgwError(error).code === 'volume-not-found') return undefined;
       throw error;
     });
-    const entry =
-      existing ??
-      (await catalog.createVolume({ name: input.volume, sizeBytes, accountId: identity.accountId }, call.signal));
-    return { name: entry.name, volumeId: entry.volumeId, snapshotId: null, recoveryPointSeq: null };
+    // A volume is not made for an image that can not be attached.
+    if (existing === undefined) await requireUsable(image);
+    const wanted = { name: input.volume, sizeBytes, accountId: identity.accountId };
+    const { name, volumeId } = existing ?? (await catalog.createVolume(wanted, call.signal));
+    return { name, volumeId, snapshotId: null, recoveryPointSeq: null };
   });
 }
 

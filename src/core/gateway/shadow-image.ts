@@ -1,5 +1,5 @@
 /** Whether an image can be shadowed in place: a raw file or block device of whole sectors. */
-import { detectImageFormat, openRawImage } from '../image/index.ts';
+import { detectImageFormat, openImageFile, openRawImage } from '../image/index.ts';
 import { SgwError } from '../kit/index.ts';
 
 const SECTOR_BYTES = 512;
@@ -20,4 +20,10 @@ export async function inspectShadowImage(path: string): Promise<{ readonly sizeB
       details: { path, sizeBytes },
     });
   return { sizeBytes };
+}
+
+/** @throws denied when it can not be written; conflict `image-in-use` */
+export async function requireUsable(path: string): Promise<void> {
+  const image = await openImageFile(path);
+  await image.close();
 }
