@@ -10,6 +10,5 @@ export {
 export { readLogContents, replayLogInto, type LogContents } from './log-replay.ts';
 export { openViewDevice } from './view-device.ts';
 export type { VolumeEvent } from './opening.ts';
-export { SHADOW_PHASES, type ShadowStats } from './shadow/contract.ts';
-export { directoryShadowDisk, forgetShadow } from './shadow/directory-disk.ts';
+export { directoryShadowDisk } from './shadow/directory-disk.ts';
 export { openShadowVolume } from './shadow/shadow-volume.ts';

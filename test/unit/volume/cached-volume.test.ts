@@ -43,8 +43,7 @@ class Outage {
 
 const snapshotOf = async (rig: VolumeRig, volume: ServedVolume, name: string) =>
   await volume.snapshot(
-    async (place) =>
-      await createPendingSnapshot(rig.blocks, { volume: rig.entry, name, accountId: ACCOUNT, ...place }),
+    async (place) => await createPendingSnapshot(rig.blocks, { volume: rig.entry, name, accountId: ACCOUNT, ...place }),
   );
 
 async function readSnapshot(rig: VolumeRig, entry: SnapshotEntry, at: number): Promise<number> {

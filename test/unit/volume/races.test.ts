@@ -72,7 +72,9 @@ it('C8: completes a snapshot whose commit is in the store although its reply was
   const volume = await rig.open();
   await volume.write(0, Buffer.alloc(4096, 1));
   faults.setRules([{ fault: 'lostReply', operation: 'put', key: /log\//, times: 1 }]);
-  const create = async (place: { barrier: { incarnation: string; sequence: number } } | { reason: string }): Promise<SnapshotEntry> =>
+  const create = async (
+    place: { barrier: { incarnation: string; sequence: number } } | { reason: string },
+  ): Promise<SnapshotEntry> =>
     createPendingSnapshot(rig.blocks, { volume: rig.entry, name: 's', accountId: ACCOUNT, ...place });
   const { entry, completed } = await volume.snapshot(create);
   expect((await completed).state).toBe('completed');

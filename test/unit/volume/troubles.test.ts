@@ -108,7 +108,9 @@ it('C8 a snapshot that waits for room is refused when the volume is fenced meanw
   );
   await expect.poll(() => volume.stats.reason ?? '', { timeout: 20_000 }).toContain('buffer is full');
   let asked = 0;
-  const create = async (place: { barrier: { incarnation: string; sequence: number } } | { reason: string }): Promise<SnapshotEntry> => {
+  const create = async (
+    place: { barrier: { incarnation: string; sequence: number } } | { reason: string },
+  ): Promise<SnapshotEntry> => {
     asked += 1;
     return await createPendingSnapshot(rig.blocks, { volume: rig.entry, name: 's', accountId: ACCOUNT, ...place });
   };

@@ -10,7 +10,7 @@ import { encodePlan } from '../encode-plan.ts';
 import { lastSizeOf, openParts, type Opened } from '../opening.ts';
 import { PageReader } from '../page-reader.ts';
 import { Uploads } from '../uploads.ts';
-import type { ShadowParts } from './follow.ts';
+import type { ShadowParts } from './parts.ts';
 import { RegionCompare } from './region-compare.ts';
 
 /** What comparing and sending may use of the upload buffer; the rest is for clients. */

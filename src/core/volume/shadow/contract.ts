@@ -46,8 +46,7 @@ export interface ShadowDisk {
 }
 
 /** `steady`: what is written is logged and uploaded, and every commit is a recovery point. */
-export const SHADOW_PHASES = ['bootstrapping', 'comparing', 'pass-through', 'resyncing', 'steady'] as const;
-export type ShadowPhase = (typeof SHADOW_PHASES)[number];
+export type ShadowPhase = 'bootstrapping' | 'comparing' | 'pass-through' | 'resyncing' | 'steady';
 
 export interface ShadowStats {
   readonly phase: ShadowPhase;

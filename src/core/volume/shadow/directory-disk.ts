@@ -1,6 +1,6 @@
 /** What a shadowing volume keeps, in a folder of the home: files 0600, folder 0700. */
 import { closeSync, fdatasync, openSync, readSync, utimesSync, writeSync } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { toSgwError } from '../../kit/index.ts';
@@ -144,13 +144,6 @@ function openIfThere(path: string): number | undefined {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-/** Forgets everything: the image is compared as a whole when it is attached again. */
-export async function forgetShadow(folder: string): Promise<void> {
-  await failing(async () => {
-    await rm(folder, { recursive: true, force: true });
-  });
 }
 
 function checkedRecord(value: unknown): ShadowRecord | undefined {

@@ -14,23 +14,17 @@ import type { LogUsage, WriteLog } from '../../writelog/index.ts';
 import type { AckClass, PendingCreation, ServedSnapshot, VolumeSettings } from '../contract.ts';
 import { Counters } from '../counters.ts';
 import type { OnDrained } from '../drain-progress.ts';
-import type { CachedVolumeParts } from '../opening.ts';
 import { isPassing } from '../passing.ts';
 import { Signals } from '../signals.ts';
 import type { Trouble } from '../stats.ts';
-import type { ShadowDisk, ShadowPhase, ShadowRecord, ShadowStats } from './contract.ts';
+import type { ShadowPhase, ShadowRecord, ShadowStats } from './contract.ts';
 import { Consistency } from './consistency.ts';
 import { Connection } from './connection.ts';
 import { identityOf, openShadow, type ShadowOpening } from './opening.ts';
+import type { ShadowParts } from './parts.ts';
 import { regionOf, type RegionMarks } from './region-marks.ts';
 import type { RegionTask, RegionWork } from './region-work.ts';
 import { WaitingSnapshots } from './waiting-snapshots.ts';
-
-export interface ShadowParts extends CachedVolumeParts {
-  /** Open, and locked; closed with the volume. */
-  readonly image: ImageFile;
-  readonly shadowDisk: ShadowDisk;
-}
 
 /** The image's times are looked at so long after it was closed: they do not tell moments apart that are nearer. */
 const TIMES_SETTLE_MS = 30;

@@ -17,8 +17,9 @@ import type { Counters } from '../counters.ts';
 import { CallTimer, Forecast } from '../counters.ts';
 import type { OnDrained } from '../drain-progress.ts';
 import { statsOf } from '../stats.ts';
-import { Follow, type ShadowParts } from './follow.ts';
+import { Follow } from './follow.ts';
 import { imageExtents } from './image-extents.ts';
+import type { ShadowParts } from './parts.ts';
 
 /** Longer writes take several turns. */
 const PIECE_BYTES = 8 * MIB;
