@@ -91,6 +91,24 @@ describe('an image that is shadowed', { timeout: 120_000 }, () => {
     expect((await stored('s2')).equals(bytes)).toBe(true);
   });
 
+  it('C22 is served while the store is out of reach, also by a gateway that starts then', async () => {
+    const image = rig.file('db.img', Buffer.alloc(8 * MIB, 3));
+    await rig.ok('volume', 'attach', 'db', '--image', image);
+    await until(isLevel);
+    const store = path.join(rig.home, 'store');
+    renameSync(store, `${store}-away`);
+    process.kill(rig.daemonPid() ?? 0, 'SIGKILL');
+    await rig.ok('gateway', 'start');
+    expect((await until(({ state }) => state === 'pass-through')).reason).toMatch(/no object store/);
+    const client = await connect();
+    await client.write(3 * MIB, Buffer.alloc(4096, 8));
+    await client.flush();
+    client.close();
+    renameSync(`${store}-away`, store);
+    await until(isLevel);
+    expect((await stored('s')).equals(readFileSync(image))).toBe(true);
+  });
+
   it('grows with its file when it is attached again', async () => {
     const image = rig.file('db.img', Buffer.alloc(8 * MIB, 3));
     await rig.ok('volume', 'attach', 'db', '--image', image);

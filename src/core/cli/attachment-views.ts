@@ -139,8 +139,13 @@ export function shadowText(shadow: Shadow): string | null {
 }
 
 /** How much is not in the store yet, and whether the buffer holds out; null where nothing is written. */
-export function exposureText({ dirtyBytes, dirtyMs, fullInMs, bufferBytes }: AttachmentDocument): string | null {
+export function exposureText(attachment: AttachmentDocument): string | null {
+  const { dirtyBytes, dirtyMs, fullInMs, bufferBytes, shadow } = attachment;
   if (dirtyBytes === null) return null;
+  if (shadow !== null && shadow.phase !== 'steady') {
+    const bytes = dirtyBytes + shadow.touchedBytes;
+    return bytes === 0 ? shadowText(shadow) : `${formatSize(bytes)} not in the store yet; ${shadowText(shadow) ?? ''}`;
+  }
   if (dirtyBytes === 0) return 'all in the store';
   const age = dirtyMs === null ? '' : `, ${formatDuration(Math.round(dirtyMs))}`;
   const of = bufferBytes === null ? '' : ` of ${formatSize(bufferBytes)}`;

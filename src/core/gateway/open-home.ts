@@ -7,7 +7,7 @@
  * is read anew for each call, since another process may change it; a call that is stopped stops no other.
  */
 import type { BlockStoreOptions, KeyRing } from '../blockstore/index.ts';
-import { assert, toSgwError } from '../kit/index.ts';
+import { assert, toSgwError, type ErrorKind } from '../kit/index.ts';
 import type { CallContext } from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
@@ -19,8 +19,12 @@ import type { GatewayParts } from './parts.ts';
 import { ServiceAccess } from './service-access.ts';
 import { notActivated, type Session } from './session.ts';
 import type { Serving } from './serving/serving.ts';
+import { LateStore } from './late-store.ts';
 import { openStoreOf } from './store-place.ts';
 import { HomeWitness } from './witness.ts';
+
+/** The store may be there in a while. */
+const MAY_PASS: readonly ErrorKind[] = ['unavailable', 'timeout', 'denied'];
 
 export class OpenHome {
   readonly #parts: GatewayParts;
@@ -122,7 +126,7 @@ export class OpenHome {
   /** The first call opens it for all. */
   async #openedStore(record: GatewayState, call: CallContext): Promise<ObjectStore> {
     for (;;) {
-      this.#store ??= openStoreOf(this.#parts, record, record.store, call.signal);
+      this.#store ??= this.#openStore(record, call.signal);
       const opening = this.#store;
       try {
         return await opening;
@@ -131,6 +135,22 @@ export class OpenHome {
         // Who opened it for all was stopped; this call was not.
         if (toSgwError(error).kind !== 'aborted' || call.signal.aborted) throw error;
       }
+    }
+  }
+
+  /** A daemon that shadows images serves them also while the store is out of reach: it is opened when it is back (C22). */
+  async #openStore(record: GatewayState, signal: AbortSignal): Promise<ObjectStore> {
+    const open = async (stop: AbortSignal): Promise<ObjectStore> =>
+      openStoreOf(this.#parts, record, record.store, stop);
+    const shadows = record.attachments.some(({ imagePath }) => imagePath !== undefined);
+    // What is sealed can't be begun without the key that the store has.
+    if (this.#parts.serving === undefined || !shadows || record.encryption !== 'none') return await open(signal);
+    try {
+      return await open(signal);
+    } catch (error) {
+      const failure = toSgwError(error);
+      if (!MAY_PASS.includes(failure.kind) && failure.code !== 'store-missing') throw failure;
+      return new LateStore(record.store, failure, async () => open(new AbortController().signal));
     }
   }
 

@@ -1,6 +1,6 @@
 /** Opening what an attachment names: a volume, a snapshot, a recovery point, or a throw-away clone of one of these. */
 import type { BlockDevice } from '../../blockdevice/index.ts';
-import { openSnapshotView, type SnapshotEntry, type VolumeView } from '../../blockstore/index.ts';
+import { openSnapshotView, type SnapshotEntry, type VolumeEntry, type VolumeView } from '../../blockstore/index.ts';
 import { withPinnedSnapshot } from '../../blockstore/gc/index.ts';
 import type { FrameCache } from '../../cache/index.ts';
 import { SgwError, toSgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
@@ -59,7 +59,7 @@ export async function openAttachment(opening: Opening, record: AttachmentState):
 
 async function openVolume(opening: Opening, record: AttachmentState, volumeId: VolumeId): Promise<Opened> {
   const { session, parts, cache, settings, takeOver, call } = opening;
-  const { home, blocks, catalog, identity } = session;
+  const { home, blocks, identity } = session;
   const lock = await acquireLock({
     home,
     name: `volume:${volumeId}`,
@@ -68,13 +68,7 @@ async function openVolume(opening: Opening, record: AttachmentState, volumeId: V
     signal: call.signal,
   });
   try {
-    const entry = await catalog.getVolume(volumeId, call.signal);
-    if (entry.state === 'deleted')
-      throw new SgwError('notFound', 'volume-not-found', `volume "${entry.name}" was deleted`, {
-        hint: `sgw volume undelete ${entry.name}`,
-        details: { volumeId },
-      });
-    requireFinished(entry);
+    const entry = await knownOf(session, record, volumeId, call.signal);
     const request = {
       blocks,
       volumeId,
@@ -114,6 +108,34 @@ async function openVolume(opening: Opening, record: AttachmentState, volumeId: V
     await lock.release();
     throw error;
   }
+}
+
+/**
+ * What is known of a volume that can be served.
+ * @throws notFound when it was deleted; conflict `import-unfinished`
+ */
+async function knownOf(
+  { catalog }: Session,
+  record: AttachmentState,
+  volumeId: VolumeId,
+  signal: AbortSignal,
+): Promise<{ readonly name: string; readonly lineage: string }> {
+  let entry: VolumeEntry;
+  try {
+    entry = await catalog.getVolume(volumeId, signal);
+  } catch (error) {
+    // An image is served also while the store is out of reach (C22), and was attached by a name that it had.
+    if (record.imagePath !== undefined && toSgwError(error).kind === 'unavailable')
+      return { name: record.exportName, lineage: volumeId };
+    throw error;
+  }
+  if (entry.state === 'deleted')
+    throw new SgwError('notFound', 'volume-not-found', `volume "${entry.name}" was deleted`, {
+      hint: `sgw volume undelete ${entry.name}`,
+      details: { volumeId },
+    });
+  requireFinished(entry);
+  return entry;
 }
 
 function descriptionOf({ scratchVolumeId, imagePath }: AttachmentState, name: string): string {
