@@ -71,8 +71,7 @@ export class ForgetfulImage implements ImageFile {
   }
 
   #call(): void {
-    if (this.hasEnded) throw ENDED;
-    this.calls += 1;
+    if (!this.hasEnded) this.calls += 1;
     if (this.hasEnded) throw ENDED;
   }
 

@@ -67,8 +67,8 @@ export class Background {
   async #fill(signal: AbortSignal): Promise<void> {
     const { tree } = this.#parts;
     const underWay = new Set<Promise<void>>();
-    let failure: unknown;
-    while (!tree.isComplete && failure === undefined) {
+    const failures: unknown[] = [];
+    while (!tree.isComplete && failures.length === 0) {
       const batch = this.#nextBatch();
       if (batch.length === 0) {
         if (underWay.size === 0) this.#cursor = 0;
@@ -78,16 +78,16 @@ export class Background {
       await this.#keepRate(batch, signal);
       const work = this.#restore(batch, signal)
         .catch((error: unknown) => {
-          failure ??= error;
+          failures.push(error);
         })
         .finally(() => {
           underWay.delete(work);
         });
       underWay.add(work);
-      while (underWay.size >= ROUNDS_MAX && failure === undefined) await Promise.race(underWay);
+      while (underWay.size >= ROUNDS_MAX && failures.length === 0) await Promise.race(underWay);
     }
     await Promise.all(underWay);
-    if (failure !== undefined) throw toSgwError(failure);
+    if (failures.length > 0) throw toSgwError(failures[0]);
   }
 
   /** Goes on after failures that may pass. */

@@ -4,7 +4,7 @@ import type { BlockDevice } from '../blockdevice/index.ts';
 /** What a write gives a whole block: bytes, or zeroes. */
 export type GivenContent = { readonly data: Buffer } | { readonly zero: true; readonly mayTrim: boolean };
 
-/** Consecutive bytes of a block. Without data they are zeroes. */
+/** Consecutive bytes of one block, or several. Without data they are zeroes. */
 export interface ContentPiece {
   readonly at: number;
   readonly length: number;
@@ -44,4 +44,15 @@ export async function fetchPieces(
   }
   await Promise.all(reading);
   return pieces;
+}
+
+/** What `pieces` say of `length` bytes from `from` on. */
+export function cutPieces(pieces: readonly ContentPiece[], from: number, length: number): ContentPiece[] {
+  const end = from + length;
+  return pieces.flatMap(({ at, length: all, data, mayTrim }) => {
+    const start = Math.max(at, from);
+    const stop = Math.min(at + all, end);
+    if (start >= stop) return [];
+    return [{ at: start - from, length: stop - start, data: data?.subarray(start - at, stop - at), mayTrim }];
+  });
 }

@@ -90,7 +90,7 @@ export class RestoringDevice implements BlockDevice {
     const { blocks } = tree;
     const startedMs = clock.monotonicMs();
     const end = offset + target.length;
-    const reading: Completion[] = [];
+    const reading: Promise<void>[] = [];
     let isFetched = false;
     for (let at = offset; at < end;) {
       const isInImage = await this.#isInImage(blocks.at(at), signal);
@@ -101,7 +101,8 @@ export class RestoringDevice implements BlockDevice {
         next = Math.min(blocks.endOf(blocks.at(next)), end);
       }
       const piece = target.subarray(at - offset, next - offset);
-      reading.push(isInImage ? this.#readImage(at, piece, signal) : source.read(at, piece, { signal }));
+      const read = isInImage ? this.#readImage(at, piece, signal) : source.read(at, piece, { signal });
+      if (read !== undefined) reading.push(seenLater(read));
       for (const block of wanted) demand.want(block);
       isFetched ||= !isInImage;
       at = next;
@@ -231,6 +232,12 @@ export class RestoringDevice implements BlockDevice {
       if (marks.isIn(block, sector)) throw markRefused(at);
     }
   }
+}
+
+/** A failure is seen by who waits for it; until then it must not count as unhandled. */
+function seenLater(work: Promise<void>): Promise<void> {
+  work.catch(() => undefined);
+  return work;
 }
 
 const markRefused = (offset: number): SgwError =>

@@ -9,13 +9,15 @@
 import type { BlockDevice } from '../blockdevice/index.ts';
 import type { ImageFile } from '../image/index.ts';
 import { MIB, Semaphore, throwIfAborted, toSgwError, type SgwError } from '../kit/index.ts';
-import { fetchPieces, givenPieces, type ContentPiece, type GivenContent } from './block-content.ts';
+import { cutPieces, fetchPieces, givenPieces, type ContentPiece, type GivenContent } from './block-content.ts';
 import type { BlockTree } from './block-tree.ts';
 import { MARK_BYTES, MARK_PAGE_BYTES } from './geometry.ts';
 import type { Marks } from './marks.ts';
 import type { SharedSync } from './shared-sync.ts';
 
 const FETCH_BYTES_MAX = 32 * MIB;
+/** Of neighbouring blocks that are fetched together. */
+const RUN_BYTES_MAX = 4 * MIB;
 
 export interface RoundsParts {
   readonly tree: BlockTree;
@@ -33,8 +35,8 @@ interface Round {
   /** False while (1) is under way. */
   isWritten: boolean;
   /** End of (1), and of everything; they resolve also when the round failed. */
-  readonly written: Promise<void>;
-  readonly ended: Promise<void>;
+  readonly written: Promise<undefined>;
+  readonly ended: Promise<undefined>;
   failure: SgwError | undefined;
 }
 
@@ -74,13 +76,12 @@ export class Rounds {
         continue;
       }
       if (plan.claims.length === 0 && plan.after.length === 0) return used;
-      if (plan.claims.length > 0) {
-        const round = this.#begin(plan, given, signal);
-        await round.ended;
-        if (round.failure === undefined) {
-          for (const block of plan.claims) if (given.has(block)) used.add(block);
-        } else if (plan.after.every(({ failure }) => failure === undefined)) throw round.failure;
-      } else await Promise.all(plan.after.map(async ({ ended }) => ended));
+      const round = plan.claims.length === 0 ? undefined : this.#begin(plan, given, signal);
+      await Promise.all([...plan.after, ...(round === undefined ? [] : [round])].map(async ({ ended }) => ended));
+      const failure = round?.failure;
+      // A round that failed because one before it did is tried again, with the blocks of that.
+      if (failure !== undefined && plan.after.every((other) => other.failure === undefined)) throw failure;
+      if (failure === undefined) for (const block of plan.claims.filter((one) => given.has(one))) used.add(block);
     }
   }
 
@@ -115,8 +116,8 @@ export class Rounds {
     given: ReadonlyMap<number, GivenContent>,
     signal: AbortSignal,
   ): Round {
-    const written = Promise.withResolvers<void>();
-    const ended = Promise.withResolvers<void>();
+    const written = Promise.withResolvers<undefined>();
+    const ended = Promise.withResolvers<undefined>();
     const round: Round = {
       blocks,
       isWritten: false,
@@ -129,15 +130,15 @@ export class Rounds {
       try {
         const pages = await this.#write(blocks, given, signal);
         round.isWritten = true;
-        written.resolve();
+        written.resolve(undefined);
         await this.#parts.syncs.sync();
         await this.#overwriteMarks(blocks, pages, after);
       } catch (error) {
         round.failure = toSgwError(error);
       } finally {
         for (const block of blocks) this.#byBlock.delete(block);
-        written.resolve();
-        ended.resolve();
+        written.resolve(undefined);
+        ended.resolve(undefined);
       }
     };
     void run();
@@ -155,10 +156,12 @@ export class Rounds {
     const either = AbortSignal.any([signal, stop.signal]);
     const pages = new Map<number, FirstPage>();
     const own = new Set(blocks);
-    const writing = blocks.map(async (block) => {
+    const putChildren = (block: number): void => {
+      for (const child of tree.blocks.childrenOf(block)) if (!own.has(child)) this.#writeMarkPage(child);
+    };
+    const writing = this.#runsOf(blocks, given).map(async (run) => {
       try {
-        for (const child of tree.blocks.childrenOf(block)) if (!own.has(child)) this.#writeMarkPage(child);
-        pages.set(block, await this.#writeBlock(block, given.get(block), either));
+        await this.#writeRun(run, given, pages, putChildren, either);
       } catch (error) {
         stop.abort(error);
         throw error;
@@ -179,15 +182,47 @@ export class Rounds {
     image.write(tree.blocks.offsetOf(block), page);
   }
 
-  async #writeBlock(block: number, given: GivenContent | undefined, signal: AbortSignal): Promise<FirstPage> {
+  /** Neighbours that are fetched together; a block with given content is alone. */
+  #runsOf(blocks: readonly number[], given: ReadonlyMap<number, GivenContent>): number[][] {
+    const longest = Math.max(1, Math.floor(RUN_BYTES_MAX / this.#parts.tree.blocks.blockBytes));
+    const runs: number[][] = [];
+    for (const block of blocks) {
+      const run = runs.at(-1);
+      const last = run?.at(-1) ?? block;
+      const isNext = last === block - 1 && !given.has(last) && !given.has(block);
+      if (run !== undefined && isNext && run.length < longest) run.push(block);
+      else runs.push([block]);
+    }
+    return runs;
+  }
+
+  async #writeRun(
+    run: readonly number[],
+    given: ReadonlyMap<number, GivenContent>,
+    pages: Map<number, FirstPage>,
+    putChildren: (block: number) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { tree, source } = this.#parts;
-    const offset = tree.blocks.offsetOf(block);
-    const length = tree.blocks.lengthOf(block);
-    if (given !== undefined) return this.#writePieces(block, givenPieces(given, length));
+    const [first = 0] = run;
+    const content = given.get(first);
+    if (content !== undefined) {
+      putChildren(first);
+      pages.set(first, this.#writePieces(first, givenPieces(content, tree.blocks.lengthOf(first))));
+      return;
+    }
+    const offset = tree.blocks.offsetOf(first);
+    const length = tree.blocks.endOf(run.at(-1) ?? first) - offset;
     const release = await this.#room.acquire(length, signal);
     try {
       throwIfAborted(signal);
-      return this.#writePieces(block, await fetchPieces(source, offset, length, signal));
+      const pieces = await fetchPieces(source, offset, length, signal);
+      throwIfAborted(signal);
+      for (const block of run) {
+        putChildren(block);
+        const own = cutPieces(pieces, tree.blocks.offsetOf(block) - offset, tree.blocks.lengthOf(block));
+        pages.set(block, this.#writePieces(block, own));
+      }
     } finally {
       release();
     }

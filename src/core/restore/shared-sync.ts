@@ -12,17 +12,20 @@ export class SharedSync {
 
   /** Everything written before the call is on the disk when it resolves. @throws what the first failed sync threw */
   async sync(): Promise<void> {
-    if (this.#running === undefined) return await this.#start();
+    if (this.#running === undefined) {
+      await this.#start();
+      return;
+    }
     this.#next ??= this.#running.then(
       async () => this.#startNext(),
       async () => this.#startNext(),
     );
-    return await this.#next;
+    await this.#next;
   }
 
   async #startNext(): Promise<void> {
     this.#next = undefined;
-    return await this.#start();
+    await this.#start();
   }
 
   async #start(): Promise<void> {
