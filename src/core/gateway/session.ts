@@ -63,6 +63,10 @@ export function requireCachedMode(session: Session, what: string): void {
   );
 }
 
+/** Export control binds who has to go through the service; here the user has the store itself. */
+export const advisoryRemark = ({ blocks }: Session): string =>
+  `Export control is advisory here: whoever can read ${blocks.objects.description} has what is in it without asking.`;
+
 /** The time now, RFC 3339 UTC. */
 export const timestamp = (session: Session): string => new Date(session.blocks.clock.nowMs()).toISOString();
 

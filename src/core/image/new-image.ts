@@ -51,7 +51,7 @@ export async function openNewImage(path: string, { sizeBytes, force, signal }: N
 
 async function create(path: string): Promise<void> {
   await naming(path, async () => {
-    const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+    const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
     await handle.close();
     await syncDirectory(dirname(path));
   });

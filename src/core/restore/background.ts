@@ -68,7 +68,8 @@ export class Background {
     const { tree } = this.#parts;
     const underWay = new Set<Promise<void>>();
     const failures: unknown[] = [];
-    while (!tree.isComplete && failures.length === 0) {
+    const goesOn = (): boolean => failures.length === 0;
+    while (!tree.isComplete && goesOn()) {
       const batch = this.#nextBatch();
       if (batch.length === 0) {
         if (underWay.size === 0) this.#cursor = 0;
@@ -84,10 +85,10 @@ export class Background {
           underWay.delete(work);
         });
       underWay.add(work);
-      while (underWay.size >= ROUNDS_MAX && failures.length === 0) await Promise.race(underWay);
+      while (underWay.size >= ROUNDS_MAX && goesOn()) await Promise.race(underWay);
     }
     await Promise.all(underWay);
-    if (failures.length > 0) throw toSgwError(failures[0]);
+    if (!goesOn()) throw toSgwError(failures[0]);
   }
 
   /** Goes on after failures that may pass. */

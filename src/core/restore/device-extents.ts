@@ -2,6 +2,7 @@
 import type { BlockDevice, DeviceExtent } from '../blockdevice/index.ts';
 import type { ImageFile } from '../image/index.ts';
 import type { Blocks } from './geometry.ts';
+import { imageExtents } from './image-device.ts';
 
 export interface ExtentsFrom {
   readonly image: Pick<ImageFile, 'dataExtents'>;
@@ -40,8 +41,9 @@ export async function deviceExtents(
   const end = offset + length;
   const pieces = new Pieces(piecesMax);
   for (let at = offset; at < end;) {
-    const isInImage = blocks.count === 0 || (await from.isInImage(blocks.at(at)));
-    const next = blocks.count === 0 ? end : Math.min(end, blocks.endOf(blocks.at(at)));
+    const block = blocks.at(at);
+    const isInImage = await from.isInImage(block);
+    const next = Math.min(end, blocks.endOf(block));
     const found = isInImage
       ? imageExtents(from.image, at, next, signal)
       : await from.source.extents(at, next - at, piecesMax, { signal });
@@ -54,19 +56,4 @@ export async function deviceExtents(
     at = covered;
   }
   return pieces.list;
-}
-
-async function* imageExtents(
-  image: Pick<ImageFile, 'dataExtents'>,
-  from: number,
-  to: number,
-  signal: AbortSignal,
-): AsyncGenerator<DeviceExtent> {
-  let at = from;
-  for await (const { offset, length } of image.dataExtents(from, to, signal)) {
-    yield { length: offset - at, isHole: true, isZero: true };
-    yield { length, isHole: false, isZero: false };
-    at = offset + length;
-  }
-  yield { length: to - at, isHole: true, isZero: true };
 }

@@ -4,5 +4,6 @@
  */
 export { geometryFor, type TreeGeometry } from './geometry.ts';
 export type { MarkSecret } from './marks.ts';
+export { ImageDevice } from './image-device.ts';
 export { recogniseImage, type MarkedBy } from './recognise.ts';
 export { beginImage, Restore, type RestoreParts, type RestoreProgress } from './restore.ts';

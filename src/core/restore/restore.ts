@@ -14,6 +14,7 @@ import { BlockTree } from './block-tree.ts';
 import { Demand } from './demand.ts';
 import { Blocks, MARK_PAGE_BYTES, type TreeGeometry } from './geometry.ts';
 import { Marks, type MarkSecret } from './marks.ts';
+import { Pace } from './pace.ts';
 import { RestoringDevice } from './restoring-device.ts';
 import { Rounds } from './rounds.ts';
 import { SharedSync } from './shared-sync.ts';
@@ -46,6 +47,8 @@ export interface RestoreProgress {
   /** As far as known: after a resume, what was restored before is found by and by. */
   readonly doneBytes: number;
   readonly totalBytes: number;
+  /** Until all is restored, if it goes on as lately; null while that is not known. */
+  readonly leftMs: number | null;
   /** Reads that were answered from the snapshot, and the milliseconds that they took in all. */
   readonly demandReads: number;
   readonly demandReadMs: number;
@@ -77,6 +80,7 @@ export class Restore {
   readonly #parts: RestoreParts;
   readonly #tree: BlockTree;
   readonly #demand: Demand;
+  readonly #pace: Pace;
   readonly #rounds: Rounds;
   readonly #syncs: SharedSync;
   readonly #background: Background;
@@ -93,6 +97,7 @@ export class Restore {
     const marks = new Marks(parts.secret);
     this.#tree = new BlockTree({ blocks, marks, image });
     this.#demand = new Demand(clock);
+    this.#pace = new Pace(clock);
     this.#syncs = new SharedSync(image);
     this.#rounds = new Rounds({
       tree: this.#tree,
@@ -110,7 +115,10 @@ export class Restore {
       profile: parts.profile ?? [],
       rateBytes: parts.rateBytes,
       isPatient: parts.isPatient,
-      onProgress: () => parts.onProgress?.(this.progress.doneBytes, this.progress.totalBytes),
+      onProgress: () => {
+        this.#pace.note(this.#tree.restoredBytes);
+        parts.onProgress?.(this.#tree.restoredBytes, blocks.sizeBytes);
+      },
     });
     this.device = new RestoringDevice({
       tree: this.#tree,
@@ -132,6 +140,7 @@ export class Restore {
       isCompleted: this.#isCompleted,
       doneBytes: blocks.count === 0 ? blocks.sizeBytes : this.#tree.restoredBytes,
       totalBytes: blocks.sizeBytes,
+      leftMs: this.#pace.leftMs(blocks.count === 0 ? 0 : blocks.sizeBytes - this.#tree.restoredBytes),
       demandReads: reads,
       demandReadMs: readMs,
       failure: this.#failure ?? this.#background.failure,

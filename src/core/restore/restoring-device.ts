@@ -21,6 +21,7 @@ import type { BlockTree } from './block-tree.ts';
 import type { Demand } from './demand.ts';
 import { deviceExtents } from './device-extents.ts';
 import { MARK_BYTES } from './geometry.ts';
+import { ImageDevice } from './image-device.ts';
 import type { Marks } from './marks.ts';
 import type { Rounds } from './rounds.ts';
 import type { SharedSync } from './shared-sync.ts';
@@ -48,12 +49,14 @@ export class RestoringDevice implements BlockDevice {
   readonly isReadOnly = false;
   readonly sizeBytes: number;
   readonly #parts: RestoringDeviceParts;
+  readonly #image: ImageDevice;
   /** Everything is restored, and no mark means anything any more. */
   #isPlain = false;
 
   constructor(parts: RestoringDeviceParts) {
     this.#parts = parts;
     this.sizeBytes = parts.tree.blocks.sizeBytes;
+    this.#image = new ImageDevice(parts.image, this.sizeBytes, parts.syncs);
     this.#isPlain = parts.tree.blocks.count === 0;
   }
 
@@ -66,13 +69,7 @@ export class RestoringDevice implements BlockDevice {
     assert(offset + target.length <= this.sizeBytes, 'a read lies within the image');
     if (target.length === 0) return undefined;
     if (!this.#isReady(offset, target.length)) return this.#readMixed(offset, target, call?.signal);
-    return this.#readImage(offset, target, call?.signal);
-  }
-
-  #readImage(offset: number, target: Buffer, signal: AbortSignal | undefined): Completion {
-    const { image } = this.#parts;
-    if (image.readNow(offset, target)) return undefined;
-    return image.read(offset, target, signal);
+    return this.#image.read(offset, target, call);
   }
 
   /** Whether all of an extent is in the image; notes that it is touched. */
@@ -101,7 +98,7 @@ export class RestoringDevice implements BlockDevice {
         next = Math.min(blocks.endOf(blocks.at(next)), end);
       }
       const piece = target.subarray(at - offset, next - offset);
-      const read = isInImage ? this.#readImage(at, piece, signal) : source.read(at, piece, { signal });
+      const read = isInImage ? this.#image.read(at, piece, { signal }) : source.read(at, piece, { signal });
       if (read !== undefined) reading.push(seenLater(read));
       for (const block of wanted) demand.want(block);
       isFetched ||= !isInImage;
@@ -125,10 +122,7 @@ export class RestoringDevice implements BlockDevice {
     assert(offset + data.length <= this.sizeBytes, 'a write lies within the image');
     if (data.length === 0) return undefined;
     this.#refuseMarks(offset, data);
-    if (this.#isReady(offset, data.length)) {
-      image.write(offset, data);
-      return this.#durable(call);
-    }
+    if (this.#isReady(offset, data.length)) return this.#image.write(offset, data, call);
     const put: Change = (at, from, length) => {
       // What was read to judge parts of sectors may have been overwritten since.
       this.#refuseMarks(at, data.subarray(from, from + length));
@@ -147,10 +141,7 @@ export class RestoringDevice implements BlockDevice {
     assert(offset + length <= this.sizeBytes, 'zeroes lie within the image');
     if (length === 0) return undefined;
     const mayTrim = call?.mayTrim === true;
-    if (this.#isReady(offset, length)) {
-      image.zero(offset, length, mayTrim);
-      return this.#durable(call);
-    }
+    if (this.#isReady(offset, length)) return this.#image.writeZeroes(offset, length, call);
     if (call?.fastOnly === true)
       throw new SgwError('unsupported', 'zeroes-slow', 'what is not restored yet is not made zero fast');
     const put: Change = (at, _from, count) => {
@@ -192,15 +183,11 @@ export class RestoringDevice implements BlockDevice {
       }
       at = stop;
     }
-    await this.#durable(call);
+    if (call?.fua === true) await this.flush();
   }
 
-  #durable(call: WriteCall | undefined): Completion {
-    return call?.fua === true ? this.flush() : undefined;
-  }
-
-  flush(_call?: DeviceCall): Completion {
-    return this.#parts.syncs.sync();
+  flush(): Completion {
+    return this.#image.flush();
   }
 
   prefetch(offset: number, length: number, call?: DeviceCall): Completion {
@@ -209,10 +196,11 @@ export class RestoringDevice implements BlockDevice {
   }
 
   async extents(offset: number, length: number, piecesMax: number, call?: DeviceCall): Promise<DeviceExtent[]> {
-    const { image, source, closing } = this.#parts;
+    if (this.#isPlain) return await this.#image.extents(offset, length, piecesMax, call);
+    const { image, source, tree, closing } = this.#parts;
     const signal = call?.signal ?? closing;
-    const isInImage = async (block: number): Promise<boolean> => this.#isPlain || this.#isInImage(block, signal);
-    const from = { image, source, blocks: this.#parts.tree.blocks, isInImage };
+    const isInImage = async (block: number): Promise<boolean> => this.#isInImage(block, signal);
+    const from = { image, source, blocks: tree.blocks, isInImage };
     return await deviceExtents(from, { offset, length, piecesMax }, signal);
   }
 

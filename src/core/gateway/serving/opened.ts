@@ -11,6 +11,7 @@ import { holderOf, pinOf, type Session } from '../session.ts';
 import { requireFinished } from '../unfinished-import.ts';
 import type { ServingParts } from './parts.ts';
 import { ReadOnlyDevice } from './read-only.ts';
+import type { RestoreReport } from './served.ts';
 import { logFolder } from './settings.ts';
 import { WatchedDevice } from './watched-device.ts';
 
@@ -29,6 +30,8 @@ export interface Opened {
   readonly view?: VolumeView;
   /** Of volumes that stem from one another. */
   readonly lineage: string;
+  /** Of an image that is restored: how that goes. */
+  readonly restore?: () => RestoreReport;
   /** Fires when what is served is not kept from gc any more. */
   readonly lost?: AbortSignal;
   close(options: { readonly drain: boolean; readonly signal?: AbortSignal }): Promise<void>;
@@ -49,6 +52,10 @@ export interface Opening {
  * `snapshot-not-completed`; notFound when it was deleted; what opening throws
  */
 export async function openAttachment(opening: Opening, record: AttachmentState): Promise<Opened> {
+  if (record.restore !== undefined) {
+    const { openRestored } = await import('./restored.ts');
+    return await openRestored(opening, record.restore);
+  }
   const volumeId = record.scratchVolumeId ?? (record.recoveryPointSeq === null ? record.volumeId : null);
   if (volumeId !== null) return await openVolume(opening, record, volumeId as VolumeId);
   if (record.snapshotId !== null) return await openSnapshot(opening, record.snapshotId as SnapshotId);
