@@ -11,7 +11,7 @@ interface Written {
 }
 
 /** What the calls of an image that has ended throw. */
-export const ENDED = new Error('the process has ended');
+const ENDED = new Error('the process has ended');
 
 export class ForgetfulImage implements ImageFile {
   readonly path = '/images/forgetful.img';

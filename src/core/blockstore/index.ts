@@ -42,7 +42,6 @@ export {
   openRestoreView,
   pruneRestores,
   type RestoreEntry,
-  type RestoreId,
 } from './restores.ts';
 export { completeBarrier, completeSnapshot, createPendingSnapshot, createSnapshot, failSnapshot } from './snapshots.ts';
 export { findPastState, listRecoveryPoints, openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';

@@ -52,10 +52,6 @@ export interface Opening {
  * `snapshot-not-completed`; notFound when it was deleted; what opening throws
  */
 export async function openAttachment(opening: Opening, record: AttachmentState): Promise<Opened> {
-  if (record.restore !== undefined) {
-    const { openRestored } = await import('./restored.ts');
-    return await openRestored(opening, record.restore);
-  }
   const volumeId = record.scratchVolumeId ?? (record.recoveryPointSeq === null ? record.volumeId : null);
   if (volumeId !== null) return await openVolume(opening, record, volumeId as VolumeId);
   if (record.snapshotId !== null) return await openSnapshot(opening, record.snapshotId as SnapshotId);

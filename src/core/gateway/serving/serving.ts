@@ -360,7 +360,10 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const settings = async (volumeId: string): Promise<VolumeSettings> => volumeSettings(home, record, volumeId);
     if (this.#cache === undefined) throw stopped();
     const opening = { session, parts, cache: this.#cache, settings, takeOver, call };
-    return await openAttachment(opening, attachment.record);
+    const { restore } = attachment.record;
+    if (restore === undefined) return await openAttachment(opening, attachment.record);
+    const { openRestored } = await import('./restored.ts');
+    return await openRestored(opening, restore);
   }
 
   /** Opens it; after a failure that may pass, it is tried again in the background. Returns the failure. */
