@@ -183,7 +183,7 @@ class RestoreSoak {
     const busy = new Set<number>();
     const underWay = new Set<Promise<void>>();
     const connection = { isBroken: false };
-    const lost = { error: undefined as unknown };
+    const lost: Error[] = [];
     while (!connection.isBroken) {
       if (underWay.size >= IN_FLIGHT) await Promise.race(underWay);
       const pages = random.float() < 0.8 ? 1 : 1 + this.#integer(200);
@@ -205,16 +205,10 @@ class RestoreSoak {
       underWay.add(done);
     }
     await Promise.all(underWay);
-    if (lost.error !== undefined) throw lost.error;
+    if (lost[0] !== undefined) throw lost[0];
   }
 
-  async #request(
-    client: NbdClient,
-    book: PageBook,
-    page: number,
-    pages: number,
-    lost: { error: unknown },
-  ): Promise<void> {
+  async #request(client: NbdClient, book: PageBook, page: number, pages: number, lost: Error[]): Promise<void> {
     const { random, counts } = this.#options;
     const kind = random.float();
     if (kind < 0.4) {
@@ -223,11 +217,14 @@ class RestoreSoak {
       try {
         this.#look(book, page, bytes);
       } catch (error) {
-        lost.error ??= error;
+        lost.push(error instanceof Error ? error : new Error(String(error)));
       }
       return;
     }
-    if (kind < 0.45) return await client.flush();
+    if (kind < 0.45) {
+      await client.flush();
+      return;
+    }
     const isZero = kind < 0.55;
     const { number, acknowledge } = book.send(page, pages, isZero);
     await (isZero
