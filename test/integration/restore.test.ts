@@ -8,13 +8,17 @@ import {
   readSync,
   rmSync,
   statSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { KIB, MIB, seededRandom } from '../../src/core/kit/index.ts';
+import { getRestore, noteFinishing, type RestoreEntry } from '../../src/core/blockstore/index.ts';
+import { partsOf } from '../../src/core/daemon/parts.ts';
+import { KIB, MIB, seededRandom, systemClock, systemRandom } from '../../src/core/kit/index.ts';
 import { LiveHome, type LiveProcess } from './live-home.ts';
 
 const SIZE = 16 * MIB + 1024;
@@ -200,5 +204,35 @@ describe('a restore that is served', () => {
     await expect(process.call('snapshot.restore', { snapshot: 'v1', image })).rejects.toMatchObject({
       code: 'restore-unfinished',
     });
+  });
+});
+
+describe('C24 what is blank is not taken for restored', () => {
+  it('an empty file that has the place of a completed restore', async () => {
+    await live.alone('snapshot.restore', { snapshot: 'v1', image });
+    truncateSync(image, 0);
+    truncateSync(image, SIZE);
+    await expect(live.alone('snapshot.restore', { snapshot: 'v1', image, resume: true })).rejects.toMatchObject({
+      code: 'restore-completed',
+    });
+  });
+
+  it('nor that of one which was finishing when it was killed, once another restore has begun to overwrite it', async () => {
+    await using process = await live.process();
+    await process.serve();
+    await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
+    await process.call('volume.detach', { volume: 'v1' });
+    const [file = ''] = (await readdir(join(stores, 'store', 'restores'))).slice(-1);
+    const restoreId = /^(snap-[0-9a-f]+-[0-9a-f]+)/.exec(file)?.[1] ?? '';
+    const blocks = await (await partsOf(live.home)).openStore(join(stores, 'store'), { create: false });
+    const options = { objects: blocks, clock: systemClock, random: systemRandom };
+    await noteFinishing(options, restoreId as RestoreEntry['restoreId']);
+    truncateSync(image, 0);
+    // What is small is overwritten without being forced.
+    await expect(
+      process.call('snapshot.restore', { snapshot: 'v1', image, exportName: 'v1', attach: true, force: true }),
+    ).resolves.toMatchObject({ resumed: false });
+    expect((await getRestore(options, restoreId as RestoreEntry['restoreId'])).state).toBe('abandoned');
+    await blocks.close();
   });
 });

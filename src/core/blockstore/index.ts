@@ -34,6 +34,7 @@ export type { FrameOpening } from './sealing/segment-seal.ts';
 export {
   createRestore,
   endRestore,
+  forgetImage,
   getRestore,
   isRestoreId,
   listRestores,

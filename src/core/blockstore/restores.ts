@@ -31,7 +31,13 @@ export interface RestoreEntry {
   /** The image may carry no mark any more. */
   readonly isFinishing: boolean;
   /** Where the image was when the restore began, and what tells that it is the same one. */
-  readonly image: { readonly path: string; readonly device: string; readonly inode: string };
+  readonly image: {
+    readonly path: string;
+    readonly device: string;
+    readonly inode: string;
+    /** When the file was created, nanoseconds since 1970; 0 where that can't be told. Inode numbers are used again. */
+    readonly bornAtNs: string;
+  };
   /** Who began it: the gateway's id. */
   readonly gatewayId: string;
   /** What is needed of the snapshot, should it be deleted. */
@@ -108,6 +114,15 @@ export async function endRestore(
   await changeDocument<RestoreEntry>(options, keys.restore(restoreId), (now) =>
     now.state === 'restoring' ? { ...now, state, endedAt, profile } : now,
   );
+}
+
+/** The file is overwritten: what the restore made is not there any more. One under way is abandoned. Durable when it resolves. */
+export async function forgetImage(options: BlockStoreOptions, restoreId: RestoreId): Promise<void> {
+  const endedAt = new Date(options.clock.nowMs()).toISOString();
+  await changeDocument<RestoreEntry>(options, keys.restore(restoreId), (now) => {
+    const image = { ...now.image, device: '', inode: '' };
+    return now.state === 'restoring' ? { ...now, state: 'abandoned', endedAt, image } : { ...now, image };
+  });
 }
 
 /** Removes ended restores of the snapshot but for the newest that has a profile, each only as it was read. */

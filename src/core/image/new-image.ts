@@ -15,6 +15,8 @@ export interface NewImageOptions {
   readonly sizeBytes: number;
   /** Also over a file that has something in it, or a block device. */
   readonly force: boolean;
+  /** Waited for before anything of what was there is changed, while the image is locked. */
+  readonly beforeOverwriting: () => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -28,14 +30,15 @@ export interface NewImage {
  * Opens an image of `sizeBytes` that reads as zeroes, if it is a file. Its name is durable when it resolves.
  * @throws conflict `file-exists` without `force`; invalid `image-too-small` for a block device; what `openImageFile` throws
  */
-export async function openNewImage(path: string, { sizeBytes, force, signal }: NewImageOptions): Promise<NewImage> {
+export async function openNewImage(path: string, options: NewImageOptions): Promise<NewImage> {
+  const { force, signal } = options;
   throwIfAborted(signal);
   const absolute = resolve(path);
   const present = await ifPresent(stat(absolute));
   if (present !== undefined && !force && (present.size > 0 || !present.isFile())) throw exists(absolute);
   if (present === undefined) await create(absolute);
   try {
-    const image = await openEmptied(absolute, sizeBytes);
+    const image = await openEmptied(absolute, options);
     return {
       image,
       discard: async () => {
@@ -57,15 +60,18 @@ async function create(path: string): Promise<void> {
   });
 }
 
-async function openEmptied(path: string, sizeBytes: number): Promise<ImageFile> {
+async function openEmptied(path: string, { sizeBytes, beforeOverwriting }: NewImageOptions): Promise<ImageFile> {
   const image = await openImageFile(path);
-  if (image.kind === 'blockDevice') {
-    if (image.sizeBytes >= sizeBytes) return image;
-    await image.close();
-    throw tooSmall(image, sizeBytes);
-  }
-  const { fd } = image;
+  const { fd, kind } = image;
   assert(fd !== undefined, 'a file has a descriptor');
+  try {
+    if (kind === 'blockDevice' && image.sizeBytes < sizeBytes) throw tooSmall(image, sizeBytes);
+    await beforeOverwriting();
+  } catch (error) {
+    await image.close();
+    throw error;
+  }
+  if (kind === 'blockDevice') return image;
   try {
     await naming(path, async () => {
       ftruncateSync(fd, 0);

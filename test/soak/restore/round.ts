@@ -8,7 +8,7 @@ import { closeSync, existsSync, openSync, readSync, rmSync, writeFileSync } from
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
-import { sgw } from '../run-sgw.ts';
+import { runSgw, sgw } from '../run-sgw.ts';
 import { NbdClient } from '../served/nbd-client.ts';
 import { PAGE, stamped, stampOf } from '../served/stamps.ts';
 import { placeIn, RUN, type Place } from '../verb.ts';
@@ -119,7 +119,10 @@ class RestoreSoak {
       if (isLast) throw new Error(`the command does not end well: ${words.join(' ')}`);
       counts.rounds += 1;
       counts.commandKills += 1;
-      if (await this.#hasBegun()) words = ['snapshot', 'restore', this.#snapshotId, '--image', this.#image, '--resume'];
+      const begun = await this.#hasBegun();
+      // Its inode may be that of an image which was restored before.
+      if (begun === 'completed' && this.#isWhole()) break;
+      if (begun === 'yes') words = ['snapshot', 'restore', this.#snapshotId, '--image', this.#image, '--resume'];
     }
     this.#checkFile(new PageBook(this.#contents, FIRST_NUMBER));
     counts.restores += 1;
@@ -127,13 +130,19 @@ class RestoreSoak {
   }
 
   /** Whether a restore of the image is under way: without the mark, the command had not come to it. */
-  async #hasBegun(): Promise<boolean> {
-    try {
-      await this.#sgw('snapshot', 'restore', this.#snapshotId, '--image', this.#image, '--resume', '--timeout', '1ms');
-      return true;
-    } catch (error) {
-      return !String(error).includes('restore-not-found');
-    }
+  async #hasBegun(): Promise<'yes' | 'no' | 'completed'> {
+    const asked = await runSgw(this.#place, [
+      'snapshot',
+      'restore',
+      this.#snapshotId,
+      '--image',
+      this.#image,
+      '--resume',
+      '--timeout',
+      '1ms',
+    ]);
+    if (asked.output.includes('[restore-completed]')) return 'completed';
+    return asked.output.includes('[restore-not-found]') || asked.output.includes('[system-enoent]') ? 'no' : 'yes';
   }
 
   /** Restored by a daemon, which serves it, and is killed again and again. */
@@ -265,7 +274,21 @@ class RestoreSoak {
     }
   }
 
+  #isWhole(): boolean {
+    try {
+      this.#compare(new PageBook(this.#contents, FIRST_NUMBER));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   #checkFile(book: PageBook): void {
+    this.#compare(book);
+    rmSync(this.#image);
+  }
+
+  #compare(book: PageBook): void {
     const fd = openSync(this.#image, 'r');
     try {
       const bytes = Buffer.alloc(PIECE_PAGES * PAGE);
@@ -275,7 +298,6 @@ class RestoreSoak {
       }
     } finally {
       closeSync(fd);
-      rmSync(this.#image);
     }
   }
 

@@ -42,7 +42,7 @@ function restoreOf(of: SnapshotEntry): RestoreEntry {
     secret: '00'.repeat(32),
     blockBytes: 262_144,
     isFinishing: false,
-    image: { path: '/images/a.img', device: '1', inode: '2' },
+    image: { path: '/images/a.img', device: '1', inode: '2', bornAtNs: '0' },
     gatewayId: 'sgw-01234567',
     snapshot: { name, volumeName, seq, createdAt, root },
     profile: [],

@@ -2,10 +2,11 @@
  * How a restore begins, and how it is found again (C24). The root's mark is on the disk before the restore's object is in the
  * store: an image without a mark, whose restore is not finishing, is another image.
  */
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
   createRestore,
-  endRestore,
+  forgetImage,
   listRestores,
   newRestoreId,
   type RestoreEntry,
@@ -40,17 +41,19 @@ export async function beginRestore(session: Session, request: NewRestore, signal
   const { snapshot, source, force } = request;
   const { snapshotId, sizeBytes } = snapshot;
   const path = resolve(request.path);
-  const earlier = (await listRestores(blocks, snapshotId, signal)).filter(({ state }) => state === 'restoring');
-  if (!force) await refuseUnfinished(path, earlier, signal);
-  const before = earlier.length === 0 ? undefined : await placeOf(path);
-  const { image, discard } = await openNewImage(path, { sizeBytes, force, signal });
+  if (!force) await refuseUnfinished(path, await runningOf(session, snapshotId, signal), signal);
+  const { image, discard } = await openNewImage(path, {
+    sizeBytes,
+    force,
+    signal,
+    beforeOverwriting: async () => forgetOverwritten(session, path, signal),
+  });
   try {
     const restoreId = newRestoreId(blocks.random, snapshotId);
     const secret = blocks.random.bytes(32);
     const geometry = geometryFor(sizeBytes);
     await beginImage({ image, source, geometry, secret: { restoreId, secret } }, signal);
     const { name, volumeName, seq, createdAt, root } = snapshot;
-    const { device, inode } = image.facts();
     const entry: RestoreEntry = {
       restoreId,
       snapshotId,
@@ -63,14 +66,12 @@ export async function beginRestore(session: Session, request: NewRestore, signal
       blockBytes: geometry.blockBytes,
       // One that is too small for marks has none, and is restored.
       isFinishing: sizeBytes < geometry.blockBytes,
-      image: { path, device, inode },
+      image: { path, ...(await placeOf(path)) },
       gatewayId: identity.gatewayId,
       snapshot: { name, volumeName, seq, createdAt, root },
       profile: [],
     };
     await createRestore(blocks, entry, signal);
-    for (const old of earlier)
-      if (isSamePlace(old, before ?? { device, inode })) await endRestore(blocks, old.restoreId, 'abandoned');
     return { entry, image };
   } catch (error) {
     await discard();
@@ -78,16 +79,29 @@ export async function beginRestore(session: Session, request: NewRestore, signal
   }
 }
 
-type Place = Pick<RestoreEntry['image'], 'device' | 'inode'>;
+const runningOf = async (session: Session, snapshotId: SnapshotId, signal: AbortSignal): Promise<RestoreEntry[]> =>
+  (await listRestores(session.blocks, snapshotId, signal)).filter(({ state }) => state === 'restoring');
 
-const isSamePlace = ({ image }: RestoreEntry, { device, inode }: Place): boolean =>
-  image.device === device && image.inode === inode;
+type Place = Omit<RestoreEntry['image'], 'path'>;
 
-async function placeOf(path: string): Promise<Place | undefined> {
-  const image = await openImageFile(path).catch(() => undefined);
-  const facts = image?.facts();
-  await image?.close();
-  return facts;
+const isSamePlace = ({ image }: RestoreEntry, { device, inode, bornAtNs }: Place): boolean =>
+  image.device === device && image.inode === inode && image.bornAtNs === bornAtNs;
+
+/** What tells one file from another that had its name, or its number, before. */
+async function placeOf(path: string): Promise<Place> {
+  const facts = await stat(path, { bigint: true });
+  const device = facts.isBlockDevice() ? facts.rdev : facts.dev;
+  return { device: String(device), inode: String(facts.ino), bornAtNs: String(facts.birthtimeNs) };
+}
+
+/**
+ * Before anything of the image is overwritten: no restore may take what is left of it for whole, whenever this one is killed.
+ * That it was restored once is not true any more.
+ */
+async function forgetOverwritten(session: Session, path: string, signal: AbortSignal): Promise<void> {
+  const place = await placeOf(path);
+  for (const entry of await listRestores(session.blocks, undefined, signal))
+    if (isSamePlace(entry, place)) await forgetImage(session.blocks, entry.restoreId);
 }
 
 /** An image that carries the marks of an unfinished restore is not taken for any file that is in the way. */
@@ -127,15 +141,13 @@ export async function recogniseEntry(
 ): Promise<RestoreEntry | undefined> {
   const found = await recogniseImage(image, entries.map(candidateOf), signal);
   if (found !== undefined) return found.entry;
-  const facts = image.facts();
-  const fits = (entry: RestoreEntry): boolean => isSamePlace(entry, facts) && entry.sizeBytes <= facts.sizeBytes;
-  return entries.find((entry) => entry.isFinishing && fits(entry));
+  const place = await placeOf(image.path);
+  return entries.find((entry) => entry.isFinishing && isSamePlace(entry, place) && entry.sizeBytes <= image.sizeBytes);
 }
 
 /**
- * Finds the restore whose image this is, with nothing but the snapshot's id and the store. One that was completed is found too,
- * while the store has it.
- * @throws notFound `restore-not-found`; what opening the image throws
+ * Finds the restore whose image this is, with nothing but the snapshot's id and the store.
+ * @throws notFound `restore-not-found`; conflict `restore-completed`; what opening the image throws
  */
 export async function findRestore(
   session: Session,
@@ -145,19 +157,38 @@ export async function findRestore(
 ): Promise<BegunRestore> {
   const image = await openImageFile(path);
   try {
-    const entries = await listRestores(session.blocks, snapshotId, signal);
-    const running = entries.filter(({ state }) => state === 'restoring');
-    const facts = image.facts();
-    const entry =
-      (await recogniseEntry(image, running, signal)) ??
-      entries.find((one) => one.state === 'completed' && isSamePlace(one, facts));
+    const entry = await recogniseEntry(image, await runningOf(session, snapshotId, signal), signal);
     if (entry !== undefined) return { entry, image };
-    throw new SgwError('notFound', 'restore-not-found', `${path} carries no mark of a restore of ${snapshotId}`, {
-      hint: 'Name the image that was being restored, and its snapshot. An image that was not is restored without --resume.',
-      details: { path, snapshotId },
-    });
+    throw await notResumable(session, snapshotId, image.path, signal);
   } catch (error) {
     await image.close();
     throw error;
   }
+}
+
+/** A file that has the place of a completed restore may be that image or not: nothing in it tells. */
+async function notResumable(
+  session: Session,
+  snapshotId: SnapshotId,
+  path: string,
+  signal: AbortSignal,
+): Promise<SgwError> {
+  const place = await placeOf(path);
+  const entries = await listRestores(session.blocks, snapshotId, signal);
+  const completed = entries.find((entry) => entry.state === 'completed' && isSamePlace(entry, place));
+  const details = { path, snapshotId };
+  if (completed !== undefined)
+    return new SgwError(
+      'conflict',
+      'restore-completed',
+      `${path} carries no mark: a restore to this file was completed at ${completed.endedAt ?? ''}`,
+      {
+        hint: 'There is nothing to go on with. To restore it anew: --force in place of --resume.',
+        details: { ...details, restoreId: completed.restoreId },
+      },
+    );
+  return new SgwError('notFound', 'restore-not-found', `${path} carries no mark of a restore of ${snapshotId}`, {
+    hint: 'Name the image that was being restored, and its snapshot. An image that was not is restored without --resume.',
+    details,
+  });
 }

@@ -21,7 +21,7 @@ type Wish = Input<'snapshot.restore'>;
  * Makes a local image of a snapshot, or with `resume` goes on with one that was interrupted. Without `serving` the image is
  * complete and on the disk when it resolves; with it, it is served, and restored meanwhile.
  * @throws denied `export-denied`; conflict `file-exists`, `image-in-use`, `restore-unfinished`, `export-exists`; notFound
- * `restore-not-found`; invalid `image-too-small`, `restore-options`; unavailable; exhausted
+ * `restore-not-found`; conflict `restore-completed`; invalid `image-too-small`, `restore-options`; unavailable; exhausted
  */
 export async function restoreSnapshot(
   session: Session,
@@ -121,11 +121,6 @@ async function restoreToEnd(
   { rateBytes }: Wish,
   call: CallContext,
 ): Promise<Outcome> {
-  const done = { state: 'completed', doneBytes: entry.sizeBytes, export: null } as const;
-  if (entry.state === 'completed') {
-    await image.close();
-    return done;
-  }
   const onProgress = progressOf(call, `restoring ${entry.snapshot.name}`);
   const how = { cache: noCache(), readAheadBytes: 0, rateBytes: rateBytes ?? null, isPatient: false, onProgress };
   const running = await openRunning({ session, parts, entry, image, ...how }, call.signal);
@@ -138,7 +133,7 @@ async function restoreToEnd(
   }
   // A snapshot that was made for this restore has served its purpose.
   await dropHelperSnapshot(session, entry.snapshotId).catch(() => undefined);
-  return done;
+  return { state: 'completed', doneBytes: entry.sizeBytes, export: null };
 }
 
 function resumable(error: unknown, { snapshotId, restoreId }: RestoreEntry, path: string): SgwError {
