@@ -6,7 +6,7 @@
 import { constants, fsyncSync, ftruncateSync } from 'node:fs';
 import { open, stat, unlink } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { assert, SgwError, throwIfAborted } from '../kit/index.ts';
+import { SgwError, throwIfAborted } from '../kit/index.ts';
 import { ifPresent, naming } from './file-errors.ts';
 import { openImageFile, type ImageFile } from './image-file.ts';
 import { syncDirectory } from './target.ts';
@@ -61,29 +61,16 @@ async function create(path: string): Promise<void> {
 }
 
 async function openEmptied(path: string, { sizeBytes, beforeOverwriting }: NewImageOptions): Promise<ImageFile> {
-  const image = await openImageFile(path);
-  const { fd, kind } = image;
-  assert(fd !== undefined, 'a file has a descriptor');
-  try {
-    if (kind === 'blockDevice' && image.sizeBytes < sizeBytes) throw tooSmall(image, sizeBytes);
+  const image = await openImageFile(path, async (fd, kind) => {
     await beforeOverwriting();
-  } catch (error) {
-    await image.close();
-    throw error;
-  }
-  if (kind === 'blockDevice') return image;
-  try {
-    await naming(path, async () => {
-      ftruncateSync(fd, 0);
-      ftruncateSync(fd, sizeBytes);
-      fsyncSync(fd);
-      return Promise.resolve();
-    });
-  } finally {
-    // An open image keeps the size that it was opened with.
-    await image.close();
-  }
-  return await openImageFile(path);
+    if (kind === 'blockDevice') return;
+    ftruncateSync(fd, 0);
+    ftruncateSync(fd, sizeBytes);
+    fsyncSync(fd);
+  });
+  if (image.sizeBytes >= sizeBytes) return image;
+  await image.close();
+  throw tooSmall(image, sizeBytes);
 }
 
 const exists = (path: string): SgwError =>

@@ -153,8 +153,6 @@ async function attach(
   input: Wish,
   call: CallContext,
 ): Promise<Outcome> {
-  // Opened again by who serves it, as after a restart.
-  await image.close();
   const row: AttachmentState = {
     exportName: input.exportName ?? entry.snapshot.name,
     volumeId: null,
@@ -168,7 +166,7 @@ async function attach(
     restore: { restoreId: entry.restoreId, path: image.path, rateBytes: input.rateBytes ?? null },
   };
   try {
-    const { report } = await serving.attach(row, { takeOver: false }, call);
+    const { report } = await serving.attach(row, { takeOver: false, image }, call);
     const listening = serving.listening ?? configuredListening(session.home, session.settings);
     const { restore } = report;
     return {
@@ -177,6 +175,7 @@ async function attach(
       export: attachmentDocument(report, listening),
     };
   } catch (error) {
+    await image.close();
     throw resumable(error, entry, image.path);
   }
 }

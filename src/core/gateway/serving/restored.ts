@@ -13,10 +13,11 @@ import type { Opened, Opening } from './opened.ts';
 import type { RestoreReport } from './served.ts';
 
 /**
+ * `opened` is the image when it has just been recognised; it is closed when this fails.
  * @throws notFound `restore-not-found`; conflict `restore-abandoned`, `restore-image-other`, `image-in-use`; what opening the image
  * throws
  */
-export async function openRestored(opening: Opening, record: RestoreState): Promise<Opened> {
+export async function openRestored(opening: Opening, record: RestoreState, opened?: ImageFile): Promise<Opened> {
   const { session, call } = opening;
   assert(isRestoreId(record.restoreId), 'the state names restores by their ids');
   const entry = await getRestore(session.blocks, record.restoreId, call.signal);
@@ -25,11 +26,16 @@ export async function openRestored(opening: Opening, record: RestoreState): Prom
       hint: 'Detach it.',
       details: { restoreId: entry.restoreId },
     });
-  const image = await openImageFile(record.path);
+  const image = opened ?? (await openImageFile(record.path));
   try {
     return entry.state === 'completed'
       ? openCompleted(entry, image)
-      : await openRestoring(opening, record, await requireOwn(entry, image, call.signal), image);
+      : await openRestoring(
+          opening,
+          record,
+          opened === undefined ? await requireOwn(entry, image, call.signal) : entry,
+          image,
+        );
   } catch (error) {
     await image.close();
     throw error;
