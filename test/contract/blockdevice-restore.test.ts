@@ -19,7 +19,7 @@ async function open(sizeBytes: number, runs: boolean): Promise<DeviceUnderTest> 
     geometry,
     secret,
     clock: systemClock,
-    isPatient: false,
+    isServed: false,
     onFinishing: done,
     onCompleted: done,
   };

@@ -203,7 +203,7 @@ export class RestoreScene {
       geometry: this.#candidate.geometry,
       secret: this.#candidate,
       clock: CLOCK,
-      isPatient: true,
+      isServed: true,
       profile: this.#choices.chance(0.3) ? [3, 1, 200, 7] : [],
       onFinishing: async () => {
         await this.#pause();

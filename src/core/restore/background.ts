@@ -9,9 +9,11 @@ import type { BlockTree } from './block-tree.ts';
 import type { Demand } from './demand.ts';
 import type { Rounds } from './rounds.ts';
 
-const ROUND_BYTES = 64 * MIB;
-/** While guests ask for blocks, a sync must not take long. */
-const BUSY_ROUND_BYTES = 4 * MIB;
+/** Rounds become larger while nobody asks for blocks; when guests do, what they wait for must not take long. */
+const ROUND_BYTES_MAX = 64 * MIB;
+const ROUND_BYTES_MIN = 2 * MIB;
+/** How long a served image is left to its first guests. */
+const FIRST_GUESTS_MS = 300;
 const ROUNDS_MAX = 2;
 const DEMAND_BLOCKS = 64;
 const RETRY_MS = [250, 1000, 5000, 15_000] as const;
@@ -26,8 +28,8 @@ export interface BackgroundParts {
   readonly profile: readonly number[];
   /** Bytes of the image a second; undefined: as fast as it goes. */
   readonly rateBytes: number | undefined;
-  /** Whether failures that may pass are waited out; else they end it. */
-  readonly isPatient: boolean;
+  /** To guests: then failures that may pass are waited out, which else end it. */
+  readonly isServed: boolean;
   readonly onProgress: () => void;
 }
 
@@ -35,6 +37,7 @@ export class Background {
   readonly #parts: BackgroundParts;
   #cursor = 0;
   #profileAt = 0;
+  #roundBytes = ROUND_BYTES_MIN;
   /** When the next round may begin, for the rate. */
   #nextMs = 0;
   #failure: SgwError | undefined;
@@ -66,6 +69,7 @@ export class Background {
 
   async #fill(signal: AbortSignal): Promise<void> {
     const { tree } = this.#parts;
+    if (this.#parts.isServed) await this.#parts.clock.sleep(FIRST_GUESTS_MS, signal);
     const underWay = new Set<Promise<void>>();
     const failures: unknown[] = [];
     const goesOn = (): boolean => failures.length === 0;
@@ -101,7 +105,7 @@ export class Background {
         return;
       } catch (error) {
         const failure = toSgwError(error);
-        if (signal.aborted || !this.#parts.isPatient || !PASSING_KINDS.has(failure.kind)) throw failure;
+        if (signal.aborted || !this.#parts.isServed || !PASSING_KINDS.has(failure.kind)) throw failure;
         this.#failure = failure;
         await this.#parts.clock.sleep(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] ?? 0, signal);
       }
@@ -110,8 +114,8 @@ export class Background {
 
   #nextBatch(): number[] {
     const { tree, profile, demand, rateBytes } = this.#parts;
-    const wished = demand.isRecent ? BUSY_ROUND_BYTES : ROUND_BYTES;
-    const bytesMax = rateBytes === undefined ? wished : Math.min(wished, rateBytes);
+    this.#roundBytes = demand.isRecent ? ROUND_BYTES_MIN : Math.min(2 * this.#roundBytes, ROUND_BYTES_MAX);
+    const bytesMax = rateBytes === undefined ? this.#roundBytes : Math.min(this.#roundBytes, rateBytes);
     const batch: number[] = [];
     let bytes = 0;
     const add = (block: number): void => {

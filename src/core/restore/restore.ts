@@ -33,8 +33,8 @@ export interface RestoreParts {
   readonly profile?: readonly number[] | undefined;
   /** Bytes of the image that the background restores in a second; undefined: as fast as it goes. */
   readonly rateBytes?: number | undefined;
-  /** Whether the background waits out a store that is out of reach, or a full disk. */
-  readonly isPatient: boolean;
+  /** To guests: then a store that is out of reach, or a full disk, is waited out, and the background lets the first guests go before. */
+  readonly isServed: boolean;
   /** Makes it durable that the image may have no mark any more. May be called more than once. */
   readonly onFinishing: () => Promise<void>;
   /** Everything is on the disk. Gets the order of first touches. */
@@ -114,7 +114,7 @@ export class Restore {
       clock,
       profile: parts.profile ?? [],
       rateBytes: parts.rateBytes,
-      isPatient: parts.isPatient,
+      isServed: parts.isServed,
       onProgress: () => {
         this.#pace.note(this.#tree.restoredBytes);
         parts.onProgress?.(this.#tree.restoredBytes, blocks.sizeBytes);
@@ -168,7 +168,7 @@ export class Restore {
         await this.#parts.onCompleted(this.#demand.profile);
         break;
       } catch (error) {
-        if (!this.#parts.isPatient || !toSgwError(error).retryable) throw error;
+        if (!this.#parts.isServed || !toSgwError(error).retryable) throw error;
         this.#failure = toSgwError(error);
         await this.#parts.clock.sleep(RETRY_MS, signal);
       }

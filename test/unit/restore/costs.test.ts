@@ -44,7 +44,7 @@ class SteppingClock implements Clock {
 interface Wishes {
   readonly profile?: readonly number[];
   readonly rateBytes?: number;
-  readonly isPatient?: boolean;
+  readonly isServed?: boolean;
 }
 
 async function begin(wishes: Wishes = {}): Promise<{
@@ -65,7 +65,7 @@ async function begin(wishes: Wishes = {}): Promise<{
     clock,
     geometry: { sizeBytes: SIZE, blockBytes: BLOCK },
     secret: { restoreId: 'r', secret: Buffer.alloc(32, 9) },
-    isPatient: false,
+    isServed: false,
     onFinishing: async () => Promise.resolve(),
     onCompleted: async (profile: readonly number[]) => {
       profiles.push(profile);
@@ -156,8 +156,8 @@ describe('the background', () => {
     await restore.close();
   });
 
-  it('waits out a store that is out of reach when it is patient, and says so meanwhile', async () => {
-    const { restore, source, clock } = await begin({ isPatient: true });
+  it('waits out a store that is out of reach when the image is served, and says so meanwhile', async () => {
+    const { restore, source, clock } = await begin({ isServed: true });
     source.failure = new SgwError('unavailable', 'store-away', 'the store is away');
     const running = restore.run();
     while (clock.slept.length < 3) await new Promise((resolve) => setImmediate(resolve));

@@ -22,8 +22,8 @@ export interface RunningParts {
   /** Closed with the restore. */
   readonly image: ImageFile;
   readonly rateBytes: number | null;
-  /** Whether a store that is out of reach, or a full disk, is waited out. */
-  readonly isPatient: boolean;
+  /** To guests: then a store that is out of reach, or a full disk, is waited out. */
+  readonly isServed: boolean;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
@@ -48,7 +48,7 @@ export async function openRunning(running: RunningParts, signal: AbortSignal): P
     clock: blocks.clock,
     profile: await knownProfile(running, signal),
     rateBytes: running.rateBytes ?? undefined,
-    isPatient: running.isPatient,
+    isServed: running.isServed,
     onFinishing: async () => noteFinishing(blocks, restoreId),
     onCompleted: async (profile) => {
       await endRestore(blocks, restoreId, 'completed', profile);

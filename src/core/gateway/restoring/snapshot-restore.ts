@@ -122,7 +122,7 @@ async function restoreToEnd(
   call: CallContext,
 ): Promise<Outcome> {
   const onProgress = progressOf(call, `restoring ${entry.snapshot.name}`);
-  const how = { cache: noCache(), readAheadBytes: 0, rateBytes: rateBytes ?? null, isPatient: false, onProgress };
+  const how = { cache: noCache(), readAheadBytes: 0, rateBytes: rateBytes ?? null, isServed: false, onProgress };
   const running = await openRunning({ session, parts, entry, image, ...how }, call.signal);
   try {
     await running.restore.run(call.signal);

@@ -90,7 +90,7 @@ async function openRestoring(
 ): Promise<Opened> {
   const { readAheadBytes } = await settings('');
   const running = await openRunning(
-    { session, parts, cache, readAheadBytes, entry, image, rateBytes: record.rateBytes, isPatient: true },
+    { session, parts, cache, readAheadBytes, entry, image, rateBytes: record.rateBytes, isServed: true },
     call.signal,
   );
   const { restore } = running;
