@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks against peers: `npm run bench -- [nbd p6 p7 p8 p9 p10 p11 p12] [--rounds N] [--write]`.
+ * Runs benchmarks against peers: `npm run bench -- [nbd p6 p7 p8 p9 p10 p11 p12 restore] [--rounds N] [--write]`.
  *
  * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
  * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
@@ -15,6 +15,7 @@ import { benchNbd, type NbdFinding } from './nbd.ts';
 import { call } from './programs.ts';
 import { toMarkdown, type Finding } from './report.ts';
 import { benchPuts, type PutsFinding } from './puts.ts';
+import { benchRestore } from './restore.ts';
 import type { Settings } from './settings.ts';
 import { benchSnapshot } from './snapshot.ts';
 import { benchOpen, benchStart } from './start.ts';
@@ -28,6 +29,7 @@ const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdF
   p10: benchPuts,
   p11: benchOpen,
   p12: benchStart,
+  restore: benchRestore,
 };
 
 const ROOT = path.dirname(import.meta.dirname);

@@ -13,6 +13,8 @@ export interface Archiver {
   readonly version: string | undefined;
   init(repository: string): Call;
   store(repository: string, image: string, label: string): Call;
+  /** The image of that name, as it was stored under the label, into a folder. */
+  restore(repository: string, image: string, label: string, folder: string): Call;
 }
 
 export const qemuImg = {
@@ -44,6 +46,11 @@ function borg(name: string, options: readonly string[]): Archiver {
       cwd: path.dirname(image),
       env: env(repository),
     }),
+    restore: (repository, image, label, folder) => ({
+      argv: ['borg', 'extract', '--sparse', `${repository}::${label}`, path.basename(image)],
+      cwd: folder,
+      env: env(repository),
+    }),
   };
 }
 
@@ -54,6 +61,10 @@ const restic: Archiver = {
   store: (repository, image) => ({
     argv: ['restic', '-q', '-r', repository, 'backup', path.basename(image)],
     cwd: path.dirname(image),
+    env: resticEnv(repository),
+  }),
+  restore: (repository, _image, _label, folder) => ({
+    argv: ['restic', '-q', '-r', repository, 'restore', 'latest', '--target', folder],
     env: resticEnv(repository),
   }),
 };

@@ -4,6 +4,7 @@
  * Runs lanes of rounds (test/soak) until the time or the rounds are over, prints what was killed and where, and ends
  * with 1 at the first loss, which keeps its folder. `--record` writes a row into docs/evidence/kill-rounds.md.
  * `--served` kills a daemon that serves a volume under load (docs/evidence/served-kills.md).
+ * `--restore` kills restores to a local image, served under load or by the command (docs/evidence/restore-kills.md).
  * `--shadow` kills a gateway that shadows an image (docs/evidence/shadow-kills.md).
  * `--outage --minutes M` has the object store fail in each way for M minutes altogether (docs/evidence/outages.md).
  * `--steady --minutes M` serves a load that goes on and on, with flat memory and files (docs/evidence/steady-load.md).
@@ -20,6 +21,7 @@ import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
 import { outageCounts, runOutages, type Outage } from '../test/soak/outage/outages.ts';
 import { runSteady, steadyCounts } from '../test/soak/steady/steady.ts';
 import { runServed, servedCounts } from '../test/soak/served/round.ts';
+import { restoreCounts, runRestores } from '../test/soak/restore/round.ts';
 import { runShadow, shadowCounts } from '../test/soak/shadow/round.ts';
 import { stallWriter, type StallAt } from '../test/soak/stalled.ts';
 import { recordRow } from './evidence.ts';
@@ -41,6 +43,8 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
     /** Instead of commands: a daemon under load over NBD is killed (docs/evidence/served-kills.md). */
     served: { type: 'boolean', default: false },
+    /** Instead of commands: restores to a local image are killed (docs/evidence/restore-kills.md). */
+    restore: { type: 'boolean', default: false },
     /** Instead of commands: a gateway that shadows an image is killed (docs/evidence/shadow-kills.md). */
     shadow: { type: 'boolean', default: false },
     /** Instead of kills: outages of the store under load over NBD (docs/evidence/outages.md). */
@@ -67,6 +71,7 @@ process.once('SIGINT', () => {
 const folder = mkdtempSync(path.join(os.tmpdir(), 'sgw-soak-'));
 if (values.stalled) await stallWriters();
 else if (values.served) await killDaemons();
+else if (values.restore) await killRestores();
 else if (values.shadow) await killShadows();
 else if (values.outage) await sufferOutages();
 else if (values.steady) await goOnAndOn();
@@ -117,6 +122,30 @@ async function killShadows(): Promise<void> {
     recordRow('shadow-kills.md', {
       ...{ seed, rounds, kills, ...happened, ...load, losses, minutes: minutesRun().toFixed(1) },
     });
+  }
+  keepOrRemove();
+}
+
+/** Restores to a local image, killed again and again. */
+async function killRestores(): Promise<void> {
+  const restored = restoreCounts();
+  const isOn = (): boolean =>
+    !interrupted && lost === undefined && minutesRun() < minutes && restored.rounds < roundsMax;
+  console.log(`seed ${seed}, up to ${String(roundsMax)} kills in ${minutes} minutes`);
+  const tell = (line: string): void => {
+    if (values.verbose || restored.rounds % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
+  };
+  try {
+    await runRestores({ folder, random: seededRandom(seed), counts: restored, goesOn: isOn, onRound: tell });
+  } catch (error) {
+    lost = error instanceof Error ? error : new Error(String(error));
+  }
+  const losses = lost === undefined ? 0 : 1;
+  console.log(`seed ${seed}: ${JSON.stringify(restored)}, ${losses} losses`);
+  if (values.record) {
+    const { rounds: kills, commandKills, homesLost, restores, writes, reads, looks } = restored;
+    const row = { seed, kills, 'of the command': commandKills, 'homes lost': homesLost, restores, writes, reads };
+    recordRow('restore-kills.md', { ...row, 'pages looked at': looks, losses, minutes: minutesRun().toFixed(1) });
   }
   keepOrRemove();
 }

@@ -85,6 +85,7 @@ export function attachmentHandlers({
         accountId: ACCOUNT,
         attachedAt: TIME,
         uris: [`nbd+unix:///${exportName}?socket=/home/fake/nbd.sock`],
+        restore: null,
         created: true,
       };
       attached.set(exportName, document);

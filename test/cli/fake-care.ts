@@ -99,7 +99,7 @@ export function careHandlers({ SgwError, isDamaged, snapshotOf }: Surroundings):
         store: '/home/fake/store',
         preview: input.preview === true,
         graceMs: input.graceMs ?? DAY_MS,
-        roots: { volumes: 2, deletedVolumes: 1, snapshots: 3, pins: 0 },
+        roots: { volumes: 2, deletedVolumes: 1, snapshots: 3, pins: 0, restores: 0 },
         live: { objects: 20, bytes: 1 << 20 },
         removed: { objects: 2, bytes: 4096 },
         tombstones: 1,

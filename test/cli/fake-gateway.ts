@@ -414,6 +414,24 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
         durationMs: 4,
       };
     },
+    'snapshot.restore': async (input) => {
+      const { snapshotId, name, volume } = snapshotOf(input.recoveryPoint === undefined ? input.snapshot : 'v1');
+      if (input.attach === true) throw new SgwError('unavailable', 'daemon-needed', 'this needs the gateway daemon');
+      if (input.resume === true) throw new SgwError('notFound', 'restore-not-found', 'there is no such restore');
+      return {
+        restoreId: `${snapshotId}-01234567`,
+        snapshotId,
+        name,
+        path: input.image,
+        sizeBytes: volume.sizeBytes,
+        state: 'completed',
+        resumed: false,
+        doneBytes: volume.sizeBytes,
+        export: null,
+        durationMs: 5,
+        remarks: [],
+      };
+    },
     'snapshot.import': async (input) => {
       if (input.file.endsWith('missing'))
         throw new SgwError('notFound', 'system-enoent', `${input.file} does not exist`);

@@ -135,6 +135,7 @@ it('verbs that create, remove and last take the flags of their kind', async () =
   for (const verb of [
     'volume import',
     'snapshot export',
+    'snapshot restore',
     'snapshot import',
     'volume verify',
     'snapshot verify',

@@ -33,6 +33,7 @@ const bad = (why: string, words: readonly string[], code: string, exitCode = 2, 
   activated,
 });
 const LONG = 'x'.repeat(129);
+const RATE = { rateBytes: 2 ** 20 };
 const notActivated = (...words: string[]): Bad => bad('before activation', words, 'not-activated', 4, false);
 const withoutDaemon = (...words: string[]): Bad => bad('no daemon', words, 'daemon-needed', 5);
 const unknownVolume = (...words: string[]): Bad => bad('no such volume', words, 'volume-not-found', 3);
@@ -539,6 +540,27 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       bad('a timeout that is none', ['v1', 'out.img', '--timeout', ''], 'bad-duration'),
       unknownSnapshot('nope', 'out.img'),
       notActivated('v1', 'out.img'),
+    ],
+  },
+  'snapshot restore': {
+    good: [
+      {
+        words: ['v1', '--image', '/tmp/no-image', '--rate', '1MiB/s', '--force'],
+        schema: schemas.RestoreDocument,
+        input: { image: '/tmp/no-image', attach: false, resume: false, force: true, snapshot: 'v1', ...RATE },
+        shows: '/tmp/no-image',
+      },
+    ],
+    bad: [
+      bad('nothing', [], 'missing-argument'),
+      bad('no image', ['v1'], 'missing-flag'),
+      bad('an empty image', ['v1', '--image', ''], 'bad-path'),
+      bad('no rate', ['v1', '--image', 'a.img', '--rate', '0'], 'bad-rate'),
+      bad('no confirmation', ['v1', '--image', '/etc/passwd', '--force'], 'confirmation-needed'),
+      bad('nothing to resume', ['v1', '--image', 'a.img', '--resume'], 'restore-not-found', 3),
+      withoutDaemon('v1', '--image', 'a.img', '--attach'),
+      unknownSnapshot('nope', '--image', 'a.img'),
+      notActivated('v1', '--image', 'a.img'),
     ],
   },
   'snapshot import': {

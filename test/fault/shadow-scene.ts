@@ -186,7 +186,7 @@ export class ShadowScene {
       holder: { gatewayId: GATEWAY, name: GATEWAY },
       accountId: ACCOUNT,
       disk: new PathedLogDisk(this.log),
-      cache: noCache,
+      cache: noCache(),
       pool: new LogPool(this.log),
       settings: { ack: 'log', bufferBytes: LOG_BYTES, sealIntervalMs: 1000, readAheadBytes: 0 },
       image: this.image,

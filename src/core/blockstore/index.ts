@@ -33,6 +33,19 @@ export { popcount16, type FrameEntry, type PageExtent, type RecordSpan, type Seg
 export type { SegmentReader } from './segment-reader.ts';
 export type { KeyRing } from './sealing/key-ring.ts';
 export type { FrameOpening } from './sealing/segment-seal.ts';
+export {
+  createRestore,
+  endRestore,
+  forgetImage,
+  getRestore,
+  isRestoreId,
+  listRestores,
+  newRestoreId,
+  noteFinishing,
+  openRestoreView,
+  pruneRestores,
+  type RestoreEntry,
+} from './restores.ts';
 export { completeBarrier, completeSnapshot, createPendingSnapshot, createSnapshot, failSnapshot } from './snapshots.ts';
 export { findPastState, listRecoveryPoints, openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';
 export { DEFAULT_RECOVERY_POLICY, keptPoints, type RecoveryPolicy } from './recovery-policy.ts';

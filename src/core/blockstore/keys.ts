@@ -26,6 +26,8 @@ export const keys = {
   /** What gc has purged, by day. */
   purged: 'gc/purged/',
   pins: 'pins/',
+  restores: 'restores/',
+  restore: (id: string) => `restores/${id}.json`,
   snapshotMap: (id: SnapshotId) => `snapshots/${id}/map`,
 } as const;
 

@@ -39,7 +39,11 @@ const BESIDE_LEAVES = 64;
  * Opens a completed snapshot; with `beside`, to be walked once beside that view, in little memory of its own.
  * @throws conflict `snapshot-not-completed`
  */
-export function openSnapshotView(options: BlockStoreOptions, snapshot: SnapshotEntry, beside?: VolumeView): VolumeView {
+export function openSnapshotView(
+  options: BlockStoreOptions,
+  snapshot: Pick<SnapshotEntry, 'snapshotId' | 'name' | 'state' | 'sizeBytes' | 'seq' | 'createdAt' | 'root'>,
+  beside?: VolumeView,
+): VolumeView {
   const load = beside?.load ?? nodeLoader(options);
   if (snapshot.state !== 'completed') {
     throw new SgwError('conflict', 'snapshot-not-completed', `snapshot ${snapshot.name} is ${snapshot.state}`, {

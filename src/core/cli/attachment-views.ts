@@ -18,6 +18,7 @@ export function attachedText(attached: VolumeAttached, style: Style): string {
       ['serves', whatIs(attached)],
       ['state', stateText(attached), attached.state === 'available' ? style.green : style.yellow],
       ['size', attached.sizeBytes === null ? null : formatSize(attached.sizeBytes)],
+      ['restored', restoreText(attached)],
       ['access', attached.readOnly ? 'read-only' : null],
       ['acknowledges', attached.ack === 'store' ? 'when a write is in the store' : null],
       ...attached.uris.map((uri): [string, string] => ['uri', uri]),
@@ -107,11 +108,19 @@ function whatIs(attachment: AttachmentDocument): string {
   const id = attachment.volumeId ?? attachment.snapshotId ?? '';
   const named = name === null ? id : printable(name);
   const of = kind === 'recoveryPoint' ? `${named} at commit ${String(recoveryPointSeq)}` : named;
-  const word = { volume: 'volume', snapshot: 'snapshot', recoveryPoint: 'volume' }[kind];
+  const word = { volume: 'volume', snapshot: 'snapshot', recoveryPoint: 'volume', image: 'image of' }[kind];
   return scratchVolumeId === null ? `${word} ${of}` : `${named}, a throw-away clone`;
 }
 
 type Shadow = NonNullable<AttachmentDocument['shadow']>;
+/** How far the restore of an image is; null for anything else. */
+export function restoreText({ restore }: AttachmentDocument): string | null {
+  if (typeof restore?.doneBytes !== 'number' || restore.totalBytes === null) return null;
+  if (restore.state === 'completed') return `all, to ${printable(restore.path)}`;
+  const share = Math.floor((100 * restore.doneBytes) / restore.totalBytes);
+  const left = restore.leftMs === null ? '' : `, ${formatDuration(restore.leftMs)} left`;
+  return `${formatSize(restore.doneBytes)} of ${formatSize(restore.totalBytes)} (${String(share)} %)${left}, to ${printable(restore.path)}`;
+}
 
 /** The state of an export and why, in one line. */
 export function stateText({ state, reason, retryAt, shadow }: AttachmentDocument): string {

@@ -73,7 +73,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'snapshot cancel': offline(8, 'snapshot'),
   'snapshot rename': offline(2, 'snapshot'),
   'snapshot diff': offline(2, 'snapshot', 'snapshot'),
-  'snapshot restore': offline(5, 'snapshot'),
+  'snapshot restore': { ...waits(5, 'snapshot'), isPresent: true },
   'snapshot export': waits(2, 'snapshot', null),
   'snapshot import': waits(2),
   'snapshot share': { ...offline(3, 'snapshot'), flagNames: { with: 'account' } },

@@ -1,6 +1,6 @@
 /** How the gateway and its store look to people. */
 import { formatSize, printable } from '../kit/index.ts';
-import { exposureText } from './attachment-views.ts';
+import { exposureText, restoreText } from './attachment-views.ts';
 import type {
   ActivationDocument,
   AttachmentDocument,
@@ -61,7 +61,9 @@ function exportField(one: AttachmentDocument, style: Style): Field {
   const isWell = one.state === 'available';
   const clients = one.clients === 0 ? [] : [plural(one.clients, 'client')];
   const exposure = exposureText(one);
-  const text = [one.state, ...(exposure === null ? [] : [exposure]), ...clients].join(', ');
+  const restored = restoreText(one);
+  const details = [exposure, restored === null ? null : `restored ${restored}`].filter((text) => text !== null);
+  const text = [one.state, ...details, ...clients].join(', ');
   return [`export ${one.exportName}`, text, isWell ? style.green : style.yellow];
 }
 

@@ -24,7 +24,7 @@ export function watchInterrupts(
       return;
     }
     const reason = new SgwError('aborted', 'interrupted', `interrupted by ${name}`, {
-      hint: 'What was already committed is kept; an import or export goes on when the same command is run again.',
+      hint: 'What was already committed is kept; an import or export goes on when the same command is run again, a restore with --resume.',
       details: { signal: name },
     });
     first = { reason, atMs: clock.monotonicMs() };

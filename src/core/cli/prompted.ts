@@ -2,10 +2,10 @@
  * Completes what the user left out, by asking: the three verbs that can be started with nothing given.
  * Without a terminal, what has a sensible default takes it, and the rest is an error naming the flag.
  */
-import { lstat } from 'node:fs/promises';
+import { lstat, stat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { gatewayNameOfHost, quoted, SgwError } from '../kit/index.ts';
+import { formatSize, gatewayNameOfHost, quoted, SgwError } from '../kit/index.ts';
 import type { GatewayMode, Input } from '../localapi/index.ts';
 import type { Session } from './session.ts';
 import { formatDuration } from './tables.ts';
@@ -178,6 +178,16 @@ export async function confirmHasty(session: Session, isConfirmed: boolean, grace
     what: `remove what has been unused for only ${formatDuration(graceMs)}`,
     lookUp: async () =>
       'Only do this when no other gateway works with the store: a short grace period takes away what a slow one still needs.',
+  });
+}
+
+/** Asks before an image that has something in it is overwritten. @throws as `confirmDestruction` */
+export async function confirmOverwrite(session: Session, isConfirmed: boolean, file: string): Promise<void> {
+  const present = await stat(file).catch(() => undefined);
+  if (present === undefined || (present.isFile() && present.size === 0)) return;
+  await confirmDestruction(session, isConfirmed, {
+    what: `overwrite ${file}`,
+    lookUp: async () => (present.isFile() ? `It holds ${formatSize(present.size)}.` : ''),
   });
 }
 

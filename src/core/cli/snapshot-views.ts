@@ -1,12 +1,14 @@
 /** How snapshots look to people. */
-import { formatSize } from '../kit/index.ts';
+import { formatSize, printable } from '../kit/index.ts';
 import type {
   DiffDocument,
   ExportDocument,
+  RestoreDocument,
   SnapshotDocument,
   SnapshotList,
   SnapshotSummary,
 } from '../localapi/index.ts';
+import { attachedText } from './attachment-views.ts';
 import { grantsText } from './service-views.ts';
 import type { Style } from './style.ts';
 import {
@@ -128,6 +130,24 @@ export function exportFields(result: ExportDocument, style: Style): string {
     style,
   );
   return withRemarks(fields, result.remarks, style);
+}
+
+/** What a restore made, and how it is served. */
+export function restoreFields(result: RestoreDocument, style: Style): string {
+  const { state, resumed, sizeBytes, doneBytes } = result;
+  const isDone = state === 'completed';
+  const fields = renderFields(
+    [
+      ['snapshot', `${result.name} (${result.snapshotId})`],
+      ['image', `${printable(result.path)}${resumed ? ' (resumed)' : ''}`],
+      ['size', formatSize(sizeBytes)],
+      ['state', isDone ? state : `${state}, ${formatSize(doneBytes)} so far`, isDone ? style.green : style.yellow],
+      ['took', isDone ? formatDuration(result.durationMs) : null],
+    ],
+    style,
+  );
+  const served = result.export === null ? '' : `\n${attachedText({ ...result.export, created: true }, style)}`;
+  return withRemarks(`${fields}${served}`, result.remarks, style);
 }
 
 function summaryFields(snapshot: SnapshotSummary): [string, string | null][] {

@@ -83,6 +83,7 @@ function rootsText(roots: GcDocument['roots']): string {
     [roots.deletedVolumes, 'deleted volume'],
     [roots.snapshots, 'snapshot'],
     [roots.pins, 'pin'],
+    [roots.restores, 'restore'],
   ];
   const present = counts.filter(([count]) => count > 0).map(([count, what]) => plural(count, what));
   return present.length === 0 ? 'nothing' : present.join(', ');

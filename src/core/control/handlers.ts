@@ -12,6 +12,7 @@ import {
   checkMode,
   checkName,
   checkPath,
+  checkRate,
   checkRef,
   checkRegion,
   checkSize,
@@ -210,6 +211,14 @@ function snapshotHandlers(gateway: Gateway): Group<'snapshot'> {
       checkPath(input.path, 'the image to write');
       checkFormat(input.format);
       return await gateway.exportSnapshot(input, call);
+    },
+    'snapshot.restore': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      checkPath(input.image, 'the image to restore to');
+      if (input.exportName !== undefined) checkName(input.exportName, 'export');
+      if (input.rateBytes !== undefined) checkRate(input.rateBytes);
+      if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);
+      return await gateway.restoreSnapshot(input, call);
     },
     'snapshot.import': async (input, call) => {
       checkPath(input.file, 'an image');

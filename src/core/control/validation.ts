@@ -65,6 +65,12 @@ export function checkGrace(graceMs: unknown): void {
   );
 }
 
+/** Bytes a second. @throws invalid `bad-rate` */
+export function checkRate(rateBytes: unknown): void {
+  if (Number.isSafeInteger(rateBytes) && (rateBytes as number) > 0) return;
+  throw invalid('bad-rate', `${echo(rateBytes)} is no rate`, 'Give a whole number of bytes a second, above 0.');
+}
+
 /** A time in text, which the gateway reads. @throws invalid `bad-time` */
 export function checkTime(time: unknown): void {
   if (typeof time === 'string' && time.length <= 64) return;

@@ -189,6 +189,13 @@ export class Gateway implements AsyncDisposable {
     return await exportSnapshot(await this.#open(call), input, call);
   }
 
+  async restoreSnapshot(input: In<'snapshot.restore'>, call: Call): Out<'snapshot.restore'> {
+    const serving =
+      input.attach === true ? this.#home.requireServing('serving an image while it is restored') : undefined;
+    const { restoreSnapshot } = await import('./restoring/snapshot-restore.ts');
+    return await restoreSnapshot(await this.#open(call), serving, input, call);
+  }
+
   async importSnapshot(input: In<'snapshot.import'>, call: Call): Out<'snapshot.import'> {
     const { importSnapshot } = await import('./snapshot-import.ts');
     return await importSnapshot(await this.#open(call), input, call);

@@ -221,7 +221,7 @@ async function replay(session: Session, work: Work, { volumeId }: VolumeEntry, c
       takeOver: false,
       settings: { ...(await volumeSettings(home, settings, volumeId)), ack: 'log' },
       logFolder: logFolder(home, volumeId),
-      cache: noCache,
+      cache: noCache(),
       signal,
     });
     try {

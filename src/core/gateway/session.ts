@@ -74,6 +74,9 @@ function requireMode({ identity }: Session, mode: 'cached' | 'shadowing', what: 
   const message = `${what} needs a gateway in mode ${mode}; ${identity.name} is in mode ${identity.mode}`;
   throw new SgwError('unsupported', 'wrong-mode', message, { hint, details: { mode: identity.mode } });
 }
+/** Export control binds who has to go through the service; here the user has the store itself. */
+export const advisoryRemark = ({ blocks }: Session): string =>
+  `Export control is advisory here: whoever can read ${blocks.objects.description} has what is in it without asking.`;
 
 /** The time now, RFC 3339 UTC. */
 export const timestamp = (session: Session): string => new Date(session.blocks.clock.nowMs()).toISOString();

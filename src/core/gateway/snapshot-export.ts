@@ -7,7 +7,7 @@ import { SgwError, toSgwError } from '../kit/index.ts';
 import type { CallContext, ExportDocument, ImageFormat, Input } from '../localapi/index.ts';
 import { exportView, type ExportReport } from '../transfer/index.ts';
 import { resolveSnapshot } from './references.ts';
-import { millisecondsSince, pinOf, progressOf, type Session } from './session.ts';
+import { advisoryRemark, millisecondsSince, pinOf, progressOf, type Session } from './session.ts';
 
 /**
  * Writes a snapshot as an image file: sparse, checked against the stored hashes, under a hidden name until it is whole.
@@ -66,14 +66,10 @@ export async function exportSnapshot(
     dataBytes,
     resumed,
     verified: true,
-    remarks: binding ? [] : [advisory(session)],
+    remarks: binding ? [] : [advisoryRemark(session)],
     durationMs: millisecondsSince(session, startedMs),
   };
 }
-
-/** Export control binds who has to go through the service; here the user has the store itself. */
-const advisory = ({ blocks }: Session): string =>
-  `Export control is advisory here: whoever can read ${blocks.objects.description} has what is in it without asking.`;
 
 /** What was written before a failure stays, and the error says so; unless the store is damaged, when it is of no use. */
 async function keepingPartial<T>(output: SparseOutput, work: () => Promise<T>): Promise<T> {

@@ -62,12 +62,15 @@ export interface ImageFile {
   close(): Promise<void>;
 }
 
+/** Is given an image that is locked, and in use by nobody else: it may give a file another size. */
+export type PrepareImage = (fd: number, kind: ImageFile['kind']) => Promise<void>;
+
 /**
  * Opens a raw image for reading and writing, and locks it against other gateways until it is closed.
  * @throws notFound; denied; readOnly; invalid `not-an-image`; conflict `image-in-use` when another gateway has it, or another
  * process has it open for writing, where that can be told
  */
-export async function openImageFile(path: string): Promise<ImageFile> {
+export async function openImageFile(path: string, prepare?: PrepareImage): Promise<ImageFile> {
   const absolute = resolve(path);
   await refuseOtherKinds(absolute);
   const calls = await loadSystemCalls();
@@ -80,7 +83,10 @@ export async function openImageFile(path: string): Promise<ImageFile> {
       const [other] = await otherWriters(facts.dev, facts.ino);
       if (other !== undefined)
         throw inUse(absolute, `process ${String(other.pid)} (${other.name}) has it open for writing`, other.pid);
-      const sizeBytes = isDevice ? await blockDeviceSize(absolute, { fd }, facts.rdev, calls) : Number(facts.size);
+      await prepare?.(fd, isDevice ? 'blockDevice' : 'file');
+      const sizeBytes = isDevice
+        ? await blockDeviceSize(absolute, { fd }, facts.rdev, calls)
+        : Number(fstatSync(fd, { bigint: true }).size);
       return new OpenImageFile(absolute, fd, sizeBytes, isDevice, calls);
     } catch (error) {
       closeSync(fd);

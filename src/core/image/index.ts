@@ -10,6 +10,8 @@ export { detectImageFormat } from './format.ts';
 export type { ImageFormat } from './format.ts';
 export { openImageFile } from './image-file.ts';
 export type { ImageFacts, ImageFile } from './image-file.ts';
+export { openNewImage } from './new-image.ts';
+export type { NewImage, NewImageOptions } from './new-image.ts';
 export { qemuImgVersion } from './qemu-img.ts';
 export type { QemuImgOptions } from './qemu-img.ts';
 export { allocatedBytes, openRawImage } from './raw-image.ts';

@@ -186,6 +186,25 @@ export interface Operations {
     input: { snapshot: Ref; path: string; format?: ImageFormat; force?: boolean };
     result: Doc.ExportDocument;
   };
+  /**
+   * A local image of the snapshot, in place: with `attach` it is served from the start and restored meanwhile, for which a daemon
+   * is needed; else it is whole when this answers. `resume` goes on with one that was interrupted: then a snapshot is found by
+   * its id also when it was deleted. `force`: over what is in the image. `recoveryPoint`: `snapshot` names a volume, and it is
+   * the volume as it was at that time.
+   */
+  'snapshot.restore': {
+    input: {
+      snapshot: Ref;
+      image: string;
+      force?: boolean;
+      resume?: boolean;
+      attach?: boolean;
+      exportName?: string;
+      rateBytes?: number;
+      recoveryPoint?: string;
+    };
+    result: Doc.RestoreDocument;
+  };
   /** A new volume and a completed snapshot of it. The volume is named like the snapshot unless `volumeName` is given. */
   'snapshot.import': {
     input: CreateOptions & {

@@ -222,6 +222,24 @@ export const ExportDocument = object('snapshot-export', {
   remarks: Type.Array(Type.String()),
 });
 
+export const RestoreDocument = object('snapshot-restore', {
+  restoreId: Type.String(),
+  snapshotId: Type.String(),
+  name: Type.String(),
+  path: Type.String(),
+  sizeBytes: Bytes,
+  /** `restoring`: it is served, and goes on. */
+  state: Type.Union([Type.Literal('restoring'), Type.Literal('completed')]),
+  resumed: Type.Boolean(),
+  /** Restored so far. */
+  doneBytes: Bytes,
+  /** How it is served; null without `--attach`. */
+  export: Nullable(AttachmentDocument),
+  durationMs: Type.Integer({ minimum: 0 }),
+  /** Sentences that a person should read. */
+  remarks: Type.Array(Type.String()),
+});
+
 export const VerifyDocument = object('verify', {
   id: Type.String(),
   name: Type.String(),
@@ -277,6 +295,8 @@ export const GcDocument = object('store-gc', {
       deletedVolumes: Type.Integer({ minimum: 0 }),
       snapshots: Type.Integer({ minimum: 0 }),
       pins: Type.Integer({ minimum: 0 }),
+      /** Restores to local images that are under way. */
+      restores: Type.Integer({ minimum: 0 }),
     },
     { additionalProperties: false },
   ),
@@ -438,6 +458,7 @@ export type Extent = Static<typeof Extent>;
 export type MapDocument = Static<typeof MapDocument>;
 export type DiffDocument = Static<typeof DiffDocument>;
 export type ExportDocument = Static<typeof ExportDocument>;
+export type RestoreDocument = Static<typeof RestoreDocument>;
 export type VerifyDocument = Static<typeof VerifyDocument>;
 export type StoreCheckDocument = Static<typeof StoreCheckDocument>;
 export type StoreStatsDocument = Static<typeof StoreStatsDocument>;

@@ -28,7 +28,12 @@ export const ShadowDocument = Type.Object(
 
 const Attachment = {
   exportName: Type.String(),
-  kind: Type.Union([Type.Literal('volume'), Type.Literal('snapshot'), Type.Literal('recoveryPoint')]),
+  kind: Type.Union([
+    Type.Literal('volume'),
+    Type.Literal('snapshot'),
+    Type.Literal('recoveryPoint'),
+    Type.Literal('image'),
+  ]),
   /** Of the volume or snapshot; null where it was not read yet. */
   name: Nullable(Type.String()),
   /** The volume that is served, or that of the recovery point. */
@@ -81,6 +86,26 @@ const Attachment = {
   attachedAt: Time,
   /** How clients reach it. */
   uris: Type.Array(Type.String()),
+  /** Of an image that is, or was, restored from a snapshot. */
+  restore: Nullable(
+    Type.Object(
+      {
+        restoreId: Type.String(),
+        path: Type.String(),
+        /** Null, as what follows, while the image is not open. */
+        state: Nullable(Type.Union([Type.Literal('restoring'), Type.Literal('completed')])),
+        /** Restored bytes of the image, as far as known: after a restart they are found by and by. */
+        doneBytes: Nullable(Bytes),
+        totalBytes: Nullable(Bytes),
+        /** At the pace of the last half minute. */
+        leftMs: Nullable(Type.Number({ minimum: 0 })),
+        /** Reads that were answered from the snapshot, and how long they took in all. */
+        demandReads: Nullable(Type.Integer({ minimum: 0 })),
+        demandReadMs: Nullable(Type.Number({ minimum: 0 })),
+      },
+      { additionalProperties: false },
+    ),
+  ),
 };
 
 export const AttachmentDocument = Type.Object(Attachment, { additionalProperties: false });

@@ -17,5 +17,11 @@ export {
   type GatewayRecord,
   type RunningGateway,
 } from './running.ts';
-export { newServingSettings, type AttachmentState, type ServingSettings, type VolumeSettingsState } from './serving.ts';
+export {
+  newServingSettings,
+  type AttachmentState,
+  type RestoreState,
+  type ServingSettings,
+  type VolumeSettingsState,
+} from './serving.ts';
 export { openState, updateState } from './state.ts';

@@ -65,6 +65,17 @@ export interface AttachmentState {
   accountId: string;
   /** RFC 3339, UTC. */
   attachedAt: string;
+  /** The snapshot is being restored to a local image, which is what is served; absent otherwise. */
+  restore?: RestoreState;
+}
+
+/** A restore to a local image. */
+export interface RestoreState {
+  restoreId: string;
+  /** Absolute path of the image. */
+  path: string;
+  /** Bytes of the image that are restored in a second, beside what is asked for; null: as fast as it goes. */
+  rateBytes: number | null;
 }
 
 /** As activation leaves them. */
@@ -139,6 +150,8 @@ const VOLUME_FIELDS: Checks<Required<VolumeSettingsState>> = {
   readAheadBytes: orAbsent(isCount),
 };
 
+const RESTORE_FIELDS: Checks<RestoreState> = { restoreId: isText, path: isText, rateBytes: orNull(isCount) };
+
 const ATTACHMENT_FIELDS: Checks<Required<AttachmentState>> = {
   exportName: isText,
   imagePath: orAbsent(isText),
@@ -150,6 +163,7 @@ const ATTACHMENT_FIELDS: Checks<Required<AttachmentState>> = {
   scratchVolumeId: orNull(isText),
   accountId: isAccount,
   attachedAt: isTime,
+  restore: orAbsent((value) => findBad(value, RESTORE_FIELDS) === undefined),
 };
 
 /** Names one thing, and is served once under its name. */
@@ -159,7 +173,14 @@ function areAttachments(value: unknown): boolean {
   const namesOne = rows.every((row) => (row.volumeId === null) !== (row.snapshotId === null));
   const isOfVolume = rows.every((row) => row.recoveryPointSeq === null || row.volumeId !== null);
   const isScratch = rows.every((row) => row.scratchVolumeId === null || row.scratchToken !== null);
-  return namesOne && isOfVolume && isScratch && new Set(rows.map((row) => row.exportName)).size === rows.length;
+  const isOfSnapshot = rows.every((row) => row.restore === undefined || row.snapshotId !== null);
+  return (
+    namesOne &&
+    isOfVolume &&
+    isScratch &&
+    isOfSnapshot &&
+    new Set(rows.map((row) => row.exportName)).size === rows.length
+  );
 }
 
 /** The checks of the gateway's fields that this file is about. */

@@ -329,7 +329,7 @@ describe('C10 gc stops at a root that it can not read, and removes nothing', () 
   });
 
   it('roots of a kind that it does not know', async () => {
-    await rig.below.put('restores/x.json', Buffer.from('{}'));
+    await rig.below.put('uploads/x.json', Buffer.from('{}'));
     await expect(rig.gc()).rejects.toMatchObject({ code: 'unknown-roots' });
   });
 });

@@ -15,7 +15,7 @@ import {
 } from './condemned.ts';
 import { removeEndedPins } from './pins.ts';
 import { prunePoints } from './prune.ts';
-import { UNDELETE_MS, endInterrupted, purgeDeleted } from './purge.ts';
+import { UNDELETE_MS, endInterrupted, purgeDeleted, removeEndedRestores } from './purge.ts';
 import { surveyStore, type Counted, type OwnSegment, type Survey, type Unreachable } from './survey.ts';
 import { sweep } from './sweep.ts';
 
@@ -38,6 +38,8 @@ export interface GcReport {
     readonly deletedVolumes: number;
     readonly snapshots: number;
     readonly pins: number;
+    /** Under way. */
+    readonly restores: number;
   };
   /** Reachable objects of volumes and snapshots. */
   readonly live: Counted;
@@ -81,6 +83,7 @@ class Collection {
     if (this.#how.preview === true) return await this.#preview(before);
     this.#purged.push(...(await purgeDeleted(this.#options, this.#how.undeleteMs ?? UNDELETE_MS, this.#how.signal)));
     await removeEndedPins(this.#options, this.#how.signal);
+    await removeEndedRestores(this.#options, this.#how.signal);
     await prunePoints(this.#options, this.#how.signal);
     for (let pass = 1; ; pass++) {
       throwIfAborted(this.#how.signal);
@@ -161,6 +164,7 @@ class Collection {
         deletedVolumes: roots.filter(isDeleted).length,
         snapshots: completed.length,
         pins: survey.roots.pins.length,
+        restores: survey.roots.restores.length,
       },
       live: survey.live,
       removed: counted(this.#removed),

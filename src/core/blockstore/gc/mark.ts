@@ -24,7 +24,8 @@ export type RootName =
   /** The recovery points that the volume keeps. */
   | { readonly kind: 'recovery'; readonly id: VolumeId }
   | { readonly kind: 'snapshot'; readonly id: string }
-  | { readonly kind: 'pin'; readonly id: string };
+  | { readonly kind: 'pin'; readonly id: string }
+  | { readonly kind: 'restore'; readonly id: string };
 
 export class Mark {
   readonly #options: BlockStoreOptions;

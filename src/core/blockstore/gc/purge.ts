@@ -4,10 +4,11 @@
  */
 import { toSgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import { Catalog } from '../catalog.ts';
-import { changeDocument, createDocument } from '../documents.ts';
+import { changeDocument, createDocument, readDocument } from '../documents.ts';
 import type { SnapshotEntry, VolumeEntry } from '../entries.ts';
 import { keys } from '../keys.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
+import { listRestores, removeRestore } from '../restores.ts';
 import type { CondemnedList } from './condemned.ts';
 
 /** How long a deleted volume can be undeleted. */
@@ -86,4 +87,13 @@ export async function purgeDeleted(
     if (now?.state === 'purging') purged.push(volumeId);
   }
   return purged;
+}
+
+/** Removes restores that have ended, once their snapshot is gone: until then their profile is of use. */
+export async function removeEndedRestores(options: BlockStoreOptions, signal?: AbortSignal): Promise<void> {
+  for (const { restoreId, snapshotId, state } of await listRestores(options, undefined, signal)) {
+    if (state === 'restoring') continue;
+    const snapshot = await readDocument<SnapshotEntry>(options, keys.snapshot(snapshotId), signal);
+    if (snapshot?.value.state !== 'completed') await removeRestore(options, restoreId, signal);
+  }
 }

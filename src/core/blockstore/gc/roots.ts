@@ -3,7 +3,7 @@
  *
  * Roots move while they are read: a snapshot is made of a volume, a clone of a snapshot, and what they were made of goes.
  * So volumes and snapshots are read in turns until a turn finds nothing new; each is read once, unless it was pending or
- * still being created. Pins are read last.
+ * still being created. Restores and pins are read last: whoever made one looked, after it was there, whether its snapshot was.
  */
 import { Semaphore, SgwError, throwIfAborted, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import { readDocument, type Stored } from '../documents.ts';
@@ -12,6 +12,7 @@ import type { Head } from '../head.ts';
 import { keys } from '../keys.ts';
 import { listSnapshotIds, listVolumeIds } from '../listed-ids.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
+import { listRestores, type RestoreEntry } from '../restores.ts';
 import { readPins, type Pin } from './pins.ts';
 import { readPurged, type Purged } from './purged.ts';
 
@@ -47,6 +48,8 @@ export interface Roots {
   readonly snapshots: ReadonlyMap<SnapshotId, SnapshotRoot>;
   /** Those whose time is not over. */
   readonly pins: readonly Pin[];
+  /** Restores that are under way. */
+  readonly restores: readonly RestoreEntry[];
 }
 
 /**
@@ -68,7 +71,11 @@ export async function readRoots(
     const snapshotsChanged = await reader.readSnapshots();
     if (turn === 1 || volumesChanged || snapshotsChanged) continue;
     const waits = waitForPendingBut !== undefined && waited < WAITS_MAX && reader.hasPendingBut(waitForPendingBut);
-    if (!waits) return { volumes: reader.volumes, snapshots: reader.snapshots, pins: await readPins(options, signal) };
+    if (!waits) {
+      const { volumes, snapshots } = reader;
+      const restores = (await listRestores(options, undefined, signal)).filter(({ state }) => state === 'restoring');
+      return { volumes, snapshots, restores, pins: await readPins(options, signal) };
+    }
     waited += 1;
     await options.clock.sleep(WAIT_MS, signal);
   }
@@ -77,15 +84,13 @@ export async function readRoots(
   });
 }
 
-/** Restores and upload sessions are roots that this version does not know how to follow. */
+/** Upload sessions are roots that this version does not know how to follow. */
 async function refuseUnknownRoots({ objects }: BlockStoreOptions, signal?: AbortSignal): Promise<void> {
-  for (const prefix of ['restores/', 'uploads/']) {
-    for await (const { key } of objects.list(prefix, { limit: 1, ...withSignal(signal) })) {
-      throw new SgwError('unsupported', 'unknown-roots', `the store has ${key}, which this sgw can not follow`, {
-        hint: 'Use a newer sgw for gc.',
-        details: { key },
-      });
-    }
+  for await (const { key } of objects.list('uploads/', { limit: 1, ...withSignal(signal) })) {
+    throw new SgwError('unsupported', 'unknown-roots', `the store has ${key}, which this sgw can not follow`, {
+      hint: 'Use a newer sgw for gc.',
+      details: { key },
+    });
   }
 }
 

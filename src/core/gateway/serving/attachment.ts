@@ -165,12 +165,26 @@ export class Attachment implements Attached {
     };
   }
 
-  #reportOpened(): Pick<AttachmentReport, 'state' | 'sizeBytes' | 'stats'> & { readonly reason?: string } {
+  #reportOpened(): Pick<AttachmentReport, 'state' | 'sizeBytes' | 'stats' | 'restore'> & {
+    readonly reason?: string;
+    readonly hint?: string | null;
+  } {
     const opened = this.#opened;
-    if (opened === undefined) return { state: null, sizeBytes: null, stats: null };
+    if (opened === undefined) return { state: null, sizeBytes: null, stats: null, restore: null };
     const { sizeBytes } = opened.device;
-    if (opened.volume === undefined) return { state: 'available', sizeBytes, stats: null };
+    if (opened.volume === undefined) {
+      const restore = opened.restore?.() ?? null;
+      const { message, hint = null } = restore?.failure ?? {};
+      const why = message === undefined ? {} : { reason: message, hint };
+      return { state: message === undefined ? 'available' : 'degraded', sizeBytes, stats: null, restore, ...why };
+    }
     const { stats } = opened.volume;
-    return { state: stats.state, sizeBytes, stats, ...(stats.reason === null ? {} : { reason: stats.reason }) };
+    return {
+      state: stats.state,
+      sizeBytes,
+      stats,
+      restore: null,
+      ...(stats.reason === null ? {} : { reason: stats.reason }),
+    };
   }
 }

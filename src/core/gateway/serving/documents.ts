@@ -13,6 +13,7 @@ const STOPPED: Omit<AttachmentReport, 'record' | 'phase'> = {
   sizeBytes: null,
   clients: 0,
   stats: null,
+  restore: null,
 };
 
 /** An export as it does now. */
@@ -34,7 +35,7 @@ function document(
   const { record, stats } = report;
   return {
     exportName: record.exportName,
-    kind: record.snapshotId !== null ? 'snapshot' : record.recoveryPointSeq !== null ? 'recoveryPoint' : 'volume',
+    kind: kindOf(record),
     name: report.name,
     volumeId: record.volumeId,
     snapshotId: record.snapshotId,
@@ -57,7 +58,32 @@ function document(
     accountId: record.accountId,
     attachedAt: record.attachedAt,
     uris: urisOf(record.exportName, listening),
+    restore: restoreOf(report),
   };
+}
+
+function kindOf({ restore, snapshotId, recoveryPointSeq }: AttachmentState): AttachmentDocument['kind'] {
+  if (restore !== undefined) return 'image';
+  if (snapshotId !== null) return 'snapshot';
+  return recoveryPointSeq === null ? 'volume' : 'recoveryPoint';
+}
+
+function restoreOf({ record, restore }: AttachmentReport): AttachmentDocument['restore'] {
+  if (record.restore === undefined) return null;
+  const { restoreId, path } = record.restore;
+  if (restore === null)
+    return {
+      restoreId,
+      path,
+      state: null,
+      doneBytes: null,
+      totalBytes: null,
+      leftMs: null,
+      demandReads: null,
+      demandReadMs: null,
+    };
+  const { failure: _, ...shown } = restore;
+  return shown;
 }
 
 /** Everything that is attached: as it is served now, or as the state has it. */

@@ -53,7 +53,7 @@ export async function settleLog(session: Session, volumeId: VolumeId, call: Call
       takeOver: false,
       settings: await volumeSettings(home, session.settings, volumeId),
       logFolder: logFolder(home, volumeId),
-      cache: noCache,
+      cache: noCache(),
       signal: call.signal,
     });
     const { failure } = volume;

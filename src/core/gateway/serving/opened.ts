@@ -11,6 +11,7 @@ import { holderOf, pinOf, type Session } from '../session.ts';
 import { requireFinished } from '../unfinished-import.ts';
 import type { ServingParts } from './parts.ts';
 import { ReadOnlyDevice } from './read-only.ts';
+import type { RestoreReport } from './served.ts';
 import { logFolder, shadowFolder } from './settings.ts';
 import { WatchedDevice } from './watched-device.ts';
 
@@ -29,6 +30,8 @@ export interface Opened {
   readonly view?: VolumeView;
   /** Of volumes that stem from one another. */
   readonly lineage: string;
+  /** Of an image that is restored: how that goes. */
+  readonly restore?: () => RestoreReport;
   /** Fires when what is served is not kept from gc any more. */
   readonly lost?: AbortSignal;
   close(options: { readonly drain: boolean; readonly signal?: AbortSignal }): Promise<void>;

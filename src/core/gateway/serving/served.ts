@@ -6,6 +6,20 @@ import type { ServedState, ServedVolume, VolumeStats } from '../../volume/index.
 
 export type AttachmentPhase = 'opening' | 'waiting' | 'serving' | 'detaching' | 'ended';
 
+/** How the restore of an image that is served does. */
+export interface RestoreReport {
+  readonly restoreId: string;
+  readonly path: string;
+  readonly state: 'restoring' | 'completed';
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  readonly leftMs: number | null;
+  readonly demandReads: number;
+  readonly demandReadMs: number;
+  /** Why it does not go on, or waits. */
+  readonly failure: SgwError | undefined;
+}
+
 /** How an export does now. */
 export interface AttachmentReport {
   readonly record: AttachmentState;
@@ -22,6 +36,8 @@ export interface AttachmentReport {
   readonly sizeBytes: number | null;
   readonly clients: number;
   readonly stats: VolumeStats | null;
+  /** Of an image that is restored; null of anything else, and while nothing is open. */
+  readonly restore: RestoreReport | null;
 }
 
 /** One export. */

@@ -8,6 +8,7 @@
  */
 import { rm } from 'node:fs/promises';
 import type { CacheStats, FrameCache } from '../../cache/index.ts';
+import type { ImageFile } from '../../image/index.ts';
 import { toSgwError, type Clock, type Random, type SgwError } from '../../kit/index.ts';
 import type { AttachmentDocument, CallContext } from '../../localapi/index.ts';
 import type { ExportDirectory, ExportEntry, OpenedExport, OpenRequest } from '../../nbd/index.ts';
@@ -55,8 +56,13 @@ export interface ServingOptions {
   readonly openSession: (accountId: string, call: CallContext) => Promise<Session>;
 }
 
-interface Attempt {
+interface AttachOptions {
   readonly takeOver: boolean;
+  /** Of an image that is restored: open already. */
+  readonly image?: ImageFile;
+}
+
+interface Attempt extends AttachOptions {
   readonly call: CallContext;
 }
 
@@ -156,7 +162,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
    * export of just this that waits for something, or failed, is opened anew.
    * @throws conflict `export-exists`, `volume-attached`; what opening throws
    */
-  async attach(row: AttachmentState, options: { readonly takeOver: boolean }, call: CallContext): Promise<Attachment> {
+  async attach(row: AttachmentState, options: AttachOptions, call: CallContext): Promise<Attachment> {
     if (this.#cache === undefined || this.#ended.signal.aborted) throw stopped();
     const attempt = { ...options, call };
     const same = this.#attachments.get(row.exportName);
@@ -336,10 +342,10 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     }
   }
 
-  async #openUnlessEnded(attachment: Attachment, { call, takeOver }: Attempt): Promise<void> {
+  async #openUnlessEnded(attachment: Attachment, attempt: Attempt): Promise<void> {
     attachment.begin();
-    const signal = AbortSignal.any([call.signal, this.#ended.signal]);
-    const opened = await this.#openNow(attachment, { takeOver, call: { ...call, signal } });
+    const signal = AbortSignal.any([attempt.call.signal, this.#ended.signal]);
+    const opened = await this.#openNow(attachment, { ...attempt, call: { ...attempt.call, signal } });
     if (attachment.phase !== 'opening') {
       await opened.close({ drain: false });
       throw ending(attachment);
@@ -351,7 +357,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   }
 
   /** With its throw-away clone where it has one. */
-  async #openNow(attachment: Attachment, { call, takeOver }: Attempt): Promise<Opened> {
+  async #openNow(attachment: Attachment, { call, takeOver, image }: Attempt): Promise<Opened> {
     const { home, parts, openSession } = this.#options;
     const session = await openSession(attachment.record.accountId, call);
     if (attachment.record.scratchToken !== null && attachment.record.scratchVolumeId === null) {
@@ -364,7 +370,10 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const settings = async (volumeId: string): Promise<VolumeSettings> => volumeSettings(home, record, volumeId);
     if (this.#cache === undefined) throw stopped();
     const opening = { session, parts, cache: this.#cache, settings, takeOver, call };
-    return await openAttachment(opening, attachment.record);
+    const { restore } = attachment.record;
+    if (restore === undefined) return await openAttachment(opening, attachment.record);
+    const { openRestored } = await import('./restored.ts');
+    return await openRestored(opening, restore, image);
   }
 
   /** Opens it; after a failure that may pass, it is tried again in the background. Returns the failure. */

@@ -13,6 +13,7 @@ export const namesSame = (a: AttachmentState, b: AttachmentState): boolean =>
   a.recoveryPointSeq === b.recoveryPointSeq &&
   a.readOnly === b.readOnly &&
   a.imagePath === b.imagePath &&
+  a.restore?.restoreId === b.restore?.restoreId &&
   (a.scratchToken === null) === (b.scratchToken === null);
 
 /** What the settings ask of the cache: equal texts ask for the same. */

@@ -1,0 +1,181 @@
+/** Restoring a snapshot to a local image: at once and to the end, or served while it goes on. */
+import { resolve } from 'node:path';
+import { openSnapshotView, type RestoreEntry, type SnapshotEntry } from '../../blockstore/index.ts';
+import { assert, isSnapshotId, SgwError, shellWord, toSgwError, type SnapshotId } from '../../kit/index.ts';
+import type { CallContext, Input, RestoreDocument } from '../../localapi/index.ts';
+import type { AttachmentState } from '../../state/index.ts';
+import { dropHelperSnapshot, makeHelperSnapshot } from '../helper-snapshots.ts';
+import { resolveSnapshot, resolveVolume } from '../references.ts';
+import { attachmentDocument, configuredListening } from '../serving/documents.ts';
+import { noCache } from '../serving/no-cache.ts';
+import type { ServingParts } from '../serving/parts.ts';
+import { exportExists } from '../serving/refusals.ts';
+import type { Serving } from '../serving/serving.ts';
+import { advisoryRemark, millisecondsSince, progressOf, timestamp, type Session } from '../session.ts';
+import { beginRestore, findRestore, type BegunRestore } from './begin.ts';
+import { openRunning } from './running.ts';
+
+type Wish = Input<'snapshot.restore'>;
+
+/**
+ * Makes a local image of a snapshot, or with `resume` goes on with one that was interrupted. Without `serving` the image is
+ * complete and on the disk when it resolves; with it, it is served, and restored meanwhile.
+ * @throws denied `export-denied`; conflict `file-exists`, `image-in-use`, `restore-unfinished`, `export-exists`; notFound
+ * `restore-not-found`; conflict `restore-completed`; invalid `image-too-small`, `restore-options`; unavailable; exhausted
+ */
+export async function restoreSnapshot(
+  session: Session,
+  serving: Serving | undefined,
+  input: Wish,
+  call: CallContext,
+): Promise<RestoreDocument> {
+  const startedMs = session.blocks.clock.monotonicMs();
+  const path = resolve(input.image);
+  const from = input.resume === true ? undefined : await snapshotOf(session, input, call);
+  const { openServing } = session;
+  assert(openServing !== undefined, 'whoever restores can open snapshots');
+  // Before anything is overwritten.
+  const taken = input.exportName === undefined ? undefined : serving?.named(input.exportName);
+  if (taken !== undefined && input.resume !== true) throw exportExists(taken);
+  const parts = await openServing();
+  try {
+    const begun =
+      from === undefined
+        ? { ...(await resume(session, input, call)), remarks: [] }
+        : await begin(session, parts, from, input, call);
+    const { entry, remarks } = begun;
+    const { restoreId, snapshotId, snapshot, sizeBytes } = entry;
+    const resumed = input.resume === true;
+    const about = { restoreId, snapshotId, name: snapshot.name, path, sizeBytes, resumed, remarks };
+    const outcome =
+      serving === undefined
+        ? await restoreToEnd(session, parts, begun, input, call)
+        : await attach(session, serving, begun, input, call);
+    return { ...about, ...outcome, durationMs: millisecondsSince(session, startedMs) };
+  } finally {
+    await parts.close();
+  }
+}
+
+interface Begun extends BegunRestore {
+  readonly remarks: string[];
+}
+
+async function begin(
+  session: Session,
+  parts: ServingParts,
+  snapshot: SnapshotEntry,
+  input: Wish,
+  call: CallContext,
+): Promise<Begun> {
+  const { snapshotId } = snapshot;
+  const view = openSnapshotView(session.blocks, snapshot);
+  const asked = { accountId: session.identity.accountId, snapshotId, purpose: 'export' } as const;
+  const { binding } = await session.service.ask('export.decide', asked, call);
+  const source = await parts.openView({ blocks: session.blocks, view, cache: noCache(), readAheadBytes: 0 });
+  try {
+    const request = { snapshot, source, path: input.image, force: input.force ?? false };
+    const begun = await beginRestore(session, request, call.signal);
+    return { ...begun, remarks: binding ? [] : [advisoryRemark(session)] };
+  } catch (error) {
+    if (input.recoveryPoint !== undefined) await dropHelperSnapshot(session, snapshotId).catch(() => undefined);
+    throw error;
+  } finally {
+    await source.close();
+  }
+}
+
+async function snapshotOf(session: Session, input: Wish, call: CallContext): Promise<SnapshotEntry> {
+  const { snapshot, recoveryPoint } = input;
+  if (recoveryPoint === undefined) return await resolveSnapshot(session.catalog, snapshot, call.signal);
+  const volume = await resolveVolume(session.catalog, snapshot, call.signal);
+  return await makeHelperSnapshot(session, volume, { purpose: `restore of ${volume.name}`, recoveryPoint }, call);
+}
+
+/** The snapshot may be gone: what is restored is kept by the restore. */
+async function resume(session: Session, input: Wish, call: CallContext): Promise<BegunRestore> {
+  if (input.force === true || input.recoveryPoint !== undefined)
+    throw new SgwError('invalid', 'restore-options', '--resume goes on with what was begun, as it was begun', {
+      hint: 'Leave out --force and --recovery-point, or leave out --resume to begin anew.',
+    });
+  const ref = input.snapshot.toLowerCase();
+  const snapshotId: SnapshotId = isSnapshotId(ref)
+    ? ref
+    : (await resolveSnapshot(session.catalog, input.snapshot, call.signal)).snapshotId;
+  const begun = await findRestore(session, snapshotId, input.image, call.signal);
+  const { accountId } = session.identity;
+  if (begun.entry.accountId === accountId) return begun;
+  await begun.image.close();
+  throw new SgwError('notFound', 'restore-not-found', `account ${accountId} began no restore of ${snapshotId}`, {
+    hint: 'Act for the account that began it, with --account.',
+    details: { snapshotId },
+  });
+}
+
+type Outcome = Pick<RestoreDocument, 'state' | 'doneBytes' | 'export'>;
+
+async function restoreToEnd(
+  session: Session,
+  parts: ServingParts,
+  { entry, image }: BegunRestore,
+  { rateBytes }: Wish,
+  call: CallContext,
+): Promise<Outcome> {
+  const onProgress = progressOf(call, `restoring ${entry.snapshot.name}`);
+  const how = { cache: noCache(), readAheadBytes: 0, rateBytes: rateBytes ?? null, isServed: false, onProgress };
+  const running = await openRunning({ session, parts, entry, image, ...how }, call.signal);
+  try {
+    await running.restore.run(call.signal);
+  } catch (error) {
+    throw resumable(error, entry, image.path);
+  } finally {
+    await running.close();
+  }
+  // A snapshot that was made for this restore has served its purpose.
+  await dropHelperSnapshot(session, entry.snapshotId).catch(() => undefined);
+  return { state: 'completed', doneBytes: entry.sizeBytes, export: null };
+}
+
+function resumable(error: unknown, { snapshotId, restoreId }: RestoreEntry, path: string): SgwError {
+  const { kind, code, message, hint, details } = toSgwError(error);
+  const goOn = `What is restored is kept; go on with: sgw snapshot restore ${snapshotId} --image ${shellWord(path)} --resume`;
+  return new SgwError(kind, code, message, {
+    hint: hint === undefined ? goOn : `${hint} ${goOn}`,
+    details: { ...details, restoreId, path },
+    cause: error,
+  });
+}
+
+async function attach(
+  session: Session,
+  serving: Serving,
+  { entry, image }: BegunRestore,
+  input: Wish,
+  call: CallContext,
+): Promise<Outcome> {
+  const row: AttachmentState = {
+    exportName: input.exportName ?? entry.snapshot.name,
+    volumeId: null,
+    snapshotId: entry.snapshotId,
+    recoveryPointSeq: null,
+    readOnly: false,
+    scratchToken: null,
+    scratchVolumeId: null,
+    accountId: session.identity.accountId,
+    attachedAt: timestamp(session),
+    restore: { restoreId: entry.restoreId, path: image.path, rateBytes: input.rateBytes ?? null },
+  };
+  try {
+    const { report } = await serving.attach(row, { takeOver: false, image }, call);
+    const listening = serving.listening ?? configuredListening(session.home, session.settings);
+    const { restore } = report;
+    return {
+      state: restore?.state ?? 'restoring',
+      doneBytes: restore?.doneBytes ?? 0,
+      export: attachmentDocument(report, listening),
+    };
+  } catch (error) {
+    await image.close();
+    throw resumable(error, entry, image.path);
+  }
+}

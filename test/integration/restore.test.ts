@@ -1,0 +1,238 @@
+/** Restores to local images as a gateway runs them: served from the start, killed, found again, and what they keep from gc. */
+import {
+  closeSync,
+  copyFileSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { getRestore, noteFinishing, type RestoreEntry } from '../../src/core/blockstore/index.ts';
+import { partsOf } from '../../src/core/daemon/parts.ts';
+import { KIB, MIB, seededRandom, systemClock, systemRandom } from '../../src/core/kit/index.ts';
+import { LiveHome, type LiveProcess } from './live-home.ts';
+
+const SIZE = 16 * MIB + 1024;
+const BLOCK = 256 * KIB;
+/** A block or two, and then a long time nothing. */
+const SLOW = 1024;
+
+let stores: string;
+let live: LiveHome;
+let source: Buffer;
+let image: string;
+let snapshotId: string;
+
+beforeEach(async () => {
+  stores = mkdtempSync(join(tmpdir(), 'sgw-store-'));
+  live = await LiveHome.start(join(stores, 'store'));
+  source = seededRandom(11).bytes(SIZE);
+  source.fill(0, 5 * MIB, 9 * MIB);
+  const file = join(live.directory, 'golden.img');
+  writeFileSync(file, source);
+  image = join(live.directory, 'restored.img');
+  await live.alone('volume.import', { file, name: 'golden' });
+  ({ snapshotId } = await live.alone('snapshot.create', { volume: 'golden', name: 'v1' }));
+});
+
+afterEach(async () => {
+  await live[Symbol.asyncDispose]();
+  rmSync(stores, { recursive: true });
+});
+
+async function readAll(process: LiveProcess, name = 'v1'): Promise<Buffer> {
+  const opened = await process.serving.open(name);
+  const target = Buffer.alloc(SIZE);
+  await opened.device.read(0, target);
+  await opened.release();
+  return target;
+}
+
+async function write(process: LiveProcess, at: number, data: Buffer): Promise<void> {
+  const opened = await process.serving.open('v1');
+  await opened.device.write(at, data);
+  data.copy(source, at);
+  await opened.release();
+}
+
+async function completed(process: LiveProcess): Promise<void> {
+  for (;;) {
+    const [shown] = process.serving.documents();
+    if (shown?.restore?.state === 'completed') return;
+    if (shown?.reason !== null && shown?.reason !== undefined) throw new Error(shown.reason);
+    await delay(10);
+  }
+}
+
+describe('a restore without a daemon', () => {
+  it('makes the image whole and sparse, and keeps nothing from gc when it is done', async () => {
+    const result = await live.alone('snapshot.restore', { snapshot: 'v1', image });
+    expect(result).toMatchObject({ state: 'completed', resumed: false, doneBytes: SIZE, export: null });
+    expect(readFileSync(image).equals(source)).toBe(true);
+    expect(statSync(image).blocks * 512).toBeLessThan(SIZE - 3 * MIB);
+    const { roots } = await live.alone('store.gc', { graceMs: 0 });
+    expect(roots.restores).toBe(0);
+  });
+
+  it('does not touch an image that has something in it, unless it is forced', async () => {
+    writeFileSync(image, 'precious');
+    await expect(live.alone('snapshot.restore', { snapshot: 'v1', image })).rejects.toMatchObject({
+      code: 'file-exists',
+    });
+    expect(readFileSync(image, 'utf8')).toBe('precious');
+    await live.alone('snapshot.restore', { snapshot: 'v1', image, force: true });
+    expect(readFileSync(image).equals(source)).toBe(true);
+  });
+
+  it('restores a recovery point, and leaves no snapshot of it behind', async () => {
+    const [point] = (await live.alone('recovery-point.list', { volume: 'golden' })).recoveryPoints;
+    await live.alone('snapshot.restore', { snapshot: 'golden', image, recoveryPoint: point?.at ?? '' });
+    expect(readFileSync(image).equals(source)).toBe(true);
+    expect((await live.alone('snapshot.list', {})).snapshots.map(({ name }) => name)).toEqual(['v1']);
+  });
+
+  it('an image below one block is restored at once', async () => {
+    const file = join(live.directory, 'small.img');
+    writeFileSync(file, source.subarray(0, 5000));
+    await live.alone('snapshot.import', { file, name: 'small' });
+    await live.alone('snapshot.restore', { snapshot: 'small', image });
+    expect(readFileSync(image).subarray(0, 5000).equals(source.subarray(0, 5000))).toBe(true);
+  });
+});
+
+describe('a restore that is served', () => {
+  it('is read and written from the start, over restarts, and is the snapshot and the writes in the end', async () => {
+    {
+      await using process = await live.process();
+      await process.serve();
+      const result = await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
+      expect(result).toMatchObject({ state: 'restoring', export: { kind: 'image', readOnly: false } });
+      expect((await readAll(process)).equals(source)).toBe(true);
+      await write(process, 10 * MIB + 77, seededRandom(1).bytes(100_000));
+      await write(process, 12 * MIB, seededRandom(2).bytes(2 * BLOCK));
+      expect((await readAll(process)).equals(source)).toBe(true);
+      expect(process.serving.documents()[0]?.restore).toMatchObject({ state: 'restoring', path: image });
+      await process.stopUndrained();
+    }
+    await using again = await live.process();
+    await again.serve();
+    expect((await readAll(again)).equals(source)).toBe(true);
+    await write(again, 3 * MIB, seededRandom(3).bytes(BLOCK + 5));
+    await again.call('volume.detach', { volume: 'v1' });
+    await again.call('snapshot.restore', { snapshot: 'v1', image, resume: true, attach: true });
+    await completed(again);
+    expect((await readAll(again)).equals(source)).toBe(true);
+    await write(again, 0, seededRandom(4).bytes(5000));
+    await again.call('volume.detach', { volume: 'v1' });
+    expect(readFileSync(image).equals(source)).toBe(true);
+  });
+
+  it('C24 goes on in another home, with nothing but the id of a snapshot that was deleted, the store and the image', async () => {
+    const { store } = (await live.alone('status', {})) as { store: { description: string } };
+    {
+      await using process = await live.process();
+      await process.serve();
+      await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
+      await write(process, 10 * MIB, seededRandom(1).bytes(100_000));
+      await process.stopUndrained();
+    }
+    await live.alone('snapshot.delete', { snapshot: 'v1' });
+    await live.alone('volume.delete', { volume: 'golden' });
+    const gc = await live.alone('store.gc', { graceMs: 0 });
+    expect(gc.roots.restores).toBe(1);
+    const moved = join(live.directory, 'moved.img');
+    copyFileSync(image, moved);
+    await using other = await LiveHome.start(store.description);
+    await other.alone('snapshot.restore', { snapshot: snapshotId, image: moved, resume: true });
+    expect(readFileSync(moved).equals(source)).toBe(true);
+  });
+
+  it('C25 a mark that was read from the image and is written by a guest is refused, and not believed after a restart', async () => {
+    await using process = await live.process();
+    await process.serve();
+    await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
+    await delay(200);
+    const fd = openSync(image, 'r');
+    const mark = Buffer.alloc(512);
+    let block = 0;
+    do {
+      block += 1;
+      readSync(fd, mark, 0, 512, block * BLOCK);
+    } while (mark.equals(source.subarray(block * BLOCK, block * BLOCK + 512)) || mark.every((byte) => byte === 0));
+    closeSync(fd);
+    await expect(write(process, block * BLOCK, mark)).rejects.toMatchObject({ code: 'mark-refused' });
+    await expect(write(process, block * BLOCK + 8, mark.subarray(8, 16))).rejects.toMatchObject({
+      code: 'mark-refused',
+    });
+    await write(process, (block + 1) * BLOCK, Buffer.concat([mark, mark]));
+    expect((await readAll(process)).equals(source)).toBe(true);
+  });
+
+  it('another image in its place is not taken for it', async () => {
+    {
+      await using process = await live.process();
+      await process.serve();
+      await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
+      await process.stopUndrained();
+    }
+    rmSync(image);
+    writeFileSync(image, Buffer.alloc(SIZE));
+    await using process = await live.process();
+    await process.serve();
+    expect(process.serving.documents()[0]).toMatchObject({ state: 'waiting', kind: 'image' });
+    expect(process.serving.documents()[0]?.reason).toContain('carries no mark');
+    expect(readFileSync(image).every((byte) => byte === 0)).toBe(true);
+  });
+
+  it('two restores of one image: the second is refused while the first is not done, and both while it is served', async () => {
+    await using process = await live.process();
+    await process.serve();
+    await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
+    await expect(process.call('snapshot.restore', { snapshot: 'v1', image, force: true })).rejects.toMatchObject({
+      code: 'image-in-use',
+    });
+    await process.call('volume.detach', { volume: 'v1' });
+    await expect(process.call('snapshot.restore', { snapshot: 'v1', image })).rejects.toMatchObject({
+      code: 'restore-unfinished',
+    });
+  });
+});
+
+describe('C24 what is blank is not taken for restored', () => {
+  it('an empty file that has the place of a completed restore', async () => {
+    await live.alone('snapshot.restore', { snapshot: 'v1', image });
+    truncateSync(image, 0);
+    truncateSync(image, SIZE);
+    await expect(live.alone('snapshot.restore', { snapshot: 'v1', image, resume: true })).rejects.toMatchObject({
+      code: 'restore-completed',
+    });
+  });
+
+  it('nor that of one which was finishing when it was killed, once another restore has begun to overwrite it', async () => {
+    await using process = await live.process();
+    await process.serve();
+    await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
+    await process.call('volume.detach', { volume: 'v1' });
+    const [file = ''] = (await readdir(join(stores, 'store', 'restores'))).slice(-1);
+    const restoreId = /^(snap-[0-9a-f]+-[0-9a-f]+)/.exec(file)?.[1] ?? '';
+    const blocks = await (await partsOf(live.home)).openStore(join(stores, 'store'), { create: false });
+    const options = { objects: blocks, clock: systemClock, random: systemRandom };
+    await noteFinishing(options, restoreId as RestoreEntry['restoreId']);
+    truncateSync(image, 0);
+    // What is small is overwritten without being forced.
+    await expect(
+      process.call('snapshot.restore', { snapshot: 'v1', image, exportName: 'v1', attach: true, force: true }),
+    ).resolves.toMatchObject({ resumed: false });
+    expect((await getRestore(options, restoreId as RestoreEntry['restoreId'])).state).toBe('abandoned');
+    await blocks.close();
+  });
+});

@@ -1,0 +1,193 @@
+/** What a restore costs: syncs and fetches of a demand, memory under way, what the background does first, and its pace. */
+import { describe, expect, it } from 'vitest';
+import { MemoryDevice, type Completion } from '../../../src/core/blockdevice/index.ts';
+import { KIB, MIB, SgwError, type Clock } from '../../../src/core/kit/index.ts';
+import { beginImage, geometryFor, Restore } from '../../../src/core/restore/index.ts';
+import { Blocks, parentOf } from '../../../src/core/restore/geometry.ts';
+import { ForgetfulImage } from '../../fault/forgetful-image.ts';
+
+const BLOCK = 4 * KIB;
+const COUNT = 1000;
+const SIZE = BLOCK * COUNT;
+
+class CountingSource extends MemoryDevice {
+  readonly reads: { readonly offset: number; readonly length: number }[] = [];
+  failure: SgwError | undefined;
+
+  override read(offset: number, target: Buffer): Completion {
+    this.reads.push({ offset, length: target.length });
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    return super.read(offset, target);
+  }
+}
+
+class SteppingClock implements Clock {
+  ms = 0;
+  readonly slept: number[] = [];
+
+  nowMs(): number {
+    return this.ms;
+  }
+
+  monotonicMs(): number {
+    return this.ms;
+  }
+
+  async sleep(durationMs: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    this.slept.push(durationMs);
+    this.ms += durationMs;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+interface Wishes {
+  readonly profile?: readonly number[];
+  readonly rateBytes?: number;
+  readonly isServed?: boolean;
+}
+
+async function begin(wishes: Wishes = {}): Promise<{
+  restore: Restore;
+  image: ForgetfulImage;
+  source: CountingSource;
+  clock: SteppingClock;
+  profiles: (readonly number[])[];
+}> {
+  const source = new CountingSource(SIZE);
+  source.bytes.fill(7);
+  const image = new ForgetfulImage(Buffer.alloc(SIZE));
+  const clock = new SteppingClock();
+  const profiles: (readonly number[])[] = [];
+  const parts = {
+    image,
+    source,
+    clock,
+    geometry: { sizeBytes: SIZE, blockBytes: BLOCK },
+    secret: { restoreId: 'r', secret: Buffer.alloc(32, 9) },
+    isServed: false,
+    onFinishing: async () => Promise.resolve(),
+    onCompleted: async (profile: readonly number[]) => {
+      profiles.push(profile);
+      return Promise.resolve();
+    },
+    ...wishes,
+  };
+  await beginImage(parts, new AbortController().signal);
+  image.syncs = 0;
+  return { restore: new Restore(parts), image, source, clock, profiles };
+}
+
+const depthOf = (block: number): number => (block === 0 ? 1 : 1 + depthOf(parentOf(block)));
+
+describe('a demand', () => {
+  it('read is answered from the snapshot, and waits for no sync and no write', async () => {
+    const { restore, image, source } = await begin();
+    const calls = image.calls;
+    await restore.device.read(900 * BLOCK, Buffer.alloc(BLOCK));
+    expect(source.reads).toEqual([{ offset: 900 * BLOCK, length: BLOCK }]);
+    expect(image.syncs).toBe(0);
+    expect(image.calls - calls).toBeLessThanOrEqual(2);
+    await restore.close();
+  });
+
+  it('write costs one sync, and one fetch of each block of its path, however deep', async () => {
+    const { restore, image, source } = await begin();
+    await restore.device.write(900 * BLOCK + 10, Buffer.alloc(100, 1));
+    expect(image.syncs).toBe(1);
+    expect(source.reads.length).toBeLessThanOrEqual(depthOf(900));
+    source.reads.length = 0;
+    await restore.device.write(900 * BLOCK + 500, Buffer.alloc(100, 1));
+    expect(image.syncs).toBe(1);
+    expect(source.reads).toEqual([]);
+    await restore.close();
+  });
+
+  it('write of a whole block does not fetch it', async () => {
+    const { restore, source } = await begin();
+    await restore.device.write(900 * BLOCK, Buffer.alloc(BLOCK, 1));
+    expect(source.reads.some(({ offset }) => offset === 900 * BLOCK)).toBe(false);
+    const target = Buffer.alloc(BLOCK);
+    await restore.device.read(900 * BLOCK, target);
+    expect(target.every((byte) => byte === 1)).toBe(true);
+    await restore.close();
+  });
+
+  it('writes that come together share syncs', async () => {
+    const { restore, image } = await begin();
+    await Promise.all(
+      Array.from({ length: 64 }, async (_, i) => restore.device.write((900 + i) * BLOCK, Buffer.alloc(100, 1))),
+    );
+    expect(image.syncs).toBeLessThan(20);
+    await restore.close();
+  });
+});
+
+describe('the background', () => {
+  it('restores in few rounds, one sync each, and is complete on the disk when it ends', async () => {
+    const { restore, image } = await begin();
+    await restore.run();
+    expect(image.bytes.every((byte) => byte === 7)).toBe(true);
+    expect(image.syncs).toBeLessThan(6);
+    expect(restore.progress).toMatchObject({ isCompleted: true, doneBytes: SIZE, leftMs: 0 });
+    await restore.close();
+  });
+
+  it('begins with the blocks of a profile, in its order, and records another', async () => {
+    const { restore, source, profiles } = await begin({ profile: [800, 3, 5000], rateBytes: BLOCK });
+    const target = Buffer.alloc(1);
+    await restore.device.read(12 * BLOCK, target);
+    await restore.device.read(7 * BLOCK, target);
+    source.reads.length = 0;
+    await restore.run();
+    const order = source.reads.map(({ offset }) => offset / BLOCK);
+    // Block 30 is above none of them.
+    expect(order).toContain(30);
+    expect(order.indexOf(800)).toBeLessThan(order.indexOf(30));
+    expect(profiles).toEqual([[12, 7]]);
+    await restore.close();
+  });
+
+  it('keeps its rate', async () => {
+    const { restore, clock } = await begin({ rateBytes: 100 * BLOCK });
+    await restore.run();
+    expect(clock.ms).toBeGreaterThanOrEqual(8900);
+    expect(clock.ms).toBeLessThan(11_000);
+    await restore.close();
+  });
+
+  it('waits out a store that is out of reach when the image is served, and says so meanwhile', async () => {
+    const { restore, source, clock } = await begin({ isServed: true });
+    source.failure = new SgwError('unavailable', 'store-away', 'the store is away');
+    const running = restore.run();
+    while (clock.slept.length < 3) await new Promise((resolve) => setImmediate(resolve));
+    expect(restore.progress.failure?.code).toBe('store-away');
+    source.failure = undefined;
+    await running;
+    expect(restore.progress.failure).toBeUndefined();
+    await restore.close();
+  });
+
+  it('ends with what is damaged, and sound blocks can be read still', async () => {
+    const { restore, source } = await begin();
+    source.failure = new SgwError('corrupt', 'object-damaged', 'damaged');
+    await expect(restore.run()).rejects.toMatchObject({ code: 'object-damaged' });
+    expect(restore.progress.failure?.code).toBe('object-damaged');
+    source.failure = undefined;
+    const target = Buffer.alloc(10);
+    await restore.device.read(0, target);
+    expect(target.every((byte) => byte === 7)).toBe(true);
+    await restore.close();
+  });
+});
+
+it('C23 the rest behind the last whole block belongs to it; large images have larger blocks', () => {
+  const blocks = new Blocks({ sizeBytes: 3 * MIB + 1000, blockBytes: 256 * KIB });
+  expect(blocks.count).toBe(12);
+  expect(blocks.lengthOf(11)).toBe(256 * KIB + 1000);
+  expect(blocks.at(3 * MIB + 999)).toBe(11);
+  expect(blocks.childrenOf(5)).toEqual([11]);
+  expect(new Blocks({ sizeBytes: 1000, blockBytes: 256 * KIB }).count).toBe(0);
+  expect(geometryFor(4096 * MIB).blockBytes).toBe(256 * KIB);
+  expect(geometryFor(2 ** 44).blockBytes).toBe(MIB);
+});
