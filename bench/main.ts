@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks against peers: `npm run bench -- [nbd p6 p7 p8 p9 p10 p11 p12 restore] [--rounds N] [--write]`.
+ * Runs benchmarks against peers: `npm run bench -- [nbd shadow p6 p7 p8 p9 p10 p11 p12 restore] [--rounds N] [--write]`.
  *
  * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
  * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
@@ -11,7 +11,7 @@ import { benchExport } from './export.ts';
 import { benchImport } from './import.ts';
 import { benchFirstByte } from './first-byte.ts';
 import { describeMachine } from './machine.ts';
-import { benchNbd, type NbdFinding } from './nbd.ts';
+import { benchNbd, benchShadow, type NbdFinding } from './nbd.ts';
 import { call } from './programs.ts';
 import { toMarkdown, type Finding } from './report.ts';
 import { benchPuts, type PutsFinding } from './puts.ts';
@@ -22,6 +22,7 @@ import { benchOpen, benchStart } from './start.ts';
 
 const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdFinding | PutsFinding>> = {
   nbd: benchNbd,
+  shadow: benchShadow,
   p6: benchImport,
   p7: benchSnapshot,
   p8: benchFirstByte,

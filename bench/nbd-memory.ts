@@ -1,10 +1,16 @@
-/** Serves a device in memory over NBD: `nbd-memory.ts SOCKET SIZE`. Ends with SIGTERM. */
+/**
+ * Serves a device in memory over NBD, or with IMAGE that file as it is: `nbd-memory.ts SOCKET SIZE [IMAGE]`. Ends with
+ * SIGTERM.
+ */
 import { MemoryDevice } from '../src/core/blockdevice/index.ts';
+import { openImageFile } from '../src/core/image/index.ts';
 import { systemClock } from '../src/core/kit/index.ts';
 import { NbdServer } from '../src/core/nbd/index.ts';
+import { ImageDevice } from '../src/core/restore/index.ts';
 
-const [socket = '', size = ''] = process.argv.slice(2);
-const device = new MemoryDevice(Number(size));
+const [socket = '', size = '', file] = process.argv.slice(2);
+const device =
+  file === undefined ? new MemoryDevice(Number(size)) : new ImageDevice(await openImageFile(file), Number(size));
 const server = new NbdServer({
   clock: systemClock,
   directory: {

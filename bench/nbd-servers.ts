@@ -1,6 +1,6 @@
 /** NBD servers that are compared, each in a process of its own over a unix socket, with an image or volume of the same size. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { call, versionOf } from './programs.ts';
 import { Subject } from './subject.ts';
@@ -118,6 +118,50 @@ export const sgwMemory: ServerChoice = {
     const argv = [process.execPath, file, socket, String(sizeBytes)];
     return program('sgw, device in memory', socket, `nbd+unix:///?socket=${socket}`, argv);
   },
+};
+
+/** The server of sgw over an image, with no shadow. */
+export const sgwImage: ServerChoice = {
+  name: 'shadowing off',
+  missing: undefined,
+  start: (folder, sizeBytes) => {
+    const socket = path.join(folder, 'image.sock');
+    const file = path.join(import.meta.dirname, 'nbd-memory.ts');
+    const image = rawFile(folder, 'off.img', sizeBytes);
+    const argv = [process.execPath, file, socket, String(sizeBytes), image];
+    return program('shadowing off', socket, `nbd+unix:///?socket=${socket}`, argv);
+  },
+};
+
+/**
+ * An image that a gateway shadows. `passThrough`: its store goes away once the image is there, and its buffer is full.
+ */
+export const sgwShadow = (passThrough: boolean): ServerChoice => {
+  const name = passThrough ? 'pass-through' : 'shadowing on';
+  return {
+    name,
+    missing: undefined,
+    start: (folder, sizeBytes) => {
+      const subject = new Subject(path.join(folder, passThrough ? 'away' : 'on'), 'shadowing');
+      const image = rawFile(folder, passThrough ? 'away.img' : 'on.img', sizeBytes);
+      call(subject.does('gateway', 'start'));
+      const attached = call(subject.does('volume', 'attach', 'bench', '--image', image, '--json'));
+      const { uris } = JSON.parse(attached) as { uris: string[] };
+      if (passThrough) call(subject.does('volume', 'configure', 'bench', '--buffer', '64MiB'));
+      const { pid } = JSON.parse(call(subject.does('gateway', 'show', '--json'))) as { pid: number };
+      const away = `${subject.store}-away`;
+      if (passThrough) renameSync(subject.store, away);
+      return {
+        name,
+        uri: uris[0] ?? '',
+        cpuSeconds: () => cpuSecondsOf(pid),
+        [Symbol.dispose]: () => {
+          if (passThrough) renameSync(away, subject.store);
+          call(subject.does('gateway', 'stop'));
+        },
+      };
+    },
+  };
 };
 
 function rawFile(folder: string, name: string, sizeBytes: number): string {

@@ -3,7 +3,9 @@ import {
   nbdkitFile,
   qemuNbd,
   s3backer,
+  sgwImage,
   sgwMemory,
+  sgwShadow,
   sgwVolume,
   type NbdEndpoint,
   type ServerChoice,
@@ -14,7 +16,6 @@ import { workFolder, type Settings } from './settings.ts';
 
 const SIZE_BYTES = 512 * 1024 ** 2;
 const RUN_SECONDS = 4;
-const SUBJECT = 'sgw';
 
 /** One load, and how many times as fast as a peer sgw is to be. */
 interface Load {
@@ -85,12 +86,60 @@ const LOADS: readonly Load[] = [
   },
 ];
 
+/** Bars are of on over off; told here the other way round. */
+const SHADOW_LOADS: readonly Load[] = [
+  {
+    id: 'shadow',
+    title: '4 KiB random write, 32 in flight, over an image',
+    fio: ['--rw=randwrite', '--iodepth=32', ...RANDOM],
+    bars: { 'shadowing on': 1 / 0.6, 'pass-through': 1 / 0.9 },
+  },
+  {
+    id: 'shadow',
+    title: '1 MiB sequential write, 4 in flight, over an image',
+    fio: ['--rw=write', '--iodepth=4', '--bs=1m', `--size=${String(SIZE_BYTES / 2)}`],
+    bars: { 'shadowing on': 1 / 0.6, 'pass-through': 1 / 0.9 },
+  },
+  {
+    id: 'shadow',
+    title: '4 KiB random write, each followed by a flush, over an image',
+    fio: ['--rw=randwrite', '--iodepth=1', '--fsync=1', ...RANDOM],
+    bars: { 'shadowing on': 1 / 0.6, 'pass-through': 1 / 0.9 },
+  },
+];
+
 /** Runs all loads on all servers; those that are missing are named. */
 export function benchNbd(settings: Settings): NbdFinding {
+  const peers = [sgwMemory, nbdkitFile, qemuNbd(), qemuNbd('writethrough'), s3backer];
+  return compare(settings, [...(settings.withSubject ? [sgwVolume] : []), ...peers], {
+    id: 'NBD',
+    title: 'P1 to P5: NBD',
+    subject: 'sgw',
+    loads: LOADS,
+  });
+}
+
+/** What a shadow costs: the same server over the same kind of image, with a shadow, without, and in pass-through. */
+export function benchShadow(settings: Settings): NbdFinding {
+  return compare(settings, [sgwShadow(false), sgwShadow(true), sgwImage, nbdkitFile, qemuNbd()], {
+    id: 'SHADOW',
+    title: 'Shadowing: what it costs',
+    subject: 'shadowing off',
+    loads: SHADOW_LOADS,
+  });
+}
+
+interface Comparison {
+  readonly id: string;
+  readonly title: string;
+  readonly subject: string;
+  readonly loads: readonly Load[];
+}
+
+function compare(settings: Settings, wanted: readonly ServerChoice[], comparison: Comparison): NbdFinding {
   if (versionOf('fio', '--version') === undefined) throw new Error('fio is not installed');
-  using work = workFolder(settings, 'nbd');
-  const peers: readonly ServerChoice[] = [sgwMemory, nbdkitFile, qemuNbd(), qemuNbd('writethrough'), s3backer];
-  const wanted = [...(settings.withSubject ? [sgwVolume] : []), ...peers];
+  const { id, title, subject, loads } = comparison;
+  using work = workFolder(settings, id.toLowerCase());
   using stack = new DisposableStack();
   const endpoints = wanted
     .filter(({ missing }) => missing === undefined)
@@ -100,13 +149,13 @@ export function benchNbd(settings: Settings): NbdFinding {
     runFio(uri, ['--rw=write', '--bs=1m', '--iodepth=4', `--size=${String(SIZE_BYTES / 2)}`, '--end_fsync=1']);
   const samples: Record<string, Record<string, Measured[]>> = {};
   const sections: string[] = [];
-  for (const load of LOADS) {
+  for (const load of loads) {
     const ofLoad = interleaveLoad(load, endpoints, settings.rounds);
     samples[load.title] = ofLoad;
-    sections.push(section(load, ofLoad));
+    sections.push(section(load, ofLoad, subject));
   }
   const skipped = wanted.flatMap(({ missing }) => (missing === undefined ? [] : [`Skipped: ${missing}`]));
-  return { id: 'NBD', markdown: heading(settings.rounds, sections, skipped), samples };
+  return { id, markdown: heading(title, subject, settings.rounds, sections, skipped), samples };
 }
 
 function interleaveLoad(load: Load, endpoints: readonly NbdEndpoint[], rounds: number): Record<string, Measured[]> {
@@ -145,16 +194,22 @@ function runFio(uri: string, args: readonly string[]): { readonly operations: nu
   return { operations: job.read.total_ios + job.write.total_ios, seconds: job.job_runtime / 1000 };
 }
 
-function heading(rounds: number, sections: readonly string[], skipped: readonly string[]): string {
+function heading(
+  title: string,
+  subject: string,
+  rounds: number,
+  sections: readonly string[],
+  skipped: readonly string[],
+): string {
   const words =
     `One connection over a unix socket, fio's nbd engine, ${String(RUN_SECONDS)} s a run, ${String(rounds)} rounds, interleaved; ` +
-    'median (lowest to highest). Ratios are operations per second of sgw over those of the peer in the same round: above 1, ' +
-    'sgw is faster. CPU is what the server used, all threads, in user and kernel mode.';
-  return [`### P1 to P5: NBD`, '', words, '', ...sections, ...skipped].join('\n');
+    `median (lowest to highest). Ratios are operations per second of ${subject} over those of the other in the same round: above 1, ` +
+    `${subject} is faster. CPU is what the server used, all threads, in user and kernel mode.`;
+  return [`### ${title}`, '', words, '', ...sections, ...skipped].join('\n');
 }
 
-function section(load: Load, found: Readonly<Record<string, readonly Measured[]>>): string {
-  const subject = found[SUBJECT] ?? [];
+function section(load: Load, found: Readonly<Record<string, readonly Measured[]>>, subjectName: string): string {
+  const subject = found[subjectName] ?? [];
   const rows = Object.entries(found).map(([name, measured]) => {
     const ratios = measured.flatMap(({ operationsPerSecond }, round) => {
       const own = subject[round];
@@ -165,15 +220,15 @@ function section(load: Load, found: Readonly<Record<string, readonly Measured[]>
       name,
       format(spread(measured.map((one) => one.operationsPerSecond))),
       format(spread(measured.map((one) => one.cpuMicros))),
-      name === SUBJECT || ratios.length === 0 ? '' : format(spread(ratios)),
-      bar === undefined ? '' : `>= ${String(bar)}`,
+      name === subjectName || ratios.length === 0 ? '' : format(spread(ratios)),
+      bar === undefined ? '' : bar > 1 && subjectName !== 'sgw' ? `<= ${digits(bar)}` : `>= ${String(bar)}`,
     ];
     return `| ${cells.join(' | ')} |`;
   });
   return [
     `#### ${load.id}: ${load.title}`,
     '',
-    '| | operations/s | CPU µs an operation | sgw / this | bar |',
+    `| | operations/s | CPU µs an operation | ${subjectName} / this | bar |`,
     '| --- | --- | --- | --- | --- |',
     ...rows,
     '',

@@ -10,11 +10,11 @@ export class Subject {
   readonly store: string;
 
   /** Activates a gateway in a new folder. */
-  constructor(folder: string) {
+  constructor(folder: string, mode: 'cached' | 'shadowing' = 'cached') {
     mkdirSync(folder, { recursive: true });
     this.home = path.join(folder, 'home');
     this.store = path.join(folder, 'store');
-    call(this.does('activate', '--name', 'bench', '--mode', 'cached', '--store', this.store));
+    call(this.does('activate', '--name', 'bench', '--mode', mode, '--store', this.store));
   }
 
   /** A command of this gateway, to be timed or called. */
