@@ -229,6 +229,12 @@ export class ShadowScene {
     return await new Catalog(this.blocks).getSnapshot(entry.snapshotId);
   }
 
+  async deleteSnapshot(index: number): Promise<void> {
+    const { snapshotId } = await this.snapshotState(index);
+    const deletedAt = new Date().toISOString();
+    await new Catalog(this.blocks).updateSnapshot(snapshotId, (now) => ({ ...now, state: 'deleted', deletedAt }));
+  }
+
   /** The store is well, and has caught up. */
   async settled(): Promise<void> {
     this.store.isOut = false;

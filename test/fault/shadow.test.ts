@@ -97,6 +97,18 @@ describe('a shadowing volume', () => {
     await here.check();
   });
 
+  it('a snapshot that waits can be deleted, and disturbs nothing', async () => {
+    const random = seededRandom(17);
+    const here = await start(random);
+    await here.snapshot();
+    expect(here.snapshots[0]?.reason).toMatch(/caught up/);
+    await here.deleteSnapshot(0);
+    await here.settled();
+    expect((await here.snapshotState(0)).state).toBe('deleted');
+    await here.volume.write(0, random.bytes(4096));
+    await here.settled();
+  });
+
   it('C22: serves an image while the store is out of reach at the start, and reconciles later', async () => {
     const random = seededRandom(15);
     const here = await start(random);

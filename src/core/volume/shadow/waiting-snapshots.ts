@@ -4,9 +4,9 @@
  */
 import { setMaxListeners } from 'node:events';
 import { Catalog, PAGE_BYTES, type BlockStoreOptions, type SnapshotEntry } from '../../blockstore/index.ts';
-import type { VolumeId } from '../../kit/index.ts';
+import { toSgwError, type VolumeId } from '../../kit/index.ts';
 import type { WriteLog } from '../../writelog/index.ts';
-import type { ServedSnapshot } from '../contract.ts';
+import type { BarrierPosition, ServedSnapshot } from '../contract.ts';
 import type { Uploads } from '../uploads.ts';
 
 interface Waiting {
@@ -53,17 +53,25 @@ export class WaitingSnapshots {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       const { entry, resolve, reject } = next;
       while (!log.hasRoom(PAGE_BYTES)) await log.room(PAGE_BYTES, signal);
-      const { entry: placed, completed } = await uploads.snapshot(async (barrier) =>
-        new Catalog(this.#blocks).updateSnapshot(entry.snapshotId, (now) =>
-          now.state === 'pending' ? { ...now, barrier, reason: null } : now,
-        ),
-      );
+      const { entry: placed, completed } = await uploads.snapshot(async (barrier) => this.#placed(entry, barrier));
       this.#waiting = this.#waiting.filter((one) => one !== next);
       if (placed.state === 'pending') completed.then(resolve, reject);
       else {
         completed.catch(() => undefined);
         resolve(placed);
       }
+    }
+  }
+
+  /** One that was deleted meanwhile stays so. */
+  async #placed(entry: SnapshotEntry, barrier: BarrierPosition): Promise<SnapshotEntry> {
+    try {
+      return await new Catalog(this.#blocks).updateSnapshot(entry.snapshotId, (now) =>
+        now.state === 'pending' ? { ...now, barrier, reason: null } : now,
+      );
+    } catch (error) {
+      if (toSgwError(error).kind !== 'notFound') throw error;
+      return { ...entry, state: 'deleted' };
     }
   }
 
