@@ -283,7 +283,8 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'log-line.time': 'when; null for a line that does not tell',
 
   changes: 'sentences: what is different now',
-  'volume-attach.kind': '`volume`, `snapshot` or `recoveryPoint`',
+  'volume-attach.kind':
+    '`volume`, `snapshot`, `recoveryPoint` or `image`: a local one that is restored from a snapshot',
   recoveryPointSeq: 'the commit that is served; null for a snapshot, or the newest state of a volume',
   scratchVolumeId: 'the throw-away clone that is served instead; null without `--scratch`',
   retryAt: 'when it is tried again; null when it is not',

@@ -1,16 +1,6 @@
 /** Restores to local images as a gateway runs them: served from the start, killed, found again, and what they keep from gc. */
-import {
-  closeSync,
-  copyFileSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { createCipheriv, createHmac } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -160,15 +150,15 @@ describe('a restore that is served', () => {
     await using process = await live.process();
     await process.serve();
     await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
-    await delay(200);
-    const fd = openSync(image, 'r');
-    const mark = Buffer.alloc(512);
-    let block = 0;
-    do {
-      block += 1;
-      readSync(fd, mark, 0, 512, block * BLOCK);
-    } while (mark.equals(source.subarray(block * BLOCK, block * BLOCK + 512)) || mark.every((byte) => byte === 0));
-    closeSync(fd);
+    // Once the root is restored, its children carry their marks.
+    while ((process.serving.documents()[0]?.restore?.doneBytes ?? 0) === 0) await delay(20);
+    const marks = Array.from({ length: Math.floor(SIZE / BLOCK) - 1 }, (_, i) => {
+      const mark = readFileSync(image).subarray((i + 1) * BLOCK, (i + 1) * BLOCK + 512);
+      const isData = mark.equals(source.subarray((i + 1) * BLOCK, (i + 1) * BLOCK + 512));
+      return { block: i + 1, mark, isMark: !isData && mark.some((byte) => byte !== 0) };
+    });
+    const { block, mark } = marks.find(({ isMark }) => isMark) ?? { block: 0, mark: Buffer.alloc(0) };
+    expect(block).toBeGreaterThan(0);
     await expect(write(process, block * BLOCK, mark)).rejects.toMatchObject({ code: 'mark-refused' });
     await expect(write(process, block * BLOCK + 8, mark.subarray(8, 16))).rejects.toMatchObject({
       code: 'mark-refused',
@@ -234,5 +224,48 @@ describe('C24 what is blank is not taken for restored', () => {
     ).resolves.toMatchObject({ resumed: false });
     expect((await getRestore(options, restoreId as RestoreEntry['restoreId'])).state).toBe('abandoned');
     await blocks.close();
+  });
+});
+
+describe('another reader, by docs/formats/documents.md alone', () => {
+  interface RestoreDocument {
+    readonly restoreId: string;
+    readonly secret: string;
+    readonly blockBytes: number;
+    readonly state: string;
+  }
+
+  async function readDocument(): Promise<RestoreDocument> {
+    const folder = join(stores, 'store', 'restores');
+    const versions = (await readdir(folder)).sort();
+    return JSON.parse(readFileSync(join(folder, versions.at(-1) ?? ''), 'utf8')) as RestoreDocument;
+  }
+
+  /** Counter mode, block by block: AES of each counter is the keystream. */
+  function markOf({ restoreId, secret }: RestoreDocument, block: number): Buffer {
+    const key = createHmac('sha256', Buffer.from(secret, 'hex')).update(`sgw restore mark 1 ${restoreId}`).digest();
+    const pieces = Array.from({ length: 32 }, (_, i) => {
+      const counter = Buffer.alloc(16);
+      counter.writeUInt32BE(block, 4);
+      counter.writeUInt32BE(i, 12);
+      const cipher = createCipheriv('aes-256-ecb', key, null).setAutoPadding(false);
+      return cipher.update(counter);
+    });
+    return Buffer.concat(pieces);
+  }
+
+  it('C23 finds the marks of the root, or of the children of what is restored', async () => {
+    await using process = await live.process();
+    await process.serve();
+    await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
+    await process.stopUndrained();
+    const document = await readDocument();
+    expect(document).toMatchObject({ state: 'restoring', blockBytes: BLOCK });
+    const file = readFileSync(image);
+    const isMarked = (block: number): boolean =>
+      file.subarray(block * BLOCK, block * BLOCK + 512).equals(markOf(document, block));
+    const marked = Array.from({ length: Math.floor(SIZE / BLOCK) }, (_, block) => block).filter(isMarked);
+    expect(marked.length).toBeGreaterThan(0);
+    for (const block of marked) if (block > 0) expect(isMarked((block - 1) >> 1)).toBe(false);
   });
 });

@@ -14,7 +14,7 @@ import {
 } from '../../blockstore/index.ts';
 import type { BlockDevice } from '../../blockdevice/index.ts';
 import { openImageFile, openNewImage, type ImageFile } from '../../image/index.ts';
-import { SgwError, type SnapshotId } from '../../kit/index.ts';
+import { SgwError, shellWord, type SnapshotId } from '../../kit/index.ts';
 import { beginImage, geometryFor, recogniseImage, type MarkedBy } from '../../restore/index.ts';
 import { timestamp, type Session } from '../session.ts';
 
@@ -117,7 +117,7 @@ async function refuseUnfinished(path: string, earlier: readonly RestoreEntry[], 
       'restore-unfinished',
       `${path} is being restored from snapshot ${found.snapshot.name}, and not done`,
       {
-        hint: `Go on with it: sgw snapshot restore ${found.snapshotId} --image ${path} --resume. Or begin anew with --force.`,
+        hint: `Go on with it: sgw snapshot restore ${found.snapshotId} --image ${shellWord(path)} --resume. Or begin anew with --force.`,
         details: { path, restoreId: found.restoreId },
       },
     );
