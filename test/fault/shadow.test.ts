@@ -79,6 +79,25 @@ describe('a shadowing volume', () => {
     }
   });
 
+  it('C19: after a power cut compares the marked regions, and only those', { timeout: 60_000 }, async () => {
+    const random = seededRandom(18);
+    const here = await start(random);
+    await here.settled();
+    for (let round = 0; round < 12; round++) {
+      // Neither flushed nor uploaded: image and log each keep of it what they please.
+      const at = Math.floor(random.float() * 2 * MIB);
+      await Promise.all(
+        Array.from({ length: 12 }, async (_, i) => here.volume.write(at + i * 9000, random.bytes(9000))),
+      );
+      here.disk.touch();
+      await here.die('cut');
+      await here.open();
+      expect(here.volume.stats.shadow?.totalBytes ?? 0).toBeLessThan(SIZE);
+      await here.settled();
+      await here.check();
+    }
+  });
+
   it('C19: compares everything after somebody else wrote to the image, and after a detach', async () => {
     const random = seededRandom(14);
     const here = await start(random);
