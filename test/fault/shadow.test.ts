@@ -79,6 +79,28 @@ describe('a shadowing volume', () => {
     }
   });
 
+  it('C7: what a crash leaves of a sending in the log is no recovery point', { timeout: 120_000 }, async () => {
+    const random = seededRandom(19);
+    const here = await start(random);
+    await here.settled();
+    for (let round = 0; round < 8; round++) {
+      here.store.isOut = true;
+      for (let i = 0; i < 60; i++) {
+        const page = Math.floor(random.float() * (SIZE / 4096 - 16));
+        await here.volume.write(page * 4096, random.bytes(65_536));
+      }
+      expect(here.volume.stats.state).toBe('pass-through');
+      here.store.isOut = false;
+      while (here.volume.stats.state === 'pass-through') await systemClock.sleep(1);
+      await systemClock.sleep(Math.floor(random.float() * 60));
+      here.disk.touch();
+      await here.die('kill');
+      await here.open();
+      await here.settled();
+      await here.check();
+    }
+  });
+
   it('C19: after a power cut compares the marked regions, and only those', { timeout: 60_000 }, async () => {
     const random = seededRandom(18);
     const here = await start(random);

@@ -139,6 +139,10 @@ describe('an image that is shadowed', { timeout: 120_000 }, () => {
     });
     expect(statSync(image).size).toBe(4 * MIB);
     expect((await stored('s')).equals(before)).toBe(true);
+    await rig.ok('volume', 'resize', 'db', '--size', '4MiB', '--shrink', '--yes');
+    await rig.ok('volume', 'attach', 'db', '--image', image);
+    await until(isLevel);
+    expect((await stored('t')).equals(readFileSync(image))).toBe(true);
   });
 
   it('that was removed or replaced is served until it is detached, and that is told', async () => {

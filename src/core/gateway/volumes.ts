@@ -170,7 +170,6 @@ export async function resizeVolume(
   input: Input<'volume.resize'>,
   call: CallContext,
 ): Promise<VolumeSummary> {
-  requireCachedMode(session, 'volume resize');
   const { catalog, blocks, identity, locks } = session;
   const found = await resolveVolume(catalog, input.volume, call.signal);
   const { volumeId } = found;

@@ -10,5 +10,5 @@ export {
 export { readLogContents, replayLogInto, type LogContents } from './log-replay.ts';
 export { openViewDevice } from './view-device.ts';
 export type { VolumeEvent } from './opening.ts';
-export { directoryShadowDisk } from './shadow/directory-disk.ts';
+export { directoryShadowDisk, MARKS_FILE } from './shadow/directory-disk.ts';
 export { openShadowVolume } from './shadow/shadow-volume.ts';

@@ -1,4 +1,5 @@
 /** Opening what an attachment names: a volume, a snapshot, a recovery point, or a throw-away clone of one of these. */
+import { rm } from 'node:fs/promises';
 import type { BlockDevice } from '../../blockdevice/index.ts';
 import { openSnapshotView, type SnapshotEntry, type VolumeEntry, type VolumeView } from '../../blockstore/index.ts';
 import { withPinnedSnapshot } from '../../blockstore/gc/index.ts';
@@ -84,6 +85,8 @@ async function openVolume(opening: Opening, record: AttachmentState, volumeId: V
       signal: call.signal,
     };
     const { imagePath } = record;
+    // What a shadow has left says nothing of a cached volume.
+    if (imagePath === undefined) await rm(shadowFolder(home, volumeId), { recursive: true, force: true });
     const volume =
       imagePath === undefined
         ? await parts.openVolume(request)

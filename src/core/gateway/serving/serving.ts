@@ -7,6 +7,7 @@
  * from the moment that it is asked for; a volume is served once, and its lock is held meanwhile.
  */
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { CacheStats, FrameCache } from '../../cache/index.ts';
 import type { ImageFile } from '../../image/index.ts';
 import { toSgwError, type Clock, type Random, type SgwError } from '../../kit/index.ts';
@@ -14,7 +15,7 @@ import type { AttachmentDocument, CallContext } from '../../localapi/index.ts';
 import type { ExportDirectory, ExportEntry, OpenedExport, OpenRequest } from '../../nbd/index.ts';
 import type { StoreCounters } from '../../objectstore/index.ts';
 import type { AttachmentState } from '../../state/index.ts';
-import type { VolumeSettings } from '../../volume/index.ts';
+import { MARKS_FILE, type VolumeSettings } from '../../volume/index.ts';
 import type { Session } from '../session.ts';
 import { Attachment } from './attachment.ts';
 import { attachmentDocument, configuredListening } from './documents.ts';
@@ -230,9 +231,8 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const { report } = attachment;
     const left = await this.#close(attachment, canDrain, call.signal);
     if (canDrain && left === 0 && volume !== undefined) await retireLog(this.#options.home, volume.volumeId);
-    // From now on others may write to the image.
     if (attachment.record.imagePath !== undefined && attachment.volumeId !== null)
-      await rm(shadowFolder(this.#options.home, attachment.volumeId), { recursive: true, force: true });
+      await this.#forgetImage(attachment.volumeId, canDrain && left === 0);
     await this.#forget(attachment, call);
     const isScratch = attachment.record.scratchToken !== null;
     return { report, drained: left === 0, dirtyBytes: isScratch ? 0 : left };
@@ -422,6 +422,12 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     attachment.end();
     await this.#dropHelper(attachment, call).catch(() => undefined);
     this.#attachments.delete(attachment.name);
+  }
+
+  /** From now on others may write to an image. What a log holds that is left is told by the record beside it. */
+  async #forgetImage(volumeId: string, isDrained: boolean): Promise<void> {
+    const folder = shadowFolder(this.#options.home, volumeId);
+    await rm(isDrained ? folder : join(folder, MARKS_FILE), { recursive: true, force: true });
   }
 
   /** The snapshot of a recovery point goes with its last export; best effort, it is listed while it stays. */

@@ -140,7 +140,7 @@ export class Connection {
         'image-smaller',
         `the image ${image.path} has ${String(image.sizeBytes)} bytes, volume ${volumeId} has ${String(sizeBytes)}`,
         {
-          hint: 'If the image was truncated by mistake, restore it. To make the volume smaller: sgw volume resize, then attach.',
+          hint: 'If the image was truncated by mistake, restore it. To make the volume as small: sgw volume resize VOLUME --size SIZE --shrink, then attach.',
           details: { path: image.path, imageBytes: image.sizeBytes, volumeBytes: sizeBytes, volumeId },
         },
       );

@@ -9,7 +9,8 @@ import type { MarksFile, ShadowDisk, ShadowRecord } from './contract.ts';
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 const RECORD = 'shadow.json';
-const MARKS = 'marks';
+/** Without it the whole image is compared when it is opened. */
+export const MARKS_FILE = 'marks';
 const STATES: readonly unknown[] = ['clean', 'compared', 'comparing'] satisfies ShadowRecord['state'][];
 
 const syncAsync = promisify(fdatasync);
@@ -60,7 +61,7 @@ class DirectoryShadowDisk implements ShadowDisk {
 
   async touchedMs(): Promise<number | undefined> {
     const times = await Promise.all(
-      [RECORD, MARKS].map(async (name) => (await stat(join(this.#folder, name)).catch(() => undefined))?.mtimeMs),
+      [RECORD, MARKS_FILE].map(async (name) => (await stat(join(this.#folder, name)).catch(() => undefined))?.mtimeMs),
     );
     return times.reduce((latest, time) => (time === undefined || (latest ?? 0) > time ? latest : time), undefined);
   }
@@ -68,7 +69,7 @@ class DirectoryShadowDisk implements ShadowDisk {
   async openMarks(bytes: number, fresh: boolean): Promise<MarksFile | undefined> {
     return await failing(async () => {
       await this.#make();
-      const path = join(this.#folder, MARKS);
+      const path = join(this.#folder, MARKS_FILE);
       if (fresh) await this.#makeMarks(path, bytes);
       const fd = openIfThere(path);
       if (fd === undefined) return undefined;

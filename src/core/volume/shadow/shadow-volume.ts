@@ -8,6 +8,7 @@
  * page cache; what reaches both does so in one task of the event loop, so that overlapping writes reach them in one order; the
  * mark of a region is durable before the region is written; a flush has synced both.
  */
+import { setImmediate as breathe } from 'node:timers/promises';
 import type { Completion, DeviceCall, DeviceExtent, WriteCall, ZeroCall } from '../../blockdevice/index.ts';
 import { PAGE_BYTES } from '../../blockstore/index.ts';
 import type { ImageFile } from '../../image/index.ts';
@@ -23,6 +24,7 @@ import type { ShadowParts } from './parts.ts';
 
 /** Longer writes take several turns. */
 const PIECE_BYTES = 8 * MIB;
+const ZERO_PIECE_BYTES = 64 * MIB;
 /** A record's header, and the pages at the ends of a write that are logged in whole. */
 const COST_BYTES = 6 * PAGE_BYTES;
 
@@ -141,11 +143,7 @@ class ShadowVolume implements ServedVolume {
     for (let at = 0; at < data.length; at += PIECE_BYTES) {
       const piece = data.subarray(at, at + PIECE_BYTES);
       const cost = piece.length + COST_BYTES;
-      while (!this.#follow.isReady(offset + at, piece.length, cost)) {
-        await this.#follow.ready(offset + at, piece.length, cost, signal);
-        this.#checkOpen();
-      }
-      await this.#writeNow(offset + at, piece);
+      await this.#whenReady(offset + at, piece.length, cost, signal, () => this.#writeNow(offset + at, piece));
     }
   }
 
@@ -156,21 +154,42 @@ class ShadowVolume implements ServedVolume {
   writeZeroes(offset: number, length: number, call?: ZeroCall): Completion {
     this.#checkOpen();
     this.#counters.writeOps += 1;
-    const zeroNow = (): Promise<void> | undefined => {
-      this.#changing(offset, length, () => {
-        this.#image.zero(offset, length, call?.mayTrim === true);
-      });
-      return this.#follow.wrote(offset, length, undefined);
-    };
-    if (this.#follow.isReady(offset, length, COST_BYTES)) return this.#acknowledged(zeroNow(), call);
-    const zeroSlowly = async (): Promise<void> => {
-      while (!this.#follow.isReady(offset, length, COST_BYTES)) {
-        await this.#follow.ready(offset, length, COST_BYTES, call?.signal);
-        this.#checkOpen();
-      }
-      await zeroNow();
-    };
-    return this.#acknowledged(zeroSlowly(), call);
+    const mayTrim = call?.mayTrim === true;
+    if (length <= ZERO_PIECE_BYTES && this.#follow.isReady(offset, length, COST_BYTES))
+      return this.#acknowledged(this.#zeroNow(offset, length, mayTrim), call);
+    return this.#acknowledged(this.#zeroSlowly(offset, length, mayTrim, call?.signal), call);
+  }
+
+  /** As `#writeNow`. */
+  #zeroNow(offset: number, length: number, mayTrim: boolean): Promise<void> | undefined {
+    this.#changing(offset, length, () => {
+      this.#image.zero(offset, length, mayTrim);
+    });
+    return this.#follow.wrote(offset, length, undefined);
+  }
+
+  /** In pieces, between which others get their turn: a file system may have to write the zeroes. */
+  async #zeroSlowly(offset: number, length: number, mayTrim: boolean, signal?: AbortSignal): Promise<void> {
+    for (let at = 0; at < length; at += ZERO_PIECE_BYTES) {
+      const count = Math.min(ZERO_PIECE_BYTES, length - at);
+      await this.#whenReady(offset + at, count, COST_BYTES, signal, () => this.#zeroNow(offset + at, count, mayTrim));
+      await breathe();
+    }
+  }
+
+  /** Waits until an extent can be written; from then to `write` nothing else runs. */
+  async #whenReady(
+    offset: number,
+    length: number,
+    cost: number,
+    signal: AbortSignal | undefined,
+    write: () => Promise<void> | undefined,
+  ): Promise<void> {
+    while (!this.#follow.isReady(offset, length, cost)) {
+      await this.#follow.ready(offset, length, cost, signal);
+      this.#checkOpen();
+    }
+    await write();
   }
 
   flush(call?: DeviceCall): Completion {
