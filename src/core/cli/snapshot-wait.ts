@@ -16,8 +16,9 @@ export async function waitForSnapshot(
   clock: Clock = systemClock,
 ): Promise<SnapshotCreated> {
   const startMs = clock.monotonicMs();
-  let { state, completedAt } = snapshot;
-  while (state !== 'completed') {
+  let now = snapshot;
+  while (now.state !== 'completed') {
+    const { state } = now;
     if (state !== 'pending') {
       throw new SgwError('unavailable', 'snapshot-failed', `snapshot "${snapshot.name}" is ${state}`, {
         hint: 'Take another one with: sgw snapshot create',
@@ -31,7 +32,9 @@ export async function waitForSnapshot(
       });
     }
     await clock.sleep(PERIOD_MS, session.signal);
-    ({ state, completedAt } = await session.call('snapshot.show', { snapshot: snapshot.snapshotId }));
+    const shown = await session.call('snapshot.show', { snapshot: snapshot.snapshotId });
+    const { creators: _creators, clones: _clones, exportable: _exportable, grants: _grants, ...summary } = shown;
+    now = { ...summary, created: snapshot.created };
   }
-  return { ...snapshot, state, completedAt };
+  return now;
 }
