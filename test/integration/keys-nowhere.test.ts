@@ -138,6 +138,7 @@ async function runEveryVerb(): Promise<{ recoveryCodes: string[]; secrets: Secre
     'snapshot diff t u',
     'snapshot verify t',
     toolPath('qemu-img') === undefined ? 'snapshot export t out.img' : 'snapshot export t out.qcow2 --format qcow2',
+    'snapshot restore t --image restored.img',
     'snapshot import disk.img --name x',
     `service account create partner --id ${PARTNER}`,
     'service account list',
