@@ -1,5 +1,6 @@
 /** Images that are not what they were: truncated, grown, removed, replaced, on a full or read-only file system. */
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import {
   appendFileSync,
   mkdirSync,
@@ -143,6 +144,31 @@ describe('an image that is shadowed', { timeout: 120_000 }, () => {
     await rig.ok('volume', 'attach', 'db', '--image', image);
     await until(isLevel);
     expect((await stored('t')).equals(readFileSync(image))).toBe(true);
+  });
+
+  it('that was lost is restored, and followed again by its volume', async () => {
+    const image = rig.file('db.img', randomBytes(8 * MIB));
+    await rig.ok('volume', 'attach', 'db', '--image', image);
+    await until(isLevel);
+    const before = await stored('s');
+    await rig.ok('volume', 'detach', 'db');
+    rmSync(image);
+    await rig.ok('snapshot', 'restore', 's', '--image', image, '--attach', '--rate', '1KiB');
+    await rig.ok('volume', 'detach', 's');
+    expect(await rig.failure('volume', 'attach', 'db', '--image', image)).toMatchObject({
+      exitCode: 4,
+      code: 'restore-unfinished',
+    });
+    await rig.ok('snapshot', 'restore', 's', '--image', image, '--resume');
+    expect(readFileSync(image).equals(before)).toBe(true);
+    await rig.ok('volume', 'attach', 'db', '--image', image);
+    expect(await rig.failure('snapshot', 'restore', 's', '--image', image, '--force', '--yes')).toMatchObject({
+      exitCode: 4,
+      code: 'image-in-use',
+    });
+    const now = await until(isLevel);
+    expect(now.dirtyBytes).toBe(0);
+    expect((await stored('t')).equals(before)).toBe(true);
   });
 
   it('that was removed or replaced is served until it is detached, and that is told', async () => {

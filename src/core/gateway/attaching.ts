@@ -97,6 +97,8 @@ async function shadowTarget(
     );
   const { inspectShadowImage, requireUsable } = await import('./shadow-image.ts');
   const { sizeBytes } = await inspectShadowImage(image);
+  const { requireRestored } = await import('./restoring/begin.ts');
+  await requireRestored(session, image, call.signal);
   const { catalog, identity, locks } = session;
   return await locks.withNames('volumes', call, async () => {
     const existing = await resolveVolume(catalog, input.volume, call.signal).catch((error: unknown) => {

@@ -41,6 +41,7 @@ export async function beginRestore(session: Session, request: NewRestore, signal
   const { snapshot, source, force } = request;
   const { snapshotId, sizeBytes } = snapshot;
   const path = resolve(request.path);
+  refuseAttached(session, path);
   if (!force) await refuseUnfinished(path, await runningOf(session, snapshotId, signal), signal);
   const { image, discard } = await openNewImage(path, {
     sizeBytes,
@@ -102,6 +103,28 @@ async function forgetOverwritten(session: Session, path: string, signal: AbortSi
   const place = await placeOf(path);
   for (const entry of await listRestores(session.blocks, undefined, signal))
     if (isSamePlace(entry, place)) await forgetImage(session.blocks, entry.restoreId);
+}
+
+/**
+ * For whoever takes an image as it is: one that is not restored to the end has marks where its data is to be (C25).
+ * @throws conflict `restore-unfinished`
+ */
+export async function requireRestored(session: Session, path: string, signal: AbortSignal): Promise<void> {
+  const running = (await listRestores(session.blocks, undefined, signal)).filter(({ state }) => state === 'restoring');
+  if (running.length === 0) return;
+  const place = await placeOf(path);
+  const here = running.filter((entry) => isSamePlace(entry, place) || entry.image.path === path);
+  await refuseUnfinished(path, here, signal);
+}
+
+/** What a gateway shadows is not overwritten while it is attached, be it served at the moment or not. */
+function refuseAttached({ settings }: Session, path: string): void {
+  const attached = settings.attachments.find(({ imagePath }) => imagePath === path);
+  if (attached === undefined) return;
+  throw new SgwError('conflict', 'image-in-use', `${path} is attached as ${attached.exportName}`, {
+    hint: `Detach it first: sgw volume detach ${shellWord(attached.exportName)}`,
+    details: { path, exportName: attached.exportName },
+  });
 }
 
 /** An image that carries the marks of an unfinished restore is not taken for any file that is in the way. */
