@@ -180,9 +180,14 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   metadata: 'what the device told of itself before it was claimed, name to value',
   pins: 'what running work protects',
   restores: 'restores to local images that are under way',
+  shadow: 'how far the store follows a shadowed image; null of anything else, and while it is not open',
+  phase:
+    '`bootstrapping`: the image is read for the first time; `comparing`: it is held against the store; `pass-through`: writes are not logged; `resyncing`: what was missed is sent; `steady`: the store follows',
+  touchedBytes: 'written to the image, not logged, and not sent yet',
+  markedRegions: 'regions of 4 MiB that would be compared after a crash',
   restore: 'of an image that is, or was, restored from a snapshot; null of anything else',
   restoreId: 'id of the restore',
-  leftMs: 'until all is restored, at the pace of the last half minute, in milliseconds; null while unknown',
+  leftMs: 'until all is done, at the pace so far, in milliseconds; null while unknown',
   demandReads: 'reads that were answered from the snapshot',
   demandReadMs: 'how long they took in all, in milliseconds',
   export: 'how the image is served; null without `--attach`',
@@ -283,6 +288,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'log-line.time': 'when; null for a line that does not tell',
 
   changes: 'sentences: what is different now',
+  'volume-attach.image': 'path of the local image that is shadowed; null of anything else',
   'volume-attach.kind':
     '`volume`, `snapshot`, `recoveryPoint` or `image`: a local one that is restored from a snapshot',
   recoveryPointSeq: 'the commit that is served; null for a snapshot, or the newest state of a volume',
@@ -295,7 +301,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'volume-attach.snapshotId': 'the snapshot that is served; null for a volume',
   'volume-attach.name': 'name of the volume or snapshot; null where it was not read yet',
   'volume-attach.state':
-    '`opening`; `waiting`: it can not be opened now, and is tried again; `available`, `degraded`, `fenced`, `damaged`: as the volume does; `detaching`; `stopped`: no daemon runs',
+    '`opening`; `waiting`: it can not be opened now, and is tried again; `available`, `degraded`, `fenced`, `damaged`: as the volume does; `bootstrapping`, `pass-through`, `resyncing`: a shadow that is behind its image; `detaching`; `stopped`: no daemon runs',
   'volume-attach.sizeBytes': 'size in bytes; null while it is not open',
   'volume-attach.ack':
     'when a write is acknowledged: in the write log, or committed to the object store; null where nothing is written',
