@@ -189,7 +189,14 @@ async function goOnAndOn(): Promise<void> {
   console.log(`seed ${seed}: a steady load for ${minutes} minutes`);
   try {
     await runSteady({
-      ...{ folder, random: seededRandom(seed), counts, forMs: minutes * 60_000, goesOn: (): boolean => !interrupted },
+      ...{
+        folder,
+        random: seededRandom(seed),
+        counts,
+        forMs: minutes * 60_000,
+        withoutGc: values.without.includes('gc'),
+      },
+      goesOn: (): boolean => !interrupted,
       onSample: (line) => {
         samples += 1;
         if (values.verbose || samples % PROGRESS_EVERY_ROUNDS === 0) console.log(line);

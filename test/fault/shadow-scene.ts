@@ -25,7 +25,12 @@ import type { PagesTask } from '../../src/core/blockstore/frame-tasks.ts';
 import { SgwError, systemClock, systemRandom, type Clock, type Random } from '../../src/core/kit/index.ts';
 import { memoryStore, type ObjectStore } from '../../src/core/objectstore/index.ts';
 import { StoreLayer } from '../../src/core/objectstore/layer.ts';
-import { openShadowVolume, type ServedVolume, type VolumeEvent } from '../../src/core/volume/index.ts';
+import {
+  openCachedVolume,
+  openShadowVolume,
+  type ServedVolume,
+  type VolumeEvent,
+} from '../../src/core/volume/index.ts';
 import { findLog, openLog, type LogDisk, type LogFile } from '../../src/core/writelog/index.ts';
 import { noCache } from '../../src/core/gateway/serving/no-cache.ts';
 import { readSnapshot, readVolume, toBuffer } from '../reader/independent-reader.ts';
@@ -205,6 +210,34 @@ export class ShadowScene {
     this.disk = how === 'kill' ? this.disk.afterKill() : this.disk.afterCut(random);
     this.store = new FailingStore(this.objects);
     await old.volume.close().catch(() => undefined);
+  }
+
+  /** Another gateway takes the volume while it is closed, writes to it, and gives it back. */
+  async writeElsewhere(at: number, bytes: Buffer): Promise<void> {
+    const log = new ForgetfulLogDisk();
+    const other = await openCachedVolume({
+      blocks: this.blocks,
+      volumeId: this.entry.volumeId,
+      holder: { gatewayId: 'sgw-00000002', name: 'other' },
+      accountId: ACCOUNT,
+      disk: new PathedLogDisk(log),
+      cache: noCache(),
+      pool: new LogPool(log),
+      settings: { ack: 'log', bufferBytes: 16 << 20, sealIntervalMs: 1000, readAheadBytes: 0 },
+    });
+    await other.write(at, bytes);
+    await other.close({ drain: true });
+    // A state that the volume had, though not this image.
+    const get = async (key: string): Promise<Buffer | undefined> => (await this.objects.get(key))?.bytes;
+    this.image.states.add(stateOf(await toBuffer(await readVolume(get, this.entry.volumeId))));
+  }
+
+  /** As far as the store alone tells. */
+  async checkNow(): Promise<void> {
+    const get = async (key: string): Promise<Buffer | undefined> => (await this.objects.get(key))?.bytes;
+    const now = await toBuffer(await readVolume(get, this.entry.volumeId));
+    const wrong = firstDifference(now, this.image.live);
+    expect(wrong, `page ${String(wrong)} of the store is not that of the image`).toBeUndefined();
   }
 
   async closeInOrder(): Promise<void> {

@@ -150,6 +150,92 @@ describe('a shadowing volume', () => {
     await here.settled();
   });
 
+  it(
+    'C20: a region counts as compared only when it was, also where the process ends then',
+    { timeout: 60_000 },
+    async () => {
+      for (const how of ['kill', 'stop'] as const) {
+        const random = seededRandom(20);
+        const here = await start(random);
+        // The log fills up with the first region, and the tick that notes how far it is comes by.
+        here.store.isOut = true;
+        await systemClock.sleep(1500);
+        if (how === 'kill') await here.die('kill');
+        else await here.volume.close();
+        here.store.isOut = false;
+        await here.open();
+        await here.settled();
+        await here.check();
+        await here.volume.close();
+      }
+    },
+  );
+
+  it('C19: compares everything after another gateway has written to the volume', async () => {
+    const random = seededRandom(21);
+    const here = await start(random);
+    await here.settled();
+    await here.closeInOrder();
+    await here.open();
+    await here.settled();
+    await here.closeInOrder();
+    await here.writeElsewhere(0, random.bytes(4096));
+    await here.open();
+    await here.settled();
+    await here.check();
+  });
+
+  it('a drain ends when all that was written is in the store', async () => {
+    const random = seededRandom(22);
+    const here = await start(random);
+    await here.settled();
+    for (let round = 0; round < 4; round++) {
+      here.store.isOut = true;
+      for (let i = 0; i < 60; i++)
+        await here.volume.write(Math.floor(random.float() * (SIZE / 4096 - 16)) * 4096, random.bytes(65_536));
+      expect(here.volume.stats.state).toBe('pass-through');
+      here.store.isOut = false;
+      await here.volume.drain();
+      await here.checkNow();
+    }
+  });
+
+  it('C8: a snapshot that is asked for while the store catches up is completed', { timeout: 60_000 }, async () => {
+    const random = seededRandom(23);
+    const here = await start(random);
+    for (let i = 0; i < 10; i++) {
+      await here.settled();
+      await here.volume.write(i * 100_000, random.bytes(65_536));
+      here.store.isOut = true;
+      for (let at = 0; at < 24; at++) await here.volume.write(at * 65_536, random.bytes(65_536));
+      here.store.isOut = false;
+      await systemClock.sleep(Math.floor(random.float() * 200));
+      await here.snapshot();
+    }
+    await here.settled();
+    await here.volume.write(0, random.bytes(4096));
+    await systemClock.sleep(300);
+    await here.settled();
+    for (let i = 0; i < 10; i++) expect((await here.snapshotState(i)).state).toBe('completed');
+    await here.check();
+  });
+
+  it('a log that fails ends logging, and nothing else', async () => {
+    const random = seededRandom(24);
+    const here = await start(random);
+    await here.settled();
+    here.log.failWrites = 'EIO';
+    await expect((async () => here.volume.write(0, random.bytes(4096)))()).rejects.toBeInstanceOf(SgwError);
+    await here.volume.write(8192, random.bytes(4096));
+    await here.volume.flush();
+    expect(here.volume.stats.state).toBe('pass-through');
+    here.log.failWrites = undefined;
+    await here.die('kill');
+    await here.open();
+    await here.settled();
+    await here.check();
+  });
+
   it('C22: serves an image while the store is out of reach at the start, and reconciles later', async () => {
     const random = seededRandom(15);
     const here = await start(random);

@@ -152,8 +152,8 @@ export function exposureText(attachment: AttachmentDocument): string | null {
   const { dirtyBytes, dirtyMs, fullInMs, bufferBytes, shadow } = attachment;
   if (dirtyBytes === null) return null;
   if (shadow !== null && shadow.phase !== 'steady') {
-    const bytes = dirtyBytes + shadow.touchedBytes;
-    return bytes === 0 ? shadowText(shadow) : `${formatSize(bytes)} not in the store yet; ${shadowText(shadow) ?? ''}`;
+    const behind = shadowText(shadow);
+    return dirtyBytes === 0 ? behind : `${formatSize(dirtyBytes)} not in the store yet; ${behind ?? ''}`;
   }
   if (dirtyBytes === 0) return 'all in the store';
   const age = dirtyMs === null ? '' : `, ${formatDuration(Math.round(dirtyMs))}`;

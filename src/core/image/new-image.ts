@@ -54,7 +54,7 @@ export async function openNewImage(path: string, options: NewImageOptions): Prom
 
 async function create(path: string): Promise<void> {
   await naming(path, async () => {
-    const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
+    const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
     await handle.close();
     await syncDirectory(dirname(path));
   });

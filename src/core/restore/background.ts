@@ -17,7 +17,7 @@ const FIRST_GUESTS_MS = 300;
 const ROUNDS_MAX = 2;
 const DEMAND_BLOCKS = 64;
 const RETRY_MS = [250, 1000, 5000, 15_000] as const;
-const PASSING_KINDS: ReadonlySet<string> = new Set(['unavailable', 'timeout', 'exhausted']);
+const PASSING_KINDS: ReadonlySet<string> = new Set(['unavailable', 'timeout', 'exhausted', 'denied']);
 
 export interface BackgroundParts {
   readonly tree: BlockTree;

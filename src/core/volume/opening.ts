@@ -15,7 +15,7 @@ import { SgwError, toSgwError, type VolumeId } from '../kit/index.ts';
 import { findLog, openLog, type FoundLog, type LogDisk, type WriteLog } from '../writelog/index.ts';
 import { leftBarriers, type LeftBarriers } from './barriers.ts';
 import type { VolumeSettings } from './contract.ts';
-import { positionOf } from './log-position.ts';
+import { positionOf, recordsIn } from './log-position.ts';
 
 /** Log whose headers are read at a time. */
 const SLICE_BYTES = 4 << 20;
@@ -37,6 +37,11 @@ export interface CachedVolumeParts {
   readonly settings: VolumeSettings;
   readonly takeOver?: boolean;
   readonly signal?: AbortSignal;
+  /**
+   * Before the log is touched: whether the newest data of the volume in the store is of this log, or was there when one of its
+   * incarnations began. Otherwise somebody else has written to the volume.
+   */
+  readonly beforeLog?: (isOurs: boolean) => Promise<void>;
   readonly onEvent?: (event: VolumeEvent) => void;
 }
 
@@ -69,7 +74,9 @@ export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
   let found = await findLog(disk);
   const writer = await openWriter(parts, parts.takeOver === true, parts.signal);
   try {
-    const position = positionOf(found, storePosition(writer));
+    const store = storePosition(writer);
+    await parts.beforeLog?.(store.dataSeq === 0 || recordsIn(found.incarnations, store) !== undefined);
+    const position = positionOf(found, store);
     let { uploadedSequence } = position;
     if (position.kind === 'overtaken') {
       const path = await disk.setAside('overtaken');

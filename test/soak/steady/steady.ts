@@ -54,6 +54,8 @@ export interface SteadyOptions {
   readonly random: Random;
   readonly counts: SteadyCounts;
   readonly forMs: number;
+  /** Leaves gc out, whose memory grows with the store that this load makes. */
+  readonly withoutGc?: boolean;
   readonly goesOn?: () => boolean;
   readonly onSample?: (line: string) => void;
 }
@@ -89,7 +91,7 @@ async function underLoad(options: SteadyOptions, place: Place, home: string, pid
   const endMs = performance.now() + forMs;
   const isOn = (): boolean => !ended.signal.aborted && performance.now() < endMs && goesOn?.() !== false;
   const client = await NbdClient.connect(join(home, 'nbd.sock'), 'disk');
-  const work = [load(options, client, isOn), housekeeping(place, counts, isOn)];
+  const work = [load(options, client, isOn), housekeeping(place, options, isOn)];
   const samples: Sample[] = [];
   const watch = async (): Promise<void> => {
     while (isOn()) {
@@ -150,7 +152,11 @@ async function load({ random, counts }: SteadyOptions, client: NbdClient, isOn: 
 }
 
 /** Snapshots that come and go, and gc. */
-async function housekeeping(place: Place, counts: SteadyCounts, isOn: () => boolean): Promise<void> {
+async function housekeeping(
+  place: Place,
+  { counts, withoutGc = false }: SteadyOptions,
+  isOn: () => boolean,
+): Promise<void> {
   let snapshotMs = performance.now() + SNAPSHOT_MS / 2;
   let gcMs = performance.now() + GC_MS;
   while (isOn()) {
@@ -161,7 +167,7 @@ async function housekeeping(place: Place, counts: SteadyCounts, isOn: () => bool
       await sgw(place, 'snapshot', 'create', 'disk', '--name', `s${counts.snapshots}`, '--wait');
       if (counts.snapshots > 1) await sgw(place, 'snapshot', 'delete', `s${counts.snapshots - 1}`, '--yes');
     }
-    if (performance.now() > gcMs) {
+    if (!withoutGc && performance.now() > gcMs) {
       gcMs = performance.now() + GC_MS;
       await sgw(place, 'store', 'gc');
     }

@@ -92,6 +92,8 @@ const isSamePlace = ({ image }: RestoreEntry, { device, inode, bornAtNs }: Place
 async function placeOf(path: string): Promise<Place> {
   const facts = await stat(path, { bigint: true });
   const device = facts.isBlockDevice() ? facts.rdev : facts.dev;
+  // The node of a device is made anew with every start of the machine.
+  if (facts.isBlockDevice()) return { device: String(device), inode: '0', bornAtNs: '0' };
   return { device: String(device), inode: String(facts.ino), bornAtNs: String(facts.birthtimeNs) };
 }
 
@@ -119,7 +121,7 @@ export async function requireRestored(session: Session, path: string, signal: Ab
 
 /** What a gateway shadows is not overwritten while it is attached, be it served at the moment or not. */
 function refuseAttached({ settings }: Session, path: string): void {
-  const attached = settings.attachments.find(({ imagePath }) => imagePath === path);
+  const attached = settings.attachments.find(({ imagePath, restore }) => (imagePath ?? restore?.path) === path);
   if (attached === undefined) return;
   throw new SgwError('conflict', 'image-in-use', `${path} is attached as ${attached.exportName}`, {
     hint: `Detach it first: sgw volume detach ${shellWord(attached.exportName)}`,

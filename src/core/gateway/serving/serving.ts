@@ -199,6 +199,9 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   #requireFree(row: AttachmentState): void {
     const same = this.#attachments.get(row.exportName);
     if (same !== undefined) throw namesSame(same.record, row) ? alreadyAttached(same) : exportExists(same);
+    const { imagePath } = row;
+    const shadows = [...this.#attachments.values()].find(({ record }) => record.imagePath === imagePath);
+    if (imagePath !== undefined && shadows !== undefined) throw alreadyAttached(shadows);
     const writes = row.recoveryPointSeq === null && row.scratchToken === null;
     const other = writes && row.volumeId !== null ? this.ofVolume(row.volumeId) : undefined;
     if (other !== undefined) throw alreadyAttached(other);

@@ -29,8 +29,6 @@ export class Connection {
   readonly log: WriteLog;
   readonly uploads: Uploads;
   readonly compare: RegionCompare;
-  /** The store or the log are not as this image left them: all has to be compared. */
-  readonly isForeign: boolean;
   readonly #parts: ShadowParts;
 
   /**
@@ -38,8 +36,8 @@ export class Connection {
    * @throws conflict `volume-held`, `image-smaller`; notFound; corrupt; unavailable when the store is out of reach
    */
   static async open(parts: ShadowParts, options: ConnectionOptions): Promise<Connection> {
-    const { opened, isForeign } = await openWhole(parts);
-    const connection = new Connection(parts, opened, isForeign, options);
+    const opened = await openWhole(parts);
+    const connection = new Connection(parts, opened, options);
     try {
       await connection.#followSize(opened);
     } catch (error) {
@@ -49,12 +47,11 @@ export class Connection {
     return connection;
   }
 
-  private constructor(parts: ShadowParts, opened: Opened, isForeign: boolean, options: ConnectionOptions) {
+  private constructor(parts: ShadowParts, opened: Opened, options: ConnectionOptions) {
     const { image, blocks, cache, pool, accountId } = parts;
     const { log } = opened;
     const { counters } = options;
     this.#parts = parts;
-    this.isForeign = isForeign;
     this.log = log;
     // For a log that was written while the volume was a cached one: it may hold parts of pages.
     const reader = new PageReader({
@@ -149,20 +146,13 @@ export class Connection {
 }
 
 /** A log that is damaged is no loss here, for the image has everything: it is set aside, and all is compared. */
-async function openWhole(parts: ShadowParts): Promise<{ readonly opened: Opened; readonly isForeign: boolean }> {
-  let isForeign = false;
-  const noting: ShadowParts = {
-    ...parts,
-    onEvent: (event) => {
-      if (event.kind === 'setAside' || event.kind === 'damaged') isForeign = true;
-      parts.onEvent?.(event);
-    },
-  };
-  const opened = await openParts(noting);
-  if (opened.damage === null) return { opened, isForeign };
+async function openWhole(parts: ShadowParts): Promise<Opened> {
+  const opened = await openParts(parts);
+  if (opened.damage === null) return opened;
   await opened.writer.abandon();
   await opened.log.close();
+  await parts.beforeLog?.(false);
   const path = await parts.disk.setAside('damaged');
   parts.onEvent?.({ kind: 'setAside', path, lostRecords: 0 });
-  return { opened: await openParts(noting), isForeign };
+  return await openParts(parts);
 }

@@ -41,7 +41,8 @@ class DirectoryShadowDisk implements ShadowDisk {
       const handle = await open(`${path}.new`, 'w', FILE_MODE);
       try {
         await handle.writeFile(`${JSON.stringify(record)}\n`);
-        if (durable) await handle.sync();
+        // Without it a name can come before its contents.
+        await handle.sync();
       } finally {
         await handle.close();
       }

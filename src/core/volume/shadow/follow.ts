@@ -7,6 +7,7 @@
  * write that is not logged; the marks stay while the volume is not steady; a commit is flagged consistent only when it shows
  * a state of the image (`Consistency`).
  */
+import { setImmediate as breathe } from 'node:timers/promises';
 import { PAGE_BYTES, type VolumeWriter } from '../../blockstore/index.ts';
 import type { ImageFile } from '../../image/index.ts';
 import { Semaphore, SgwError, throwIfAborted, toSgwError } from '../../kit/index.ts';
@@ -31,6 +32,8 @@ const TIMES_SETTLE_MS = 30;
 const TICK_MS = 500;
 const SWEEP_EVERY_TICKS = 20;
 const RETRY_MS = 1000;
+/** Room that the log has when pass-through ends. */
+const LEAVE_BYTES = 9 << 20;
 const NO_LOG: LogUsage = {
   ...{ capacityBytes: 0, dirtyBytes: 0, lastSequence: 0, uploadedSequence: 0, flushedSequence: 0 },
   oldestDirtyMs: null,
@@ -53,6 +56,8 @@ export class Follow {
   #connection: Connection | undefined;
   #settings: VolumeSettings;
   #isPassThrough = false;
+  /** Pass-through begins as soon as that is on the disk. */
+  #isEntering = false;
   #entering: Promise<void> | undefined;
   #isSteady = false;
   #failure: SgwError | undefined;
@@ -60,6 +65,9 @@ export class Follow {
   #trouble: Trouble | undefined;
   #remark: string | null = null;
   #hasWritten = false;
+  /** Since it was opened. */
+  #isImageSynced = false;
+  #modifiedAtNs: bigint | undefined;
   #running: Promise<unknown> | undefined;
 
   /** @throws what opening the volume throws, but for a store that is out of reach; conflict `image-smaller` */
@@ -69,6 +77,7 @@ export class Follow {
     try {
       await follow.#begin();
     } catch (error) {
+      await follow.#connection?.uploads.close({ drain: false }).catch(() => undefined);
       opening.marks.close();
       throw error;
     }
@@ -157,14 +166,19 @@ export class Follow {
   /** Whether an extent may be written now, in this task, at the cost of `cost` bytes of log. Cheap. */
   isReady(offset: number, length: number, cost: number): boolean {
     if (length > 0 && !this.#marks.use(regionAt(offset), regionAt(offset + length - 1))) return false;
-    return this.#isPassThrough || this.#log?.hasRoom(cost) === true;
+    return this.#isPassThrough || this.#canLog(cost);
+  }
+
+  #canLog(cost: number): boolean {
+    const log = this.#log;
+    return log !== undefined && log.failure === undefined && log.hasRoom(cost);
   }
 
   /** Has an extent marked, and pass-through entered where the log has no room; ask `isReady` again then. */
   async ready(offset: number, length: number, cost: number, signal?: AbortSignal): Promise<void> {
     throwIfAborted(signal);
     await this.#marks.mark(regionAt(offset), regionAt(offset + Math.max(1, length) - 1));
-    if (!this.#isPassThrough && this.#log?.hasRoom(cost) !== true)
+    if (!this.#isPassThrough && !this.#canLog(cost))
       await (this.#entering ??= this.#enter().finally(() => (this.#entering = undefined)));
   }
 
@@ -182,11 +196,17 @@ export class Follow {
       this.#work.touched.add(firstPage, pageCount);
       return undefined;
     }
-    return connection.append(offset, length, data);
+    const appended = connection.append(offset, length, data);
+    // The image has it, and the log has not.
+    appended.catch(() => {
+      this.touched(offset, length);
+    });
+    return appended;
   }
 
   /** A write failed: what the image holds there is not known. */
   touched(offset: number, length: number): void {
+    this.#hasWritten = true;
     const firstPage = Math.floor(offset / PAGE_BYTES);
     const pageCount = Math.ceil((offset + length) / PAGE_BYTES) - firstPage;
     this.#connection?.compare.written(firstPage, pageCount);
@@ -196,9 +216,12 @@ export class Follow {
 
   /** Resolves when everything written so far is on the disk, and with `ack=store` in the store. */
   async durable(ack: AckClass, signal?: AbortSignal): Promise<void> {
-    await Promise.all([this.#log?.flush(), this.#image.sync()]);
+    const log = this.#log;
+    // In pass-through the image has everything, also what a log that failed has lost.
+    const isLogged = log !== undefined && !(this.#isPassThrough && log.failure !== undefined);
+    await Promise.all([isLogged ? log.flush() : undefined, this.#image.sync()]);
     if (ack !== 'store') return;
-    while (!this.#isSteady) await this.#signals.changed(this.#either(signal));
+    await this.#until(() => this.#isSteady, signal);
     await this.#connection?.uploads.upload(this.usage.lastSequence, signal);
   }
 
@@ -207,7 +230,9 @@ export class Follow {
     if (this.#isSteady && connection?.log.hasRoom(PAGE_BYTES) === true)
       return await connection.uploads.snapshot(async (barrier) => await create({ barrier }));
     const reason = `waits until the store has caught up with the image (${this.#phase})`;
-    return this.#waiting.add(await create({ reason }));
+    const waiting = this.#waiting.add(await create({ reason }));
+    this.#signals.wake();
+    return waiting;
   }
 
   async configure(settings: Partial<VolumeSettings>): Promise<void> {
@@ -218,13 +243,25 @@ export class Follow {
     if (settings.bufferBytes !== undefined) await connection.log.resize(settings.bufferBytes);
   }
 
-  /** Uploads everything that is written now. */
+  /** Uploads everything that is written now; what was in the image before it was followed is not waited for. */
   async drain(options: { readonly signal?: AbortSignal; readonly onProgress?: OnDrained }): Promise<void> {
-    if (this.failure !== undefined) throw this.failure;
-    const isBehind = (): boolean =>
-      this.#isPassThrough || !this.#work.touched.isEmpty || this.#connection === undefined;
-    while (isBehind()) await this.#signals.changed(this.#either(options.signal));
+    await this.#until(() => this.#isDrained, options.signal);
     await this.#connection?.uploads.drain(options);
+  }
+
+  /** Whether everything that clients have written is in the log, or in the store. */
+  get #isDrained(): boolean {
+    if (this.#connection === undefined || this.#isPassThrough) return false;
+    return this.#isFirst ? !this.#work.isSending : this.#work.isDone;
+  }
+
+  /** @throws why it will never be so */
+  async #until(isSo: () => boolean, signal: AbortSignal | undefined): Promise<void> {
+    for (;;) {
+      if (this.failure !== undefined) throw this.failure;
+      if (isSo()) return;
+      await this.#signals.changedWithin(TICK_MS, this.#parts.blocks.clock, this.#either(signal));
+    }
   }
 
   #either(signal: AbortSignal | undefined): AbortSignal {
@@ -240,9 +277,14 @@ export class Follow {
   }
 
   async #startPassThrough(sequence: number): Promise<void> {
-    await this.#writeRecord({ behindSince: this.#record.behindSince ?? sequence }, true);
-    this.#fallBehind(sequence);
-    this.#isPassThrough = true;
+    this.#isEntering = true;
+    try {
+      await this.#writeRecord({ behindSince: this.#record.behindSince ?? sequence }, true);
+      this.#fallBehind(sequence);
+      this.#isPassThrough = true;
+    } finally {
+      this.#isEntering = false;
+    }
     this.#signals.wake();
   }
 
@@ -257,11 +299,18 @@ export class Follow {
     const leave = async (): Promise<void> => {
       const { uploads, log } = this.#connected();
       while (uploads.committedSequence < log.usage.lastSequence) await uploads.upload(log.usage.lastSequence);
+      const roomBytes = Math.min(LEAVE_BYTES, log.usage.capacityBytes / 4);
+      while (log.failure === undefined && !log.hasRoom(roomBytes)) await log.room(roomBytes, this.#stop.signal);
+      if (log.failure !== undefined) throw log.failure;
       this.#isPassThrough = false;
       this.#signals.wake();
     };
     leave().catch((error: unknown) => {
-      if (!this.#stop.signal.aborted) this.#fail(toSgwError(error));
+      const failure = toSgwError(error);
+      if (this.#stop.signal.aborted) return;
+      // Without a log the image is served on, and the store stays behind until it is opened anew.
+      if (this.#log?.failure === undefined) this.#fail(failure);
+      else this.#trouble = { error: failure, sinceMs: this.#parts.blocks.clock.nowMs() };
     });
   }
 
@@ -273,7 +322,16 @@ export class Follow {
   // --- Catching up
 
   async #connect(): Promise<void> {
-    const connection = await Connection.open(this.#parts, {
+    const parts: ShadowParts = {
+      ...this.#parts,
+      beforeLog: async (isOurs) => {
+        if (isOurs || this.#isFirst) return;
+        // Somebody else has written to the volume, or the log is lost: the store may hold anything.
+        this.#work.all();
+        await this.#writeRecord({ state: 'comparing', cursorPage: 0 }, true);
+      },
+    };
+    const connection = await Connection.open(parts, {
       counters: this.counters,
       isConsistent: (sequence) => this.#consistency.holds(sequence),
       mayAppend: () => !this.#isPassThrough,
@@ -281,13 +339,12 @@ export class Follow {
     try {
       const { lastSequence } = connection.log.usage;
       const upTo = Math.min(this.#record.behindSince ?? lastSequence, lastSequence);
-      if (connection.isForeign) this.#work.all();
       const isLevel = this.#isLevelNow() && upTo === lastSequence && connection.uploads.writer.consistent;
       if (!isLevel) {
         this.#consistency.lost(upTo);
         // What is sent from here on is in the log in no order that the image had.
         await this.#writeRecord({ behindSince: upTo }, true);
-      }
+      } else if (this.#record.behindSince !== null) await this.#writeRecord({ behindSince: null }, true);
       await this.#waiting.find(this.#parts.signal);
       await connection.begin();
       this.#connection = connection;
@@ -298,25 +355,26 @@ export class Follow {
       await connection.uploads.close({ drain: false }).catch(() => undefined);
       throw error;
     }
-    const { uploads, log } = connection;
-    if (this.#isSteady) await this.#waiting.place(uploads, log, this.#stop.signal);
   }
 
   /** Nothing is left to be sent, for now: clients go on meanwhile. */
   #isLevelNow(): boolean {
-    return this.#work.isDone && !this.#isPassThrough;
+    return this.#work.isDone && !this.#isPassThrough && !this.#isEntering;
   }
 
   async #catchUp(): Promise<void> {
     const { signal } = this.#stop;
     const { clock } = this.#parts.blocks;
     while (!signal.aborted) {
+      // Whatever comes of a turn, others get theirs.
+      await breathe();
       try {
         if (this.#connection === undefined) {
           await this.#connect();
           this.#leaveLater();
         }
-        if (this.#isPassThrough || this.#isSteady) await this.#signals.changed(signal);
+        if (this.#isSteady && this.#waiting.isAny) await this.#place(signal);
+        else if (this.#isPassThrough || this.#isEntering || this.#isSteady) await this.#signals.changed(signal);
         else if (!this.#work.isDone) await this.#workOn(signal);
         else await this.#finish(signal);
       } catch (error) {
@@ -328,7 +386,17 @@ export class Follow {
     }
   }
 
+  /** Gives the snapshots that waited their barriers. */
+  async #place(signal: AbortSignal): Promise<void> {
+    const { uploads, log } = this.#connected();
+    await this.#waiting.place(uploads, log, () => this.#isSteady, signal);
+    this.#trouble = undefined;
+  }
+
   async #workOn(signal: AbortSignal): Promise<void> {
+    // What others wrote before is on the disk before it counts as compared: it has no marks.
+    if (!this.#isImageSynced) await this.#image.sync();
+    this.#isImageSynced = true;
     const { clock } = this.#parts.blocks;
     const task = this.#work.take(clock.monotonicMs());
     if (task === undefined) return;
@@ -373,7 +441,6 @@ export class Follow {
     this.#work.rest();
     this.#isSteady = true;
     this.#signals.wake();
-    await this.#waiting.place(uploads, log, signal);
   }
 
   // --- Now and then
@@ -383,19 +450,29 @@ export class Follow {
     const { clock } = this.#parts.blocks;
     for (let ticks = 1; !signal.aborted; ticks++) {
       await clock.sleep(TICK_MS, signal);
-      if (this.#hasWritten) this.#parts.shadowDisk.touch();
+      const hasWritten = this.#hasWritten;
       this.#hasWritten = false;
-      this.#watch();
+      if (hasWritten) this.#parts.shadowDisk.touch();
+      await this.#watch(hasWritten);
       if (ticks % SWEEP_EVERY_TICKS !== 0) continue;
-      if (this.#isSteady) await this.#sweep();
-      else if (this.#work.cursorPage !== this.#record.cursorPage) await this.#noteCursor();
+      try {
+        if (this.#isSteady) await this.#sweep();
+        else if (this.#work.cursorPage !== this.#record.cursorPage) await this.#noteCursor();
+      } catch (error) {
+        // The home is full, say: marks and cursor stay as they are, and cost time after a crash.
+        if (!isPassing(toSgwError(error))) throw error;
+      }
     }
   }
 
   /** Looks whether the image is still what it was. @throws conflict `image-changed` */
-  #watch(): void {
-    const { links, sizeBytes } = this.#image.facts();
+  async #watch(hasWritten: boolean): Promise<void> {
+    const { links, sizeBytes, modifiedAtNs } = this.#image.facts();
     const { path } = this.#image;
+    const isChanged = this.#modifiedAtNs !== undefined && modifiedAtNs !== this.#modifiedAtNs;
+    const isForeign = isChanged && !hasWritten && this.#image.kind === 'file';
+    this.#modifiedAtNs = modifiedAtNs;
+    if (isForeign) await this.#compareAll();
     if (sizeBytes < this.#image.sizeBytes)
       throw new SgwError('conflict', 'image-changed', `the image ${path} was truncated to ${String(sizeBytes)} bytes`, {
         hint: 'Nothing more is served. Detach the volume; then restore the image from a snapshot or recovery point, or put it right and attach it again.',
@@ -407,6 +484,17 @@ export class Follow {
     else if (sizeBytes > this.#image.sizeBytes)
       this.#remarkOn(`the image ${path} has grown; attach the volume again to serve all of it`);
     else this.#remarkOn(null);
+  }
+
+  /** Somebody else writes to the image, against all advice. */
+  async #compareAll(): Promise<void> {
+    this.#parts.onEvent?.({ kind: 'remark', text: `somebody else has written to the image ${this.#image.path}` });
+    this.#work.all();
+    this.#isImageSynced = false;
+    this.#fallBehind(this.usage.lastSequence);
+    const { lastSequence } = this.usage;
+    const behindSince = this.#record.behindSince ?? lastSequence;
+    await this.#writeRecord({ state: 'comparing', cursorPage: 0, behindSince }, true);
   }
 
   #remarkOn(remark: string | null): void {
@@ -449,6 +537,7 @@ export class Follow {
 
   async close({ drain, signal }: { readonly drain: boolean; readonly signal?: AbortSignal }): Promise<void> {
     const isSteady = this.#isSteady && this.failure === undefined;
+    const isBehind = drain && this.failure === undefined && !this.#isDrained;
     this.#stop.abort(new SgwError('aborted', 'volume-closed', `volume ${this.#parts.volumeId} was closed`));
     this.#signals.wake();
     await this.#running;
@@ -457,6 +546,10 @@ export class Follow {
       await this.#connection?.uploads.close({ drain, ...(signal === undefined ? {} : { signal }) });
       await this.#image.sync();
       if (drain && isSteady) await this.#noteClean();
+      if (isBehind)
+        throw new SgwError('unavailable', 'shadow-behind', 'what was written in pass-through is only in the image', {
+          hint: 'It goes to the store when the image is attached again.',
+        });
     } finally {
       this.#marks.close();
       await this.#image.close();

@@ -26,6 +26,13 @@ export async function openShadow(disk: ShadowDisk, image: ImageFile): Promise<Sh
   const known = last !== undefined && isSameImage(last.image, facts) ? last : undefined;
   const kept = known === undefined ? undefined : await disk.openMarks(bytes, false);
   const isTrusted = known !== undefined && kept !== undefined && (await isUntouched(disk, image, known, facts));
+  const behindSince = (known ?? last)?.behindSince ?? null;
+  // Before the marks of another image go: whatever image is here after a crash is compared.
+  if (kept === undefined)
+    await disk.writeRecord(
+      { version: 1, image: identityOf(facts), state: 'comparing', cursorPage: 0, behindSince },
+      true,
+    );
   const file = kept ?? (await disk.openMarks(bytes, true));
   if (file === undefined) throw new Error('marks that were just made are not there');
   const marks = new RegionMarks(file);
@@ -37,7 +44,7 @@ export async function openShadow(disk: ShadowDisk, image: ImageFile): Promise<Sh
     image: identityOf(facts),
     state: work.isComparing && !(isTrusted && known.state === 'compared') ? 'comparing' : 'compared',
     cursorPage: work.cursorPage,
-    behindSince: (known ?? last)?.behindSince ?? null,
+    behindSince,
   };
   return {
     marks,
@@ -68,6 +75,8 @@ async function isUntouched(
   // A device does not tell.
   if (image.kind === 'blockDevice') return false;
   if (state === 'clean') return last.modifiedAtNs === String(modifiedAtNs) && last.changedAtNs === String(changedAtNs);
+  // Put back to a state of before.
+  if (changedAtNs < BigInt(last.changedAtNs)) return false;
   const touchedMs = await disk.touchedMs();
   const changedMs = Number((modifiedAtNs > changedAtNs ? modifiedAtNs : changedAtNs) / 1_000_000n);
   return touchedMs !== undefined && changedMs <= touchedMs + OTHERS_WROTE_AFTER_MS;

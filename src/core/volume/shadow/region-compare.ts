@@ -48,7 +48,7 @@ interface Look {
 export class RegionCompare {
   readonly #parts: CompareParts;
   readonly #bytes = Buffer.allocUnsafe(REGION_BYTES);
-  readonly #logged = Buffer.allocUnsafe(PAGE_BYTES);
+  readonly #loggedPage = Buffer.allocUnsafe(PAGE_BYTES);
   readonly #hash = Buffer.alloc(PAGE_HASH_BYTES);
   #look: Look | undefined;
 
@@ -75,13 +75,16 @@ export class RegionCompare {
     const look: Look = { firstPage, endPage, written: new Set() };
     this.#look = look;
     try {
+      // What leaves the log from here on is in the store, and not in these hashes.
+      const logged = pages === 'all' ? this.#logged(firstPage, endPage) : new Set<number>();
       const hashes = pages === 'all' ? await this.#hashes(firstPage, signal) : undefined;
       const readBytes = await this.#read(firstPage, endPage, pages, signal);
       const differing: number[] = [];
       const looked = pages === 'all' ? endPage - firstPage : pages.length;
       for (let i = 0; i < looked; i++) {
         const page = pages === 'all' ? firstPage + i : (pages[i] ?? 0);
-        if (hashes === undefined || this.#differs(page, firstPage, hashes)) differing.push(page);
+        if (hashes === undefined || this.#hasLeftLog(page, logged) || this.#differs(page, firstPage, hashes))
+          differing.push(page);
         if (i % PAGES_AT_A_TIME === PAGES_AT_A_TIME - 1) await breathe();
       }
       let sentPages = 0;
@@ -100,6 +103,19 @@ export class RegionCompare {
     } finally {
       this.#look = undefined;
     }
+  }
+
+  /** Pages of which the log says anything. */
+  #logged(firstPage: number, endPage: number): Set<number> {
+    const { log } = this.#parts;
+    const pages = new Set<number>();
+    for (let page = log.nextPage(firstPage, endPage); page !== undefined; page = log.nextPage(page + 1, endPage))
+      pages.add(page);
+    return pages;
+  }
+
+  #hasLeftLog(page: number, logged: ReadonlySet<number>): boolean {
+    return logged.has(page) && this.#parts.log.lookup(page) === NOT_IN_LOG;
   }
 
   /** All pages of a region. */
@@ -157,8 +173,8 @@ export class RegionCompare {
     if (slot === ZERO_IN_LOG) return !bytes.equals(ZEROES);
     if (slot !== NOT_IN_LOG) {
       if (log.maskOf(page) !== FULL_MASK) return true;
-      log.readSlots(slot, this.#logged);
-      return !bytes.equals(this.#logged);
+      log.readSlots(slot, this.#loggedPage);
+      return !bytes.equals(this.#loggedPage);
     }
     const stored = hashes.subarray((page - firstPage) * PAGE_HASH_BYTES, (page - firstPage + 1) * PAGE_HASH_BYTES);
     const isStored = stored.some((byte) => byte !== 0);

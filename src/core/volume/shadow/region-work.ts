@@ -8,6 +8,8 @@ export interface RegionTask {
   readonly pages: readonly number[] | 'all';
   /** What it counts for in the progress. */
   readonly bytes: number;
+  /** Of going through the image from one end to the other. */
+  readonly isScan: boolean;
 }
 
 export class RegionWork {
@@ -15,6 +17,8 @@ export class RegionWork {
   readonly #endRegion: number;
   /** Single regions, descending. */
   #regions: number[];
+  /** Taken, and neither done nor put back. */
+  #inWork: RegionTask | undefined;
   #cursor: number;
   #doneBytes = 0;
   #startedMs: number | undefined;
@@ -27,22 +31,28 @@ export class RegionWork {
     this.#regions = [...regions].filter((region) => region < cursor).reverse();
   }
 
-  /** Everything below was looked at, or is in the list of single regions. */
+  /** Everything below was looked at to the end, or is in the list of single regions. */
   get cursorPage(): number {
-    return this.#cursor * REGION_PAGES;
+    return (this.#inWork?.isScan === true ? this.#cursor - 1 : this.#cursor) * REGION_PAGES;
   }
 
   /** Whether regions are left to be compared, be they written by clients or not. */
   get isComparing(): boolean {
-    return this.#regions.length > 0 || this.#cursor < this.#endRegion;
+    return this.#regions.length > 0 || this.#cursor < this.#endRegion || this.#inWork?.pages === 'all';
+  }
+
+  /** Whether what clients have written is left to be sent. */
+  get isSending(): boolean {
+    return !this.touched.isEmpty || (this.#inWork !== undefined && this.#inWork.pages !== 'all');
   }
 
   get isDone(): boolean {
-    return !this.isComparing && this.touched.isEmpty;
+    return !this.isComparing && !this.isSending;
   }
 
   get leftBytes(): number {
-    return (this.#regions.length + this.#endRegion - this.#cursor) * REGION_BYTES + this.touched.bytes;
+    const regions = this.#regions.length + this.#endRegion - this.#cursor;
+    return regions * REGION_BYTES + this.touched.bytes + (this.#inWork?.bytes ?? 0);
   }
 
   progress(nowMs: number): { readonly doneBytes: number; readonly totalBytes: number; readonly leftMs: number | null } {
@@ -57,6 +67,8 @@ export class RegionWork {
   all(): void {
     this.#cursor = 0;
     this.#regions = [];
+    // What was found of it counts no more.
+    if (this.#inWork?.isScan === true) this.#inWork = { ...this.#inWork, isScan: false };
   }
 
   /** The next task, which is left out from now on; undefined when nothing is left. */
@@ -65,23 +77,33 @@ export class RegionWork {
       this.#startedMs = nowMs;
       this.#doneBytes = 0;
     }
+    this.#inWork = this.#next();
+    return this.#inWork;
+  }
+
+  #next(): RegionTask | undefined {
     const single = this.#regions.pop();
-    if (single !== undefined) return { region: single, pages: 'all', bytes: REGION_BYTES };
-    if (this.#cursor < this.#endRegion) return { region: this.#cursor++, pages: 'all', bytes: REGION_BYTES };
+    if (single !== undefined) return { region: single, pages: 'all', bytes: REGION_BYTES, isScan: false };
+    if (this.#cursor < this.#endRegion)
+      return { region: this.#cursor++, pages: 'all', bytes: REGION_BYTES, isScan: true };
     const touched = this.touched.takeRegion();
     if (touched === undefined) return undefined;
     const bytes = touched.pages === 'all' ? REGION_BYTES : touched.pages.length * PAGE_BYTES;
-    return { ...touched, bytes };
+    return { ...touched, bytes, isScan: false };
   }
 
-  /** A task was done. */
+  /** A task was done to the end. */
   done({ bytes }: RegionTask): void {
     this.#doneBytes += bytes;
+    this.#inWork = undefined;
   }
 
   /** A task could not be done. */
-  putBack({ region, pages }: RegionTask): void {
-    if (pages === 'all') this.#regions.push(region);
+  putBack({ region, pages, isScan }: RegionTask): void {
+    this.#inWork = undefined;
+    // All was to be done anew meanwhile: then it comes again by itself.
+    if (isScan) this.#cursor = Math.min(this.#cursor, region);
+    else if (pages === 'all') this.#regions.push(region);
     else for (const page of pages) this.touched.add(page, 1);
   }
 

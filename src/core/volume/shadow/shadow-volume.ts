@@ -92,13 +92,15 @@ class ShadowVolume implements ServedVolume {
       failure,
       trouble,
     });
+    // What is only in the image is exposed as well.
+    const dirtyBytes = stats.dirtyBytes + shadow.touchedBytes;
     const reasons = [stats.reason, remark].filter((reason) => reason !== null);
     const reason = reasons.length === 0 ? null : reasons.join('; ');
-    if (stats.state !== 'available' && stats.state !== 'degraded') return { ...stats, reason, shadow };
+    if (stats.state !== 'available' && stats.state !== 'degraded') return { ...stats, dirtyBytes, reason, shadow };
     const isBehind =
       shadow.phase === 'bootstrapping' || shadow.phase === 'pass-through' || shadow.phase === 'resyncing';
     const state = isBehind ? shadow.phase : remark === null ? stats.state : 'degraded';
-    return { ...stats, state, reason, shadow };
+    return { ...stats, dirtyBytes, state, reason, shadow };
   }
 
   read(offset: number, target: Buffer, call?: DeviceCall): Completion {
@@ -189,6 +191,7 @@ class ShadowVolume implements ServedVolume {
       await this.#follow.ready(offset, length, cost, signal);
       this.#checkOpen();
     }
+    this.#checkOpen();
     await write();
   }
 

@@ -47,12 +47,18 @@ export class WaitingSnapshots {
     return { entry, completed: promise };
   }
 
-  /** Puts their barriers into the log, which holds what the image holds. @throws what the log or the store throws */
-  async place(uploads: Uploads, log: WriteLog, signal: AbortSignal): Promise<void> {
+  get isAny(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** Puts their barriers into the log, for as long as that holds what the image holds. @throws what the log or the store throws */
+  async place(uploads: Uploads, log: WriteLog, isLevel: () => boolean, signal: AbortSignal): Promise<void> {
     setMaxListeners(0, signal);
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      if (!isLevel()) return;
       const { entry, resolve, reject } = next;
       while (!log.hasRoom(PAGE_BYTES)) await log.room(PAGE_BYTES, signal);
+      if (!isLevel()) return;
       const { entry: placed, completed } = await uploads.snapshot(async (barrier) => this.#placed(entry, barrier));
       this.#waiting = this.#waiting.filter((one) => one !== next);
       if (placed.state === 'pending') completed.then(resolve, reject);
