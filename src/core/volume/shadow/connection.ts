@@ -4,7 +4,8 @@
  */
 import { PAGE_BYTES } from '../../blockstore/index.ts';
 import { SgwError } from '../../kit/index.ts';
-import type { WriteLog } from '../../writelog/index.ts';
+import type { LogUsage, WriteLog } from '../../writelog/index.ts';
+import type { VolumeSettings } from '../contract.ts';
 import type { Counters } from '../counters.ts';
 import { encodePlan } from '../encode-plan.ts';
 import { lastSizeOf, openParts, type Opened } from '../opening.ts';
@@ -12,10 +13,19 @@ import { PageReader } from '../page-reader.ts';
 import { Uploads } from '../uploads.ts';
 import type { ShadowParts } from './parts.ts';
 import { RegionCompare } from './region-compare.ts';
+import type { RegionMarks } from './region-marks.ts';
 
 /** What comparing and sending may use of the upload buffer; the rest is for clients. */
 const BEHIND_SHARE = 0.5;
 const ROOM_POLL_MS = 20;
+/** Room that the log has when pass-through ends. */
+const ROOM_BYTES = 9 << 20;
+
+/** Of a log that is not open. */
+export const NO_LOG: LogUsage = {
+  ...{ capacityBytes: 0, dirtyBytes: 0, lastSequence: 0, uploadedSequence: 0, flushedSequence: 0 },
+  oldestDirtyMs: null,
+};
 
 export interface ConnectionOptions {
   readonly counters: Counters;
@@ -85,6 +95,41 @@ export class Connection {
   /** Completes what a crash left behind, and starts to upload. */
   async begin(): Promise<void> {
     await this.uploads.begin();
+  }
+
+  /** Whether `bytes` can be logged now. Cheap. */
+  canLog(bytes: number): boolean {
+    return this.log.failure === undefined && this.log.hasRoom(bytes);
+  }
+
+  /** Makes what was logged durable. In pass-through the image has everything, also what a log that failed has lost. */
+  async flush(isPassThrough: boolean): Promise<void> {
+    if (!isPassThrough || this.log.failure === undefined) await this.log.flush();
+  }
+
+  /** Resolves when all that was logged is in the store, and there is room again. @throws why that will never be */
+  async emptied(signal: AbortSignal): Promise<void> {
+    const { uploads, log } = this;
+    while (uploads.committedSequence < log.usage.lastSequence) await uploads.upload(log.usage.lastSequence);
+    const bytes = Math.min(ROOM_BYTES, log.usage.capacityBytes / 4);
+    while (!this.canLog(bytes)) {
+      if (log.failure !== undefined) throw log.failure;
+      await log.room(bytes, signal);
+    }
+  }
+
+  async configure({ sealIntervalMs, bufferBytes }: Partial<VolumeSettings>): Promise<void> {
+    if (sealIntervalMs !== undefined) this.uploads.sealIntervalMs = sealIntervalMs;
+    if (bufferBytes !== undefined) await this.log.resize(bufferBytes);
+  }
+
+  /** Takes back marks of what has been in the store and on the disk for a while. */
+  async sweep(marks: RegionMarks): Promise<void> {
+    const { waitsFor } = marks;
+    if (waitsFor !== undefined && this.uploads.committedSequence >= waitsFor) marks.release();
+    if (!marks.turn()) return;
+    await Promise.all([this.log.flush(), this.#parts.image.sync()]);
+    marks.turned(this.log.usage.lastSequence);
   }
 
   /** Logs what was written to the image; parts of pages as the whole pages that the image holds now. */

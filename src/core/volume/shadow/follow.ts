@@ -10,19 +10,21 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { PAGE_BYTES, type VolumeWriter } from '../../blockstore/index.ts';
 import type { ImageFile } from '../../image/index.ts';
-import { Semaphore, SgwError, throwIfAborted, toSgwError } from '../../kit/index.ts';
-import type { LogUsage, WriteLog } from '../../writelog/index.ts';
+import { SgwError, throwIfAborted, toSgwError } from '../../kit/index.ts';
+import type { LogUsage } from '../../writelog/index.ts';
 import type { AckClass, PendingCreation, ServedSnapshot, VolumeSettings } from '../contract.ts';
 import { Counters } from '../counters.ts';
 import type { OnDrained } from '../drain-progress.ts';
 import { isPassing } from '../passing.ts';
 import { Signals } from '../signals.ts';
 import type { Trouble } from '../stats.ts';
-import type { ShadowPhase, ShadowRecord, ShadowStats } from './contract.ts';
+import type { ShadowPhase, ShadowStats } from './contract.ts';
 import { Consistency } from './consistency.ts';
-import { Connection } from './connection.ts';
+import { Connection, NO_LOG } from './connection.ts';
+import { ImageWatch } from './image-watch.ts';
 import { identityOf, openShadow, type ShadowOpening } from './opening.ts';
 import type { ShadowParts } from './parts.ts';
+import { RecordKeeper } from './record-keeper.ts';
 import { regionOf, type RegionMarks } from './region-marks.ts';
 import type { RegionTask, RegionWork } from './region-work.ts';
 import { WaitingSnapshots } from './waiting-snapshots.ts';
@@ -32,12 +34,6 @@ const TIMES_SETTLE_MS = 30;
 const TICK_MS = 500;
 const SWEEP_EVERY_TICKS = 20;
 const RETRY_MS = 1000;
-/** Room that the log has when pass-through ends. */
-const LEAVE_BYTES = 9 << 20;
-const NO_LOG: LogUsage = {
-  ...{ capacityBytes: 0, dirtyBytes: 0, lastSequence: 0, uploadedSequence: 0, flushedSequence: 0 },
-  oldestDirtyMs: null,
-};
 
 export class Follow {
   readonly counters = new Counters();
@@ -50,9 +46,8 @@ export class Follow {
   readonly #signals = new Signals();
   readonly #stop = new AbortController();
   readonly #waiting: WaitingSnapshots;
-  /** One record is written at a time. */
-  readonly #recording = new Semaphore(1);
-  #record: ShadowRecord;
+  readonly #records: RecordKeeper;
+  readonly #watch: ImageWatch;
   #connection: Connection | undefined;
   #settings: VolumeSettings;
   #isPassThrough = false;
@@ -63,11 +58,9 @@ export class Follow {
   #failure: SgwError | undefined;
   /** Why the store could not be reached, or the image not be looked at. */
   #trouble: Trouble | undefined;
-  #remark: string | null = null;
   #hasWritten = false;
   /** Since it was opened. */
   #isImageSynced = false;
-  #modifiedAtNs: bigint | undefined;
   #running: Promise<unknown> | undefined;
 
   /** @throws what opening the volume throws, but for a store that is out of reach; conflict `image-smaller` */
@@ -90,7 +83,10 @@ export class Follow {
     this.#settings = parts.settings;
     this.#marks = marks;
     this.#work = work;
-    this.#record = record;
+    this.#records = new RecordKeeper(parts.shadowDisk, record);
+    this.#watch = new ImageWatch(parts.image, (text) => {
+      parts.onEvent?.({ kind: 'remark', text });
+    });
     this.#isFirst = isFirst;
     this.#waiting = new WaitingSnapshots(parts.blocks, parts.volumeId, parts.holder.gatewayId);
   }
@@ -105,11 +101,11 @@ export class Follow {
 
   /** What is the matter with the image, for people; null when nothing is. */
   get remark(): string | null {
-    return this.#remark;
+    return this.#watch.remark;
   }
 
   get usage(): LogUsage {
-    return this.#log?.usage ?? { ...NO_LOG, capacityBytes: this.#settings.bufferBytes };
+    return this.#connection?.log.usage ?? { ...NO_LOG, capacityBytes: this.#settings.bufferBytes };
   }
 
   get writer(): VolumeWriter | undefined {
@@ -134,13 +130,9 @@ export class Follow {
     return 'resyncing';
   }
 
-  get #log(): WriteLog | undefined {
-    return this.#connection?.log;
-  }
-
   async #begin(): Promise<void> {
     const { onEvent } = this.#parts;
-    await this.#parts.shadowDisk.writeRecord(this.#record, true);
+    await this.#records.write({}, true);
     try {
       await this.#connect();
     } catch (error) {
@@ -166,19 +158,14 @@ export class Follow {
   /** Whether an extent may be written now, in this task, at the cost of `cost` bytes of log. Cheap. */
   isReady(offset: number, length: number, cost: number): boolean {
     if (length > 0 && !this.#marks.use(regionAt(offset), regionAt(offset + length - 1))) return false;
-    return this.#isPassThrough || this.#canLog(cost);
-  }
-
-  #canLog(cost: number): boolean {
-    const log = this.#log;
-    return log !== undefined && log.failure === undefined && log.hasRoom(cost);
+    return this.#isPassThrough || this.#connection?.canLog(cost) === true;
   }
 
   /** Has an extent marked, and pass-through entered where the log has no room; ask `isReady` again then. */
   async ready(offset: number, length: number, cost: number, signal?: AbortSignal): Promise<void> {
     throwIfAborted(signal);
     await this.#marks.mark(regionAt(offset), regionAt(offset + Math.max(1, length) - 1));
-    if (!this.#isPassThrough && !this.#canLog(cost))
+    if (!this.#isPassThrough && this.#connection?.canLog(cost) !== true)
       await (this.#entering ??= this.#enter().finally(() => (this.#entering = undefined)));
   }
 
@@ -189,8 +176,7 @@ export class Follow {
   wrote(offset: number, length: number, data: Buffer | undefined): Promise<void> | undefined {
     this.#hasWritten = true;
     const connection = this.#connection;
-    const firstPage = Math.floor(offset / PAGE_BYTES);
-    const pageCount = Math.ceil((offset + length) / PAGE_BYTES) - firstPage;
+    const [firstPage, pageCount] = pagesOf(offset, length);
     connection?.compare.written(firstPage, pageCount);
     if (this.#isPassThrough || connection === undefined) {
       this.#work.touched.add(firstPage, pageCount);
@@ -207,8 +193,7 @@ export class Follow {
   /** A write failed: what the image holds there is not known. */
   touched(offset: number, length: number): void {
     this.#hasWritten = true;
-    const firstPage = Math.floor(offset / PAGE_BYTES);
-    const pageCount = Math.ceil((offset + length) / PAGE_BYTES) - firstPage;
+    const [firstPage, pageCount] = pagesOf(offset, length);
     this.#connection?.compare.written(firstPage, pageCount);
     this.#work.touched.add(firstPage, pageCount);
     this.#fallBehind(this.usage.lastSequence);
@@ -216,10 +201,7 @@ export class Follow {
 
   /** Resolves when everything written so far is on the disk, and with `ack=store` in the store. */
   async durable(ack: AckClass, signal?: AbortSignal): Promise<void> {
-    const log = this.#log;
-    // In pass-through the image has everything, also what a log that failed has lost.
-    const isLogged = log !== undefined && !(this.#isPassThrough && log.failure !== undefined);
-    await Promise.all([isLogged ? log.flush() : undefined, this.#image.sync()]);
+    await Promise.all([this.#connection?.flush(this.#isPassThrough), this.#image.sync()]);
     if (ack !== 'store') return;
     await this.#until(() => this.#isSteady, signal);
     await this.#connection?.uploads.upload(this.usage.lastSequence, signal);
@@ -237,10 +219,7 @@ export class Follow {
 
   async configure(settings: Partial<VolumeSettings>): Promise<void> {
     this.#settings = { ...this.#settings, ...settings };
-    const connection = this.#connection;
-    if (connection === undefined) return;
-    connection.uploads.sealIntervalMs = this.#settings.sealIntervalMs;
-    if (settings.bufferBytes !== undefined) await connection.log.resize(settings.bufferBytes);
+    await this.#connection?.configure(settings);
   }
 
   /** Uploads everything that is written now; what was in the image before it was followed is not waited for. */
@@ -279,7 +258,7 @@ export class Follow {
   async #startPassThrough(sequence: number): Promise<void> {
     this.#isEntering = true;
     try {
-      await this.#writeRecord({ behindSince: this.#record.behindSince ?? sequence }, true);
+      await this.#records.write({ behindSince: this.#records.record.behindSince ?? sequence }, true);
       this.#fallBehind(sequence);
       this.#isPassThrough = true;
     } finally {
@@ -297,11 +276,7 @@ export class Follow {
   /** Once what was logged is in the store, writes are logged again, and what was not is sent. */
   #leaveLater(): void {
     const leave = async (): Promise<void> => {
-      const { uploads, log } = this.#connected();
-      while (uploads.committedSequence < log.usage.lastSequence) await uploads.upload(log.usage.lastSequence);
-      const roomBytes = Math.min(LEAVE_BYTES, log.usage.capacityBytes / 4);
-      while (log.failure === undefined && !log.hasRoom(roomBytes)) await log.room(roomBytes, this.#stop.signal);
-      if (log.failure !== undefined) throw log.failure;
+      await this.#connected().emptied(this.#stop.signal);
       this.#isPassThrough = false;
       this.#signals.wake();
     };
@@ -309,7 +284,7 @@ export class Follow {
       const failure = toSgwError(error);
       if (this.#stop.signal.aborted) return;
       // Without a log the image is served on, and the store stays behind until it is opened anew.
-      if (this.#log?.failure === undefined) this.#fail(failure);
+      if (this.#connection?.log.failure === undefined) this.#fail(failure);
       else this.#trouble = { error: failure, sinceMs: this.#parts.blocks.clock.nowMs() };
     });
   }
@@ -328,7 +303,7 @@ export class Follow {
         if (isOurs || this.#isFirst) return;
         // Somebody else has written to the volume, or the log is lost: the store may hold anything.
         this.#work.all();
-        await this.#writeRecord({ state: 'comparing', cursorPage: 0 }, true);
+        await this.#records.write({ state: 'comparing', cursorPage: 0 }, true);
       },
     };
     const connection = await Connection.open(parts, {
@@ -338,13 +313,13 @@ export class Follow {
     });
     try {
       const { lastSequence } = connection.log.usage;
-      const upTo = Math.min(this.#record.behindSince ?? lastSequence, lastSequence);
+      const upTo = Math.min(this.#records.record.behindSince ?? lastSequence, lastSequence);
       const isLevel = this.#isLevelNow() && upTo === lastSequence && connection.uploads.writer.consistent;
       if (!isLevel) {
         this.#consistency.lost(upTo);
         // What is sent from here on is in the log in no order that the image had.
-        await this.#writeRecord({ behindSince: upTo }, true);
-      } else if (this.#record.behindSince !== null) await this.#writeRecord({ behindSince: null }, true);
+        await this.#records.write({ behindSince: upTo }, true);
+      } else if (this.#records.record.behindSince !== null) await this.#records.write({ behindSince: null }, true);
       await this.#waiting.find(this.#parts.signal);
       await connection.begin();
       this.#connection = connection;
@@ -428,14 +403,14 @@ export class Follow {
     while (!log.hasRoom(PAGE_BYTES)) await log.room(PAGE_BYTES, signal);
     if (!this.#isLevelNow()) return;
     // Without a write behind it, no commit would be one that is consistent.
-    const sequence = await log.appendBarrier(`caught-up-${String(this.#record.cursorPage)}`);
+    const sequence = await log.appendBarrier(`caught-up-${String(this.#records.record.cursorPage)}`);
     if (!this.#isLevelNow()) return;
     this.#consistency.caughtUp(sequence);
     uploads.appended(PAGE_BYTES);
     await uploads.upload(sequence, signal);
     // The commit may have been on its way before it was known to be one.
     if (!uploads.writer.consistent || !this.#isLevelNow()) return;
-    await this.#writeRecord({ state: 'compared', cursorPage: this.#work.cursorPage, behindSince: null }, true);
+    await this.#records.write({ state: 'compared', cursorPage: this.#work.cursorPage, behindSince: null }, true);
     if (!this.#isLevelNow()) return;
     this.#consistency.settled();
     this.#work.rest();
@@ -453,11 +428,11 @@ export class Follow {
       const hasWritten = this.#hasWritten;
       this.#hasWritten = false;
       if (hasWritten) this.#parts.shadowDisk.touch();
-      await this.#watch(hasWritten);
+      if (this.#watch.look(hasWritten)) await this.#compareAll();
       if (ticks % SWEEP_EVERY_TICKS !== 0) continue;
       try {
-        if (this.#isSteady) await this.#sweep();
-        else if (this.#work.cursorPage !== this.#record.cursorPage) await this.#noteCursor();
+        if (this.#isSteady) await this.#connected().sweep(this.#marks);
+        else if (this.#work.cursorPage !== this.#records.record.cursorPage) await this.#noteCursor();
       } catch (error) {
         // The home is full, say: marks and cursor stay as they are, and cost time after a crash.
         if (!isPassing(toSgwError(error))) throw error;
@@ -465,68 +440,20 @@ export class Follow {
     }
   }
 
-  /** Looks whether the image is still what it was. @throws conflict `image-changed` */
-  async #watch(hasWritten: boolean): Promise<void> {
-    const { links, sizeBytes, modifiedAtNs } = this.#image.facts();
-    const { path } = this.#image;
-    const isChanged = this.#modifiedAtNs !== undefined && modifiedAtNs !== this.#modifiedAtNs;
-    const isForeign = isChanged && !hasWritten && this.#image.kind === 'file';
-    this.#modifiedAtNs = modifiedAtNs;
-    if (isForeign) await this.#compareAll();
-    if (sizeBytes < this.#image.sizeBytes)
-      throw new SgwError('conflict', 'image-changed', `the image ${path} was truncated to ${String(sizeBytes)} bytes`, {
-        hint: 'Nothing more is served. Detach the volume; then restore the image from a snapshot or recovery point, or put it right and attach it again.',
-        details: { path, sizeBytes },
-      });
-    if (links === 0) this.#remarkOn(`the image ${path} was removed; it is served until the volume is detached`);
-    else if (!this.#image.isInPlace())
-      this.#remarkOn(`the image ${path} was moved or replaced; the one that was attached is served`);
-    else if (sizeBytes > this.#image.sizeBytes)
-      this.#remarkOn(`the image ${path} has grown; attach the volume again to serve all of it`);
-    else this.#remarkOn(null);
-  }
-
   /** Somebody else writes to the image, against all advice. */
   async #compareAll(): Promise<void> {
-    this.#parts.onEvent?.({ kind: 'remark', text: `somebody else has written to the image ${this.#image.path}` });
     this.#work.all();
     this.#isImageSynced = false;
     this.#fallBehind(this.usage.lastSequence);
-    const { lastSequence } = this.usage;
-    const behindSince = this.#record.behindSince ?? lastSequence;
-    await this.#writeRecord({ state: 'comparing', cursorPage: 0, behindSince }, true);
-  }
-
-  #remarkOn(remark: string | null): void {
-    if (remark !== null && remark !== this.#remark) this.#parts.onEvent?.({ kind: 'remark', text: remark });
-    this.#remark = remark;
-  }
-
-  /** Takes back marks of what has been in the store and on the disk for a while. */
-  async #sweep(): Promise<void> {
-    const { uploads, log } = this.#connected();
-    const { waitsFor } = this.#marks;
-    if (waitsFor !== undefined && uploads.committedSequence >= waitsFor) this.#marks.release();
-    if (!this.#marks.turn()) return;
-    await Promise.all([log.flush(), this.#image.sync()]);
-    this.#marks.turned(log.usage.lastSequence);
+    const behindSince = this.#records.record.behindSince ?? this.usage.lastSequence;
+    await this.#records.write({ state: 'comparing', cursorPage: 0, behindSince }, true);
   }
 
   /** What was sent so far is on the disk, so that nobody has to look at it again after a crash. */
   async #noteCursor(): Promise<void> {
     const { cursorPage } = this.#work;
-    await this.#log?.flush();
-    await this.#writeRecord({ cursorPage }, false);
-  }
-
-  async #writeRecord(changes: Partial<ShadowRecord>, durable: boolean): Promise<void> {
-    this.#record = { ...this.#record, ...changes };
-    const release = await this.#recording.acquire(1);
-    try {
-      await this.#parts.shadowDisk.writeRecord(this.#record, durable);
-    } finally {
-      release();
-    }
+    await this.#connection?.log.flush();
+    await this.#records.write({ cursorPage }, false);
   }
 
   #fail(error: SgwError): void {
@@ -558,8 +485,13 @@ export class Follow {
 
   async #noteClean(): Promise<void> {
     await this.#parts.blocks.clock.sleep(TIMES_SETTLE_MS);
-    await this.#writeRecord({ state: 'clean', image: identityOf(this.#image.facts()) }, true);
+    await this.#records.write({ state: 'clean', image: identityOf(this.#image.facts()) }, true);
   }
 }
 
 const regionAt = (offset: number): number => regionOf(Math.floor(offset / PAGE_BYTES));
+
+function pagesOf(offset: number, length: number): [firstPage: number, pageCount: number] {
+  const firstPage = Math.floor(offset / PAGE_BYTES);
+  return [firstPage, Math.ceil((offset + length) / PAGE_BYTES) - firstPage];
+}

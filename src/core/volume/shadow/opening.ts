@@ -36,7 +36,7 @@ export async function openShadow(disk: ShadowDisk, image: ImageFile): Promise<Sh
   const file = kept ?? (await disk.openMarks(bytes, true));
   if (file === undefined) throw new Error('marks that were just made are not there');
   const marks = new RegionMarks(file);
-  const cursorPage = !isTrusted ? 0 : known.state === 'comparing' ? known.cursorPage : Number.MAX_SAFE_INTEGER;
+  const cursorPage = isTrusted ? trustedUpTo(known) : 0;
   const regions = isTrusted && known.state !== 'clean' ? marks.regions() : [];
   const work = new RegionWork(image.sizeBytes, regions, cursorPage);
   const record: ShadowRecord = {
@@ -53,6 +53,10 @@ export async function openShadow(disk: ShadowDisk, image: ImageFile): Promise<Sh
     isFirst: last === undefined,
   };
 }
+
+/** Pages below were compared, or have marks. */
+const trustedUpTo = ({ state, cursorPage }: ShadowRecord): number =>
+  state === 'comparing' ? cursorPage : Number.MAX_SAFE_INTEGER;
 
 export const identityOf = ({ sizeBytes, device, inode, modifiedAtNs, changedAtNs }: ImageFacts): ImageIdentity => ({
   sizeBytes: String(sizeBytes),
