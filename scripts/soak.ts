@@ -6,7 +6,7 @@
  * `--served` kills a daemon that serves a volume under load (docs/evidence/served-kills.md).
  * `--restore` kills restores to a local image, served under load or by the command (docs/evidence/restore-kills.md).
  * `--shadow` kills a gateway that shadows an image (docs/evidence/shadow-kills.md).
- * `--outage --minutes M` has the object store fail in each way for M minutes altogether (docs/evidence/outages.md).
+ * `--outage --minutes M [--only KIND]` has the object store fail in each way for M minutes altogether (docs/evidence/outages.md).
  * `--steady --minutes M` serves a load that goes on and on, with flat memory and files (docs/evidence/steady-load.md).
  * `--stalled --seconds S` stops writers in the middle instead (docs/evidence/stalled-writer.md).
  */
@@ -49,6 +49,8 @@ const { values } = parseArgs({
     shadow: { type: 'boolean', default: false },
     /** Instead of kills: outages of the store under load over NBD (docs/evidence/outages.md). */
     outage: { type: 'boolean', default: false },
+    /** With `--outage`: this one alone, such as `gone`. */
+    only: { type: 'string' },
     /** Instead of kills: a steady load over NBD (docs/evidence/steady-load.md). */
     steady: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
@@ -153,12 +155,10 @@ async function killRestores(): Promise<void> {
 /** The store fails in each way under load, its folder being gone for the longest. */
 async function sufferOutages(): Promise<void> {
   const shares: Readonly<Record<Outage, number>> = { slow: 1, failing: 1, full: 2, denied: 1, hanging: 1, gone: 4 };
-  const total = Object.values(shares).reduce((sum, share) => sum + share, 0);
-  const plan = (Object.keys(shares) as Outage[]).map((outage) => ({
-    outage,
-    forMs: (minutes * 60_000 * shares[outage]) / total,
-  }));
-  console.log(`seed ${seed}: the store suffers ${Object.keys(shares).join(', ')}, ${minutes} minutes altogether`);
+  const suffers = (Object.keys(shares) as Outage[]).filter((one) => values.only === undefined || one === values.only);
+  const total = suffers.reduce((sum, outage) => sum + shares[outage], 0);
+  const plan = suffers.map((outage) => ({ outage, forMs: (minutes * 60_000 * shares[outage]) / total }));
+  console.log(`seed ${seed}: the store suffers ${suffers.join(', ')}, ${minutes} minutes altogether`);
   const suffered = outageCounts();
   const goesOnNow = (): boolean => !interrupted;
   try {
