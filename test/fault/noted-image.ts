@@ -74,6 +74,18 @@ export class NotedImage implements ImageFile {
     this.#note();
   }
 
+  /** What was cut off by somebody else. */
+  cut = Buffer.alloc(0);
+  #cutTo: number | undefined;
+
+  /** Somebody else cuts off its end, which reads as a hole from then on. */
+  truncate(sizeBytes: number): void {
+    this.cut = Buffer.from(this.live.subarray(sizeBytes));
+    this.live.fill(0, sizeBytes);
+    this.#cutTo = sizeBytes;
+    this.modifiedMs = this.#clock.nowMs();
+  }
+
   #note(): void {
     this.#hash = hashOf(this.live);
     this.states.add(named(this.#hash));
@@ -143,7 +155,7 @@ export class NotedImage implements ImageFile {
   facts(): ImageFacts {
     const modifiedAtNs = BigInt(Math.round(this.modifiedMs * 1e6));
     return {
-      ...{ sizeBytes: this.sizeBytes, device: '1', inode: '2', links: 1 },
+      ...{ sizeBytes: this.#cutTo ?? this.sizeBytes, device: '1', inode: '2', links: 1 },
       ...{ modifiedAtNs, changedAtNs: modifiedAtNs },
     };
   }

@@ -232,6 +232,12 @@ export class ShadowScene {
     this.image.states.add(stateOf(await toBuffer(await readVolume(get, this.entry.volumeId))));
   }
 
+  /** What the newest state in the store holds. */
+  async storedBytes(at: number, length: number): Promise<Buffer> {
+    const get = async (key: string): Promise<Buffer | undefined> => (await this.objects.get(key))?.bytes;
+    return (await toBuffer(await readVolume(get, this.entry.volumeId))).subarray(at, at + length);
+  }
+
   /** As far as the store alone tells. */
   async checkNow(): Promise<void> {
     const get = async (key: string): Promise<Buffer | undefined> => (await this.objects.get(key))?.bytes;

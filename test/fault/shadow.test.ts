@@ -236,6 +236,19 @@ describe('a shadowing volume', () => {
     await here.check();
   });
 
+  it('an image that is truncated while it is compared makes no hole in the store', async () => {
+    const random = seededRandom(25);
+    const here = await start(random);
+    await here.settled();
+    await here.closeInOrder();
+    here.image.writeBehind(0, random.bytes(5000));
+    await here.open();
+    here.image.truncate(4 * MIB);
+    while (here.volume.failure === undefined) await systemClock.sleep(5);
+    expect(here.volume.failure).toMatchObject({ code: 'image-changed' });
+    expect(await here.storedBytes(5 * MIB, 4 * MIB)).toEqual(here.image.cut.subarray(MIB, 5 * MIB));
+  });
+
   it('C22: serves an image while the store is out of reach at the start, and reconciles later', async () => {
     const random = seededRandom(15);
     const here = await start(random);

@@ -25,11 +25,7 @@ export class ImageWatch {
   look(hasWritten: boolean): boolean {
     const { links, sizeBytes, modifiedAtNs } = this.#image.facts();
     const { path, kind } = this.#image;
-    if (sizeBytes < this.#image.sizeBytes)
-      throw new SgwError('conflict', 'image-changed', `the image ${path} was truncated to ${String(sizeBytes)} bytes`, {
-        hint: 'Nothing more is served. Detach the volume; then restore the image from a snapshot or recovery point, or put it right and attach it again.',
-        details: { path, sizeBytes },
-      });
+    if (sizeBytes < this.#image.sizeBytes) throw imageTruncated(this.#image, sizeBytes);
     if (links === 0) this.#set(`the image ${path} was removed; it is served until the volume is detached`);
     else if (!this.#image.isInPlace())
       this.#set(`the image ${path} was moved or replaced; the one that was attached is served`);
@@ -48,4 +44,12 @@ export class ImageWatch {
     if (remark !== null && remark !== this.#remark) this.#onRemark(remark);
     this.#remark = remark;
   }
+}
+
+/** Why nothing more is served of an image that has only `sizeBytes` left. */
+export function imageTruncated({ path }: Pick<ImageFile, 'path'>, sizeBytes: number): SgwError {
+  return new SgwError('conflict', 'image-changed', `the image ${path} was truncated to ${String(sizeBytes)} bytes`, {
+    hint: 'Nothing more is served. Detach the volume; then restore the image from a snapshot or recovery point, or put it right and attach it again.',
+    details: { path, sizeBytes },
+  });
 }

@@ -16,6 +16,7 @@ import {
 import type { ImageFile } from '../../image/index.ts';
 import { FULL_MASK, NOT_IN_LOG, ZERO_IN_LOG, type WriteLog } from '../../writelog/index.ts';
 import type { LiveMap } from '../live-map.ts';
+import { imageTruncated } from './image-watch.ts';
 import { REGION_BYTES, REGION_PAGES } from './region-marks.ts';
 
 /** Pages between two breaths. */
@@ -92,6 +93,8 @@ export class RegionCompare {
       for (let at = 0; at < differing.length; at += count) {
         const piece = differing.slice(at, at + count);
         await this.#parts.room(costBytes(piece.length), signal);
+        // What was cut off reads as a hole, and must not become one in the store.
+        requireWhole(image);
         // From here to the appends nothing else runs.
         const sent = piece.filter((page) => !look.written.has(page));
         const appends = this.#append(sent, firstPage);
@@ -220,4 +223,10 @@ function runsOf(pages: readonly number[]): { readonly first: number; readonly co
     else runs.push({ first: page, count: 1 });
   }
   return runs;
+}
+
+/** @throws conflict `image-changed` */
+function requireWhole(image: ImageFile): void {
+  const { sizeBytes } = image.facts();
+  if (sizeBytes < image.sizeBytes) throw imageTruncated(image, sizeBytes);
 }
