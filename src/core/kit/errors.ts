@@ -193,3 +193,12 @@ export function abortReason(signal: AbortSignal): SgwError {
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw abortReason(signal);
 }
+
+/** Runs `work`; what it throws becomes an SgwError. */
+export async function withSgwErrors<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toSgwError(error);
+  }
+}

@@ -25,3 +25,4 @@ export {
   type VolumeSettingsState,
 } from './serving.ts';
 export { openState, updateState } from './state.ts';
+export { makeFolder, syncFolder } from './home-folder.ts';

@@ -7,11 +7,12 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { link, mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
+import { link, readFile, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Adapter } from 'lowdb';
 import { SgwError, toSgwError } from '../kit/index.ts';
 import { findBadField, type StateDocument } from './document.ts';
+import { makeFolder, syncFolder } from './home-folder.ts';
 import { migrate, type AnyDocument } from './migrations.ts';
 
 const FILE_MODE = 0o600;
@@ -91,11 +92,11 @@ export class StateFile implements Adapter<StateDocument> {
     if (bad !== undefined) throw new SgwError('internal', 'assertion', `the state's field ${bad} has no valid value`);
     const folder = dirname(this.#path);
     try {
-      await makeHome(folder);
+      await makeFolder(folder, HOME_MODE);
       await this.#keepPrevious();
       const { default: writeFileAtomic } = await import('write-file-atomic');
       await writeFileAtomic(this.#path, serialize({ ...document }), { mode: FILE_MODE, fsync: true });
-      await syncDirectory(folder);
+      await syncFolder(folder);
     } catch (error) {
       throw toSgwError(error);
     }
@@ -113,21 +114,6 @@ export class StateFile implements Adapter<StateDocument> {
     await rename(staged, `${this.#path}.previous`);
     // When both were one file already, the rename did nothing.
     await unlinkIfThere(staged);
-  }
-}
-
-async function makeHome(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: HOME_MODE });
-  if (first === undefined) return;
-  for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -3,7 +3,8 @@ import { closeSync, fdatasync, openSync, readFileSync, readSync, writevSync } fr
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { SgwError, toSgwError } from '../kit/index.ts';
+import { SgwError, withSgwErrors } from '../kit/index.ts';
+import { makeFolder, syncFolder } from '../state/index.ts';
 import type { LogDisk, LogFile } from './contract.ts';
 
 const FOLDER_MODE = 0o700;
@@ -29,27 +30,21 @@ class DirectoryDisk implements LogDisk {
   }
 
   async list(): Promise<string[]> {
-    return failing(async () => {
-      await this.#make();
+    return withSgwErrors(async () => {
+      await makeFolder(this.#path, FOLDER_MODE);
       return await readdir(this.#path);
     });
   }
 
-  async #make(): Promise<void> {
-    const first = await mkdir(this.#path, { recursive: true, mode: FOLDER_MODE });
-    if (first === undefined) return;
-    for (let made = this.#path; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
-  }
-
   async open(name: string, sizeBytes: number): Promise<LogFile> {
-    return failing(async () => {
+    return withSgwErrors(async () => {
       const path = join(this.#path, name);
       try {
         return new DirectoryFile(name, path, (await stat(path)).size);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       }
-      await this.#make();
+      await makeFolder(this.#path, FOLDER_MODE);
       await this.#create(path, sizeBytes);
       return new DirectoryFile(name, path, sizeBytes);
     });
@@ -79,14 +74,14 @@ class DirectoryDisk implements LogDisk {
   }
 
   async remove(name: string): Promise<void> {
-    await failing(async () => {
+    await withSgwErrors(async () => {
       await rm(join(this.#path, name));
       await syncFolder(this.#path);
     });
   }
 
   async setAside(reason: string): Promise<string> {
-    return failing(async () => {
+    return withSgwErrors(async () => {
       const word = reason.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
       const parent = dirname(this.#path);
       const names = new Set(await readdir(parent));
@@ -164,23 +159,6 @@ class DirectoryFile implements LogFile {
     if (this.#isClosed) return;
     this.#isClosed = true;
     closeSync(this.#fd);
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function failing<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw toSgwError(error);
   }
 }
 

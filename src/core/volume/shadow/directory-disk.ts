@@ -1,9 +1,10 @@
 /** What a shadowing volume keeps, in a folder of the home: files 0600, folder 0700. */
 import { closeSync, fdatasync, openSync, readSync, utimesSync, writeSync } from 'node:fs';
-import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { open, readFile, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { toSgwError } from '../../kit/index.ts';
+import { toSgwError, withSgwErrors } from '../../kit/index.ts';
+import { makeFolder, syncFolder } from '../../state/index.ts';
 import type { MarksFile, ShadowDisk, ShadowRecord } from './contract.ts';
 
 const FOLDER_MODE = 0o700;
@@ -35,8 +36,8 @@ class DirectoryShadowDisk implements ShadowDisk {
   }
 
   async writeRecord(record: ShadowRecord, durable: boolean): Promise<void> {
-    await failing(async () => {
-      await this.#make();
+    await withSgwErrors(async () => {
+      await makeFolder(this.#folder, FOLDER_MODE);
       const path = join(this.#folder, RECORD);
       const handle = await open(`${path}.new`, 'w', FILE_MODE);
       try {
@@ -68,8 +69,8 @@ class DirectoryShadowDisk implements ShadowDisk {
   }
 
   async openMarks(bytes: number, fresh: boolean): Promise<MarksFile | undefined> {
-    return await failing(async () => {
-      await this.#make();
+    return await withSgwErrors(async () => {
+      await makeFolder(this.#folder, FOLDER_MODE);
       const path = join(this.#folder, MARKS_FILE);
       if (fresh) await this.#makeMarks(path, bytes);
       const fd = openIfThere(path);
@@ -91,12 +92,6 @@ class DirectoryShadowDisk implements ShadowDisk {
     }
     await rename(`${path}.new`, path);
     await syncFolder(this.#folder);
-  }
-
-  async #make(): Promise<void> {
-    const first = await mkdir(this.#folder, { recursive: true, mode: FOLDER_MODE });
-    if (first === undefined) return;
-    for (let made = this.#folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
   }
 }
 
@@ -131,7 +126,7 @@ class DirectoryMarks implements MarksFile {
   }
 
   async sync(): Promise<void> {
-    await failing(() => syncAsync(this.#fd));
+    await withSgwErrors(() => syncAsync(this.#fd));
   }
 
   close(): void {
@@ -158,21 +153,4 @@ function checkedRecord(value: unknown): ShadowRecord | undefined {
   const texts = image as Partial<Record<string, unknown>>;
   const fields = ['sizeBytes', 'device', 'inode', 'modifiedAtNs', 'changedAtNs'];
   return fields.every((field) => typeof texts[field] === 'string') ? (value as ShadowRecord) : undefined;
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function failing<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw toSgwError(error);
-  }
 }
