@@ -52,7 +52,6 @@ export class Follow {
   #settings: VolumeSettings;
   #isPassThrough = false;
   /** Pass-through begins as soon as that is on the disk. */
-  #isEntering = false;
   #entering: Promise<void> | undefined;
   #isSteady = false;
   #failure: SgwError | undefined;
@@ -166,7 +165,11 @@ export class Follow {
     throwIfAborted(signal);
     await this.#marks.mark(regionAt(offset), regionAt(offset + Math.max(1, length) - 1));
     if (!this.#isPassThrough && this.#connection?.canLog(cost) !== true)
-      await (this.#entering ??= this.#enter().finally(() => (this.#entering = undefined)));
+      await (this.#entering ??= this.#enter().finally(() => {
+        this.#entering = undefined;
+        // Also when it could not be noted: what is being caught up goes on.
+        this.#signals.wake();
+      }));
   }
 
   /**
@@ -256,15 +259,9 @@ export class Follow {
   }
 
   async #startPassThrough(sequence: number): Promise<void> {
-    this.#isEntering = true;
-    try {
-      await this.#records.write({ behindSince: this.#records.record.behindSince ?? sequence }, true);
-      this.#fallBehind(sequence);
-      this.#isPassThrough = true;
-    } finally {
-      this.#isEntering = false;
-    }
-    this.#signals.wake();
+    await this.#records.write({ behindSince: this.#records.record.behindSince ?? sequence }, true);
+    this.#fallBehind(sequence);
+    this.#isPassThrough = true;
   }
 
   #fallBehind(sequence: number): void {
@@ -334,7 +331,7 @@ export class Follow {
 
   /** Nothing is left to be sent, for now: clients go on meanwhile. */
   #isLevelNow(): boolean {
-    return this.#work.isDone && !this.#isPassThrough && !this.#isEntering;
+    return this.#work.isDone && !this.#isPassThrough && this.#entering === undefined;
   }
 
   async #catchUp(): Promise<void> {
@@ -349,7 +346,8 @@ export class Follow {
           this.#leaveLater();
         }
         if (this.#isSteady && this.#waiting.isAny) await this.#place(signal);
-        else if (this.#isPassThrough || this.#isEntering || this.#isSteady) await this.#signals.changed(signal);
+        else if (this.#isPassThrough || this.#entering !== undefined || this.#isSteady)
+          await this.#signals.changed(signal);
         else if (!this.#work.isDone) await this.#workOn(signal);
         else await this.#finish(signal);
       } catch (error) {
