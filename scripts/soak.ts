@@ -14,7 +14,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { seededRandom } from '../src/core/kit/index.ts';
+import { seededRandom, type Random } from '../src/core/kit/index.ts';
 import { Counts } from '../test/soak/counts.ts';
 import { runLane } from '../test/soak/lane.ts';
 import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
@@ -79,77 +79,89 @@ else if (values.outage) await sufferOutages();
 else if (values.steady) await goOnAndOn();
 else await killAtRandom();
 
-/** A daemon that serves a volume under load, killed again and again. */
-async function killDaemons(): Promise<void> {
-  const served = servedCounts();
-  const isOn = (): boolean => !interrupted && lost === undefined && minutesRun() < minutes && served.rounds < roundsMax;
-  console.log(`seed ${seed}, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
-  const tell = (line: string): void => {
-    if (values.verbose || served.rounds % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
-  };
+type Row = Readonly<Record<string, string | number>>;
+
+/** What one kind of soak is made of. */
+interface Soak<C extends object> {
+  readonly counts: C;
+  /** @throws Error at the first loss */
+  readonly run: (counts: C) => Promise<void>;
+  /** Under docs/evidence, and the columns of its row between the seed and the losses. */
+  readonly file: string;
+  readonly row: (counts: C) => Row;
+}
+
+/** Runs it to its end, tells what was counted, and records that. */
+async function runSoak<C extends object>({ counts: own, run, file, row }: Soak<C>): Promise<void> {
   try {
-    await runServed({ folder, random: seededRandom(seed), counts: served, goesOn: isOn, onRound: tell });
+    await run(own);
   } catch (error) {
     lost = error instanceof Error ? error : new Error(String(error));
   }
   const losses = lost === undefined ? 0 : 1;
-  const { rounds, kills, cachesDropped, homesLost, writes, flushes, snapshots } = served;
-  console.log(`seed ${seed}: ${JSON.stringify(served)}, ${losses} losses`);
-  if (values.record) {
-    const row = { seed, rounds, kills, 'caches dropped': cachesDropped, 'homes lost': homesLost, writes, flushes };
-    recordRow('served-kills.md', { ...row, snapshots, losses, minutes: minutesRun().toFixed(1) });
-  }
+  console.log(`seed ${seed}: ${JSON.stringify(own)}, ${losses} losses`);
+  if (values.record) recordRow(file, { seed, ...row(own), losses, minutes: minutesRun().toFixed(1) });
   keepOrRemove();
+}
+
+/** Rounds of kills until the time or the rounds are over. */
+function inRounds<C extends { readonly rounds: number }>(
+  rounds: (options: {
+    readonly folder: string;
+    readonly random: Random;
+    readonly counts: C;
+    readonly goesOn: () => boolean;
+    readonly onRound: (line: string) => void;
+  }) => Promise<void>,
+): (counts: C) => Promise<void> {
+  return async (own) => {
+    console.log(`seed ${seed}, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
+    await rounds({
+      ...{ folder, random: seededRandom(seed), counts: own },
+      goesOn: () => !interrupted && minutesRun() < minutes && own.rounds < roundsMax,
+      onRound: (line) => {
+        if (values.verbose || own.rounds % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
+      },
+    });
+  };
+}
+
+/** A daemon that serves a volume under load, killed again and again. */
+async function killDaemons(): Promise<void> {
+  await runSoak({
+    counts: servedCounts(),
+    run: inRounds(runServed),
+    file: 'served-kills.md',
+    row: ({ rounds, kills, cachesDropped, homesLost, writes, flushes, snapshots }) => ({
+      ...{ rounds, kills, 'caches dropped': cachesDropped, 'homes lost': homesLost, writes, flushes, snapshots },
+    }),
+  });
 }
 
 /** A gateway that shadows an image, killed again and again. */
 async function killShadows(): Promise<void> {
-  const shadow = shadowCounts();
-  const isOn = (): boolean => !interrupted && lost === undefined && minutesRun() < minutes && shadow.rounds < roundsMax;
-  console.log(`seed ${seed}, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
-  const tell = (line: string): void => {
-    if (values.verbose || shadow.rounds % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
-  };
-  try {
-    await runShadow({ folder, random: seededRandom(seed), counts: shadow, goesOn: isOn, onRound: tell });
-  } catch (error) {
-    lost = error instanceof Error ? error : new Error(String(error));
-  }
-  const losses = lost === undefined ? 0 : 1;
-  console.log(`seed ${seed}: ${JSON.stringify(shadow)}, ${losses} losses`);
-  if (values.record) {
-    const { rounds, kills, outages, behind, passThroughs, writes, flushes, snapshots, compared } = shadow;
-    const happened = { 'store away': outages, 'pass-through': passThroughs, 'written behind': behind };
-    const load = { writes, flushes, snapshots, compared };
-    recordRow('shadow-kills.md', {
-      ...{ seed, rounds, kills, ...happened, ...load, losses, minutes: minutesRun().toFixed(1) },
-    });
-  }
-  keepOrRemove();
+  await runSoak({
+    counts: shadowCounts(),
+    run: inRounds(runShadow),
+    file: 'shadow-kills.md',
+    row: ({ rounds, kills, outages, behind, passThroughs, writes, flushes, snapshots, compared }) => ({
+      ...{ rounds, kills, 'store away': outages, 'pass-through': passThroughs, 'written behind': behind },
+      ...{ writes, flushes, snapshots, compared },
+    }),
+  });
 }
 
 /** Restores to a local image, killed again and again. */
 async function killRestores(): Promise<void> {
-  const restored = restoreCounts();
-  const isOn = (): boolean =>
-    !interrupted && lost === undefined && minutesRun() < minutes && restored.rounds < roundsMax;
-  console.log(`seed ${seed}, up to ${String(roundsMax)} kills in ${minutes} minutes`);
-  const tell = (line: string): void => {
-    if (values.verbose || restored.rounds % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
-  };
-  try {
-    await runRestores({ folder, random: seededRandom(seed), counts: restored, goesOn: isOn, onRound: tell });
-  } catch (error) {
-    lost = error instanceof Error ? error : new Error(String(error));
-  }
-  const losses = lost === undefined ? 0 : 1;
-  console.log(`seed ${seed}: ${JSON.stringify(restored)}, ${losses} losses`);
-  if (values.record) {
-    const { rounds: kills, commandKills, homesLost, restores, writes, reads, looks } = restored;
-    const row = { seed, kills, 'of the command': commandKills, 'homes lost': homesLost, restores, writes, reads };
-    recordRow('restore-kills.md', { ...row, 'pages looked at': looks, losses, minutes: minutesRun().toFixed(1) });
-  }
-  keepOrRemove();
+  await runSoak({
+    counts: restoreCounts(),
+    run: inRounds(runRestores),
+    file: 'restore-kills.md',
+    row: ({ rounds: kills, commandKills, homesLost, restores, writes, reads, looks }) => ({
+      ...{ kills, 'of the command': commandKills, 'homes lost': homesLost, restores, writes, reads },
+      'pages looked at': looks,
+    }),
+  });
 }
 
 /** The store fails in each way under load, its folder being gone for the longest. */
@@ -159,63 +171,44 @@ async function sufferOutages(): Promise<void> {
   const total = suffers.reduce((sum, outage) => sum + shares[outage], 0);
   const plan = suffers.map((outage) => ({ outage, forMs: (minutes * 60_000 * shares[outage]) / total }));
   console.log(`seed ${seed}: the store suffers ${suffers.join(', ')}, ${minutes} minutes altogether`);
-  const suffered = outageCounts();
-  const goesOnNow = (): boolean => !interrupted;
-  try {
-    await runOutages({
-      ...{ folder, random: seededRandom(seed), counts: suffered, plan, goesOn: goesOnNow },
-      onOutage: (line) => {
-        console.log(line);
-      },
-    });
-  } catch (error) {
-    lost = error instanceof Error ? error : new Error(String(error));
-  }
-  const losses = lost === undefined ? 0 : 1;
-  console.log(`seed ${seed}: ${JSON.stringify(suffered)}, ${losses} losses`);
-  if (values.record) {
-    const { outages, writes, stoodStill, longestMs, rssBeforeMib, rssMaxMib } = suffered;
-    const row = { seed, outages, 'at a standstill': stoodStill, writes, 'longest write ms': longestMs };
-    const memory = { 'RSS before MiB': rssBeforeMib, 'RSS most MiB': rssMaxMib };
-    recordRow('outages.md', { ...row, ...memory, losses, minutes: minutesRun().toFixed(1) });
-  }
-  keepOrRemove();
+  await runSoak({
+    counts: outageCounts(),
+    run: async (own) =>
+      runOutages({
+        ...{ folder, random: seededRandom(seed), counts: own, plan, goesOn: () => !interrupted },
+        onOutage: (line) => {
+          console.log(line);
+        },
+      }),
+    file: 'outages.md',
+    row: ({ outages, writes, stoodStill, longestMs, rssBeforeMib, rssMaxMib }) => ({
+      ...{ outages, 'at a standstill': stoodStill, writes, 'longest write ms': longestMs },
+      ...{ 'RSS before MiB': rssBeforeMib, 'RSS most MiB': rssMaxMib },
+    }),
+  });
 }
 
 /** A load that a gateway keeps up with, for as long as is asked for. */
 async function goOnAndOn(): Promise<void> {
-  const counts = steadyCounts();
   let samples = 0;
   console.log(`seed ${seed}: a steady load for ${minutes} minutes`);
-  try {
-    await runSteady({
-      ...{
-        folder,
-        random: seededRandom(seed),
-        counts,
-        forMs: minutes * 60_000,
-        withoutGc: values.without.includes('gc'),
-      },
-      goesOn: (): boolean => !interrupted,
-      onSample: (line) => {
-        samples += 1;
-        if (values.verbose || samples % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
-      },
-    });
-  } catch (error) {
-    lost = error instanceof Error ? error : new Error(String(error));
-  }
-  const losses = lost === undefined ? 0 : 1;
-  console.log(`seed ${seed}: ${JSON.stringify(counts)}, ${losses} losses`);
-  if (values.record) {
-    const { reads, writes, snapshots, rssEarlyMib, rssLateMib, filesEarly, filesLate, homeMaxMib } = counts;
-    const memory = { 'RSS early MiB': rssEarlyMib, 'RSS late MiB': rssLateMib };
-    const files = { 'files early': filesEarly, 'files late': filesLate, 'home most MiB': homeMaxMib };
-    recordRow('steady-load.md', {
-      ...{ seed, reads, writes, snapshots, ...memory, ...files, losses, minutes: minutesRun().toFixed(1) },
-    });
-  }
-  keepOrRemove();
+  await runSoak({
+    counts: steadyCounts(),
+    run: async (own) =>
+      runSteady({
+        ...{ folder, random: seededRandom(seed), counts: own, forMs: minutes * 60_000 },
+        ...{ withoutGc: values.without.includes('gc'), goesOn: () => !interrupted },
+        onSample: (line) => {
+          samples += 1;
+          if (values.verbose || samples % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
+        },
+      }),
+    file: 'steady-load.md',
+    row: ({ reads, writes, snapshots, rssEarlyMib, rssLateMib, filesEarly, filesLate, homeMaxMib }) => ({
+      ...{ reads, writes, snapshots, 'RSS early MiB': rssEarlyMib, 'RSS late MiB': rssLateMib },
+      ...{ 'files early': filesEarly, 'files late': filesLate, 'home most MiB': homeMaxMib },
+    }),
+  });
 }
 
 async function killAtRandom(): Promise<void> {

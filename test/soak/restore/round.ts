@@ -3,12 +3,13 @@
  * written over NBD, and the daemon is killed with SIGKILL at random; it goes on by itself, or, when the home is lost as well, by
  * `--resume` in a new one. Some restores are of the command alone. In the end the image is the snapshot and the writes.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, existsSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { closeSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
 import { runSgw, sgw } from '../run-sgw.ts';
+import { KillableGateway } from '../served/killable-gateway.ts';
 import { NbdClient } from '../served/nbd-client.ts';
 import { PAGE, stamped, stampOf } from '../served/stamps.ts';
 import { placeIn, RUN, type Place } from '../verb.ts';
@@ -18,7 +19,6 @@ const PAGES = 24_576;
 const PIECE_PAGES = 256;
 const IN_FLIGHT = 12;
 const LOOKS = 200;
-const READY_MS = 60_000;
 const FIRST_NUMBER = 2;
 
 export interface RestoreCounts {
@@ -68,13 +68,14 @@ class RestoreSoak {
   readonly #image: string;
   #contents: number[] = [];
   #snapshotId = '';
-  #daemon: ChildProcess | undefined;
+  readonly #gateway: KillableGateway;
 
   constructor(options: RestoreSoakOptions) {
     this.#options = options;
     this.#place = placeIn(options.folder);
     this.#home = join(options.folder, 'home');
     this.#image = join(options.folder, 'restored.img');
+    this.#gateway = new KillableGateway(this.#place, this.#home);
   }
 
   get #store(): string {
@@ -99,7 +100,7 @@ class RestoreSoak {
   }
 
   destroy(): void {
-    this.#daemon?.kill('SIGKILL');
+    this.#gateway.destroy();
   }
 
   /** Restored by the command, which is killed again and again. */
@@ -150,7 +151,7 @@ class RestoreSoak {
     const { random, counts, onRound } = this.#options;
     writeFileSync(this.#image, random.bytes(10_000));
     const book = new PageBook(this.#contents, FIRST_NUMBER);
-    await this.#start();
+    await this.#gateway.start();
     const rate = `${5 + this.#integer(40)}MiB`;
     const begin = ['snapshot', 'restore', 'v1', '--image', this.#image, '--attach', '--export-name', 'disk'];
     await this.#sgw(...begin, '--force', '--yes', '--rate', rate);
@@ -158,14 +159,14 @@ class RestoreSoak {
       const client = await NbdClient.connect(join(this.#home, 'nbd.sock'), 'disk');
       const load = this.#load(client, book);
       await delay(100 + random.float() * 1200);
-      await this.#kill();
+      await this.#gateway.kill();
       await load;
       client.close();
       counts.rounds += 1;
       const losesHome = random.float() < 0.25;
       // One that was completed just before needs no resume, and its image is whole.
       if (losesHome && !(await this.#newHome(rate))) break;
-      if (!losesHome) await this.#start();
+      if (!losesHome) await this.#gateway.start();
       await this.#lookAround(book);
       onRound?.(`kill ${counts.rounds} of restore ${counts.restores + 1}${losesHome ? ', home lost' : ''}`);
     }
@@ -174,7 +175,6 @@ class RestoreSoak {
       await this.#sgw('volume', 'detach', 'disk');
     }
     await this.#sgw('gateway', 'stop');
-    this.#daemon = undefined;
     this.#checkFile(book);
     counts.restores += 1;
   }
@@ -183,7 +183,7 @@ class RestoreSoak {
   async #newHome(rate: string): Promise<boolean> {
     rmSync(this.#home, { recursive: true });
     await this.#sgw('activate', '--name', 'restores', '--store', this.#store);
-    await this.#start();
+    await this.#gateway.start();
     const resume = ['snapshot', 'restore', this.#snapshotId, '--image', this.#image, '--resume', '--attach'];
     const resumed = await runSgw(this.#place, [...resume, '--export-name', 'disk', '--rate', rate]);
     this.#options.counts.homesLost += 1;
@@ -310,34 +310,6 @@ class RestoreSoak {
     } finally {
       closeSync(fd);
     }
-  }
-
-  async #start(): Promise<void> {
-    const child = spawn(process.execPath, [RUN, 'gateway', 'run', '--log-level', 'info'], {
-      env: this.#place.env,
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    this.#daemon = child;
-    let said = '';
-    child.stderr.on('data', (chunk: Buffer) => {
-      said = (said + chunk.toString()).slice(-20_000);
-    });
-    const deadline = Date.now() + READY_MS;
-    while (!said.includes('ready')) {
-      if (child.exitCode !== null) throw new Error(`the gateway did not start: ${said}`);
-      if (Date.now() > deadline) throw new Error(`the gateway is not ready: ${said}`);
-      await delay(20);
-    }
-    if (!existsSync(join(this.#home, 'nbd.sock'))) throw new Error(`the gateway serves nothing: ${said}`);
-  }
-
-  async #kill(): Promise<void> {
-    const child = this.#daemon;
-    if (child === undefined) return;
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await ended;
-    this.#daemon = undefined;
   }
 
   #integer(below: number): number {
