@@ -132,18 +132,15 @@ class RestoreSoak {
 
   /** Whether a restore of the image is under way: without the mark, the command had not come to it. */
   async #hasBegun(): Promise<'yes' | 'no' | 'completed'> {
-    const asked = await runSgw(this.#place, [
-      'snapshot',
-      'restore',
-      this.#snapshotId,
-      '--image',
-      this.#image,
-      '--resume',
-      '--timeout',
-      '1ms',
-    ]);
-    if (asked.output.includes('[restore-completed]')) return 'completed';
-    return asked.output.includes('[restore-not-found]') || asked.output.includes('[system-enoent]') ? 'no' : 'yes';
+    const words = ['snapshot', 'restore', this.#snapshotId, '--image', this.#image, '--resume', '--timeout'];
+    // It is ended as soon as it says which it is: on a busy machine it may not have come so far.
+    for (let timeoutMs = 1; ; timeoutMs *= 2) {
+      const { exitCode, output } = await runSgw(this.#place, [...words, `${timeoutMs}ms`]);
+      if (exitCode === 0 || output.includes('[restore-completed]')) return 'completed';
+      if (output.includes('[restore-not-found]') || output.includes('[system-enoent]')) return 'no';
+      if (output.includes('What is restored is kept')) return 'yes';
+      if (timeoutMs > 60_000) throw new Error(`the restore does not say how it is: ${output}`);
+    }
   }
 
   /** Restored by a daemon, which serves it, and is killed again and again. */
