@@ -25,13 +25,13 @@ export class ForgetfulImage implements ImageFile {
   failSyncs: Error | undefined;
   /** Waited for within asynchronous calls. */
   pause: () => Promise<void> = async () => Promise.resolve();
-  readonly #live: Buffer;
-  readonly #durable: Buffer;
+  readonly #live: Buffer<ArrayBuffer>;
+  readonly #durable: Buffer<ArrayBuffer>;
   /** Not covered by a completed sync, oldest first. */
   readonly #unsynced: Written[];
   #syncFailure: Error | undefined;
 
-  constructor(live: Buffer, durable = Buffer.from(live), unsynced: readonly Written[] = []) {
+  constructor(live: Buffer<ArrayBuffer>, durable = Buffer.from(live), unsynced: readonly Written[] = []) {
     this.#live = live;
     this.#durable = durable;
     this.#unsynced = [...unsynced];
@@ -68,6 +68,11 @@ export class ForgetfulImage implements ImageFile {
       }
     }
     return new ForgetfulImage(bytes);
+  }
+
+  /** The same file as an object of another class. This one is of no more use. */
+  intoClass<T extends ForgetfulImage>(kind: new (...words: ConstructorParameters<typeof ForgetfulImage>) => T): T {
+    return new kind(this.#live, this.#durable, this.#unsynced);
   }
 
   #call(): void {

@@ -19,7 +19,7 @@ export class NotedImage implements ImageFile {
   readonly path = '/images/disk.img';
   readonly kind = 'file';
   readonly fd = undefined;
-  readonly #clock: Clock;
+  protected readonly clock: Clock;
   /** Of `live`. */
   #hash = new Uint32Array(4);
   /** Hashes of every state, shared with what comes after. */
@@ -33,21 +33,26 @@ export class NotedImage implements ImageFile {
   readsWait = false;
 
   constructor(clock: Clock, live: Buffer, states = new Set<string>(), modifiedMs = clock.nowMs()) {
-    this.#clock = clock;
+    this.clock = clock;
     this.live = live;
     this.durable = Buffer.from(live);
     this.states = states;
     this.modifiedMs = modifiedMs;
-    this.#note();
+    this.note();
   }
 
   get sizeBytes(): number {
     return this.live.length;
   }
 
+  /** Before it is used, and after each end of the process. */
+  async begin(): Promise<void> {
+    await Promise.resolve();
+  }
+
   /** As it is found after the process has ended at any moment. */
   afterKill(): NotedImage {
-    const next = new NotedImage(this.#clock, Buffer.from(this.live), this.states, this.modifiedMs);
+    const next = new NotedImage(this.clock, Buffer.from(this.live), this.states, this.modifiedMs);
     next.durable = Buffer.from(this.durable);
     next.unsynced = [...this.unsynced];
     return next;
@@ -63,15 +68,15 @@ export class NotedImage implements ImageFile {
         if (random.float() < kept) bytes.copy(live, at + sector, sector, end);
         sector = end;
       }
-    return new NotedImage(this.#clock, live, this.states, this.modifiedMs);
+    return new NotedImage(this.clock, live, this.states, this.modifiedMs);
   }
 
   /** Somebody else writes to it. */
   writeBehind(at: number, bytes: Buffer): void {
     bytes.copy(this.live, at);
     bytes.copy(this.durable, at);
-    this.modifiedMs = this.#clock.nowMs();
-    this.#note();
+    this.modifiedMs = this.clock.nowMs();
+    this.note();
   }
 
   /** What was cut off by somebody else. */
@@ -83,10 +88,10 @@ export class NotedImage implements ImageFile {
     this.cut = Buffer.from(this.live.subarray(sizeBytes));
     this.live.fill(0, sizeBytes);
     this.#cutTo = sizeBytes;
-    this.modifiedMs = this.#clock.nowMs();
+    this.modifiedMs = this.clock.nowMs();
   }
 
-  #note(): void {
+  protected note(): void {
     this.#hash = hashOf(this.live);
     this.states.add(named(this.#hash));
   }
@@ -95,7 +100,7 @@ export class NotedImage implements ImageFile {
    * Applies a write page by page in the order in which the log takes them, the parts of pages first: the records of a write
    * may be cut in between, as a power cut would.
    */
-  #apply(position: number, bytes: Buffer): void {
+  protected apply(position: number, bytes: Buffer): void {
     const end = position + bytes.length;
     const firstWhole = Math.ceil(position / PAGE_BYTES);
     const endWhole = Math.floor(end / PAGE_BYTES);
@@ -130,9 +135,9 @@ export class NotedImage implements ImageFile {
   write(position: number, data: Uint8Array): void {
     const fails = this.failWrites;
     const bytes = Buffer.from(fails === undefined ? data : data.subarray(0, data.length >> 1));
-    this.#apply(position, bytes);
+    this.apply(position, bytes);
     this.unsynced.push({ at: position, bytes });
-    this.modifiedMs = this.#clock.nowMs();
+    this.modifiedMs = this.clock.nowMs();
     if (fails !== undefined) throw fails;
   }
 

@@ -35,6 +35,8 @@ import { findLog, openLog, type LogDisk, type LogFile } from '../../src/core/wri
 import { noCache } from '../../src/core/gateway/serving/no-cache.ts';
 import { readSnapshot, readVolume, toBuffer } from '../reader/independent-reader.ts';
 import { NotedImage, stateOf } from './noted-image.ts';
+import { noteSame } from '../../src/core/volume/shadow/opening.ts';
+import { RestoringNotedImage } from './restoring-noted-image.ts';
 import { ForgetfulLogDisk } from './forgetful-log-disk.ts';
 import { ForgetfulShadowDisk } from './forgetful-shadow-disk.ts';
 
@@ -166,6 +168,26 @@ export class ShadowScene {
     return scene;
   }
 
+  /** The image is restored from a snapshot meanwhile, and the volume is a clone of that (C25). */
+  static async startRestoring(random: Random, sizeBytes: number): Promise<ShadowScene> {
+    const scene = await ShadowScene.start(random, sizeBytes);
+    await scene.settled();
+    await scene.snapshot();
+    await scene.volume.drain();
+    await scene.closeInOrder();
+    const from = await scene.snapshotState(0);
+    scene.snapshots.splice(0);
+    const image = await RestoringNotedImage.over(scene.image.live, fastClock, random);
+    scene.image = image;
+    scene.log = new ForgetfulLogDisk();
+    scene.disk = new ForgetfulShadowDisk(fastClock);
+    await noteSame(scene.disk, image);
+    scene.entry = await new Catalog(scene.blocks).createVolume({ name: 'c', sizeBytes, accountId: ACCOUNT, from });
+    await scene.#freshLog();
+    await scene.open();
+    return scene;
+  }
+
   get blocks(): BlockStoreOptions {
     return { objects: this.store, clock: fastClock, random: systemRandom };
   }
@@ -185,6 +207,7 @@ export class ShadowScene {
   }
 
   async open(): Promise<void> {
+    await this.image.begin();
     this.volume = await openShadowVolume({
       blocks: this.blocks,
       volumeId: this.entry.volumeId,

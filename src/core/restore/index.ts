@@ -6,3 +6,4 @@ export { geometryFor } from './geometry.ts';
 export { ImageDevice } from './image-device.ts';
 export { recogniseImage, type MarkedBy } from './recognise.ts';
 export { beginImage, Restore } from './restore.ts';
+export { RestoringImage } from './restoring-image.ts';

@@ -133,6 +133,11 @@ export class Restore {
     });
   }
 
+  /** How often the image was written to, but for what goes through `device`. */
+  get writes(): number {
+    return this.#rounds.writes;
+  }
+
   get progress(): RestoreProgress {
     const { reads, readMs } = this.#demand.stats;
     const { blocks } = this.#tree;

@@ -68,12 +68,12 @@ export class RestoringDevice implements BlockDevice {
   read(offset: number, target: Buffer, call?: DeviceCall): Completion {
     assert(offset + target.length <= this.sizeBytes, 'a read lies within the image');
     if (target.length === 0) return undefined;
-    if (!this.#isReady(offset, target.length)) return this.#readMixed(offset, target, call?.signal);
+    if (!this.isReady(offset, target.length)) return this.#readMixed(offset, target, call?.signal);
     return this.#image.read(offset, target, call);
   }
 
-  /** Whether all of an extent is in the image; notes that it is touched. */
-  #isReady(offset: number, length: number): boolean {
+  /** Whether all of an extent is in the image, so that reads and writes of it wait for no block; notes that it is touched. */
+  isReady(offset: number, length: number): boolean {
     if (this.#isPlain) return true;
     const { tree, demand } = this.#parts;
     const first = tree.blocks.at(offset);
@@ -122,14 +122,23 @@ export class RestoringDevice implements BlockDevice {
     assert(offset + data.length <= this.sizeBytes, 'a write lies within the image');
     if (data.length === 0) return undefined;
     this.#refuseMarks(offset, data);
-    if (this.#isReady(offset, data.length)) return this.#image.write(offset, data, call);
+    if (this.isReady(offset, data.length)) return this.#image.write(offset, data, call);
     const put: Change = (at, from, length) => {
       // What was read to judge parts of sectors may have been overwritten since.
       this.#refuseMarks(at, data.subarray(from, from + length));
       image.write(at, data.subarray(from, from + length));
     };
-    const give = (from: number, length: number): GivenContent => ({ data: data.subarray(from, from + length) });
-    return this.#change(offset, data.length, give, put, call);
+    return this.#change(offset, data.length, giving({ data }), put, call);
+  }
+
+  /**
+   * Restores all of an extent for somebody who will write it anew as a whole, through `write` or `writeZeroes`: blocks within
+   * hold `content` from here on, and are not fetched.
+   */
+  async prepare(offset: number, length: number, content: GivenContent, signal?: AbortSignal): Promise<void> {
+    if ('data' in content) this.#refuseMarks(offset, content.data);
+    const call = signal === undefined ? {} : { signal };
+    await this.#change(offset, length, giving(content), () => undefined, call);
   }
 
   trim(offset: number, length: number, call?: WriteCall): Completion {
@@ -141,13 +150,13 @@ export class RestoringDevice implements BlockDevice {
     assert(offset + length <= this.sizeBytes, 'zeroes lie within the image');
     if (length === 0) return undefined;
     const mayTrim = call?.mayTrim === true;
-    if (this.#isReady(offset, length)) return this.#image.writeZeroes(offset, length, call);
+    if (this.isReady(offset, length)) return this.#image.writeZeroes(offset, length, call);
     if (call?.fastOnly === true)
       throw new SgwError('unsupported', 'zeroes-slow', 'what is not restored yet is not made zero fast');
     const put: Change = (at, _from, count) => {
       image.zero(at, count, mayTrim);
     };
-    return this.#change(offset, length, () => ({ zero: true, mayTrim }), put, call);
+    return this.#change(offset, length, giving({ zero: true, mayTrim }), put, call);
   }
 
   /** Restores what a change needs, block by block up to a bound, and makes it. */
@@ -191,7 +200,7 @@ export class RestoringDevice implements BlockDevice {
   }
 
   prefetch(offset: number, length: number, call?: DeviceCall): Completion {
-    if (length === 0 || this.#isReady(offset, length)) return undefined;
+    if (length === 0 || this.isReady(offset, length)) return undefined;
     return this.#parts.source.prefetch(offset, length, call);
   }
 
@@ -221,6 +230,11 @@ export class RestoringDevice implements BlockDevice {
     }
   }
 }
+
+const giving =
+  (content: GivenContent) =>
+  (from: number, length: number): GivenContent =>
+    'data' in content ? { data: content.data.subarray(from, from + length) } : content;
 
 /** A failure is seen by who waits for it; until then it must not count as unhandled. */
 function seenLater(work: Promise<void>): Promise<void> {

@@ -47,6 +47,7 @@ export class Rounds {
   readonly #parts: RoundsParts;
   readonly #room = new Semaphore(FETCH_BYTES_MAX);
   readonly #byBlock = new Map<number, Round>();
+  #writes = 0;
 
   constructor(parts: RoundsParts) {
     this.#parts = parts;
@@ -83,6 +84,11 @@ export class Rounds {
       if (failure !== undefined && plan.after.every((other) => other.failure === undefined)) throw failure;
       if (failure === undefined) for (const block of plan.claims.filter((one) => given.has(one))) used.add(block);
     }
+  }
+
+  /** How often the image was written to. */
+  get writes(): number {
+    return this.#writes;
   }
 
   /** Every round that is under way has ended when it resolves. */
@@ -177,6 +183,7 @@ export class Rounds {
   /** All of the page, so that the disk need not read what was there. */
   #writeMarkPage(block: number): void {
     const { tree, marks, image } = this.#parts;
+    this.#writes += 1;
     const page = Buffer.alloc(MARK_PAGE_BYTES);
     marks.of(block).copy(page);
     image.write(tree.blocks.offsetOf(block), page);
@@ -230,6 +237,7 @@ export class Rounds {
 
   #writePieces(block: number, pieces: readonly ContentPiece[]): FirstPage {
     const { tree, image, marks } = this.#parts;
+    this.#writes += 1;
     const offset = tree.blocks.offsetOf(block);
     const first = Buffer.alloc(MARK_PAGE_BYTES);
     let isFirstZero = true;
@@ -266,6 +274,7 @@ export class Rounds {
       if (round.failure !== undefined) throw round.failure;
     }
     if (this.#endsAll(blocks)) await beforeLast();
+    this.#writes += 1;
     for (const block of blocks) {
       const page = pages.get(block) ?? { mayTrim: true };
       const offset = tree.blocks.offsetOf(block);

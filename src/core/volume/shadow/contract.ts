@@ -1,5 +1,25 @@
 /** What a shadowing volume keeps beside its image (docs/formats/shadow.md), and what it tells of itself. */
-import type { ImageFacts } from '../../image/index.ts';
+import type { ImageFacts, ImageFile } from '../../image/index.ts';
+
+/** What a write gives a part of an image. */
+export type ShadowContent = { readonly data: Buffer } | { readonly zero: true; readonly mayTrim: boolean };
+
+/** The image of a shadowing volume: all there, or one that is restored meanwhile (C25), and then written where it is restored only. */
+export interface ShadowImage extends ImageFile {
+  readonly restoring?: {
+    /** Whether an extent can be written now, in this task. Cheap. */
+    isWritable(offset: number, length: number): boolean;
+    /**
+     * Restores an extent for a write that follows and gives all of it `content`, which parts of the image may hold when it
+     * resolves or fails; ask `isWritable` again then.
+     */
+    makeWritable(offset: number, length: number, content: ShadowContent, signal?: AbortSignal): Promise<void>;
+    /** Whether the restore itself has written to the file since this was asked last. */
+    hasWritten(): boolean;
+    /** Ends the restore where it is: it writes to the file no more. Idempotent. */
+    end(): Promise<void>;
+  };
+}
 
 /**
  * What an image was known by when it was last in use, numbers as decimal text. The times say nothing for a block device.

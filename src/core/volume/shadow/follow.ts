@@ -9,7 +9,6 @@
  */
 import { setImmediate as breathe } from 'node:timers/promises';
 import { PAGE_BYTES, type VolumeWriter } from '../../blockstore/index.ts';
-import type { ImageFile } from '../../image/index.ts';
 import { SgwError, throwIfAborted, toSgwError } from '../../kit/index.ts';
 import type { LogUsage } from '../../writelog/index.ts';
 import type { AckClass, PendingCreation, ServedSnapshot, VolumeSettings } from '../contract.ts';
@@ -18,7 +17,7 @@ import type { OnDrained } from '../drain-progress.ts';
 import { isPassing } from '../passing.ts';
 import { Signals } from '../signals.ts';
 import type { Trouble } from '../stats.ts';
-import type { ShadowPhase, ShadowStats } from './contract.ts';
+import type { ShadowImage, ShadowPhase, ShadowStats } from './contract.ts';
 import { Consistency } from './consistency.ts';
 import { Connection, NO_LOG } from './connection.ts';
 import { ImageWatch } from './image-watch.ts';
@@ -38,7 +37,7 @@ const RETRY_MS = 1000;
 export class Follow {
   readonly counters = new Counters();
   readonly #parts: ShadowParts;
-  readonly #image: ImageFile;
+  readonly #image: ShadowImage;
   readonly #marks: RegionMarks;
   readonly #work: RegionWork;
   readonly #isFirst: boolean;
@@ -170,6 +169,12 @@ export class Follow {
         // Also when it could not be noted: what is being caught up goes on.
         this.#signals.wake();
       }));
+  }
+
+  /** The marks of an extent stay until the returned function is called: it may be changed all the while. Undefined: one is missing. */
+  keepMarked(offset: number, length: number): (() => void) | undefined {
+    const [first, last] = [regionAt(offset), regionAt(offset + Math.max(1, length) - 1)];
+    return this.#marks.use(first, last) ? this.#marks.hold(first, last) : undefined;
   }
 
   /**
@@ -423,7 +428,7 @@ export class Follow {
     const { clock } = this.#parts.blocks;
     for (let ticks = 1; !signal.aborted; ticks++) {
       await clock.sleep(TICK_MS, signal);
-      const hasWritten = this.#hasWritten;
+      const hasWritten = this.#hasWritten || this.#image.restoring?.hasWritten() === true;
       this.#hasWritten = false;
       if (hasWritten) this.#parts.shadowDisk.touch();
       if (this.#watch.look(hasWritten)) await this.#compareAll();
@@ -468,6 +473,7 @@ export class Follow {
     await this.#running;
     this.#waiting.close(this.#stop.signal.reason);
     try {
+      await this.#image.restoring?.end();
       await this.#connection?.uploads.close({ drain, ...(signal === undefined ? {} : { signal }) });
       await this.#image.sync();
       if (drain && isSteady) await this.#noteClean();

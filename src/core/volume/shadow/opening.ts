@@ -19,6 +19,17 @@ export interface ShadowOpening {
   readonly isFirst: boolean;
 }
 
+/**
+ * Notes of an image, opened first, that the volume holds the same (C25): nothing of it is compared. Durable when it resolves.
+ * Nothing else may write to the image before it is opened.
+ */
+export async function noteSame(disk: ShadowDisk, image: ImageFile): Promise<void> {
+  const marks = await disk.openMarks(marksBytes(image.sizeBytes), true);
+  marks?.close();
+  const about = { version: 1, state: 'compared', cursorPage: 0, behindSince: null } as const;
+  await disk.writeRecord({ ...about, image: identityOf(image.facts()) }, true);
+}
+
 export async function openShadow(disk: ShadowDisk, image: ImageFile): Promise<ShadowOpening> {
   const facts = image.facts();
   const last = await disk.readRecord();

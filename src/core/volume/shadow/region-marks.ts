@@ -38,6 +38,8 @@ export class RegionMarks {
   #failure: SgwError | undefined;
   #current: Generation = { regions: new Set(), lastSequence: undefined };
   #older: Generation = { regions: new Set(), lastSequence: undefined };
+  /** How many hold a region. */
+  readonly #held = new Map<number, number>();
   #count = 0;
 
   constructor(file: MarksFile) {
@@ -82,6 +84,20 @@ export class RegionMarks {
     }
     // What the sync under way does not cover, the next one does.
     while (!this.#covers(first, last)) await (this.#syncing ??= this.#sync());
+  }
+
+  /** Regions that are marked stay so until the returned function is called, once. */
+  hold(first: number, last: number): () => void {
+    for (let region = first; region <= last; region++) this.#held.set(region, (this.#held.get(region) ?? 0) + 1);
+    return () => {
+      for (let region = first; region <= last; region++) {
+        // As if it had been written now.
+        if (isSet(this.#bits, region)) this.#current.regions.add(region);
+        const count = (this.#held.get(region) ?? 0) - 1;
+        if (count > 0) this.#held.set(region, count);
+        else this.#held.delete(region);
+      }
+    };
   }
 
   #covers(first: number, last: number): boolean {
@@ -148,7 +164,7 @@ export class RegionMarks {
     // What is being synced would count as durable, and be taken back behind that.
     if (this.#syncing !== undefined) return false;
     for (const region of this.#older.regions) {
-      if (this.#current.regions.has(region)) continue;
+      if (this.#current.regions.has(region) || this.#held.has(region)) continue;
       const byte = region >> 3;
       this.#bits[byte] = (this.#bits[byte] ?? 0) & ~(1 << (region & 7));
       this.#durable[byte] = (this.#durable[byte] ?? 0) & ~(1 << (region & 7));

@@ -11,11 +11,11 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { Completion, DeviceCall, DeviceExtent, WriteCall, ZeroCall } from '../../blockdevice/index.ts';
 import { PAGE_BYTES } from '../../blockstore/index.ts';
-import type { ImageFile } from '../../image/index.ts';
 import { MIB, SgwError, throwIfAborted, type VolumeId } from '../../kit/index.ts';
 import type { PendingCreation, ServedSnapshot, ServedVolume, VolumeSettings, VolumeStats } from '../contract.ts';
 import type { Counters } from '../counters.ts';
 import { CallTimer, Forecast } from '../counters.ts';
+import type { ShadowContent, ShadowImage } from './contract.ts';
 import type { OnDrained } from '../drain-progress.ts';
 import { statsOf } from '../stats.ts';
 import { Follow } from './follow.ts';
@@ -38,6 +38,12 @@ export async function openShadowVolume(parts: ShadowParts): Promise<ServedVolume
   return new ShadowVolume(parts, follow);
 }
 
+interface Change {
+  readonly offset: number;
+  readonly length: number;
+  readonly content: ShadowContent;
+}
+
 class ShadowVolume implements ServedVolume {
   readonly volumeId: VolumeId;
   readonly isReadOnly = false;
@@ -46,7 +52,7 @@ class ShadowVolume implements ServedVolume {
     blockBytesPreferred: PAGE_BYTES,
     payloadBytesMax: 32 * MIB,
   };
-  readonly #image: ImageFile;
+  readonly #image: ShadowImage;
   readonly #parts: ShadowParts;
   readonly #follow: Follow;
   readonly #counters: Counters;
@@ -118,9 +124,16 @@ class ShadowVolume implements ServedVolume {
     counters.writeOps += 1;
     counters.writeBytes += data.length;
     const { length } = data;
-    if (length <= PIECE_BYTES && this.#follow.isReady(offset, length, length + COST_BYTES))
+    if (length <= PIECE_BYTES && this.#isReady(offset, length, length + COST_BYTES))
       return this.#acknowledged(this.#writeNow(offset, data), call);
     return this.#acknowledged(this.#writeSlowly(offset, data, call?.signal), call);
+  }
+
+  /** Whether image and log can take a change now, in this task. */
+  #isReady(offset: number, length: number, cost: number): boolean {
+    const { restoring } = this.#image;
+    if (restoring?.isWritable(offset, length) === false) return false;
+    return this.#follow.isReady(offset, length, cost);
   }
 
   /** To image and log, in this task. */
@@ -145,7 +158,8 @@ class ShadowVolume implements ServedVolume {
     for (let at = 0; at < data.length; at += PIECE_BYTES) {
       const piece = data.subarray(at, at + PIECE_BYTES);
       const cost = piece.length + COST_BYTES;
-      await this.#whenReady(offset + at, piece.length, cost, signal, () => this.#writeNow(offset + at, piece));
+      const extent = { offset: offset + at, length: piece.length, content: { data: piece } };
+      await this.#whenReady(extent, cost, signal, () => this.#writeNow(offset + at, piece));
     }
   }
 
@@ -157,7 +171,7 @@ class ShadowVolume implements ServedVolume {
     this.#checkOpen();
     this.#counters.writeOps += 1;
     const mayTrim = call?.mayTrim === true;
-    if (length <= ZERO_PIECE_BYTES && this.#follow.isReady(offset, length, COST_BYTES))
+    if (length <= ZERO_PIECE_BYTES && this.#isReady(offset, length, COST_BYTES))
       return this.#acknowledged(this.#zeroNow(offset, length, mayTrim), call);
     return this.#acknowledged(this.#zeroSlowly(offset, length, mayTrim, call?.signal), call);
   }
@@ -174,25 +188,44 @@ class ShadowVolume implements ServedVolume {
   async #zeroSlowly(offset: number, length: number, mayTrim: boolean, signal?: AbortSignal): Promise<void> {
     for (let at = 0; at < length; at += ZERO_PIECE_BYTES) {
       const count = Math.min(ZERO_PIECE_BYTES, length - at);
-      await this.#whenReady(offset + at, count, COST_BYTES, signal, () => this.#zeroNow(offset + at, count, mayTrim));
+      const extent = { offset: offset + at, length: count, content: { zero: true, mayTrim } as const };
+      await this.#whenReady(extent, COST_BYTES, signal, () => this.#zeroNow(offset + at, count, mayTrim));
       await breathe();
     }
   }
 
   /** Waits until an extent can be written; from then to `write` nothing else runs. */
   async #whenReady(
-    offset: number,
-    length: number,
+    { offset, length, content }: Change,
     cost: number,
     signal: AbortSignal | undefined,
     write: () => Promise<void> | undefined,
   ): Promise<void> {
-    while (!this.#follow.isReady(offset, length, cost)) {
+    while (!this.#isReady(offset, length, cost)) {
       await this.#follow.ready(offset, length, cost, signal);
+      this.#checkOpen();
+      await this.#restored({ offset, length, content }, signal);
       this.#checkOpen();
     }
     this.#checkOpen();
     await write();
+  }
+
+  /** Has what is changed restored before, so that it can be written in one task; its region is marked. */
+  async #restored({ offset, length, content }: Change, signal: AbortSignal | undefined): Promise<void> {
+    const { restoring } = this.#image;
+    if (restoring === undefined || restoring.isWritable(offset, length)) return;
+    const letGo = this.#follow.keepMarked(offset, length);
+    if (letGo === undefined) return;
+    try {
+      await restoring.makeWritable(offset, length, content, signal);
+    } catch (error) {
+      // The image may have a part of it, and the log has nothing.
+      this.#follow.touched(offset, length);
+      throw error;
+    } finally {
+      letGo();
+    }
   }
 
   flush(call?: DeviceCall): Completion {
