@@ -31,6 +31,8 @@ export class NotedImage implements ImageFile {
   /** Writes fail with this from now on, after half of them. */
   failWrites: SgwError | undefined;
   readsWait = false;
+  /** How often a restore of it came to its end. */
+  completed = 0;
 
   constructor(clock: Clock, live: Buffer, states = new Set<string>(), modifiedMs = clock.nowMs()) {
     this.clock = clock;

@@ -47,12 +47,10 @@ export class RestoringNotedImage extends NotedImage implements ShadowImage {
   readonly #shared: Shared;
   readonly #file: TimedImage;
   #inner: RestoringImage | undefined;
-  /** How often the restore came to its end. */
-  completed = 0;
 
   static async over(snapshot: Buffer, clock: Clock, random: Random): Promise<RestoringNotedImage> {
     const shared = { random, snapshot: Buffer.from(snapshot), secret: random.bytes(32) };
-    const file = timed(new ForgetfulImage(random.bytes(snapshot.length)), clock, clock.nowMs());
+    const file = timed(new ForgetfulImage(Buffer.from(random.bytes(snapshot.length))), clock, clock.nowMs());
     const image = new RestoringNotedImage(clock, file, shared, new Set());
     await beginImage(image.#parts(), new AbortController().signal);
     return image;

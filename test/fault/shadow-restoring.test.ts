@@ -1,7 +1,6 @@
 /** A shadowing volume over an image that is restored meanwhile (C25), over disks that forget. `SGW_SEED` and `SGW_RUNS` for more. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { SgwError, seededRandom, systemClock } from '../../src/core/kit/index.ts';
-import type { RestoringNotedImage } from './restoring-noted-image.ts';
 import { ShadowScene } from './shadow-scene.ts';
 
 const MIB = 1 << 20;
@@ -28,9 +27,8 @@ describe('a shadowing volume over an image that is restored', () => {
     await here.settled();
     expect(here.volume.stats.uploadedBytes).toBeLessThan(200 * 1024);
     await here.check();
-    const image = here.image as RestoringNotedImage;
-    for (let waits = 0; image.completed === 0 && waits < 500; waits++) await systemClock.sleep(10);
-    expect(image.completed).toBe(1);
+    for (let waits = 0; here.image.completed === 0 && waits < 500; waits++) await systemClock.sleep(10);
+    expect(here.image.completed).toBe(1);
     await systemClock.sleep(100);
     // What the restore writes is nobody else's.
     expect(here.volume.stats.shadow?.phase).toBe('steady');

@@ -310,6 +310,11 @@ export class ShadowScene {
       await systemClock.sleep(5);
     }
     await this.volume.drain();
+    for (const { snapshotId } of this.snapshots)
+      while ((await new Catalog(this.blocks).getSnapshot(snapshotId)).state === 'pending') {
+        if (systemClock.monotonicMs() > end) throw new Error(`snapshot ${snapshotId} is not completed`);
+        await systemClock.sleep(5);
+      }
   }
 
   /** Everything that can be had from the store is right; to be asked when it is settled. */

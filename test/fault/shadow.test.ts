@@ -120,6 +120,31 @@ describe('a shadowing volume', () => {
     }
   });
 
+  it(
+    'C19: marks that a kill left unsynced are on the disk before a write relies on them',
+    { timeout: 60_000 },
+    async () => {
+      const random = seededRandom(20);
+      const here = await start(random);
+      await here.settled();
+      for (let round = 0; round < 8; round++) {
+        const at = Math.floor(random.float() * 8) * MIB;
+        // Its mark is written, and not synced.
+        const unmarked = Promise.resolve(here.volume.write(at, random.bytes(4096))).catch(() => undefined);
+        await here.die('kill');
+        await unmarked;
+        await here.open();
+        await here.volume.write(at, random.bytes(20_000));
+        here.disk.touch();
+        await here.die('cut');
+        await here.open();
+        await here.settled();
+        await here.check();
+        await systemClock.sleep(30);
+      }
+    },
+  );
+
   it('C19: compares everything after somebody else wrote to the image, and after a detach', async () => {
     const random = seededRandom(14);
     const here = await start(random);

@@ -170,7 +170,7 @@ export class RestoreScene {
       geometry: { sizeBytes, blockBytes },
     };
     this.#image = new ForgetfulImage(
-      this.#choices.chance(0.3) ? Buffer.alloc(sizeBytes) : this.#random.bytes(sizeBytes),
+      this.#choices.chance(0.3) ? Buffer.alloc(sizeBytes) : Buffer.from(this.#random.bytes(sizeBytes)),
     );
   }
 

@@ -18,7 +18,7 @@ export default class SnapshotRestore extends SgwCommand {
   static override summary = 'Restore a snapshot to a local image.';
   static override description =
     'Makes a raw image of the snapshot, in a file or on a block device. With --attach it is served over NBD from the first second, ' +
-    'for reading and writing: what clients ask for is restored first, the rest in the background. A restore that was ' +
+    'for reading and writing: what clients ask for is restored first, the rest in the background; a shadowing gateway follows the image by a new volume, a clone of the snapshot, named by --export-name. A restore that was ' +
     'interrupted goes on with --resume: the snapshot, the store and the image are all that it takes.';
   static override usage = '<%= command.id %> SNAPSHOT --image FILE [--attach]';
   static override examples = [

@@ -42,6 +42,7 @@ export {
   listRestores,
   newRestoreId,
   noteFinishing,
+  noteVolume,
   openRestoreView,
   pruneRestores,
   type RestoreEntry,

@@ -5,7 +5,7 @@
  *
  * States: `restoring` -> `completed` | `abandoned`.
  */
-import { assert, SgwError, type Random, type SnapshotId } from '../kit/index.ts';
+import { assert, SgwError, type Random, type SnapshotId, type VolumeId } from '../kit/index.ts';
 import { changeDocument, createDocument, readDocument } from './documents.ts';
 import type { SnapshotEntry } from './entries.ts';
 import { keys } from './keys.ts';
@@ -40,6 +40,8 @@ export interface RestoreEntry {
   };
   /** Who began it: the gateway's id. */
   readonly gatewayId: string;
+  /** A clone of the snapshot, which shadows the image; absent where none does. */
+  readonly volumeId?: VolumeId;
   /** What is needed of the snapshot, should it be deleted. */
   readonly snapshot: Pick<SnapshotEntry, 'name' | 'volumeName' | 'seq' | 'createdAt' | 'root'>;
   /** Of a completed one: blocks in the order in which guests touched them first. */
@@ -101,6 +103,11 @@ export async function noteFinishing(options: BlockStoreOptions, restoreId: Resto
   await changeDocument<RestoreEntry>(options, keys.restore(restoreId), (now) =>
     now.isFinishing ? now : { ...now, isFinishing: true },
   );
+}
+
+/** Notes that a volume shadows the image. Durable when it resolves. */
+export async function noteVolume(options: BlockStoreOptions, restoreId: RestoreId, volumeId: VolumeId): Promise<void> {
+  await changeDocument<RestoreEntry>(options, keys.restore(restoreId), (now) => ({ ...now, volumeId }));
 }
 
 /** Ends a restore, which then keeps nothing from gc. One that has ended stays as it is. Durable when it resolves. */

@@ -35,7 +35,12 @@ export class RestoringImage implements ImageFile {
   readonly restoring = {
     isWritable: (position: number, length: number): boolean =>
       length === 0 || this.#restore.device.isReady(position, length),
-    makeWritable: async (position: number, length: number, content: GivenContent, signal?: AbortSignal) => {
+    makeWritable: async (
+      position: number,
+      length: number,
+      content: GivenContent,
+      signal?: AbortSignal,
+    ): Promise<void> => {
       await this.#restore.device.prepare(position, length, content, signal);
     },
     hasWritten: (): boolean => {

@@ -65,7 +65,7 @@ export interface AttachmentState {
   accountId: string;
   /** RFC 3339, UTC. */
   attachedAt: string;
-  /** The snapshot is being restored to a local image, which is what is served; absent otherwise. */
+  /** A snapshot is being restored to a local image, which is what is served, or shadowed by the volume; absent otherwise. */
   restore?: RestoreState;
 }
 
@@ -173,12 +173,14 @@ function areAttachments(value: unknown): boolean {
   const namesOne = rows.every((row) => (row.volumeId === null) !== (row.snapshotId === null));
   const isOfVolume = rows.every((row) => row.recoveryPointSeq === null || row.volumeId !== null);
   const isScratch = rows.every((row) => row.scratchVolumeId === null || row.scratchToken !== null);
-  const isOfSnapshot = rows.every((row) => row.restore === undefined || row.snapshotId !== null);
+  const isOfImage = rows.every(
+    (row) => row.restore === undefined || row.snapshotId !== null || row.imagePath === row.restore.path,
+  );
   return (
     namesOne &&
     isOfVolume &&
     isScratch &&
-    isOfSnapshot &&
+    isOfImage &&
     new Set(rows.map((row) => row.exportName)).size === rows.length
   );
 }

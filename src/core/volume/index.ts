@@ -10,5 +10,7 @@ export {
 export { readLogContents, replayLogInto, type LogContents } from './log-replay.ts';
 export { openViewDevice } from './view-device.ts';
 export type { VolumeEvent } from './opening.ts';
+export type { ShadowImage } from './shadow/contract.ts';
 export { directoryShadowDisk, MARKS_FILE } from './shadow/directory-disk.ts';
+export { noteSame } from './shadow/opening.ts';
 export { openShadowVolume } from './shadow/shadow-volume.ts';

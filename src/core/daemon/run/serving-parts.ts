@@ -2,7 +2,6 @@
 import { FramePool } from '../../blockstore/index.ts';
 import { openFrameCache } from '../../cache/index.ts';
 import type { ServingParts } from '../../gateway/index.ts';
-import { openImageFile } from '../../image/index.ts';
 import type { Logger } from '../../kit/index.ts';
 import {
   directoryShadowDisk,
@@ -44,12 +43,10 @@ export function servingParts(log: Logger): OwnedServingParts {
           report(log, request.volumeId, event);
         },
       }),
-    openShadow: async ({ logFolder, shadowFolder, imagePath, ...request }) => {
-      const image = await openImageFile(imagePath);
+    openShadow: async ({ logFolder, shadowFolder, ...request }) => {
       try {
         return await openShadowVolume({
           ...request,
-          image,
           shadowDisk: directoryShadowDisk(shadowFolder),
           disk: directoryDisk(logFolder),
           pool: encoders,
@@ -59,7 +56,7 @@ export function servingParts(log: Logger): OwnedServingParts {
           },
         });
       } catch (error) {
-        await image.close();
+        await request.image.close();
         throw error;
       }
     },

@@ -13,6 +13,7 @@ import { exportExists } from '../serving/refusals.ts';
 import type { Serving } from '../serving/serving.ts';
 import { advisoryRemark, millisecondsSince, progressOf, timestamp, type Session } from '../session.ts';
 import { beginRestore, findRestore, type BegunRestore } from './begin.ts';
+import { requireFreeVolumeName, shadowOf } from './shadow-clone.ts';
 import { openRunning } from './running.ts';
 
 type Wish = Input<'snapshot.restore'>;
@@ -31,12 +32,15 @@ export async function restoreSnapshot(
 ): Promise<RestoreDocument> {
   const startedMs = session.blocks.clock.monotonicMs();
   const path = resolve(input.image);
+  const isShadowed = serving !== undefined && session.identity.mode === 'shadowing';
   const from = input.resume === true ? undefined : await snapshotOf(session, input, call);
   const { openServing } = session;
   assert(openServing !== undefined, 'whoever restores can open snapshots');
   // Before anything is overwritten.
   const taken = input.exportName === undefined ? undefined : serving?.named(input.exportName);
   if (taken !== undefined && input.resume !== true) throw exportExists(taken);
+  if (isShadowed && from !== undefined)
+    await requireFreeVolumeName(session, input.exportName ?? from.name, call.signal);
   const parts = await openServing();
   try {
     const begun =
@@ -50,7 +54,7 @@ export async function restoreSnapshot(
     const outcome =
       serving === undefined
         ? await restoreToEnd(session, parts, begun, input, call)
-        : await attach(session, serving, begun, input, call);
+        : await attach(session, serving, begun, { input, isShadowed, resumed }, call);
     return { ...about, ...outcome, durationMs: millisecondsSince(session, startedMs) };
   } finally {
     await parts.close();
@@ -146,27 +150,46 @@ function resumable(error: unknown, { snapshotId, restoreId }: RestoreEntry, path
   });
 }
 
+interface AttachWish {
+  readonly input: Wish;
+  /** A volume follows the image. */
+  readonly isShadowed: boolean;
+  readonly resumed: boolean;
+}
+
 async function attach(
   session: Session,
   serving: Serving,
-  { entry, image }: BegunRestore,
-  input: Wish,
+  begun: BegunRestore,
+  { input, isShadowed, resumed }: AttachWish,
   call: CallContext,
 ): Promise<Outcome> {
-  const row: AttachmentState = {
-    exportName: input.exportName ?? entry.snapshot.name,
-    volumeId: null,
-    snapshotId: entry.snapshotId,
-    recoveryPointSeq: null,
-    readOnly: false,
-    scratchToken: null,
-    scratchVolumeId: null,
-    accountId: session.identity.accountId,
-    attachedAt: timestamp(session),
-    restore: { restoreId: entry.restoreId, path: image.path, rateBytes: input.rateBytes ?? null },
-  };
+  const { entry, image } = begun;
+  const exportName = input.exportName ?? entry.snapshot.name;
   try {
-    const { report } = await serving.attach(row, { takeOver: false, image }, call);
+    const served = isShadowed
+      ? {
+          volumeId: await shadowOf(session, begun, { name: exportName, isBegun: !resumed }, call),
+          snapshotId: null,
+          imagePath: image.path,
+        }
+      : { volumeId: null, snapshotId: entry.snapshotId };
+    const row: AttachmentState = {
+      exportName,
+      ...served,
+      recoveryPointSeq: null,
+      readOnly: false,
+      scratchToken: null,
+      scratchVolumeId: null,
+      accountId: session.identity.accountId,
+      attachedAt: timestamp(session),
+      restore: { restoreId: entry.restoreId, path: image.path, rateBytes: input.rateBytes ?? null },
+    };
+    // Whoever has the image, and no other gateway that served it from a home that is lost, goes on with its volume.
+    const takeOver = resumed && entry.gatewayId !== session.identity.gatewayId;
+    const { report } = await serving.attach(row, { takeOver, image }, call);
+    // The clone has what the snapshot of a recovery point was made for, and the restore keeps it as well.
+    if (isShadowed) await dropHelperSnapshot(session, entry.snapshotId).catch(() => undefined);
     const listening = serving.listening ?? configuredListening(session.home, session.settings);
     const { restore } = report;
     return {

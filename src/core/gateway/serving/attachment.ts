@@ -172,19 +172,20 @@ export class Attachment implements Attached {
     const opened = this.#opened;
     if (opened === undefined) return { state: null, sizeBytes: null, stats: null, restore: null };
     const { sizeBytes } = opened.device;
+    const restore = opened.restore?.() ?? null;
+    const { message, hint = null } = restore?.failure ?? {};
     if (opened.volume === undefined) {
-      const restore = opened.restore?.() ?? null;
-      const { message, hint = null } = restore?.failure ?? {};
       const why = message === undefined ? {} : { reason: message, hint };
       return { state: message === undefined ? 'available' : 'degraded', sizeBytes, stats: null, restore, ...why };
     }
     const { stats } = opened.volume;
+    const reason = stats.reason ?? message;
     return {
-      state: stats.state,
+      state: message !== undefined && stats.state === 'available' ? 'degraded' : stats.state,
       sizeBytes,
       stats,
-      restore: null,
-      ...(stats.reason === null ? {} : { reason: stats.reason }),
+      restore,
+      ...(reason === undefined ? {} : { reason, hint: stats.reason === null ? hint : null }),
     };
   }
 }

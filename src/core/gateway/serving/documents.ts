@@ -63,8 +63,7 @@ function document(
 }
 
 function kindOf({ restore, snapshotId, recoveryPointSeq }: AttachmentState): AttachmentDocument['kind'] {
-  if (restore !== undefined) return 'image';
-  if (snapshotId !== null) return 'snapshot';
+  if (snapshotId !== null) return restore === undefined ? 'snapshot' : 'image';
   return recoveryPointSeq === null ? 'volume' : 'recoveryPoint';
 }
 

@@ -4,10 +4,11 @@ import type { BlockDevice } from '../../blockdevice/index.ts';
 import { openSnapshotView, type SnapshotEntry, type VolumeEntry, type VolumeView } from '../../blockstore/index.ts';
 import { withPinnedSnapshot } from '../../blockstore/gc/index.ts';
 import type { FrameCache } from '../../cache/index.ts';
+import { openImageFile } from '../../image/index.ts';
 import { SgwError, toSgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
 import { acquireLock, type AttachmentState } from '../../state/index.ts';
-import type { ServedVolume, VolumeSettings } from '../../volume/index.ts';
+import type { ServedVolume, ShadowImage, VolumeSettings } from '../../volume/index.ts';
 import { holderOf, pinOf, type Session } from '../session.ts';
 import { requireFinished } from '../unfinished-import.ts';
 import type { ServingParts } from './parts.ts';
@@ -61,7 +62,13 @@ export async function openAttachment(opening: Opening, record: AttachmentState):
   });
 }
 
-async function openVolume(opening: Opening, record: AttachmentState, volumeId: VolumeId): Promise<Opened> {
+/** Of a volume that shadows an image, `openImage` opens that; it is closed with the volume. */
+export async function openVolume(
+  opening: Opening,
+  record: AttachmentState,
+  volumeId: VolumeId,
+  openImage: (path: string) => Promise<ShadowImage> = openImageFile,
+): Promise<Opened> {
   const { session, parts, cache, settings, takeOver, call } = opening;
   const { home, blocks, identity } = session;
   const lock = await acquireLock({
@@ -90,7 +97,11 @@ async function openVolume(opening: Opening, record: AttachmentState, volumeId: V
     const volume =
       imagePath === undefined
         ? await parts.openVolume(request)
-        : await parts.openShadow({ ...request, imagePath, shadowFolder: shadowFolder(home, volumeId) });
+        : await parts.openShadow({
+            ...request,
+            image: await openImage(imagePath),
+            shadowFolder: shadowFolder(home, volumeId),
+          });
     const watched = new WatchedDevice(volume);
     return {
       device: record.readOnly ? new ReadOnlyDevice(watched) : watched,

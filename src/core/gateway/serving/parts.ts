@@ -3,7 +3,7 @@ import type { BlockDevice } from '../../blockdevice/index.ts';
 import type { BlockStoreOptions, Holder, VolumeView } from '../../blockstore/index.ts';
 import type { CacheLimits, FrameCache } from '../../cache/index.ts';
 import type { VolumeId } from '../../kit/index.ts';
-import type { ServedVolume, VolumeSettings } from '../../volume/index.ts';
+import type { ServedVolume, ShadowImage, VolumeSettings } from '../../volume/index.ts';
 
 export interface VolumeRequest {
   readonly blocks: BlockStoreOptions;
@@ -21,8 +21,8 @@ export interface VolumeRequest {
 }
 
 export interface ShadowRequest extends VolumeRequest {
-  /** Absolute path of the image. */
-  readonly imagePath: string;
+  /** Open; closed with the volume, also when that can't be opened. */
+  readonly image: ShadowImage;
   /** `<home>/volumes/<volumeId>/shadow`. Made when it is missing. */
   readonly shadowFolder: string;
 }
@@ -45,7 +45,7 @@ export interface ServingParts {
   readonly openCache: (folder: string, limits: CacheLimits) => Promise<FrameCache>;
   /** Opens a volume for reading and writing. The caller holds the volume's lock. */
   readonly openVolume: (request: VolumeRequest) => Promise<ServedVolume>;
-  /** Opens a local image, which the volume shadows. The caller holds the volume's lock. */
+  /** Serves a local image, which the volume shadows. The caller holds the volume's lock. */
   readonly openShadow: (request: ShadowRequest) => Promise<ServedVolume>;
   /** Opens a state that does not change any more, for reading. */
   readonly openView: (request: ViewRequest) => Promise<ServedView>;

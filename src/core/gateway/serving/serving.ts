@@ -376,7 +376,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const { restore } = attachment.record;
     if (restore === undefined) return await openAttachment(opening, attachment.record);
     const { openRestored } = await import('./restored.ts');
-    return await openRestored(opening, restore, image);
+    return await openRestored(opening, { ...attachment.record, restore }, image);
   }
 
   /** Opens it; after a failure that may pass, it is tried again in the background. Returns the failure. */

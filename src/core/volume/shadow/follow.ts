@@ -24,7 +24,7 @@ import { ImageWatch } from './image-watch.ts';
 import { identityOf, openShadow, type ShadowOpening } from './opening.ts';
 import type { ShadowParts } from './parts.ts';
 import { RecordKeeper } from './record-keeper.ts';
-import { regionOf, type RegionMarks } from './region-marks.ts';
+import { regionAt, type RegionMarks } from './region-marks.ts';
 import type { RegionTask, RegionWork } from './region-work.ts';
 import { WaitingSnapshots } from './waiting-snapshots.ts';
 
@@ -492,8 +492,6 @@ export class Follow {
     await this.#records.write({ state: 'clean', image: identityOf(this.#image.facts()) }, true);
   }
 }
-
-const regionAt = (offset: number): number => regionOf(Math.floor(offset / PAGE_BYTES));
 
 function pagesOf(offset: number, length: number): [firstPage: number, pageCount: number] {
   const firstPage = Math.floor(offset / PAGE_BYTES);

@@ -46,6 +46,8 @@ export async function openShadow(disk: ShadowDisk, image: ImageFile): Promise<Sh
     );
   const file = kept ?? (await disk.openMarks(bytes, true));
   if (file === undefined) throw new Error('marks that were just made are not there');
+  // What a process that was killed left is in the kernel's page cache, and may be relied on from here.
+  await file.sync();
   const marks = new RegionMarks(file);
   const cursorPage = isTrusted ? trustedUpTo(known) : 0;
   const regions = isTrusted && known.state !== 'clean' ? marks.regions() : [];

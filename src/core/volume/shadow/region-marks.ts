@@ -16,6 +16,8 @@ export const REGION_BYTES = REGION_PAGES * PAGE_BYTES;
 const BLOCK_BYTES = 512;
 
 export const regionOf = (page: number): number => Math.floor(page / REGION_PAGES);
+/** Of a byte. */
+export const regionAt = (offset: number): number => Math.floor(offset / REGION_BYTES);
 export const regionsIn = (sizeBytes: number): number => Math.ceil(sizeBytes / REGION_BYTES);
 export const marksBytes = (sizeBytes: number): number =>
   Math.ceil(Math.ceil(regionsIn(sizeBytes) / 8) / BLOCK_BYTES) * BLOCK_BYTES;
@@ -42,6 +44,7 @@ export class RegionMarks {
   readonly #held = new Map<number, number>();
   #count = 0;
 
+  /** What the file says is on the disk. */
   constructor(file: MarksFile) {
     this.#file = file;
     this.#bits = Buffer.from(file.read());
