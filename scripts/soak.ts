@@ -157,8 +157,8 @@ async function killRestores(): Promise<void> {
     counts: restoreCounts(),
     run: inRounds(runRestores),
     file: 'restore-kills.md',
-    row: ({ rounds: kills, commandKills, homesLost, restores, writes, reads, looks }) => ({
-      ...{ kills, 'of the command': commandKills, 'homes lost': homesLost, restores, writes, reads },
+    row: ({ rounds: kills, commandKills, homesLost, restores, shadowed, writes, reads, looks }) => ({
+      ...{ kills, 'of the command': commandKills, 'homes lost': homesLost, restores, shadowed, writes, reads },
       'pages looked at': looks,
     }),
   });

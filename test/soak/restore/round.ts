@@ -4,7 +4,7 @@
  * `--resume` in a new one. Some restores are of the command alone. In the end the image is the snapshot and the writes.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
@@ -25,6 +25,8 @@ export interface RestoreCounts {
   /** Kills are rounds. */
   rounds: number;
   restores: number;
+  /** Restores whose image was followed by a volume, which held the same in the end. */
+  shadowed: number;
   homesLost: number;
   commandKills: number;
   writes: number;
@@ -35,6 +37,7 @@ export interface RestoreCounts {
 export const restoreCounts = (): RestoreCounts => ({
   rounds: 0,
   restores: 0,
+  shadowed: 0,
   homesLost: 0,
   commandKills: 0,
   writes: 0,
@@ -69,6 +72,9 @@ class RestoreSoak {
   #contents: number[] = [];
   #snapshotId = '';
   readonly #gateway: KillableGateway;
+  /** Of the gateway: a shadowing one follows the image by a clone of the snapshot. */
+  #mode: 'cached' | 'shadowing' = 'cached';
+  #export = 'disk';
 
   constructor(options: RestoreSoakOptions) {
     this.#options = options;
@@ -148,12 +154,15 @@ class RestoreSoak {
     const { random, counts, onRound } = this.#options;
     writeFileSync(this.#image, random.bytes(10_000));
     const book = new PageBook(this.#contents, FIRST_NUMBER);
+    this.#mode = random.float() < 0.5 ? 'shadowing' : 'cached';
+    this.#export = `disk${counts.restores}`;
+    await this.#sgw('configure', '--mode', this.#mode);
     await this.#gateway.start();
     const rate = `${5 + this.#integer(40)}MiB`;
-    const begin = ['snapshot', 'restore', 'v1', '--image', this.#image, '--attach', '--export-name', 'disk'];
+    const begin = ['snapshot', 'restore', 'v1', '--image', this.#image, '--attach', '--export-name', this.#export];
     await this.#sgw(...begin, '--force', '--yes', '--rate', rate);
     for (let kills = this.#integer(6); kills > 0 && this.#options.goesOn(); kills--) {
-      const client = await NbdClient.connect(join(this.#home, 'nbd.sock'), 'disk');
+      const client = await this.#connect();
       const load = this.#load(client, book);
       await delay(100 + random.float() * 1200);
       await this.#gateway.kill();
@@ -167,22 +176,47 @@ class RestoreSoak {
       await this.#lookAround(book);
       onRound?.(`kill ${counts.rounds} of restore ${counts.restores + 1}${losesHome ? ', home lost' : ''}`);
     }
-    if (await this.#isServed()) {
-      await this.#complete();
-      await this.#sgw('volume', 'detach', 'disk');
-    }
+    const isServed = await this.#isServed();
+    if (isServed) await this.#complete();
+    const shadow = isServed && this.#mode === 'shadowing' ? await this.#shadow() : undefined;
+    if (isServed) await this.#sgw('volume', 'detach', this.#export);
     await this.#sgw('gateway', 'stop');
+    if (shadow !== undefined && !shadow.equals(readFileSync(this.#image)))
+      throw new Error('the shadow is not the image');
     this.#checkFile(book);
     counts.restores += 1;
+    if (shadow !== undefined) counts.shadowed += 1;
+  }
+
+  /** What a snapshot of the volume holds that follows the image. */
+  async #shadow(): Promise<Buffer> {
+    const file = join(this.#options.folder, 'shadow.img');
+    const name = `of-${this.#export}`;
+    await this.#sgw('snapshot', 'create', this.#export, '--name', name);
+    const deadline = Date.now() + 120_000;
+    for (;;) {
+      const shown = JSON.parse(await this.#sgw('snapshot', 'show', name, '--json')) as { state: string };
+      if (shown.state === 'completed') break;
+      if (Date.now() > deadline) throw new Error(`the snapshot is not completed: ${JSON.stringify(shown)}`);
+      await delay(200);
+    }
+    await this.#sgw('snapshot', 'export', name, file);
+    const bytes = readFileSync(file);
+    rmSync(file);
+    return bytes;
+  }
+
+  async #connect(): Promise<NbdClient> {
+    return await NbdClient.connect(join(this.#home, 'nbd.sock'), this.#export);
   }
 
   /** Nothing is left of the home: the snapshot's id, the store and the image are all that there is. False: it was completed. */
   async #newHome(rate: string): Promise<boolean> {
     rmSync(this.#home, { recursive: true });
-    await this.#sgw('activate', '--name', 'restores', '--store', this.#store);
+    await this.#sgw('activate', '--name', 'restores', '--store', this.#store, '--mode', this.#mode);
     await this.#gateway.start();
     const resume = ['snapshot', 'restore', this.#snapshotId, '--image', this.#image, '--resume', '--attach'];
-    const resumed = await runSgw(this.#place, [...resume, '--export-name', 'disk', '--rate', rate]);
+    const resumed = await runSgw(this.#place, [...resume, '--export-name', this.#export, '--rate', rate]);
     this.#options.counts.homesLost += 1;
     if (resumed.exitCode === 0) return true;
     if (resumed.output.includes('[restore-completed]')) return false;
@@ -253,7 +287,7 @@ class RestoreSoak {
 
   /** Every page that was written since, and some others: to read them all would restore them all. */
   async #lookAround(book: PageBook): Promise<void> {
-    const client = await NbdClient.connect(join(this.#home, 'nbd.sock'), 'disk');
+    const client = await this.#connect();
     try {
       const others = Array.from({ length: LOOKS }, () => this.#integer(PAGES));
       for (const page of [...book.open, ...others]) {
