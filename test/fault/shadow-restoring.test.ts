@@ -5,7 +5,7 @@ import { ShadowScene } from './shadow-scene.ts';
 
 const MIB = 1 << 20;
 const SEED = Number(process.env['SGW_SEED'] ?? 1);
-const RUNS = Number(process.env['SGW_RUNS'] ?? 4);
+const RUNS = Number(process.env['SGW_RUNS'] ?? 3);
 const SIZE = 9 * MIB + 1536;
 
 let scene: ShadowScene | undefined;

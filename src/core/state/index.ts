@@ -20,7 +20,6 @@ export {
 export {
   newServingSettings,
   type AttachmentState,
-  type RestoreState,
   type ServingSettings,
   type VolumeSettingsState,
 } from './serving.ts';

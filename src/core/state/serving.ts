@@ -70,7 +70,7 @@ export interface AttachmentState {
 }
 
 /** A restore to a local image. */
-export interface RestoreState {
+interface RestoreState {
   restoreId: string;
   /** Absolute path of the image. */
   path: string;
@@ -177,11 +177,7 @@ function areAttachments(value: unknown): boolean {
     (row) => row.restore === undefined || row.snapshotId !== null || row.imagePath === row.restore.path,
   );
   return (
-    namesOne &&
-    isOfVolume &&
-    isScratch &&
-    isOfImage &&
-    new Set(rows.map((row) => row.exportName)).size === rows.length
+    namesOne && isOfVolume && isScratch && isOfImage && new Set(rows.map((row) => row.exportName)).size === rows.length
   );
 }
 
