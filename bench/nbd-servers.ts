@@ -164,6 +164,46 @@ export const sgwShadow = (passThrough: boolean): ServerChoice => {
   };
 };
 
+/**
+ * QEMU's storage daemon over an image that a mirror job copies to a server of NBD: behind the writes, or with them
+ * (`write-blocking`), and then a write is answered when both have it.
+ */
+export const qemuMirror = (copyMode: 'background' | 'write-blocking'): ServerChoice => {
+  const name = `qemu mirror, ${copyMode}`;
+  return {
+    name,
+    missing:
+      versionOf('qemu-storage-daemon', '--version') === undefined ? 'qemu-storage-daemon is not installed' : undefined,
+    start: (folder, sizeBytes) => {
+      const place = (suffix: string): string => path.join(folder, `mirror-${copyMode}${suffix}`);
+      const far = place('-far.sock');
+      const copy = rawFile(folder, `mirror-${copyMode}-copy.img`, sizeBytes);
+      const target = program('the target', far, '', ['qemu-nbd', '-f', 'raw', '-t', '-k', far, copy]);
+      const image = rawFile(folder, `mirror-${copyMode}.img`, sizeBytes);
+      const server = program(name, place('.sock'), `nbd+unix:///bench?socket=${place('.sock')}`, [
+        'qemu-storage-daemon',
+        ...['--blockdev', `file,node-name=disk,filename=${image}`],
+        ...['--blockdev', `nbd,node-name=far,server.type=unix,server.path=${far}`],
+        ...['--chardev', `socket,id=monitor,path=${place('.qmp')},server=on,wait=off`, '--monitor', 'chardev=monitor'],
+        ...['--nbd-server', `addr.type=unix,addr.path=${place('.sock')},max-connections=0`],
+        ...['--export', 'nbd,id=bench,node-name=disk,name=bench,writable=on'],
+      ]);
+      const job = { 'job-id': 'mirror', device: 'disk', target: 'far', sync: 'full', 'copy-mode': copyMode };
+      const commands = [{ execute: 'blockdev-mirror', arguments: job }, { untilReady: 'mirror' }];
+      const monitor = path.join(import.meta.dirname, 'qmp.ts');
+      call({ argv: [process.execPath, monitor, place('.qmp'), ...commands.map((one) => JSON.stringify(one))] });
+      return {
+        ...server,
+        cpuSeconds: () => server.cpuSeconds() + target.cpuSeconds(),
+        [Symbol.dispose]: () => {
+          server[Symbol.dispose]();
+          target[Symbol.dispose]();
+        },
+      };
+    },
+  };
+};
+
 function rawFile(folder: string, name: string, sizeBytes: number): string {
   const file = path.join(folder, name);
   call({ argv: ['truncate', '-s', String(sizeBytes), file] });

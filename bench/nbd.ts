@@ -1,6 +1,7 @@
 /** P1 to P5: fio's nbd engine against a served volume and other NBD servers, in interleaved rounds. */
 import {
   nbdkitFile,
+  qemuMirror,
   qemuNbd,
   s3backer,
   sgwImage,
@@ -121,7 +122,8 @@ export function benchNbd(settings: Settings): NbdFinding {
 
 /** What a shadow costs: the same server over the same kind of image, with a shadow, without, and in pass-through. */
 export function benchShadow(settings: Settings): NbdFinding {
-  return compare(settings, [sgwShadow(false), sgwShadow(true), sgwImage, nbdkitFile, qemuNbd()], {
+  const mirrors = [qemuMirror('background'), qemuMirror('write-blocking')];
+  return compare(settings, [sgwShadow(false), sgwShadow(true), sgwImage, nbdkitFile, qemuNbd(), ...mirrors], {
     id: 'SHADOW',
     title: 'Shadowing: what it costs',
     subject: 'shadowing off',
