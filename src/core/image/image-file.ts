@@ -157,9 +157,17 @@ class OpenImageFile implements ImageFile {
 
   zero(position: number, length: number, mayTrim: boolean): void {
     this.#check(position, length);
+    // A hole is made in far more time than it takes to see that there is one.
+    if (mayTrim && this.#isHole(position, length)) return;
     if (this.#calls?.zeroRange(this.fd, position, length, mayTrim) === true) return;
     for (let done = 0; done < length; done += ZEROES.length)
       this.write(position + done, ZEROES.subarray(0, Math.min(ZEROES.length, length - done)));
+  }
+
+  #isHole(position: number, length: number): boolean {
+    if (this.kind === 'blockDevice') return false;
+    const data = this.#calls?.seekData(this.fd, position) ?? 'unknown';
+    return data === 'end' || (data !== 'unknown' && data >= position + length);
   }
 
   async sync(): Promise<void> {

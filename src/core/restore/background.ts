@@ -4,10 +4,12 @@
  *
  * States: running -> done | failed | stopped. A store that is out of reach, or a full disk, does not end it: it tries again.
  */
+import type { BlockDevice } from '../blockdevice/index.ts';
 import { MIB, toSgwError, type Clock, type SgwError } from '../kit/index.ts';
 import type { BlockTree } from './block-tree.ts';
 import type { Demand } from './demand.ts';
 import type { Rounds } from './rounds.ts';
+import { withZeroChildren } from './zero-blocks.ts';
 
 /** Rounds become larger while nobody asks for blocks; when guests do, what they wait for must not take long. */
 const ROUND_BYTES_MAX = 64 * MIB;
@@ -16,6 +18,9 @@ const ROUND_BYTES_MIN = 2 * MIB;
 const FIRST_GUESTS_MS = 300;
 const ROUNDS_MAX = 2;
 const DEMAND_BLOCKS = 64;
+/** Blocks without data that join a round, beyond its bytes: while guests ask, and else. */
+const ZERO_BLOCKS_BUSY = 64;
+const ZERO_BLOCKS_MAX = 4096;
 const RETRY_MS = [250, 1000, 5000, 15_000] as const;
 const PASSING_KINDS: ReadonlySet<string> = new Set(['unavailable', 'timeout', 'exhausted', 'denied']);
 
@@ -23,6 +28,8 @@ export interface BackgroundParts {
   readonly tree: BlockTree;
   readonly rounds: Rounds;
   readonly demand: Demand;
+  /** The snapshot. */
+  readonly source: BlockDevice;
   readonly clock: Clock;
   /** Blocks to restore first. */
   readonly profile: readonly number[];
@@ -99,7 +106,7 @@ export class Background {
   async #restore(batch: readonly number[], signal: AbortSignal): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
-        await this.#parts.rounds.restore(batch, signal);
+        await this.#parts.rounds.restore(await this.#withZeroes(batch, signal), signal);
         this.#failure = undefined;
         this.#parts.onProgress();
         return;
@@ -110,6 +117,11 @@ export class Background {
         await this.#parts.clock.sleep(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] ?? 0, signal);
       }
     }
+  }
+
+  async #withZeroes(batch: readonly number[], signal: AbortSignal): Promise<number[]> {
+    const { source, tree, demand } = this.#parts;
+    return await withZeroChildren(source, tree, batch, demand.isRecent ? ZERO_BLOCKS_BUSY : ZERO_BLOCKS_MAX, signal);
   }
 
   #nextBatch(): number[] {

@@ -111,6 +111,7 @@ export class Restore {
       tree: this.#tree,
       rounds: this.#rounds,
       demand: this.#demand,
+      source,
       clock,
       profile: parts.profile ?? [],
       rateBytes: parts.rateBytes,

@@ -2,6 +2,7 @@
  * Restores blocks in the order of C23. A round is a set of blocks that are restored together: (1) each block is written with its
  * mark in place of its first sector, and their other children get their marks; (2) one sync; (3) the marks are overwritten,
  * parents first. A power cut keeps any part of (3), and each is a state of the tree: what is below a mark counts for nothing.
+ * So a block whose parent is in the same round needs no mark: in (1) it is written as it will be.
  *
  * Invariants: a block is in one round at a time; with a block, its unrestored ancestors are in its round, or in rounds that have
  * done (1) and whose (3) comes before that of this round; the bytes that rounds fetch are bounded.
@@ -11,7 +12,7 @@ import type { ImageFile } from '../image/index.ts';
 import { MIB, Semaphore, throwIfAborted, toSgwError, type SgwError } from '../kit/index.ts';
 import { cutPieces, fetchPieces, givenPieces, type ContentPiece, type GivenContent } from './block-content.ts';
 import type { BlockTree } from './block-tree.ts';
-import { MARK_BYTES, MARK_PAGE_BYTES } from './geometry.ts';
+import { MARK_BYTES, MARK_PAGE_BYTES, parentOf } from './geometry.ts';
 import type { Marks } from './marks.ts';
 import type { SharedSync } from './shared-sync.ts';
 
@@ -162,12 +163,15 @@ export class Rounds {
     const either = AbortSignal.any([signal, stop.signal]);
     const pages = new Map<number, FirstPage>();
     const own = new Set(blocks);
-    const putChildren = (block: number): void => {
+    const put = (block: number, pieces: readonly ContentPiece[]): void => {
+      this.#writes += 1;
       for (const child of tree.blocks.childrenOf(block)) if (!own.has(child)) this.#writeMarkPage(child);
+      if (block > 0 && own.has(parentOf(block))) this.#writeWhole(block, pieces);
+      else pages.set(block, this.#writeBehindMark(block, pieces));
     };
     const writing = this.#runsOf(blocks, given).map(async (run) => {
       try {
-        await this.#writeRun(run, given, pages, putChildren, either);
+        await this.#writeRun(run, given, put, either);
       } catch (error) {
         stop.abort(error);
         throw error;
@@ -183,7 +187,6 @@ export class Rounds {
   /** All of the page, so that the disk need not read what was there. */
   #writeMarkPage(block: number): void {
     const { tree, marks, image } = this.#parts;
-    this.#writes += 1;
     const page = Buffer.alloc(MARK_PAGE_BYTES);
     marks.of(block).copy(page);
     image.write(tree.blocks.offsetOf(block), page);
@@ -206,16 +209,14 @@ export class Rounds {
   async #writeRun(
     run: readonly number[],
     given: ReadonlyMap<number, GivenContent>,
-    pages: Map<number, FirstPage>,
-    putChildren: (block: number) => void,
+    put: (block: number, pieces: readonly ContentPiece[]) => void,
     signal: AbortSignal,
   ): Promise<void> {
     const { tree, source } = this.#parts;
     const [first = 0] = run;
     const content = given.get(first);
     if (content !== undefined) {
-      putChildren(first);
-      pages.set(first, this.#writePieces(first, givenPieces(content, tree.blocks.lengthOf(first))));
+      put(first, givenPieces(content, tree.blocks.lengthOf(first)));
       return;
     }
     const offset = tree.blocks.offsetOf(first);
@@ -225,19 +226,24 @@ export class Rounds {
       throwIfAborted(signal);
       const pieces = await fetchPieces(source, offset, length, signal);
       throwIfAborted(signal);
-      for (const block of run) {
-        putChildren(block);
-        const own = cutPieces(pieces, tree.blocks.offsetOf(block) - offset, tree.blocks.lengthOf(block));
-        pages.set(block, this.#writePieces(block, own));
-      }
+      for (const block of run)
+        put(block, cutPieces(pieces, tree.blocks.offsetOf(block) - offset, tree.blocks.lengthOf(block)));
     } finally {
       release();
     }
   }
 
-  #writePieces(block: number, pieces: readonly ContentPiece[]): FirstPage {
+  #writeWhole(block: number, pieces: readonly ContentPiece[]): void {
+    const { tree, image } = this.#parts;
+    const offset = tree.blocks.offsetOf(block);
+    for (const { at, length, data, mayTrim } of pieces)
+      if (data === undefined) image.zero(offset + at, length, mayTrim);
+      else image.write(offset + at, data);
+  }
+
+  /** With its mark in place of its first sector. Returns what its first page will be. */
+  #writeBehindMark(block: number, pieces: readonly ContentPiece[]): FirstPage {
     const { tree, image, marks } = this.#parts;
-    this.#writes += 1;
     const offset = tree.blocks.offsetOf(block);
     const first = Buffer.alloc(MARK_PAGE_BYTES);
     let isFirstZero = true;
@@ -276,10 +282,10 @@ export class Rounds {
     if (this.#endsAll(blocks)) await beforeLast();
     this.#writes += 1;
     for (const block of blocks) {
-      const page = pages.get(block) ?? { mayTrim: true };
+      const page = pages.get(block);
       const offset = tree.blocks.offsetOf(block);
-      if ('sector' in page) image.write(offset, page.sector);
-      else image.zero(offset, MARK_PAGE_BYTES, page.mayTrim);
+      if (page !== undefined && 'sector' in page) image.write(offset, page.sector);
+      else if (page !== undefined) image.zero(offset, MARK_PAGE_BYTES, page.mayTrim);
       tree.setRestored(block);
     }
   }
