@@ -17,11 +17,6 @@ export {
   type GatewayRecord,
   type RunningGateway,
 } from './running.ts';
-export {
-  newServingSettings,
-  type AttachmentState,
-  type ServingSettings,
-  type VolumeSettingsState,
-} from './serving.ts';
+export { newServingSettings, type AttachmentState, type ServingSettings, type VolumeSettingsState } from './serving.ts';
 export { openState, updateState } from './state.ts';
 export { makeFolder, syncFolder } from './home-folder.ts';
