@@ -4,6 +4,7 @@
  * `stubborn` longer, and `bug` is one.
  */
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
+import { bandwidthHandlers } from './fake-bandwidth.ts';
 import { attachmentHandlers, SERVING } from './fake-attachments.ts';
 import {
   ACCOUNT,
@@ -162,6 +163,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
     ...attachmentHandlers({ SgwError, served, volumeOf }),
     ...careHandlers({ SgwError, isDamaged: damaged, snapshotOf }),
     ...servingHandlers(served, SgwError),
+    ...bandwidthHandlers(requireActivated),
     deactivate: async () => {
       requireActivated();
       state.activated = false;

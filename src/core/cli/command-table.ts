@@ -25,7 +25,7 @@ export interface Verb {
 }
 
 /** Issues whose verbs exist. */
-const ISSUES_DONE: readonly number[] = [2, 3, 4];
+const ISSUES_DONE: readonly number[] = [2, 3, 4, 5];
 
 const offline = (issue: number, ...names: (NameKind | null)[]): Verb => ({ availability: 'offline', issue, names });
 const waits = (issue: number, ...names: (NameKind | null)[]): Verb => ({
@@ -73,7 +73,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'snapshot cancel': offline(8, 'snapshot'),
   'snapshot rename': offline(2, 'snapshot'),
   'snapshot diff': offline(2, 'snapshot', 'snapshot'),
-  'snapshot restore': { ...waits(5, 'snapshot'), isPresent: true },
+  'snapshot restore': waits(5, 'snapshot'),
   'snapshot export': waits(2, 'snapshot', null),
   'snapshot import': waits(2),
   'snapshot share': { ...offline(3, 'snapshot'), flagNames: { with: 'account' } },
@@ -85,9 +85,9 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'schedule set': offline(6, 'volume'),
   'schedule show': offline(6, 'volume'),
   'schedule remove': offline(6, 'volume'),
-  'bandwidth set': offline(6),
-  'bandwidth show': offline(6),
-  'bandwidth remove': offline(6),
+  'bandwidth set': offline(5),
+  'bandwidth show': offline(5),
+  'bandwidth remove': offline(5),
   'alert set': offline(8),
   'alert show': offline(8),
   'alert remove': offline(8),

@@ -1,6 +1,7 @@
 /** Room `cli` (level 3): what commands are made of. `main.ts` is loaded by the program alone. */
 export * from './attachment-flags.ts';
 export * from './attachment-views.ts';
+export * from './bandwidth.ts';
 export * from './command.ts';
 export * from './configure.ts';
 export * from './demo.ts';

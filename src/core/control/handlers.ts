@@ -3,7 +3,7 @@ import { daemonNeeded, type Gateway } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Input, Tags } from '../localapi/index.ts';
 import type { GatewayProcess } from './process.ts';
-import { checkAck, checkServingWishes, checkVolumeSettings } from './serving-checks.ts';
+import { checkAck, checkBandwidth, checkServingWishes, checkVolumeSettings } from './serving-checks.ts';
 import {
   checkAccountId,
   checkDescription,
@@ -36,6 +36,12 @@ export function createHandlers(gateway: Gateway, running?: GatewayProcess): Hand
       checkRef(input.volume, 'volume');
       return await gateway.listRecoveryPoints(input, call);
     },
+    'bandwidth.set': async (input, call) => {
+      checkBandwidth(input);
+      return await gateway.setBandwidth(input, call);
+    },
+    'bandwidth.show': async () => await gateway.showBandwidth(),
+    'bandwidth.remove': async (_input, call) => await gateway.removeBandwidth(call),
     ...serviceHandlers(gateway),
   };
 }

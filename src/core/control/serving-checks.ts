@@ -1,5 +1,5 @@
 /** Checks of what callers hand in about serving: ack classes, sizes of buffers and caches, intervals, listeners. */
-import type { ServingWishes } from '../localapi/index.ts';
+import type { Input, ServingWishes } from '../localapi/index.ts';
 import { checkName, checkPath } from './validation.ts';
 import { formatSize, GIB, MIB, quoted, SgwError, TIB } from '../kit/index.ts';
 
@@ -56,6 +56,32 @@ export function checkServingWishes(wishes: ServingWishes): void {
     if (path !== undefined && path !== null) checkPath(path, `the file of ${name}`);
   }
 }
+
+/** @throws invalid `bad-rate`, `bad-bandwidth-rule` */
+export function checkBandwidth({ schedule = [], ...limits }: Input<'bandwidth.set'>): void {
+  checkLimits(limits);
+  for (const rule of schedule) {
+    checkLimits(rule);
+    const { days, from, to } = rule;
+    const areDays = Array.isArray(days) && days.length > 0 && days.every((day) => day >= 1 && day <= 7);
+    if (areDays && days.every((day) => Number.isInteger(day)) && [from, to].every(isTimeOfDay)) continue;
+    throw new SgwError('invalid', 'bad-bandwidth-rule', `${echo(rule)} does not say days and hours`, {
+      hint: 'Days are numbers from 1 (Monday) to 7, hours go from 00:00 to 24:00.',
+    });
+  }
+}
+
+function checkLimits(limits: Partial<Record<'uploadBytesPerSecond' | 'downloadBytesPerSecond', unknown>>): void {
+  for (const rate of [limits.uploadBytesPerSecond, limits.downloadBytesPerSecond]) {
+    if (rate === undefined || rate === null || (Number.isSafeInteger(rate) && (rate as number) > 0)) continue;
+    throw new SgwError('invalid', 'bad-rate', `${echo(rate)} is no rate`, {
+      hint: 'Give a whole number of bytes a second above 0, or null for no limit.',
+    });
+  }
+}
+
+const isTimeOfDay = (text: unknown): boolean =>
+  typeof text === 'string' && /^(?:(?:[01]?\d|2[0-3]):[0-5]\d|24:00)$/.test(text);
 
 function checkListener(place: unknown): void {
   if (place === 'default') return;

@@ -3,7 +3,15 @@ import { readFile } from 'node:fs/promises';
 import { FramePool } from '../blockstore/index.ts';
 import type { GatewayParts } from '../gateway/index.ts';
 import { systemClock, systemRandom, type Logger } from '../kit/index.ts';
-import { openObjectStore, withMeter, withRetry, type ObjectStore, type StoreCounters } from '../objectstore/index.ts';
+import {
+  openObjectStore,
+  withMeter,
+  withRetry,
+  withThrottle,
+  type ObjectStore,
+  type Rates,
+  type StoreCounters,
+} from '../objectstore/index.ts';
 
 /** A command that serves nothing has no log. */
 const ignore = (): void => undefined;
@@ -25,16 +33,27 @@ export async function partsOf(
     meters.push(counters);
     return store;
   };
+  let rates: Rates = {};
+  const setters: ((rates: Rates) => void)[] = [];
+  const throttled = (below: ObjectStore): ObjectStore => {
+    const { store, setRates } = withThrottle(below, { clock: systemClock, ...rates });
+    setters.push(setRates);
+    return store;
+  };
   return {
     home,
     version: await readVersion(),
     clock: systemClock,
     random: systemRandom,
     openStore: async (description, how) =>
-      withRetry(metered(layered(await openObjectStore(description, how))), {
+      withRetry(metered(throttled(layered(await openObjectStore(description, how)))), {
         clock: systemClock,
         random: systemRandom,
       }),
+    limitStores: (wanted) => {
+      rates = wanted;
+      for (const set of setters) set(wanted);
+    },
     storeCounters: () => sum(meters),
     openService: async (blocks, serviceId) => {
       const { openService } = await import('../service/index.ts');

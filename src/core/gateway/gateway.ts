@@ -84,6 +84,21 @@ export class Gateway implements AsyncDisposable {
     return document;
   }
 
+  async showBandwidth(): Out<'bandwidth.show'> {
+    const { showBandwidth } = await import('./bandwidth.ts');
+    return await showBandwidth(this.#parts);
+  }
+
+  async setBandwidth(input: In<'bandwidth.set'>, call: Call): Out<'bandwidth.set'> {
+    const { setBandwidth } = await import('./bandwidth.ts');
+    return await setBandwidth(this.#parts, this.#home, input, call);
+  }
+
+  async removeBandwidth(call: Call): Out<'bandwidth.remove'> {
+    const { removeBandwidth } = await import('./bandwidth.ts');
+    return await removeBandwidth(this.#parts, this.#home, call);
+  }
+
   /** Tries out the given store, or the gateway's own. Works without activation when a store is given. */
   async checkStore(input: In<'store.check'>, call: Call): Out<'store.check'> {
     const { clock, random, openStore } = this.#parts;

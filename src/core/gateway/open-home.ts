@@ -13,6 +13,7 @@ import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
 import { daemonNeeded } from './daemon-needed.ts';
 import { AccountCatalog } from './account-catalog.ts';
+import { ratesAt } from './bandwidth.ts';
 import { Locks } from './locks.ts';
 import { requireOwnState } from './own-state.ts';
 import type { GatewayParts } from './parts.ts';
@@ -23,6 +24,8 @@ import { LateStore } from './late-store.ts';
 import { openStoreOf } from './store-place.ts';
 import { HomeWitness } from './witness.ts';
 
+/** How often it is seen whether other limits of the traffic begin. */
+const LIMITS_EVERY_MS = 15_000;
 /** The store may be there in a while. */
 const MAY_PASS: readonly ErrorKind[] = ['unavailable', 'timeout', 'denied'];
 
@@ -37,6 +40,8 @@ export class OpenHome {
   #serving: Serving | undefined;
   /** Accounts other than the home's own that were found. An account is never removed. */
   readonly #knownAccounts = new Set<string>();
+  #bandwidth: GatewayState['bandwidth'];
+  readonly #closed = new AbortController();
   /** Stores of before they were moved. */
   readonly #retired: Promise<ObjectStore>[] = [];
 
@@ -75,12 +80,14 @@ export class OpenHome {
       openSession,
     });
     this.#serving = serving;
+    void this.#keepLimits();
     await serving.start(call);
     return serving;
   }
 
   /** Closes what was opened. Idempotent. */
   async close(): Promise<void> {
+    this.#closed.abort();
     this.#witness?.flush();
     this.retireStore();
     for (const opened of this.#retired.splice(0)) await (await opened.catch(() => undefined))?.close();
@@ -102,6 +109,7 @@ export class OpenHome {
     const { home, clock, random, openPool, serving: openServing } = this.#parts;
     const record = await this.requireRecord();
     this.#retireOthers(record);
+    this.limit(record.bandwidth);
     if (this.#store === undefined) await requireOwnState(home, record);
     const objects = await this.#openedStore(record, call);
     const witness = this.witnessOf(record);
@@ -121,6 +129,22 @@ export class OpenHome {
     const { serving } = this;
     const served = { settings: record, serving, openServing };
     return { home, storeId, identity, blocks, catalog, service, locks, ...served, openPool };
+  }
+
+  /** Applies limits of the traffic, from now on. */
+  limit(bandwidth: GatewayState['bandwidth']): void {
+    this.#bandwidth = bandwidth;
+    this.#parts.limitStores?.(ratesAt(bandwidth, this.#parts.clock.nowMs()));
+  }
+
+  /** A daemon follows the hours that limits are for. */
+  async #keepLimits(): Promise<void> {
+    const { clock, limitStores } = this.#parts;
+    const { signal } = this.#closed;
+    while (!signal.aborted) {
+      await clock.sleep(LIMITS_EVERY_MS, signal).catch(() => undefined);
+      if (!signal.aborted) limitStores?.(ratesAt(this.#bandwidth, clock.nowMs()));
+    }
   }
 
   /** The first call opens it for all. */

@@ -1,7 +1,7 @@
 /** What a gateway is made of; put together in room `daemon`, by tests with parts of their own. */
 import type { BlockStoreOptions, FramePool } from '../blockstore/index.ts';
 import type { Clock, Random } from '../kit/index.ts';
-import type { ObjectStore, StoreCounters } from '../objectstore/index.ts';
+import type { ObjectStore, Rates, StoreCounters } from '../objectstore/index.ts';
 import type { ServiceConnections } from '../protocol/index.ts';
 import type { ServingParts } from './serving/parts.ts';
 
@@ -20,6 +20,8 @@ export interface GatewayParts {
   readonly openService: (blocks: BlockStoreOptions, storeId: string) => Promise<ServiceConnections>;
   /** Starts worker threads for one piece of work. */
   readonly openPool: () => FramePool;
+  /** Sets how fast all stores that are open, and those that will be, may be read and written together. */
+  readonly limitStores?: (rates: Rates) => void;
   /** What was asked of stores since the start. */
   readonly storeCounters?: () => StoreCounters;
   /** Opens volumes as they are served: over their write logs and the cache. */

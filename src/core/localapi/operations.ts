@@ -79,6 +79,11 @@ export interface Operations {
     result: Doc.ConfigureDocument;
   };
 
+  /** Limits of the traffic with the store, of all volumes together. Null: none. `schedule` replaces all rules. */
+  'bandwidth.set': { input: Partial<Omit<Doc.BandwidthDocument, 'now'>>; result: Doc.BandwidthDocument };
+  'bandwidth.show': { input: Record<string, never>; result: Doc.BandwidthDocument };
+  'bandwidth.remove': { input: Record<string, never>; result: Doc.BandwidthDocument };
+
   /** What the daemon serves, and how it does. This and the next two need a daemon: without one they fail with `daemon-needed`. */
   'gateway.show': { input: Record<string, never>; result: Doc.GatewayDocument };
   /**

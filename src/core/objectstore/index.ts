@@ -8,4 +8,4 @@ export { memoryStore } from './memory.ts';
 export { withMeter, type StoreCounters } from './meter.ts';
 export { openObjectStore } from './open.ts';
 export { withRetry, type RetryOptions } from './retry.ts';
-export { withThrottle } from './throttle.ts';
+export { withThrottle, type Rates } from './throttle.ts';

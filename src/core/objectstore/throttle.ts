@@ -1,5 +1,6 @@
 /**
- * Keeps a store's traffic under a rate in each direction, by token buckets. Requests themselves are free.
+ * Keeps a store's traffic under a rate in each direction, by token buckets. Requests themselves are free. Small reads, which
+ * somebody waits for, go before large ones: they take in advance what those then wait for.
  *
  * Invariant of a bucket: `level` <= `burst`; a caller that takes it below zero waits until it would be zero again, so
  * callers are served in order and a body larger than the burst passes.
@@ -12,9 +13,16 @@ import { sleep } from './retry.ts';
 
 /** Undefined is no limit. */
 export interface Rates {
-  readonly upBytesPerSecond?: number;
-  readonly downBytesPerSecond?: number;
+  readonly upBytesPerSecond?: number | undefined;
+  readonly downBytesPerSecond?: number | undefined;
 }
+
+/** A read up to this is small: one or two frames. */
+const SMALL_READ_BYTES = 256 * 1024;
+/** A changed rate counts for who waits already, after so long. */
+const SLICE_MS = 500;
+/** What small reads may take in advance. */
+const ADVANCE_SECONDS = 2;
 
 export interface ThrottleOptions extends Rates {
   readonly clock?: Clock;
@@ -22,7 +30,7 @@ export interface ThrottleOptions extends Rates {
 
 export interface ThrottledStore {
   readonly store: ObjectStore;
-  /** Changes the rates from now on; callers that wait already keep their turn. */
+  /** Changes the rates from now on, within half a second also for callers that wait already; they keep their turn. */
   setRates(rates: Rates): void;
 }
 
@@ -46,16 +54,27 @@ class Bucket {
     if (this.#bytesPerSecond === Number.POSITIVE_INFINITY) this.#level = 0;
   }
 
-  async take(bytes: number, signal: AbortSignal | undefined): Promise<void> {
+  async take(bytes: number, signal: AbortSignal | undefined, advanceSeconds = 0): Promise<void> {
     if (this.#bytesPerSecond === Number.POSITIVE_INFINITY) return;
     this.#fill();
     this.#level -= bytes;
-    if (this.#level >= 0) return;
+    if (this.#level >= -advanceSeconds * this.#bytesPerSecond) return;
     try {
-      await sleep(this.#clock, (-this.#level / this.#bytesPerSecond) * 1000, signal);
+      await this.#waitFor(-this.#level, signal);
     } catch (error) {
       this.#level = Math.min(this.#level + bytes, this.#burst());
       throw error;
+    }
+  }
+
+  /** In slices, each at the rate of its time. */
+  async #waitFor(bytes: number, signal: AbortSignal | undefined): Promise<void> {
+    for (let owed = bytes; owed > 0 && this.#bytesPerSecond !== Number.POSITIVE_INFINITY;) {
+      const rate = this.#bytesPerSecond;
+      const startedMs = this.#clock.monotonicMs();
+      await sleep(this.#clock, Math.min(SLICE_MS, (owed / rate) * 1000), signal);
+      // At least a thousandth, so that rounding brings it to an end.
+      owed -= Math.max(1, this.#clock.monotonicMs() - startedMs) * (rate / 1000);
     }
   }
 
@@ -98,7 +117,9 @@ class ThrottlingStore extends StoreLayer {
   /** The size is known only afterwards, so a read delays its own answer, and by that the next request. */
   override async get(key: string, options?: GetOptions): Promise<ObjectBody | undefined> {
     const body = await this.below.get(key, options);
-    if (body !== undefined) await this.down.take(body.bytes.length, options?.signal);
+    if (body === undefined) return undefined;
+    const { length } = body.bytes;
+    await this.down.take(length, options?.signal, length <= SMALL_READ_BYTES ? ADVANCE_SECONDS : 0);
     return body;
   }
 }

@@ -6,6 +6,7 @@ import {
   isObject,
   isText,
   isTime,
+  orAbsent,
   orNull,
   SERVING_FIELDS,
   type AttachmentState,
@@ -14,6 +15,7 @@ import {
   type ServingSettings,
   type VolumeSettingsState,
 } from './serving.ts';
+import { isBandwidth, type BandwidthState } from './bandwidth.ts';
 
 export const SCHEMA_VERSION = 3;
 
@@ -50,6 +52,8 @@ export interface GatewayState {
   volumeSettings: Record<string, VolumeSettingsState>;
   /** What a running daemon serves, in the order of attaching. */
   attachments: AttachmentState[];
+  /** Absent: no limit. */
+  bandwidth?: BandwidthState;
 }
 
 /** Of no use without the private key, which is in a file of its own. */
@@ -125,12 +129,13 @@ const SETTING_FIELDS = {
   credential: isCredential,
 } as const;
 
-const GATEWAY_FIELDS: Checks<GatewayState> = {
+const GATEWAY_FIELDS: Checks<Required<GatewayState>> = {
   ...SETTING_FIELDS,
   ...SERVING_FIELDS,
   gatewayId: isText,
   encryption: (value) => ENCRYPTIONS.some((encryption) => encryption === value),
   activatedAt: isTime,
+  bandwidth: orAbsent(isBandwidth),
   configurationVersion: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };
 

@@ -18,5 +18,6 @@ export {
   type RunningGateway,
 } from './running.ts';
 export { newServingSettings, type AttachmentState, type ServingSettings, type VolumeSettingsState } from './serving.ts';
+export type { BandwidthLimits, BandwidthRule, BandwidthState } from './bandwidth.ts';
 export { openState, updateState } from './state.ts';
 export { makeFolder, syncFolder } from './home-folder.ts';

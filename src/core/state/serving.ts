@@ -120,7 +120,7 @@ export function findBad(value: unknown, checks: Readonly<Record<string, Check>>)
 
 const isFlag: Check = (value) => typeof value === 'boolean';
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
-const orAbsent =
+export const orAbsent =
   (check: Check): Check =>
   (value) =>
     value === undefined || check(value);

@@ -28,8 +28,11 @@ describe('throttle', () => {
     expect(clock.ms).toBe(0);
     await store.get('k');
     expect(clock.ms).toBeCloseTo(3000);
+    // A small one goes in advance, and the next pays for it.
     await store.get('k', { span: { suffix: 128 } });
-    expect(clock.ms).toBeCloseTo(3500);
+    expect(clock.ms).toBeCloseTo(3000);
+    await store.get('k');
+    expect(clock.ms).toBeCloseTo(7500);
   });
 
   it('rates can be changed and lifted', async () => {
@@ -42,6 +45,33 @@ describe('throttle', () => {
     setRates({});
     for (let i = 0; i < 50; i++) await store.put('k', KIB);
     expect(clock.ms).toBeCloseTo(2000);
+  });
+
+  it('a rate that is lifted frees who waits already', async () => {
+    const clock = new ManualClock();
+    const { store, setRates } = withThrottle(memoryStore(), { upBytesPerSecond: 1024, clock });
+    await store.put('k', KIB);
+    const waits = store.put('k', Buffer.alloc(1024 * 1024));
+    await Promise.resolve();
+    setRates({});
+    await waits;
+    expect(clock.ms).toBeLessThanOrEqual(500);
+  });
+
+  it('small reads go before large ones, which wait for both', async () => {
+    const clock = new ManualClock();
+    const rate = 1024 * 1024;
+    const { store } = withThrottle(memoryStore(), { downBytesPerSecond: rate, clock });
+    await store.put('large', Buffer.alloc(rate));
+    await store.put('small', Buffer.alloc(128 * 1024));
+    await store.get('large');
+    for (let i = 0; i < 8; i++) await store.get('small');
+    expect(clock.ms).toBe(0);
+    await store.get('large');
+    expect(clock.ms).toBeCloseTo(2000, -2);
+    // But not for ever.
+    for (let i = 0; i < 80; i++) await store.get('small');
+    expect(clock.ms).toBeGreaterThan(9000);
   });
 
   it('a caller that gives up returns its bytes', async () => {
