@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { getRestore, noteFinishing, type RestoreEntry } from '../../src/core/blockstore/index.ts';
 import { partsOf } from '../../src/core/daemon/parts.ts';
 import { KIB, MIB, seededRandom, systemClock, systemRandom } from '../../src/core/kit/index.ts';
+import { openState, updateState } from '../../src/core/state/index.ts';
 import { LiveHome, type LiveProcess } from './live-home.ts';
 
 const SIZE = 16 * MIB + 1024;
@@ -205,6 +206,53 @@ describe('a restore that is served', () => {
     await expect(process.call('snapshot.restore', { snapshot: 'v1', image })).rejects.toMatchObject({
       code: 'restore-unfinished',
     });
+  });
+});
+
+describe('a completed restore that is served', () => {
+  async function complete(): Promise<void> {
+    await using process = await live.process();
+    await process.serve();
+    await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true });
+    await completed(process);
+    await write(process, 3 * MIB, seededRandom(3).bytes(BLOCK + 5));
+    await process.stopUndrained();
+  }
+
+  async function isServedWhole(): Promise<void> {
+    await using process = await live.process();
+    await process.serve();
+    expect(process.serving.documents()[0]).toMatchObject({
+      state: 'available',
+      name: 'v1',
+      sizeBytes: SIZE,
+      restore: { state: 'completed', path: image },
+    });
+    expect((await readAll(process)).equals(source)).toBe(true);
+  }
+
+  it('is served after a restart whose store has nothing of it any more', async () => {
+    await complete();
+    rmSync(join(stores, 'store', 'restores'), { recursive: true });
+    await isServedWhole();
+  });
+
+  it('is served after a restart while the store is out of reach', async () => {
+    await complete();
+    rmSync(join(stores, 'store'), { recursive: true });
+    await isServedWhole();
+  });
+
+  it('is noted by the next start when it was not before', async () => {
+    await complete();
+    const noted = (await openState(live.home)).gateway?.attachments[0]?.restore;
+    expect(noted).toMatchObject({ completed: { name: 'v1', volumeName: 'golden', sizeBytes: SIZE } });
+    await updateState(live.home, ({ gateway }) => {
+      delete gateway?.attachments[0]?.restore?.completed;
+    });
+    await isServedWhole();
+    rmSync(join(stores, 'store', 'restores'), { recursive: true });
+    await isServedWhole();
   });
 });
 

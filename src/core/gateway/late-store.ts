@@ -1,6 +1,6 @@
 /**
- * A store that could not be opened yet: each call tries again, and fails as long as that does (C22). For a gateway that shadows
- * images, which it serves also while its store is out of reach.
+ * A store that could not be opened yet: each call tries again, and fails as long as that does (C22). For a gateway that serves local
+ * images, also while its store is out of reach.
  */
 import type {
   CallOptions,

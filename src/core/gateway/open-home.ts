@@ -162,13 +162,15 @@ export class OpenHome {
     }
   }
 
-  /** A daemon that shadows images serves them also while the store is out of reach: it is opened when it is back (C22). */
+  /** A daemon that serves local images, shadowed or restored, does so also while the store is out of reach: it is opened when it is back (C22). */
   async #openStore(record: GatewayState, signal: AbortSignal): Promise<ObjectStore> {
     const open = async (stop: AbortSignal): Promise<ObjectStore> =>
       openStoreOf(this.#parts, record, record.store, stop);
-    const shadows = record.attachments.some(({ imagePath }) => imagePath !== undefined);
+    const servesImages = record.attachments.some(
+      ({ imagePath, restore }) => imagePath !== undefined || restore?.completed !== undefined,
+    );
     // What is sealed can't be begun without the key that the store has.
-    if (this.#parts.serving === undefined || !shadows || record.encryption !== 'none') return await open(signal);
+    if (this.#parts.serving === undefined || !servesImages || record.encryption !== 'none') return await open(signal);
     try {
       return await open(signal);
     } catch (error) {

@@ -17,7 +17,13 @@ export {
   type GatewayRecord,
   type RunningGateway,
 } from './running.ts';
-export { newServingSettings, type AttachmentState, type ServingSettings, type VolumeSettingsState } from './serving.ts';
+export {
+  newServingSettings,
+  type AttachmentState,
+  type CompletedRestore,
+  type ServingSettings,
+  type VolumeSettingsState,
+} from './serving.ts';
 export type { BandwidthLimits, BandwidthRule, BandwidthState } from './bandwidth.ts';
 export { openState, updateState } from './state.ts';
 export { makeFolder, syncFolder } from './home-folder.ts';

@@ -76,6 +76,16 @@ interface RestoreState {
   path: string;
   /** Bytes of the image that are restored in a second, beside what is asked for; null: as fast as it goes. */
   rateBytes: number | null;
+  /** Of a restore that is completed: then the image is served as it is, without asking the store. Absent until then. */
+  completed?: CompletedRestore;
+}
+
+export interface CompletedRestore {
+  /** Name of the snapshot, and of the volume that it is of. */
+  name: string;
+  volumeName: string;
+  /** Of the snapshot. */
+  sizeBytes: number;
 }
 
 /** As activation leaves them. */
@@ -150,7 +160,14 @@ const VOLUME_FIELDS: Checks<Required<VolumeSettingsState>> = {
   readAheadBytes: orAbsent(isCount),
 };
 
-const RESTORE_FIELDS: Checks<RestoreState> = { restoreId: isText, path: isText, rateBytes: orNull(isCount) };
+const COMPLETED_FIELDS: Checks<CompletedRestore> = { name: isText, volumeName: isText, sizeBytes: isCount };
+
+const RESTORE_FIELDS: Checks<Required<RestoreState>> = {
+  restoreId: isText,
+  path: isText,
+  rateBytes: orNull(isCount),
+  completed: orAbsent((value) => findBad(value, COMPLETED_FIELDS) === undefined),
+};
 
 const ATTACHMENT_FIELDS: Checks<Required<AttachmentState>> = {
   exportName: isText,

@@ -25,6 +25,8 @@ export interface RunningParts {
   /** To guests: then a store that is out of reach, or a full disk, is waited out. */
   readonly isServed: boolean;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+  /** The restore is completed in the store. Its object there stays when this fails, and may go when not. */
+  readonly onCompleted?: () => Promise<void>;
 }
 
 export interface RunningRestore {
@@ -52,8 +54,12 @@ export async function openRunning(running: RunningParts, signal: AbortSignal): P
     onFinishing: async () => noteFinishing(blocks, restoreId),
     onCompleted: async (profile) => {
       await endRestore(blocks, restoreId, 'completed', profile);
-      // What stays is small, and goes with a later one.
-      await pruneRestores(blocks, snapshotId).catch(() => undefined);
+      try {
+        await running.onCompleted?.();
+        await pruneRestores(blocks, snapshotId);
+      } catch {
+        // What stays is small, and goes with a later one.
+      }
     },
     onProgress: running.onProgress,
   });

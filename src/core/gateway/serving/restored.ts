@@ -6,20 +6,31 @@ import { getRestore, isRestoreId, type RestoreEntry } from '../../blockstore/ind
 import { openImageFile, type ImageFile } from '../../image/index.ts';
 import { assert, SgwError, type VolumeId } from '../../kit/index.ts';
 import { ImageDevice, RestoringImage } from '../../restore/index.ts';
-import type { AttachmentState } from '../../state/index.ts';
+import type { AttachmentState, CompletedRestore } from '../../state/index.ts';
 import { recogniseEntry } from '../restoring/begin.ts';
 import { openRunning, type RunningRestore } from '../restoring/running.ts';
 import { openVolume, type Opened, type Opening } from './opened.ts';
 import type { RestoreReport } from './served.ts';
 
 type RestoredRow = AttachmentState & Required<Pick<AttachmentState, 'restore'>>;
+type CompletedRow = RestoredRow & { readonly restore: { readonly completed: CompletedRestore } };
+/** Makes it durable in the state that a restore is completed. @throws what changing the state throws */
+type NoteCompleted = (completed: CompletedRestore) => Promise<void>;
+
+/** Whether the state says that the image is restored: then it is what it is, and the restore in the store means nothing. */
+export const isCompleted = (row: AttachmentState): row is CompletedRow => row.restore?.completed !== undefined;
 
 /**
  * `opened` is the image when it has just been recognised; it is closed when this fails.
  * @throws notFound `restore-not-found`; conflict `restore-abandoned`, `restore-image-other`, `image-in-use`; what opening the image
  * throws
  */
-export async function openRestored(opening: Opening, row: RestoredRow, opened?: ImageFile): Promise<Opened> {
+export async function openRestored(
+  opening: Opening,
+  row: RestoredRow,
+  noteCompleted: NoteCompleted,
+  opened?: ImageFile,
+): Promise<Opened> {
   const { session, call } = opening;
   const { restore: record, volumeId } = row;
   assert(isRestoreId(record.restoreId), 'the state names restores by their ids');
@@ -31,13 +42,17 @@ export async function openRestored(opening: Opening, row: RestoredRow, opened?: 
     });
   const image = opened ?? (await openImageFile(record.path));
   try {
+    const { name, volumeName } = entry.snapshot;
+    const completed = { name, volumeName, sizeBytes: entry.sizeBytes };
+    const note = async (): Promise<void> => noteCompleted(completed);
     if (entry.state === 'completed') {
-      if (volumeId === null) return openCompleted(entry, image);
-      const shadow = await openVolume(opening, row, volumeId as VolumeId, async () => Promise.resolve(image));
-      return { ...shadow, restore: () => completedReport(entry, image) };
+      // Else the next start does.
+      await note().catch(() => undefined);
+      const ended = { ...row, restore: { ...record, completed } };
+      return volumeId === null ? ofCompleted(ended, image) : await openShadowed(opening, ended, image);
     }
     if (opened === undefined) await requireOwn(entry, image, call.signal);
-    return await openRestoring(opening, row, entry, image);
+    return await openRestoring({ opening, row, entry, image, onCompleted: note });
   } catch (error) {
     await image.close();
     throw error;
@@ -58,37 +73,60 @@ async function requireOwn(entry: RestoreEntry, image: ImageFile, signal: AbortSi
   );
 }
 
-const about = (entry: RestoreEntry, { path }: ImageFile): Pick<Opened, 'name' | 'description' | 'lineage'> => ({
-  name: entry.snapshot.name,
-  description: `image ${path}, restored from snapshot ${entry.snapshot.name} of ${entry.snapshot.volumeName}`,
-  lineage: entry.restoreId,
-});
+/** Opens an image that is restored, and not shadowed: the store is not asked. @throws what opening the image throws */
+export async function openCompleted(row: CompletedRow): Promise<Opened> {
+  return ofCompleted(row, await openImageFile(row.restore.path));
+}
 
-function openCompleted(entry: RestoreEntry, image: ImageFile): Opened {
+function ofCompleted({ restore: { restoreId, completed } }: CompletedRow, image: ImageFile): Opened {
+  // What a device has behind the snapshot's end was never restored; a file was made of that size, and is its owner's to resize.
+  const sizeBytes = image.kind === 'file' ? image.sizeBytes : Math.min(image.sizeBytes, completed.sizeBytes);
   return {
-    ...about(entry, image),
-    device: new ImageDevice(image, entry.sizeBytes),
-    restore: () => completedReport(entry, image),
+    ...about(completed, restoreId, image),
+    device: new ImageDevice(image, sizeBytes),
+    restore: completedReport(restoreId, image.path, sizeBytes),
     close: async () => image.close(),
   };
 }
 
-const completedReport = ({ restoreId, sizeBytes }: RestoreEntry, { path }: ImageFile): RestoreReport => ({
+/** Opens the volume that shadows an image which is restored. `image` is closed with it. @throws what opening the volume throws */
+export async function openShadowed(opening: Opening, row: CompletedRow, image?: ImageFile): Promise<Opened> {
+  const { volumeId, restore } = row;
+  const open = image === undefined ? undefined : async (): Promise<ImageFile> => Promise.resolve(image);
+  const shadow = await openVolume(opening, row, volumeId as VolumeId, open);
+  const { restoreId, path, completed } = restore;
+  return { ...shadow, restore: completedReport(restoreId, path, completed.sizeBytes) };
+}
+
+const about = (
+  { name, volumeName }: Pick<CompletedRestore, 'name' | 'volumeName'>,
+  restoreId: string,
+  { path }: ImageFile,
+): Pick<Opened, 'name' | 'description' | 'lineage'> => ({
+  name,
+  description: `image ${path}, restored from snapshot ${name} of ${volumeName}`,
+  lineage: restoreId,
+});
+
+const completedReport = (restoreId: string, path: string, sizeBytes: number) => (): RestoreReport => ({
   ...{ restoreId, path, state: 'completed', doneBytes: sizeBytes, totalBytes: sizeBytes, leftMs: 0 },
   ...{ demandReads: 0, demandReadMs: 0, failure: undefined },
 });
 
-async function openRestoring(
-  opening: Opening,
-  row: RestoredRow,
-  entry: RestoreEntry,
-  image: ImageFile,
-): Promise<Opened> {
+interface Restoring {
+  readonly opening: Opening;
+  readonly row: RestoredRow;
+  readonly entry: RestoreEntry;
+  readonly image: ImageFile;
+  readonly onCompleted: () => Promise<void>;
+}
+
+async function openRestoring({ opening, row, entry, image, onCompleted }: Restoring): Promise<Opened> {
   const { session, parts, cache, settings, call } = opening;
   const { volumeId, restore: record } = row;
   const { readAheadBytes } = await settings(volumeId ?? '');
   const running = await openRunning(
-    { session, parts, cache, readAheadBytes, entry, image, rateBytes: record.rateBytes, isServed: true },
+    { session, parts, cache, readAheadBytes, entry, image, rateBytes: record.rateBytes, isServed: true, onCompleted },
     call.signal,
   );
   const { restore } = running;
@@ -116,7 +154,7 @@ async function openRestoring(
 
 function openImage(entry: RestoreEntry, image: ImageFile, { restore, close }: RunningRestore): Opened {
   return {
-    ...about(entry, image),
+    ...about(entry.snapshot, entry.restoreId, image),
     device: restore.device,
     close: async () => {
       await Promise.resolve(restore.device.flush()).catch(() => undefined);

@@ -14,7 +14,7 @@ import { toSgwError, type Clock, type Random, type SgwError } from '../../kit/in
 import type { AttachmentDocument, CallContext } from '../../localapi/index.ts';
 import type { ExportDirectory, ExportEntry, OpenedExport, OpenRequest } from '../../nbd/index.ts';
 import type { StoreCounters } from '../../objectstore/index.ts';
-import type { AttachmentState } from '../../state/index.ts';
+import type { AttachmentState, CompletedRestore } from '../../state/index.ts';
 import { MARKS_FILE, type VolumeSettings } from '../../volume/index.ts';
 import type { Session } from '../session.ts';
 import { Attachment } from './attachment.ts';
@@ -362,6 +362,10 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   /** With its throw-away clone where it has one. */
   async #openNow(attachment: Attachment, { call, takeOver, image }: Attempt): Promise<Opened> {
     const { home, parts, openSession } = this.#options;
+    const { restore } = attachment.record;
+    const restored = restore === undefined ? undefined : await import('./restored.ts');
+    if (restored?.isCompleted(attachment.record) === true && attachment.record.volumeId === null)
+      return await restored.openCompleted(attachment.record);
     const session = await openSession(attachment.record.accountId, call);
     if (attachment.record.scratchToken !== null && attachment.record.scratchVolumeId === null) {
       const row = { ...attachment.record, scratchVolumeId: await makeScratch(session, attachment.record, call) };
@@ -373,10 +377,19 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const settings = async (volumeId: string): Promise<VolumeSettings> => volumeSettings(home, record, volumeId);
     if (this.#cache === undefined) throw stopped();
     const opening = { session, parts, cache: this.#cache, settings, takeOver, call };
-    const { restore } = attachment.record;
-    if (restore === undefined) return await openAttachment(opening, attachment.record);
-    const { openRestored } = await import('./restored.ts');
-    return await openRestored(opening, { ...attachment.record, restore }, image);
+    if (restore === undefined || restored === undefined) return await openAttachment(opening, attachment.record);
+    if (restored.isCompleted(attachment.record)) return await restored.openShadowed(opening, attachment.record);
+    const note = async (completed: CompletedRestore): Promise<void> => this.#noteCompleted(attachment, completed);
+    return await restored.openRestored(opening, { ...attachment.record, restore }, note, image);
+  }
+
+  /** From now on the image is served as it is. Durable when it resolves. */
+  async #noteCompleted(attachment: Attachment, completed: CompletedRestore): Promise<void> {
+    const { record } = attachment;
+    if (record.restore === undefined) return;
+    const row = { ...record, restore: { ...record.restore, completed } };
+    await this.#state.replace(row, this.#ownCall(new AbortController().signal));
+    attachment.record = row;
   }
 
   /** Opens it; after a failure that may pass, it is tried again in the background. Returns the failure. */
