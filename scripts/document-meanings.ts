@@ -195,6 +195,8 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   markedRegions: 'regions of 4 MiB that would be compared after a crash',
   restore: 'of an image that is, or was, restored from a snapshot; null of anything else',
   restoreId: 'id of the restore',
+  previous: 'where what the image held before is kept; null when there was nothing, or it was not to be kept',
+  snapshotName: 'name of the snapshot',
   leftMs: 'until all is done, at the pace so far, in milliseconds; null while unknown',
   demandReads: 'reads that were answered from the snapshot',
   demandReadMs: 'how long they took in all, in milliseconds',

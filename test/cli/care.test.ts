@@ -135,3 +135,12 @@ describe('damage', () => {
     ]);
   });
 });
+
+describe('a restore over an image', () => {
+  it('takes no snapshot of what is there when it is told so', async () => {
+    const words = ['v1', '--image', at('no-image'), '--force', '--no-snapshot', '--yes', '--json'];
+    const outcome = await runVerb('snapshot restore', words);
+    expect(outcome.calls.map(({ input }) => (input as { snapshotFirst?: boolean }).snapshotFirst)).toEqual([false]);
+    expect(outcome.document()).toMatchObject({ state: 'completed', previous: null });
+  });
+});

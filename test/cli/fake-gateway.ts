@@ -429,6 +429,10 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
         state: 'completed',
         resumed: false,
         doneBytes: volume.sizeBytes,
+        previous:
+          input.force === true && input.snapshotFirst !== false
+            ? { volumeId: volume.volumeId, volumeName: 'held', snapshotId, snapshotName: 'held-before-restore' }
+            : null,
         export: null,
         durationMs: 5,
         remarks: [],

@@ -33,7 +33,7 @@ const bad = (why: string, words: readonly string[], code: string, exitCode = 2, 
   activated,
 });
 const LONG = 'x'.repeat(129);
-const RATE = { rateBytes: 2 ** 20 };
+const FORCED = { snapshot: 'v1', image: '/tmp/no-image', attach: false, resume: false, force: true };
 const notActivated = (...words: string[]): Bad => bad('before activation', words, 'not-activated', 4, false);
 const withoutDaemon = (...words: string[]): Bad => bad('no daemon', words, 'daemon-needed', 5);
 const unknownVolume = (...words: string[]): Bad => bad('no such volume', words, 'volume-not-found', 3);
@@ -591,8 +591,8 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       {
         words: ['v1', '--image', '/tmp/no-image', '--rate', '1MiB/s', '--force'],
         schema: schemas.RestoreDocument,
-        input: { image: '/tmp/no-image', attach: false, resume: false, force: true, snapshot: 'v1', ...RATE },
-        shows: '/tmp/no-image',
+        input: { ...FORCED, snapshotFirst: true, rateBytes: 2 ** 20 },
+        shows: 'kept in snapshot held-before-restore of volume held',
       },
     ],
     bad: [

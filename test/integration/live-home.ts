@@ -29,8 +29,12 @@ export class LiveProcess implements AsyncDisposable {
     return new LiveProcess(new Gateway(await partsOf(home)));
   }
 
-  async call<N extends OperationName>(name: N, input: Input<N>): Promise<Result<N>> {
-    return await this.#handlers[name](input, CALL);
+  async call<N extends OperationName>(
+    name: N,
+    input: Input<N>,
+    context: Partial<CallContext> = {},
+  ): Promise<Result<N>> {
+    return await this.#handlers[name](input, { ...CALL, ...context });
   }
 
   /** Serves what is attached, from now on. */

@@ -209,6 +209,92 @@ describe('a restore that is served', () => {
   });
 });
 
+describe('a restore over an image that holds something', () => {
+  const contents = async (snapshot: string): Promise<Buffer> => {
+    const file = join(live.directory, 'contents.img');
+    await live.alone('snapshot.export', { snapshot, path: file, force: true });
+    return readFileSync(file);
+  };
+  const names = async (): Promise<string[]> =>
+    (await live.alone('snapshot.list', {})).snapshots.map(({ name }) => name).filter((name) => name !== 'v1');
+
+  it.each([
+    ['the same size', SIZE],
+    ['more bytes', SIZE + MIB],
+    ['fewer bytes, and no whole sectors', 700_001],
+  ])('of %s keeps it first, in a volume and a snapshot', async (_what, sizeBytes) => {
+    const old = Buffer.alloc(sizeBytes);
+    source.copy(old);
+    seededRandom(5).bytes(70_000).copy(old, 123_456);
+    writeFileSync(image, old);
+    const { previous } = await live.alone('snapshot.restore', { snapshot: 'v1', image, force: true });
+    expect(readFileSync(image).equals(source)).toBe(true);
+    expect(previous?.snapshotName).toMatch(/^restored-before-restore-\d{8}-\d{6}$/);
+    expect((await contents(previous?.snapshotId ?? '')).equals(old)).toBe(true);
+    const { volumes } = await live.alone('volume.list', {});
+    expect(volumes.find(({ volumeId }) => volumeId === previous?.volumeId)).toMatchObject({
+      state: 'available',
+      name: previous?.volumeName,
+      sizeBytes,
+    });
+  });
+
+  it('sends only what differs from the snapshot', async () => {
+    const old = Buffer.from(source);
+    seededRandom(5).bytes(70_000).copy(old, 123_456);
+    writeFileSync(image, old);
+    const before = (await live.alone('store.stats', {})).totalBytes;
+    await live.alone('snapshot.restore', { snapshot: 'v1', image, force: true });
+    expect((await live.alone('store.stats', {})).totalBytes - before).toBeLessThan(MIB);
+  });
+
+  it('keeps nothing when it is told so, and nothing of what is empty', async () => {
+    writeFileSync(image, 'not precious');
+    const wish = { snapshot: 'v1', image, force: true };
+    expect(await live.alone('snapshot.restore', { ...wish, snapshotFirst: false })).toMatchObject({ previous: null });
+    truncateSync(image, 0);
+    expect(await live.alone('snapshot.restore', wish)).toMatchObject({ previous: null });
+    truncateSync(image, 0);
+    truncateSync(image, SIZE);
+    expect(await live.alone('snapshot.restore', wish)).toMatchObject({ previous: null, remarks: [expect.any(String)] });
+    expect(await names()).toEqual([]);
+  });
+
+  it('keeps nothing of an unfinished restore, whose marks are no data, and says so', async () => {
+    await using process = await live.process();
+    await process.serve();
+    await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
+    await process.call('volume.detach', { volume: 'v1' });
+    const { previous, remarks } = await process.call('snapshot.restore', { snapshot: 'v1', image, force: true });
+    expect(previous).toBeNull();
+    expect(remarks).toContainEqual(expect.stringContaining('an unfinished restore of snapshot v1') as string);
+    expect(readFileSync(image).equals(source)).toBe(true);
+    expect(await names()).toEqual([]);
+  });
+
+  it('is left as it is when it can not be kept', async () => {
+    const old = Buffer.from(source);
+    seededRandom(5).bytes(70_000).copy(old, 123_456);
+    writeFileSync(image, old);
+    await using process = await live.process();
+    const stop = new AbortController();
+    const stopped = process.call(
+      'snapshot.restore',
+      { snapshot: 'v1', image, force: true },
+      {
+        signal: stop.signal,
+        onProgress: () => {
+          stop.abort();
+        },
+      },
+    );
+    await expect(stopped).rejects.toMatchObject({ kind: 'aborted' });
+    expect(readFileSync(image).equals(old)).toBe(true);
+    expect(await names()).toEqual([]);
+    expect((await live.alone('volume.list', {})).volumes.map(({ name }) => name)).toEqual(['golden']);
+  });
+});
+
 describe('a completed restore that is served', () => {
   async function complete(): Promise<void> {
     await using process = await live.process();

@@ -18,13 +18,16 @@ export default class SnapshotRestore extends SgwCommand {
   static override summary = 'Restore a snapshot to a local image.';
   static override description =
     'Makes a raw image of the snapshot, in a file or on a block device. With --attach it is served over NBD from the first second, ' +
-    'for reading and writing: what clients ask for is restored first, the rest in the background; a shadowing gateway follows the image by a new volume, a clone of the snapshot, named by --export-name. A restore that was ' +
-    'interrupted goes on with --resume: the snapshot, the store and the image are all that it takes.';
+    'for reading and writing: what clients ask for is restored first, the rest in the background; a shadowing gateway follows ' +
+    'the image by a new volume, a clone of the snapshot, named by --export-name. A restore that was ' +
+    'interrupted goes on with --resume: the snapshot, the store and the image are all that it takes. Over an image that holds ' +
+    'something it needs --force, and then first makes a volume and a snapshot of what is there, unless --no-snapshot is given.';
   static override usage = '<%= command.id %> SNAPSHOT --image FILE [--attach]';
   static override examples = [
     '<%= config.bin %> <%= command.id %> v1 --image golden.img',
     '<%= config.bin %> <%= command.id %> v1 --image golden.img --attach --rate 100MiB',
     '<%= config.bin %> <%= command.id %> v1 --image golden.img --resume',
+    '<%= config.bin %> <%= command.id %> v1 --image golden.img --force --yes',
   ];
   static override args = {
     snapshot: referenceArgument(
@@ -44,7 +47,11 @@ export default class SnapshotRestore extends SgwCommand {
         helpValue: 'TIME',
       }),
       force: Flags.boolean({
-        description: 'Replace what is in the image. Asks on a terminal, and needs --yes elsewhere.',
+        description:
+          'Replace what is in the image, of which a snapshot is taken first. Asks on a terminal, and needs --yes elsewhere.',
+      }),
+      'no-snapshot': Flags.boolean({
+        description: 'With --force: take no snapshot of what is in the image first. It is lost.',
       }),
       yes: yesFlag,
       timeout: timeoutFlag(),
@@ -56,13 +63,15 @@ export default class SnapshotRestore extends SgwCommand {
     const { args, flags } = await this.parse(SnapshotRestore);
     await using session = this.session(flags);
     const { image, attach, resume, force } = flags;
-    if (force) await confirmOverwrite(session, flags.yes, image);
+    const snapshotFirst = !flags['no-snapshot'];
+    if (force) await confirmOverwrite(session, flags.yes, image, snapshotFirst);
     const input = {
       snapshot: args.snapshot,
       image,
       attach,
       resume,
       force,
+      snapshotFirst,
       ...given({
         exportName: flags['export-name'],
         rateBytes: flags.rate,

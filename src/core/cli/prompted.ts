@@ -181,13 +181,25 @@ export async function confirmHasty(session: Session, isConfirmed: boolean, grace
   });
 }
 
-/** Asks before an image that has something in it is overwritten. @throws as `confirmDestruction` */
-export async function confirmOverwrite(session: Session, isConfirmed: boolean, file: string): Promise<void> {
+/**
+ * Asks before an image that has something in it is overwritten; `snapshotFirst`: what it holds is kept in a snapshot.
+ * @throws as `confirmDestruction`
+ */
+export async function confirmOverwrite(
+  session: Session,
+  isConfirmed: boolean,
+  file: string,
+  snapshotFirst: boolean,
+): Promise<void> {
   const present = await stat(file).catch(() => undefined);
   if (present === undefined || (present.isFile() && present.size === 0)) return;
+  const holds = present.isFile() ? `It holds ${formatSize(present.size)}. ` : '';
+  const fate = snapshotFirst
+    ? 'A snapshot of what is in it is taken first.'
+    : 'What is in it is lost: no snapshot is taken.';
   await confirmDestruction(session, isConfirmed, {
     what: `overwrite ${file}`,
-    lookUp: async () => (present.isFile() ? `It holds ${formatSize(present.size)}.` : ''),
+    lookUp: async () => Promise.resolve(`${holds}${fate}`),
   });
 }
 

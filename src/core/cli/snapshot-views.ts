@@ -136,12 +136,16 @@ export function exportFields(result: ExportDocument, style: Style): string {
 export function restoreFields(result: RestoreDocument, style: Style): string {
   const { state, resumed, sizeBytes, doneBytes } = result;
   const isDone = state === 'completed';
+  const { previous } = result;
+  const before =
+    previous === null ? null : `kept in snapshot ${previous.snapshotName} of volume ${previous.volumeName}`;
   const fields = renderFields(
     [
       ['snapshot', `${result.name} (${result.snapshotId})`],
       ['image', `${printable(result.path)}${resumed ? ' (resumed)' : ''}`],
       ['size', formatSize(sizeBytes)],
       ['state', isDone ? state : `${state}, ${formatSize(doneBytes)} so far`, isDone ? style.green : style.yellow],
+      ['before', before],
       ['took', isDone ? formatDuration(result.durationMs) : null],
     ],
     style,

@@ -7,9 +7,9 @@
  * what snapshots show until the import has ended (C7). The volume's lock is held throughout.
  */
 import { resolve } from 'node:path';
-import { openVolumeWriter, type VolumeEntry, type VolumeWriter } from '../blockstore/index.ts';
+import { openVolumeWriter, type SnapshotEntry, type VolumeEntry, type VolumeWriter } from '../blockstore/index.ts';
 import { SgwError, type VolumeId } from '../kit/index.ts';
-import type { CallContext, ImportDocument, Input } from '../localapi/index.ts';
+import type { CallContext, DeletedDocument, ImportDocument, Input } from '../localapi/index.ts';
 import { importImage, type ImportReport } from '../transfer/index.ts';
 import { readVolumeSummary } from './documents.ts';
 import { findExisting, sameTags } from './idempotency.ts';
@@ -24,6 +24,16 @@ import { importAgain } from './unfinished-import.ts';
 export interface ImportHooks {
   /** Runs once the contents are committed, before the volume becomes available; a failure leaves it unfinished. */
   readonly beforeAvailable?: (entry: VolumeEntry, report: ImportReport) => Promise<void>;
+}
+
+export interface NewFromImage {
+  /** Absolute path of the image, whose bytes are taken as they are. */
+  readonly path: string;
+  /** Of the volume; with a number behind it when it is taken. */
+  readonly name: string;
+  readonly tags: Readonly<Record<string, string>>;
+  /** Begins the volume as a clone of this, so that only what differs from it is sent. */
+  readonly from: SnapshotEntry | undefined;
 }
 
 interface Target {
@@ -66,6 +76,48 @@ export async function importVolume(
     storedBytes: report.storedBytes,
     durationMs: millisecondsSince(session, startedMs),
   };
+}
+
+/**
+ * Makes a new volume of an image, in any mode. Durable in the store when it resolves; when it fails, the volume is deleted
+ * again, as far as that can be had.
+ * @throws as `importVolume`
+ */
+export async function importNew(
+  session: Session,
+  request: NewFromImage,
+  call: CallContext,
+  hooks: ImportHooks,
+): Promise<VolumeEntry> {
+  const { catalog, identity, locks } = session;
+  const { path, from, tags } = request;
+  const source = await inspectSource(path, 'raw', call.signal);
+  const entry = await locks.withNames('volumes', call, async () => {
+    const taken = new Set((await catalog.listVolumes({ signal: call.signal })).map(({ name }) => name));
+    let { name } = request;
+    for (let number = 2; taken.has(name); number++) name = `${request.name}-${String(number)}`;
+    const volume = {
+      name,
+      tags,
+      sizeBytes: Math.max(source.sizeBytes, from?.sizeBytes ?? 0),
+      accountId: identity.accountId,
+      unfinishedImport: { source: path, startedAt: timestamp(session) },
+      ...(from === undefined ? {} : { from }),
+    };
+    return await catalog.createVolume(volume, call.signal);
+  });
+  const { volumeId } = entry;
+  try {
+    await runImport(session, { target: { volumeId, resumed: false, done: false }, source, hooks }, call);
+    return entry;
+  } catch (error) {
+    const { markDeleted } = await import('./garbage.ts');
+    const own = { ...call, signal: new AbortController().signal };
+    const drop = async (): Promise<DeletedDocument> => markDeleted(session, entry, true, own);
+    // What stays of it is listed as an import that is not finished.
+    await locks.withVolume(volumeId, `deleting ${entry.name}`, own, drop).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Finds the unfinished import to go on with, or lists a new volume. */

@@ -63,7 +63,11 @@ export interface ImageFile {
 }
 
 /** Is given an image that is locked, and in use by nobody else: it may give a file another size. */
-export type PrepareImage = (fd: number, kind: ImageFile['kind']) => Promise<void>;
+export type PrepareImage = (image: {
+  readonly fd: number;
+  readonly kind: ImageFile['kind'];
+  readonly sizeBytes: number;
+}) => Promise<void>;
 
 /**
  * Opens a raw image for reading and writing, and locks it against other gateways until it is closed.
@@ -83,11 +87,10 @@ export async function openImageFile(path: string, prepare?: PrepareImage): Promi
       const [other] = await otherWriters(facts.dev, facts.ino);
       if (other !== undefined)
         throw inUse(absolute, `process ${String(other.pid)} (${other.name}) has it open for writing`, other.pid);
-      await prepare?.(fd, isDevice ? 'blockDevice' : 'file');
-      const sizeBytes = isDevice
-        ? await blockDeviceSize(absolute, { fd }, facts.rdev, calls)
-        : Number(fstatSync(fd, { bigint: true }).size);
-      return new OpenImageFile(absolute, fd, sizeBytes, isDevice, calls);
+      const deviceBytes = isDevice ? await blockDeviceSize(absolute, { fd }, facts.rdev, calls) : undefined;
+      const fileBytes = (): number => Number(fstatSync(fd, { bigint: true }).size);
+      await prepare?.({ fd, kind: isDevice ? 'blockDevice' : 'file', sizeBytes: deviceBytes ?? fileBytes() });
+      return new OpenImageFile(absolute, fd, deviceBytes ?? fileBytes(), isDevice, calls);
     } catch (error) {
       closeSync(fd);
       throw error;

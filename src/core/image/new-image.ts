@@ -61,16 +61,14 @@ async function create(path: string): Promise<void> {
 }
 
 async function openEmptied(path: string, { sizeBytes, beforeOverwriting }: NewImageOptions): Promise<ImageFile> {
-  const image = await openImageFile(path, async (fd, kind) => {
+  return await openImageFile(path, async (image) => {
+    if (image.kind === 'blockDevice' && image.sizeBytes < sizeBytes) throw tooSmall(path, image.sizeBytes, sizeBytes);
     await beforeOverwriting();
-    if (kind === 'blockDevice') return;
-    ftruncateSync(fd, 0);
-    ftruncateSync(fd, sizeBytes);
-    fsyncSync(fd);
+    if (image.kind === 'blockDevice') return;
+    ftruncateSync(image.fd, 0);
+    ftruncateSync(image.fd, sizeBytes);
+    fsyncSync(image.fd);
   });
-  if (image.sizeBytes >= sizeBytes) return image;
-  await image.close();
-  throw tooSmall(image, sizeBytes);
 }
 
 const exists = (path: string): SgwError =>
@@ -79,7 +77,7 @@ const exists = (path: string): SgwError =>
     details: { path },
   });
 
-const tooSmall = ({ path, sizeBytes }: ImageFile, wanted: number): SgwError =>
+const tooSmall = (path: string, sizeBytes: number, wanted: number): SgwError =>
   new SgwError(
     'invalid',
     'image-too-small',

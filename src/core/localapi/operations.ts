@@ -194,7 +194,8 @@ export interface Operations {
   /**
    * A local image of the snapshot, in place: with `attach` it is served from the start and restored meanwhile, for which a daemon
    * is needed; else it is whole when this answers. `resume` goes on with one that was interrupted: then a snapshot is found by
-   * its id also when it was deleted. `force`: over what is in the image. `recoveryPoint`: `snapshot` names a volume, and it is
+   * its id also when it was deleted. `force`: over what is in the image, of which a snapshot is taken first, unless `snapshotFirst`
+   * is false. `recoveryPoint`: `snapshot` names a volume, and it is
    * the volume as it was at that time.
    */
   'snapshot.restore': {
@@ -202,6 +203,8 @@ export interface Operations {
       snapshot: Ref;
       image: string;
       force?: boolean;
+      /** Default true. */
+      snapshotFirst?: boolean;
       resume?: boolean;
       attach?: boolean;
       exportName?: string;

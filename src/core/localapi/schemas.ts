@@ -233,6 +233,13 @@ export const RestoreDocument = object('snapshot-restore', {
   resumed: Type.Boolean(),
   /** Restored so far. */
   doneBytes: Bytes,
+  /** Where what the image held before is now; null when nothing of it was kept. */
+  previous: Nullable(
+    Type.Object(
+      { volumeId: Type.String(), volumeName: Type.String(), snapshotId: Type.String(), snapshotName: Type.String() },
+      { additionalProperties: false },
+    ),
+  ),
   /** How it is served; null without `--attach`. */
   export: Nullable(AttachmentDocument),
   durationMs: Type.Integer({ minimum: 0 }),

@@ -4,6 +4,6 @@
  */
 export { geometryFor } from './geometry.ts';
 export { ImageDevice } from './image-device.ts';
-export { recogniseImage, type MarkedBy } from './recognise.ts';
+export { recogniseImage, type MarkedBy, type MarkedImage } from './recognise.ts';
 export { beginImage, Restore } from './restore.ts';
 export { RestoringImage } from './restoring-image.ts';

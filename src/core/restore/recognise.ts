@@ -4,6 +4,9 @@ import { throwIfAborted } from '../kit/index.ts';
 import { Blocks, MARK_BYTES, type TreeGeometry } from './geometry.ts';
 import { Marks, type MarkSecret } from './marks.ts';
 
+/** What may carry marks. */
+export type MarkedImage = Pick<ImageFile, 'sizeBytes' | 'readNow' | 'read'>;
+
 export interface MarkedBy extends MarkSecret {
   readonly geometry: TreeGeometry;
 }
@@ -13,7 +16,7 @@ export interface MarkedBy extends MarkSecret {
  * restored. Marks of restores before it may be there as well, below the frontier: the newest candidates come first.
  */
 export async function recogniseImage<T extends MarkedBy>(
-  image: ImageFile,
+  image: MarkedImage,
   candidates: readonly T[],
   signal?: AbortSignal,
 ): Promise<T | undefined> {

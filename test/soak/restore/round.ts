@@ -113,7 +113,7 @@ class RestoreSoak {
   async commandAlone(): Promise<void> {
     const { random, counts, onRound } = this.#options;
     writeFileSync(this.#image, random.bytes(10_000));
-    let words = ['snapshot', 'restore', 'v1', '--image', this.#image, '--force', '--yes'];
+    let words = ['snapshot', 'restore', 'v1', '--image', this.#image, '--force', '--yes', '--no-snapshot'];
     const rate = ['--rate', `${100 + this.#integer(200)}MiB`];
     for (let kills = 0; ; kills++) {
       const isLast = kills === 4;
@@ -160,7 +160,7 @@ class RestoreSoak {
     await this.#gateway.start();
     const rate = `${5 + this.#integer(40)}MiB`;
     const begin = ['snapshot', 'restore', 'v1', '--image', this.#image, '--attach', '--export-name', this.#export];
-    await this.#sgw(...begin, '--force', '--yes', '--rate', rate);
+    await this.#sgw(...begin, '--force', '--yes', '--no-snapshot', '--rate', rate);
     for (let kills = this.#integer(6); kills > 0 && this.#options.goesOn(); kills--) {
       const client = await this.#connect();
       const load = this.#load(client, book);

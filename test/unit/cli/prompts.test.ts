@@ -1,8 +1,11 @@
 /** Questions on a terminal, which is a pair of streams here. */
 import { PassThrough } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { confirmOverwrite } from '../../../src/core/cli/prompted.ts';
 import { Prompts } from '../../../src/core/cli/prompts.ts';
 import type { Runtime } from '../../../src/core/cli/runtime.ts';
+import type { Session } from '../../../src/core/cli/session.ts';
 
 /** A terminal whose person types each line when what goes before it is shown. */
 function terminal(typed: readonly (readonly [what: RegExp, line: string])[]): {
@@ -48,4 +51,15 @@ it('a secret that can not be used is asked for again, and nothing of it stays in
   expect(await new Prompts(runtime, true).secret({ message: 'Secret:', flag: '--secret', check })).toBe('long enough');
   expect(shown()).toContain('too short');
   expect(shown()).not.toContain('long enough');
+});
+
+it.each([
+  [true, 'A snapshot of what is in it is taken first'],
+  [false, 'What is in it is lost: no snapshot is taken'],
+])('before an image is overwritten, it says whether what is in it is kept: %s', async (snapshotFirst, told) => {
+  const { runtime, shown } = terminal([[/y\/N/i, 'n']]);
+  const session = { prompts: new Prompts(runtime, true) } as unknown as Session;
+  const file = fileURLToPath(import.meta.url);
+  await expect(confirmOverwrite(session, false, file, snapshotFirst)).rejects.toMatchObject({ code: 'not-confirmed' });
+  expect(shown().replaceAll(/\s+/g, ' ')).toContain(told);
 });

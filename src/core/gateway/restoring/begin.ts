@@ -15,7 +15,7 @@ import {
 import type { BlockDevice } from '../../blockdevice/index.ts';
 import { openImageFile, openNewImage, type ImageFile } from '../../image/index.ts';
 import { SgwError, shellWord, type SnapshotId } from '../../kit/index.ts';
-import { beginImage, geometryFor, recogniseImage, type MarkedBy } from '../../restore/index.ts';
+import { beginImage, geometryFor, recogniseImage, type MarkedBy, type MarkedImage } from '../../restore/index.ts';
 import { timestamp, type Session } from '../session.ts';
 
 export interface BegunRestore {
@@ -30,6 +30,8 @@ export interface NewRestore {
   readonly source: BlockDevice;
   readonly path: string;
   readonly force: boolean;
+  /** Waited for before anything of what the image holds is changed, while it is locked; a failure leaves it as it is. */
+  readonly beforeOverwriting: (path: string) => Promise<void>;
 }
 
 /**
@@ -47,7 +49,10 @@ export async function beginRestore(session: Session, request: NewRestore, signal
     sizeBytes,
     force,
     signal,
-    beforeOverwriting: async () => forgetOverwritten(session, path, signal),
+    beforeOverwriting: async () => {
+      await request.beforeOverwriting(path);
+      await forgetOverwritten(session, path, signal);
+    },
   });
   try {
     const restoreId = newRestoreId(blocks.random, snapshotId);
@@ -85,11 +90,11 @@ const runningOf = async (session: Session, snapshotId: SnapshotId, signal: Abort
 
 type Place = Omit<RestoreEntry['image'], 'path'>;
 
-const isSamePlace = ({ image }: RestoreEntry, { device, inode, bornAtNs }: Place): boolean =>
+export const isSamePlace = ({ image }: RestoreEntry, { device, inode, bornAtNs }: Place): boolean =>
   image.device === device && image.inode === inode && image.bornAtNs === bornAtNs;
 
 /** What tells one file from another that had its name, or its number, before. */
-async function placeOf(path: string): Promise<Place> {
+export async function placeOf(path: string): Promise<Place> {
   const facts = await stat(path, { bigint: true });
   const device = facts.isBlockDevice() ? facts.rdev : facts.dev;
   // The node of a device is made anew with every start of the machine.
@@ -160,7 +165,7 @@ const candidateOf = (entry: RestoreEntry): MarkedBy & { readonly entry: RestoreE
 
 /** The restore among `entries`, newest first, that is of this image; undefined when none is. */
 export async function recogniseEntry(
-  image: ImageFile,
+  image: MarkedImage & Pick<ImageFile, 'path'>,
   entries: readonly RestoreEntry[],
   signal: AbortSignal,
 ): Promise<RestoreEntry | undefined> {

@@ -13,6 +13,7 @@ import { exportExists } from '../serving/refusals.ts';
 import type { Serving } from '../serving/serving.ts';
 import { advisoryRemark, millisecondsSince, progressOf, timestamp, type Session } from '../session.ts';
 import { beginRestore, findRestore, type BegunRestore } from './begin.ts';
+import { keepPrevious, type KeptPrevious } from './keep-previous.ts';
 import { requireFreeVolumeName, shadowOf } from './shadow-clone.ts';
 import { openRunning } from './running.ts';
 
@@ -45,12 +46,12 @@ export async function restoreSnapshot(
   try {
     const begun =
       from === undefined
-        ? { ...(await resume(session, input, call)), remarks: [] }
+        ? { ...(await resume(session, input, call)), remarks: [], previous: null }
         : await begin(session, parts, from, input, call);
-    const { entry, remarks } = begun;
+    const { entry, remarks, previous } = begun;
     const { restoreId, snapshotId, snapshot, sizeBytes } = entry;
     const resumed = input.resume === true;
-    const about = { restoreId, snapshotId, name: snapshot.name, path, sizeBytes, resumed, remarks };
+    const about = { restoreId, snapshotId, name: snapshot.name, path, sizeBytes, resumed, previous, remarks };
     const outcome =
       serving === undefined
         ? await restoreToEnd(session, parts, begun, input, call)
@@ -63,6 +64,8 @@ export async function restoreSnapshot(
 
 interface Begun extends BegunRestore {
   readonly remarks: string[];
+  /** What the image held before. */
+  readonly previous: RestoreDocument['previous'];
 }
 
 async function begin(
@@ -77,10 +80,15 @@ async function begin(
   const asked = { accountId: session.identity.accountId, snapshotId, purpose: 'export' } as const;
   const { binding } = await session.service.ask('export.decide', asked, call);
   const source = await parts.openView({ blocks: session.blocks, view, cache: noCache(), readAheadBytes: 0 });
+  let kept: KeptPrevious | undefined;
+  const beforeOverwriting = async (path: string): Promise<void> => {
+    if (input.snapshotFirst !== false) kept = await keepPrevious(session, path, snapshot, call);
+  };
   try {
-    const request = { snapshot, source, path: input.image, force: input.force ?? false };
+    const request = { snapshot, source, path: input.image, force: input.force ?? false, beforeOverwriting };
     const begun = await beginRestore(session, request, call.signal);
-    return { ...begun, remarks: binding ? [] : [advisoryRemark(session)] };
+    const { previous = null, remarks = [] } = kept ?? {};
+    return { ...begun, previous, remarks: [...remarks, ...(binding ? [] : [advisoryRemark(session)])] };
   } catch (error) {
     if (input.recoveryPoint !== undefined) await dropHelperSnapshot(session, snapshotId).catch(() => undefined);
     throw error;
@@ -121,7 +129,7 @@ type Outcome = Pick<RestoreDocument, 'state' | 'doneBytes' | 'export'>;
 async function restoreToEnd(
   session: Session,
   parts: ServingParts,
-  { entry, image }: BegunRestore,
+  { entry, image, previous }: Begun,
   { rateBytes }: Wish,
   call: CallContext,
 ): Promise<Outcome> {
@@ -131,7 +139,7 @@ async function restoreToEnd(
   try {
     await running.restore.run(call.signal);
   } catch (error) {
-    throw resumable(error, entry, image.path);
+    throw resumable(error, entry, image.path, previous);
   } finally {
     await running.close();
   }
@@ -140,12 +148,18 @@ async function restoreToEnd(
   return { state: 'completed', doneBytes: entry.sizeBytes, export: null };
 }
 
-function resumable(error: unknown, { snapshotId, restoreId }: RestoreEntry, path: string): SgwError {
+function resumable(
+  error: unknown,
+  { snapshotId, restoreId }: RestoreEntry,
+  path: string,
+  previous: RestoreDocument['previous'],
+): SgwError {
   const { kind, code, message, hint, details } = toSgwError(error);
   const goOn = `What is restored is kept; go on with: sgw snapshot restore ${snapshotId} --image ${shellWord(path)} --resume`;
+  const before = previous === null ? '' : ` (What the image held before is in snapshot ${previous.snapshotName}.)`;
   return new SgwError(kind, code, message, {
-    hint: hint === undefined ? goOn : `${hint} ${goOn}`,
-    details: { ...details, restoreId, path },
+    hint: `${hint === undefined ? '' : `${hint} `}${goOn}${before}`,
+    details: { ...details, restoreId, path, ...(previous === null ? {} : { previousSnapshotId: previous.snapshotId }) },
     cause: error,
   });
 }
@@ -160,11 +174,11 @@ interface AttachWish {
 async function attach(
   session: Session,
   serving: Serving,
-  begun: BegunRestore,
+  begun: Begun,
   { input, isShadowed, resumed }: AttachWish,
   call: CallContext,
 ): Promise<Outcome> {
-  const { entry, image } = begun;
+  const { entry, image, previous } = begun;
   const exportName = input.exportName ?? entry.snapshot.name;
   try {
     const served = isShadowed
@@ -199,6 +213,6 @@ async function attach(
     };
   } catch (error) {
     await image.close();
-    throw resumable(error, entry, image.path);
+    throw resumable(error, entry, image.path, previous);
   }
 }

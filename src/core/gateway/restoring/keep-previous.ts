@@ -1,0 +1,106 @@
+/**
+ * What an image holds is kept before a restore overwrites it: as a new volume with a snapshot, begun as a clone of what is
+ * restored, so that only what differs from that is sent.
+ */
+import { basename } from 'node:path';
+import { listRestores, type RestoreEntry, type SnapshotEntry, type VolumeEntry } from '../../blockstore/index.ts';
+import { openRawImage, type RawImage } from '../../image/index.ts';
+import { assert, toSgwError } from '../../kit/index.ts';
+import type { CallContext, RestoreDocument, SnapshotCreated } from '../../localapi/index.ts';
+import { timestamp, type Session } from '../session.ts';
+import { makeSnapshot } from '../snapshots.ts';
+import { importNew } from '../volume-import.ts';
+import { isSamePlace, placeOf, recogniseEntry } from './begin.ts';
+
+export interface KeptPrevious {
+  /** Null when there was nothing to keep. */
+  readonly previous: RestoreDocument['previous'];
+  /** Sentences that a person should read. */
+  readonly remarks: readonly string[];
+}
+
+const NOTHING: KeptPrevious = { previous: null, remarks: [] };
+const STEM_MAX = 60;
+/** Tells what volume and snapshot are for. */
+const TAGS = { 'sgw:for': 'before a restore' };
+
+/**
+ * Keeps what the image at `path` holds; nothing writes to it meanwhile. Durable in the store when it resolves. An image of an
+ * unfinished restore is not kept: where its data is to be it has marks.
+ * @throws what importing an image throws; then nothing of it stays listed, if that can be had
+ */
+export async function keepPrevious(
+  session: Session,
+  path: string,
+  restored: SnapshotEntry,
+  call: CallContext,
+): Promise<KeptPrevious> {
+  {
+    await using image = await openRawImage(path, { signal: call.signal });
+    if (!(await hasData(image, call.signal))) return NOTHING;
+    const unfinished = await unfinishedIn(session, image, call.signal);
+    if (unfinished !== undefined) return { previous: null, remarks: [notKept(path, unfinished)] };
+  }
+  // What another account has is not cloned for this one.
+  const from = session.catalog.owns(restored) ? restored : undefined;
+  try {
+    return await keepAs(session, path, from, call);
+  } catch (error) {
+    if (from === undefined || toSgwError(error).kind !== 'corrupt') throw error;
+    // What the store lost of the snapshot does not matter to the image.
+    return await keepAs(session, path, undefined, call);
+  }
+}
+
+async function hasData(image: RawImage, signal: AbortSignal): Promise<boolean> {
+  for await (const _extent of image.dataExtents(0, image.sizeBytes, { signal })) return true;
+  return false;
+}
+
+async function unfinishedIn(session: Session, raw: RawImage, signal: AbortSignal): Promise<RestoreEntry | undefined> {
+  const running = (await listRestores(session.blocks, undefined, signal)).filter(({ state }) => state === 'restoring');
+  const place = await placeOf(raw.path);
+  const here = running.filter((entry) => isSamePlace(entry, place) || entry.image.path === raw.path);
+  if (here.length === 0) return undefined;
+  const image = {
+    path: raw.path,
+    sizeBytes: raw.sizeBytes,
+    readNow: () => false,
+    read: async (position: number, target: Uint8Array): Promise<void> => {
+      await raw.read(target, position, signal);
+    },
+  };
+  return await recogniseEntry(image, here, signal);
+}
+
+const notKept = (path: string, { snapshot }: RestoreEntry): string =>
+  `No snapshot was taken of what ${path} held: an unfinished restore of snapshot ${snapshot.name}, which has marks where its data is to be.`;
+
+async function keepAs(
+  session: Session,
+  path: string,
+  from: SnapshotEntry | undefined,
+  call: CallContext,
+): Promise<KeptPrevious> {
+  const description = `What ${path} held before it was restored.`;
+  let made: SnapshotCreated | undefined;
+  const beforeAvailable = async ({ name, ...volume }: VolumeEntry): Promise<void> => {
+    made = await makeSnapshot(session, { name, ...volume }, { name, description, tags: TAGS }, call);
+  };
+  const request = { path, name: nameFor(path, timestamp(session)), tags: TAGS, from };
+  const { volumeId, name: volumeName } = await importNew(session, request, call, { beforeAvailable });
+  assert(made !== undefined, 'an import that ended made its snapshot');
+  const { snapshotId, name: snapshotName } = made;
+  return { previous: { volumeId, volumeName, snapshotId, snapshotName }, remarks: [] };
+}
+
+/** `db-before-restore-20261122-101500`. */
+function nameFor(path: string, now: string): string {
+  const stem = basename(path)
+    .replace(/\.(?:img|raw)$/i, '')
+    .replaceAll(/[^a-z0-9._-]+/gi, '-')
+    .replace(/^[._-]+/, '')
+    .slice(0, STEM_MAX);
+  const stamp = now.slice(0, 19).replaceAll(/[-:]/g, '').replace('T', '-');
+  return `${stem === '' ? 'image' : stem}-before-restore-${stamp}`;
+}
