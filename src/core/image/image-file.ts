@@ -72,19 +72,19 @@ export type PrepareImage = (image: {
 /**
  * Opens a raw image for reading and writing, and locks it against other gateways until it is closed.
  * @throws notFound; denied; readOnly; invalid `not-an-image`; conflict `image-in-use` when another gateway has it, or another
- * process has it open for writing, where that can be told
+ * process has it open for writing, where that can be told; a block device also when it is mounted, or claimed by anybody else
  */
 export async function openImageFile(path: string, prepare?: PrepareImage): Promise<ImageFile> {
   const absolute = resolve(path);
   await refuseOtherKinds(absolute);
   const calls = await loadSystemCalls();
   return await naming(absolute, async () => {
-    const fd = openSync(absolute, constants.O_RDWR);
+    const fd = openExclusively(absolute);
     try {
       const facts = fstatSync(fd, { bigint: true });
       const isDevice = facts.isBlockDevice();
       if (calls?.lockExclusive(fd) === 'busy') throw inUse(absolute, 'another process holds its lock', undefined);
-      const [other] = await otherWriters(facts.dev, facts.ino);
+      const [other] = await otherWriters(facts);
       if (other !== undefined)
         throw inUse(absolute, `process ${String(other.pid)} (${other.name}) has it open for writing`, other.pid);
       const deviceBytes = isDevice ? await blockDeviceSize(absolute, { fd }, facts.rdev, calls) : undefined;
@@ -96,6 +96,26 @@ export async function openImageFile(path: string, prepare?: PrepareImage): Promi
       throw error;
     }
   });
+}
+
+/** On Linux a block device is claimed by its opening: what mounts it, swaps to it or builds on it is refused, and was not there. */
+function openExclusively(path: string): number {
+  const isDevice = statSync(path).isBlockDevice();
+  try {
+    return openSync(path, constants.O_RDWR | (isDevice ? constants.O_EXCL : 0));
+  } catch (error) {
+    if (!isDevice || (error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+    throw new SgwError(
+      'conflict',
+      'image-in-use',
+      `the block device ${path} is in use: it is mounted, or claimed otherwise`,
+      {
+        hint: 'Unmount it, or end what else uses it (swap, RAID, LVM, another gateway): `lsblk` and `fuser -v` tell. Then try again.',
+        details: { path },
+        cause: error,
+      },
+    );
+  }
 }
 
 function inUse(path: string, why: string, pid: number | undefined): SgwError {

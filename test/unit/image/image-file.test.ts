@@ -1,7 +1,20 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { openImageFile, type ImageFile } from '../../../src/core/image/index.ts';
+import { openImageFile, openNewImage, type ImageFile } from '../../../src/core/image/index.ts';
+import { toolPath } from '../../requirements.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 const MIB = 1 << 20;
@@ -12,13 +25,43 @@ let images = 0;
 async function withImage(use: (image: ImageFile, file: string) => Promise<void>): Promise<void> {
   const file = inFolder(`disk-${++images}.img`);
   writeFileSync(file, Buffer.alloc(2 * MIB, 7));
-  const image = await openImageFile(file);
+  await withImageAt(file, async (image) => use(image, file));
+}
+
+async function withImageAt(path: string, use: (image: ImageFile) => Promise<void>): Promise<void> {
+  const image = await openImageFile(path);
   try {
-    await use(image, file);
+    await use(image);
   } finally {
     await image.close();
   }
 }
+
+/** While another process has a file open for writing. */
+async function withWriter(path: string, use: (pid: number | undefined) => Promise<void>): Promise<void> {
+  const script = `const fd = fs.openSync(process.argv[1], 'r+'); console.log('open'); setTimeout(() => {}, 60_000)`;
+  const other = spawn(process.execPath, ['-e', script, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    await new Promise((resolve) => other.stdout.once('data', resolve));
+    await use(other.pid);
+  } finally {
+    other.kill('SIGKILL');
+    await new Promise((resolve) => other.once('exit', resolve));
+  }
+}
+
+/** Why there is no loop device to try it with; undefined when there is. */
+function lackOfLoopDevices(): string | undefined {
+  if (process.getuid?.() !== 0) return ' (root is lacking)';
+  for (const name of ['losetup', 'mkfs.ext4']) if (toolPath(name) === undefined) return ` (${name} is lacking)`;
+  try {
+    accessSync('/dev/loop-control', constants.R_OK | constants.W_OK);
+    return undefined;
+  } catch {
+    return ' (/dev/loop-control is lacking)';
+  }
+}
+const withoutLoopDevices = lackOfLoopDevices();
 
 describe('an image in place', () => {
   it('reads what was written, at once or after waiting for the disk', async () => {
@@ -56,24 +99,49 @@ describe('an image in place', () => {
     await withImage(async (image, file) => {
       await expect(openImageFile(file)).rejects.toMatchObject({ code: 'image-in-use', kind: 'conflict' });
       await image.close();
-      const script = `const fd = fs.openSync(process.argv[1], 'r+'); console.log('open'); setTimeout(() => {}, 60_000)`;
-      const other = spawn(process.execPath, ['-e', script, file], { stdio: ['ignore', 'pipe', 'inherit'] });
-      try {
-        await new Promise((resolve) => other.stdout.once('data', resolve));
-        await expect(openImageFile(file)).rejects.toMatchObject({
-          code: 'image-in-use',
-          details: { pid: other.pid },
-        });
-      } finally {
-        other.kill('SIGKILL');
-        await new Promise((resolve) => other.once('exit', resolve));
-      }
+      await withWriter(file, async (pid) => {
+        await expect(openImageFile(file)).rejects.toMatchObject({ code: 'image-in-use', details: { pid } });
+      });
       // Whoever only reads does no harm.
       const fd = openSync(file, 'r');
       await (await openImageFile(file)).close();
       closeSync(fd);
     });
   });
+
+  it.skipIf(withoutLoopDevices !== undefined)(
+    `a block device is refused while it is mounted, or a program writes to it by another name${withoutLoopDevices ?? ''}`,
+    async () => {
+      const file = inFolder('device.img');
+      writeFileSync(file, Buffer.alloc(16 * MIB));
+      execFileSync('mkfs.ext4', ['-q', file]);
+      const device = execFileSync('losetup', ['--find', '--show', file], { encoding: 'utf8' }).trim();
+      const [point, node] = [inFolder('mounted'), inFolder('node')];
+      try {
+        mkdirSync(point);
+        execFileSync('mount', [device, point]);
+        try {
+          await expect(openImageFile(device)).rejects.toMatchObject({ kind: 'conflict', code: 'image-in-use' });
+          const wish = { sizeBytes: MIB, force: true, beforeOverwriting: async () => Promise.resolve() };
+          await expect(openNewImage(device, wish)).rejects.toMatchObject({ code: 'image-in-use' });
+        } finally {
+          execFileSync('umount', [point]);
+        }
+        const { rdev } = statSync(device);
+        execFileSync('mknod', [node, 'b', String((rdev >> 8) & 0xfff), String(rdev & 0xff)]);
+        await withWriter(node, async (pid) => {
+          await expect(openImageFile(device)).rejects.toMatchObject({ code: 'image-in-use', details: { pid } });
+        });
+        await withImageAt(device, async () => {
+          // What would use it now is refused by the kernel.
+          expect(() => execFileSync('mount', [device, point], { stdio: 'ignore' })).toThrow();
+          await expect(openImageFile(device)).rejects.toMatchObject({ code: 'image-in-use' });
+        });
+      } finally {
+        execFileSync('losetup', ['-d', device]);
+      }
+    },
+  );
 
   it('tells when it was truncated, removed or replaced', async () => {
     await withImage(async (image, file) => {
