@@ -1,8 +1,12 @@
 /** Tells whose marks an image carries (C24). */
+import { setImmediate as breathe } from 'node:timers/promises';
 import type { ImageFile } from '../image/index.ts';
 import { throwIfAborted } from '../kit/index.ts';
 import { Blocks, MARK_BYTES, type TreeGeometry } from './geometry.ts';
 import { Marks, type MarkSecret } from './marks.ts';
+
+/** What is looked at before others may work: about a millisecond. */
+const BLOCKS_AT_A_TIME = 32;
 
 /** What may carry marks. */
 export type MarkedImage = Pick<ImageFile, 'sizeBytes' | 'readNow' | 'read'>;
@@ -14,6 +18,7 @@ export interface MarkedBy extends MarkSecret {
 /**
  * The first of `candidates` that has left a mark in the image, wherever; undefined when none has, as when every block was
  * restored. Marks of restores before it may be there as well, below the frontier: the newest candidates come first.
+ * @throws what reading the image throws; the signal's reason
  */
 export async function recogniseImage<T extends MarkedBy>(
   image: MarkedImage,
@@ -25,7 +30,9 @@ export async function recogniseImage<T extends MarkedBy>(
     if (blocks.sizeBytes > image.sizeBytes) continue;
     const marks = new Marks(candidate);
     const sector = Buffer.alloc(MARK_BYTES);
+    let looked = 0;
     for (const block of likelyFirst(blocks.count)) {
+      if (++looked % BLOCKS_AT_A_TIME === 0) await breathe();
       throwIfAborted(signal);
       const offset = blocks.offsetOf(block);
       if (!image.readNow(offset, sector)) await image.read(offset, sector, signal);
