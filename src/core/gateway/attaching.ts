@@ -1,5 +1,6 @@
 /** Attaching: what a user names becomes an export of the running gateway. Settings of single volumes as well. */
 import { resolve } from 'node:path';
+import type { VolumeEntry } from '../blockstore/index.ts';
 import { SgwError, toSgwError } from '../kit/index.ts';
 import type { CallContext, Input, VolumeAttached, VolumeDetached, VolumeSettingsDocument } from '../localapi/index.ts';
 import { openState, updateState, type AttachmentState, type VolumeSettingsState } from '../state/index.ts';
@@ -23,7 +24,23 @@ export async function attachVolume(
   input: Input<'volume.attach'>,
   call: CallContext,
 ): Promise<VolumeAttached> {
-  const row = await newAttachment(session, input, call);
+  const { row, madeFor } = await newAttachment(session, input, call);
+  try {
+    return await attachRow(session, serving, row, input, call);
+  } catch (error) {
+    if (madeFor === undefined) throw error;
+    const { removeUnused } = await import('./shadow-image.ts');
+    throw await removeUnused(session, madeFor, toSgwError(error), call);
+  }
+}
+
+async function attachRow(
+  session: Session,
+  serving: Serving,
+  row: AttachmentState,
+  input: Input<'volume.attach'>,
+  call: CallContext,
+): Promise<VolumeAttached> {
   const present = serving.named(row.exportName);
   if (present?.phase === 'serving' && input.ifNotExists === true && namesSame(present.record, row))
     return { ...attachmentDocument(present.report, listeningOf(session, serving)), created: false };
@@ -43,7 +60,7 @@ async function newAttachment(
   session: Session,
   input: Input<'volume.attach'>,
   call: CallContext,
-): Promise<AttachmentState> {
+): Promise<{ readonly row: AttachmentState; readonly madeFor: VolumeEntry | undefined }> {
   const image = input.image === undefined ? undefined : resolve(input.image);
   const target =
     image === undefined ? await resolveTarget(session, input, call) : await shadowTarget(session, input, image, call);
@@ -58,7 +75,7 @@ async function newAttachment(
     throw badOptions('a throw-away clone is there to be written', 'Leave out --read-only or --scratch.');
   if (isVolume && image === undefined) requireCachedMode(session, 'attaching a volume without its image');
   if (input.ack !== undefined && !isVolume) throw badOptions('only a volume has an ack class', 'Leave out --ack.');
-  return {
+  const row: AttachmentState = {
     exportName: input.exportName ?? target.name,
     volumeId: target.volumeId,
     snapshotId: target.snapshotId,
@@ -70,6 +87,7 @@ async function newAttachment(
     accountId: session.identity.accountId,
     attachedAt: timestamp(session),
   };
+  return { row, madeFor: target.madeFor };
 }
 
 interface Target {
@@ -77,6 +95,8 @@ interface Target {
   readonly volumeId: string | null;
   readonly snapshotId: string | null;
   readonly recoveryPointSeq: number | null;
+  /** The volume, when it was made just now. */
+  readonly madeFor?: VolumeEntry;
 }
 
 /**
@@ -108,8 +128,10 @@ async function shadowTarget(
     // A volume is not made for an image that can not be attached.
     if (existing === undefined) await requireUsable(image);
     const wanted = { name: input.volume, sizeBytes, accountId: identity.accountId };
-    const { name, volumeId } = existing ?? (await catalog.createVolume(wanted, call.signal));
-    return { name, volumeId, snapshotId: null, recoveryPointSeq: null };
+    const volume = existing ?? (await catalog.createVolume(wanted, call.signal));
+    const { name, volumeId } = volume;
+    const target = { name, volumeId, snapshotId: null, recoveryPointSeq: null };
+    return existing === undefined ? { ...target, madeFor: volume } : target;
   });
 }
 

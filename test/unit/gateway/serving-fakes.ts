@@ -149,6 +149,8 @@ export class FakeServing {
   readonly contents = new Map<string, Buffer>();
   /** What opening a volume fails with, by volume id. */
   readonly failures = new Map<string, SgwError>();
+  /** What goes before the opening of an image. */
+  beforeShadow: (request: VolumeRequest) => Promise<void> = async () => Promise.resolve();
   readonly cacheLimits: CacheLimits[] = [];
   cachesOpen = 0;
   viewsOpen = 0;
@@ -163,7 +165,12 @@ export class FakeServing {
     return {
       openCache: async (_folder, limits) => Promise.resolve(this.#openCache(limits)),
       openVolume: async (request) => Promise.resolve(this.#openVolume(request)),
-      openShadow: async (request) => Promise.resolve(this.#openVolume(request)),
+      openShadow: async (request) => {
+        // What is served is in memory.
+        await request.image.close();
+        await this.beforeShadow(request);
+        return this.#openVolume(request);
+      },
       openView: async ({ view }) => {
         this.viewsOpen += 1;
         const device = new MemoryDevice(Buffer.alloc(view.sizeBytes));

@@ -1,5 +1,7 @@
+import { writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { openVolumeWriter } from '../../../src/core/blockstore/index.ts';
 import type { Serving } from '../../../src/core/gateway/index.ts';
 import { SgwError, systemClock, type Clock } from '../../../src/core/kit/index.ts';
 import { memoryStore } from '../../../src/core/objectstore/index.ts';
@@ -138,6 +140,52 @@ describe('attaching', () => {
     await create('db');
     await rig.call('snapshot.create', { volume: 'db', name: 'v1' });
     await expect(rig.call('volume.attach', input)).rejects.toMatchObject({ code });
+  });
+});
+
+describe('attaching an image that fails', () => {
+  const broken = new SgwError('unavailable', 'image-broken', 'the image is broken', { hint: 'Mend it.' });
+  const imageOf = (name: string): string => {
+    const file = rig.path(name);
+    writeFileSync(file, Buffer.alloc(SIZE));
+    return file;
+  };
+  const volumes = async (): Promise<string[]> => (await rig.call('volume.list', {})).volumes.map(({ name }) => name);
+
+  beforeEach(async () => {
+    await rig.call('configure', { mode: 'shadowing' });
+  });
+
+  test('leaves no volume behind that was made for it', async () => {
+    fakes.beforeShadow = async () => Promise.reject(broken);
+    const wish = { volume: 'db', image: imageOf('db.img'), ack: 'store' as const };
+    await expect(rig.call('volume.attach', wish)).rejects.toMatchObject({ code: 'image-broken', hint: 'Mend it.' });
+    expect(await volumes()).toEqual([]);
+    expect(await readdir(rig.path('home/volumes')).catch(() => [])).toEqual([]);
+    expect((await openState(rig.path('home'))).gateway).toMatchObject({ volumeSettings: {}, attachments: [] });
+    fakes.beforeShadow = async () => Promise.resolve();
+    await rig.call('volume.attach', wish);
+    const second = { volume: 'other', image: imageOf('other.img'), exportName: 'db' };
+    await expect(rig.call('volume.attach', second)).rejects.toMatchObject({ code: 'export-exists' });
+    expect(await volumes()).toEqual(['db']);
+  });
+
+  test('leaves one that was there before, and one that has something of the image, which is told', async () => {
+    const image = imageOf('db.img');
+    await rig.call('volume.attach', { volume: 'old', image });
+    await rig.call('volume.detach', { volume: 'old' });
+    fakes.beforeShadow = async ({ blocks, volumeId, holder, accountId }) => {
+      const writer = await openVolumeWriter(blocks, volumeId, { holder, accountId });
+      await writer.resize(2 * SIZE);
+      await writer.close();
+      throw broken;
+    };
+    await expect(rig.call('volume.attach', { volume: 'old', image })).rejects.toMatchObject({ hint: 'Mend it.' });
+    await expect(rig.call('volume.attach', { volume: 'new', image })).rejects.toMatchObject({
+      code: 'image-broken',
+      hint: expect.stringContaining('Volume new, which was made for it, stays, since a part of the image') as string,
+    });
+    expect(await volumes()).toEqual(['old', 'new']);
   });
 });
 
