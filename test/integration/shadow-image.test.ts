@@ -78,6 +78,9 @@ describe('an image that is shadowed', { timeout: 120_000 }, () => {
     await client.write(MIB + 100, Buffer.from('through the gateway'));
     client.close();
     await until(isLevel);
+    // Long before there is a checkpoint.
+    expect(await rig.ok('volume', 'show', 'db')).toMatchObject({ sizeBytes: 8 * MIB, mappedBytes: 8 * MIB });
+    expect(await rig.ok('volume', 'list')).toMatchObject({ volumes: [{ name: 'db', mappedBytes: 8 * MIB }] });
     expect((await stored('s1')).equals(readFileSync(image))).toBe(true);
     expect(await rig.failure('volume', 'attach', 'other', '--image', image)).toMatchObject({
       exitCode: 4,

@@ -6,14 +6,20 @@ import type { Session } from './session.ts';
 
 const READS_AT_ONCE = 16;
 
-/** The head is the truth about size and mapped pages; the catalog's size is a hint (C9). */
-export function volumeSummary(entry: VolumeEntry, head: Head): VolumeSummary {
+/**
+ * The head is the truth about size and mapped pages; the catalog's size is a hint (C9). What this process serves is ahead of its
+ * head, which is that of the last checkpoint.
+ */
+export function volumeSummary({ serving }: Session, entry: VolumeEntry, head: Head): VolumeSummary {
+  const stats = serving?.ofVolume(entry.volumeId)?.volume?.stats;
+  // An image that is served without the store (C22) knows nothing of what that has.
+  const live = stats !== undefined && stats.epoch > 0 ? stats : undefined;
   return {
     volumeId: entry.volumeId,
     name: entry.name,
     state: entry.state === 'purging' ? 'deleted' : entry.state,
-    sizeBytes: head.checkpoint.sizeBytes,
-    mappedBytes: head.checkpoint.mappedPages * PAGE_BYTES,
+    sizeBytes: live?.sizeBytes ?? head.checkpoint.sizeBytes,
+    mappedBytes: live?.mappedBytes ?? head.checkpoint.mappedPages * PAGE_BYTES,
     accountId: entry.accountId,
     createdAt: entry.createdAt,
     parentSnapshotId: entry.parentSnapshotId,
@@ -21,13 +27,13 @@ export function volumeSummary(entry: VolumeEntry, head: Head): VolumeSummary {
   };
 }
 
-/** The volume as it is now in the store. */
+/** The volume as it is now in the store, or, when this process serves it, as it is served. */
 export async function readVolumeSummary(
   session: Session,
   entry: VolumeEntry,
   signal: AbortSignal,
 ): Promise<VolumeSummary> {
-  return volumeSummary(entry, await session.catalog.headOf(entry.volumeId, signal));
+  return volumeSummary(session, entry, await session.catalog.headOf(entry.volumeId, signal));
 }
 
 export interface VolumeSummaries {

@@ -140,7 +140,7 @@ export async function showVolume(
     catalog.listSnapshots({ signal: call.signal }),
   ]);
   return {
-    ...volumeSummary(entry, head),
+    ...volumeSummary(session, entry, head),
     seq: view.seq,
     epoch: head.epoch,
     holder: head.holder,
