@@ -8,7 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { getRestore, noteFinishing, type RestoreEntry } from '../../src/core/blockstore/index.ts';
 import { partsOf } from '../../src/core/daemon/parts.ts';
-import { KIB, MIB, seededRandom, systemClock, systemRandom } from '../../src/core/kit/index.ts';
+import { KIB, MIB, seededRandom, systemClock, systemRandom, type SgwError } from '../../src/core/kit/index.ts';
+import type { Result } from '../../src/core/localapi/index.ts';
 import { openState, updateState } from '../../src/core/state/index.ts';
 import { LiveHome, type LiveProcess } from './live-home.ts';
 
@@ -231,6 +232,10 @@ describe('a restore over an image that holds something', () => {
     expect(readFileSync(image).equals(source)).toBe(true);
     expect(previous?.snapshotName).toMatch(/^restored-before-restore-\d{8}-\d{6}$/);
     expect((await contents(previous?.snapshotId ?? '')).equals(old)).toBe(true);
+    const back = { snapshot: previous?.snapshotId ?? '', image, force: true, snapshotFirst: false };
+    await live.alone('snapshot.restore', back);
+    expect(readFileSync(image).equals(old)).toBe(true);
+    expect(await names()).toEqual([previous?.snapshotName]);
     const { volumes } = await live.alone('volume.list', {});
     expect(volumes.find(({ volumeId }) => volumeId === previous?.volumeId)).toMatchObject({
       state: 'available',
@@ -339,6 +344,45 @@ describe('a completed restore that is served', () => {
     await isServedWhole();
     rmSync(join(stores, 'store', 'restores'), { recursive: true });
     await isServedWhole();
+  });
+});
+
+describe('the snapshot of a recovery point that is served while it is restored', () => {
+  const others = async (process: LiveProcess): Promise<string[]> =>
+    (await process.call('snapshot.list', {})).snapshots.map(({ name }) => name).filter((name) => name !== 'v1');
+  const begin = async (process: LiveProcess, exportName?: string): Promise<Result<'snapshot.restore'>> => {
+    const [point] = (await process.call('recovery-point.list', { volume: 'golden' })).recoveryPoints;
+    const wish = { snapshot: 'golden', image, attach: true, recoveryPoint: point?.at ?? '' };
+    return await process.call('snapshot.restore', { ...wish, ...(exportName === undefined ? {} : { exportName }) });
+  };
+
+  it('goes when all is restored, and what is served stays', async () => {
+    await using process = await live.process();
+    await process.serve();
+    const { name } = await begin(process);
+    await completed(process);
+    expect(await others(process)).toEqual([]);
+    expect((await readAll(process, name)).equals(source)).toBe(true);
+  });
+
+  it('goes when nothing can be begun', async () => {
+    await using process = await live.process();
+    await process.serve();
+    await process.call('volume.attach', { volume: 'v1', exportName: 'taken' });
+    await expect(begin(process, 'taken')).rejects.toMatchObject({ code: 'export-exists' });
+    expect(await others(process)).toEqual([]);
+  });
+
+  it('goes when it can not be served, and the restore is resumed without it', async () => {
+    await using process = await live.process();
+    await process.serve();
+    await process.serving.stop({ drain: false, signal: new AbortController().signal });
+    const failure = await begin(process).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'gateway-stopped', hint: expect.stringContaining('--resume') as string });
+    expect(await others(process)).toEqual([]);
+    const snapshot = /restore (snap-\S+)/.exec((failure as SgwError).hint ?? '')?.[1] ?? '';
+    await process.call('snapshot.restore', { snapshot, image, resume: true });
+    expect(readFileSync(image).equals(source)).toBe(true);
   });
 });
 

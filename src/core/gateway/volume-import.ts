@@ -31,7 +31,6 @@ export interface NewFromImage {
   readonly path: string;
   /** Of the volume; with a number behind it when it is taken. */
   readonly name: string;
-  readonly tags: Readonly<Record<string, string>>;
   /** Begins the volume as a clone of this, so that only what differs from it is sent. */
   readonly from: SnapshotEntry | undefined;
 }
@@ -90,7 +89,7 @@ export async function importNew(
   hooks: ImportHooks,
 ): Promise<VolumeEntry> {
   const { catalog, identity, locks } = session;
-  const { path, from, tags } = request;
+  const { path, from } = request;
   const source = await inspectSource(path, 'raw', call.signal);
   const entry = await locks.withNames('volumes', call, async () => {
     const taken = new Set((await catalog.listVolumes({ signal: call.signal })).map(({ name }) => name));
@@ -98,7 +97,6 @@ export async function importNew(
     for (let number = 2; taken.has(name); number++) name = `${request.name}-${String(number)}`;
     const volume = {
       name,
-      tags,
       sizeBytes: Math.max(source.sizeBytes, from?.sizeBytes ?? 0),
       accountId: identity.accountId,
       unfinishedImport: { source: path, startedAt: timestamp(session) },

@@ -21,8 +21,6 @@ export interface KeptPrevious {
 
 const NOTHING: KeptPrevious = { previous: null, remarks: [] };
 const STEM_MAX = 60;
-/** Tells what volume and snapshot are for. */
-const TAGS = { 'sgw:for': 'before a restore' };
 
 /**
  * Keeps what the image at `path` holds; nothing writes to it meanwhile. Durable in the store when it resolves. An image of an
@@ -85,9 +83,9 @@ async function keepAs(
   const description = `What ${path} held before it was restored.`;
   let made: SnapshotCreated | undefined;
   const beforeAvailable = async ({ name, ...volume }: VolumeEntry): Promise<void> => {
-    made = await makeSnapshot(session, { name, ...volume }, { name, description, tags: TAGS }, call);
+    made = await makeSnapshot(session, { name, ...volume }, { name, description }, call);
   };
-  const request = { path, name: nameFor(path, timestamp(session)), tags: TAGS, from };
+  const request = { path, name: nameFor(path, timestamp(session)), from };
   const { volumeId, name: volumeName } = await importNew(session, request, call, { beforeAvailable });
   assert(made !== undefined, 'an import that ended made its snapshot');
   const { snapshotId, name: snapshotName } = made;

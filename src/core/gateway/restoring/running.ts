@@ -10,6 +10,7 @@ import {
 import type { FrameCache } from '../../cache/index.ts';
 import type { ImageFile } from '../../image/index.ts';
 import { Restore } from '../../restore/index.ts';
+import { dropHelperSnapshot } from '../helper-snapshots.ts';
 import type { Session } from '../session.ts';
 import type { ServingParts } from '../serving/parts.ts';
 
@@ -54,6 +55,8 @@ export async function openRunning(running: RunningParts, signal: AbortSignal): P
     onFinishing: async () => noteFinishing(blocks, restoreId),
     onCompleted: async (profile) => {
       await endRestore(blocks, restoreId, 'completed', profile);
+      // A snapshot that was made for this restore has served its purpose.
+      await dropHelperSnapshot(session, snapshotId).catch(() => undefined);
       try {
         await running.onCompleted?.();
         await pruneRestores(blocks, snapshotId);

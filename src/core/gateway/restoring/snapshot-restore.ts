@@ -1,6 +1,6 @@
 /** Restoring a snapshot to a local image: at once and to the end, or served while it goes on. */
 import { resolve } from 'node:path';
-import { openSnapshotView, type RestoreEntry, type SnapshotEntry } from '../../blockstore/index.ts';
+import { openSnapshotView, type SnapshotEntry } from '../../blockstore/index.ts';
 import { assert, isSnapshotId, SgwError, shellWord, toSgwError, type SnapshotId } from '../../kit/index.ts';
 import type { CallContext, Input, RestoreDocument } from '../../localapi/index.ts';
 import type { AttachmentState } from '../../state/index.ts';
@@ -34,29 +34,29 @@ export async function restoreSnapshot(
   const startedMs = session.blocks.clock.monotonicMs();
   const path = resolve(input.image);
   const isShadowed = serving !== undefined && session.identity.mode === 'shadowing';
-  const from = input.resume === true ? undefined : await snapshotOf(session, input, call);
   const { openServing } = session;
   assert(openServing !== undefined, 'whoever restores can open snapshots');
-  // Before anything is overwritten.
-  const taken = input.exportName === undefined ? undefined : serving?.named(input.exportName);
-  if (taken !== undefined && input.resume !== true) throw exportExists(taken);
-  if (isShadowed && from !== undefined)
-    await requireFreeVolumeName(session, input.exportName ?? from.name, call.signal);
   const parts = await openServing();
   try {
     const begun =
-      from === undefined
+      input.resume === true
         ? { ...(await resume(session, input, call)), remarks: [], previous: null }
-        : await begin(session, parts, from, input, call);
+        : await beginOf(session, { parts, serving, isShadowed }, input, call);
     const { entry, remarks, previous } = begun;
     const { restoreId, snapshotId, snapshot, sizeBytes } = entry;
     const resumed = input.resume === true;
     const about = { restoreId, snapshotId, name: snapshot.name, path, sizeBytes, resumed, previous, remarks };
-    const outcome =
-      serving === undefined
-        ? await restoreToEnd(session, parts, begun, input, call)
-        : await attach(session, serving, begun, { input, isShadowed, resumed }, call);
-    return { ...about, ...outcome, durationMs: millisecondsSince(session, startedMs) };
+    try {
+      const outcome =
+        serving === undefined
+          ? await restoreToEnd(session, parts, begun, input, call)
+          : await attach(session, serving, begun, { input, isShadowed, resumed }, call);
+      return { ...about, ...outcome, durationMs: millisecondsSince(session, startedMs) };
+    } catch (error) {
+      // It is resumed with what the restore keeps; a volume that is to follow the image is made of the snapshot, though.
+      if (!isShadowed) await dropHelperSnapshot(session, snapshotId).catch(() => undefined);
+      throw resumable(error, begun);
+    }
   } finally {
     await parts.close();
   }
@@ -66,6 +66,33 @@ interface Begun extends BegunRestore {
   readonly remarks: string[];
   /** What the image held before. */
   readonly previous: RestoreDocument['previous'];
+}
+
+interface BeginParts {
+  readonly parts: ServingParts;
+  readonly serving: Serving | undefined;
+  /** A volume is to follow the image. */
+  readonly isShadowed: boolean;
+}
+
+async function beginOf(
+  session: Session,
+  { parts, serving, isShadowed }: BeginParts,
+  input: Wish,
+  call: CallContext,
+): Promise<Begun> {
+  const snapshot = await snapshotOf(session, input, call);
+  try {
+    // Before anything is overwritten.
+    const taken = input.exportName === undefined ? undefined : serving?.named(input.exportName);
+    if (taken !== undefined) throw exportExists(taken);
+    if (isShadowed) await requireFreeVolumeName(session, input.exportName ?? snapshot.name, call.signal);
+    return await begin(session, parts, snapshot, input, call);
+  } catch (error) {
+    if (input.recoveryPoint !== undefined)
+      await dropHelperSnapshot(session, snapshot.snapshotId).catch(() => undefined);
+    throw error;
+  }
 }
 
 async function begin(
@@ -89,9 +116,6 @@ async function begin(
     const begun = await beginRestore(session, request, call.signal);
     const { previous = null, remarks = [] } = kept ?? {};
     return { ...begun, previous, remarks: [...remarks, ...(binding ? [] : [advisoryRemark(session)])] };
-  } catch (error) {
-    if (input.recoveryPoint !== undefined) await dropHelperSnapshot(session, snapshotId).catch(() => undefined);
-    throw error;
   } finally {
     await source.close();
   }
@@ -129,7 +153,7 @@ type Outcome = Pick<RestoreDocument, 'state' | 'doneBytes' | 'export'>;
 async function restoreToEnd(
   session: Session,
   parts: ServingParts,
-  { entry, image, previous }: Begun,
+  { entry, image }: Begun,
   { rateBytes }: Wish,
   call: CallContext,
 ): Promise<Outcome> {
@@ -138,22 +162,14 @@ async function restoreToEnd(
   const running = await openRunning({ session, parts, entry, image, ...how }, call.signal);
   try {
     await running.restore.run(call.signal);
-  } catch (error) {
-    throw resumable(error, entry, image.path, previous);
   } finally {
     await running.close();
   }
-  // A snapshot that was made for this restore has served its purpose.
-  await dropHelperSnapshot(session, entry.snapshotId).catch(() => undefined);
   return { state: 'completed', doneBytes: entry.sizeBytes, export: null };
 }
 
-function resumable(
-  error: unknown,
-  { snapshotId, restoreId }: RestoreEntry,
-  path: string,
-  previous: RestoreDocument['previous'],
-): SgwError {
+function resumable(error: unknown, { entry, image: { path }, previous }: Begun): SgwError {
+  const { snapshotId, restoreId } = entry;
   const { kind, code, message, hint, details } = toSgwError(error);
   const goOn = `What is restored is kept; go on with: sgw snapshot restore ${snapshotId} --image ${shellWord(path)} --resume`;
   const before = previous === null ? '' : ` (What the image held before is in snapshot ${previous.snapshotName}.)`;
@@ -178,7 +194,7 @@ async function attach(
   { input, isShadowed, resumed }: AttachWish,
   call: CallContext,
 ): Promise<Outcome> {
-  const { entry, image, previous } = begun;
+  const { entry, image } = begun;
   const exportName = input.exportName ?? entry.snapshot.name;
   try {
     const served = isShadowed
@@ -213,6 +229,6 @@ async function attach(
     };
   } catch (error) {
     await image.close();
-    throw resumable(error, entry, image.path, previous);
+    throw error;
   }
 }
