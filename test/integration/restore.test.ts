@@ -210,6 +210,30 @@ describe('a restore that is served', () => {
   });
 });
 
+it('a restore of a snapshot of which the store lost a frame has all the rest', async () => {
+  const names = await readdir(join(stores, 'store'), { recursive: true });
+  const sizes = names.map((name) => [
+    statSync(join(stores, 'store', name), { throwIfNoEntry: false })?.size ?? 0,
+    name,
+  ]);
+  const [, largest] = sizes.sort(([a], [b]) => Number(b) - Number(a))[0] ?? [];
+  const segment = join(stores, 'store', String(largest));
+  const bytes = readFileSync(segment);
+  bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+  writeFileSync(segment, bytes);
+  const error = await live.alone('snapshot.restore', { snapshot: 'v1', image }).catch((failure: unknown) => failure);
+  expect(error).toMatchObject({ kind: 'corrupt', code: 'restore-damaged' });
+  const { details } = error as SgwError;
+  expect(details['damagedBytes']).toBe(BLOCK);
+  const extents = [...(details['damaged'] as object[]), ...(details['waiting'] as object[])];
+  const restored = readFileSync(image);
+  for (const { offset, length } of extents as { offset: number; length: number }[]) {
+    expect(restored.subarray(offset, offset + length).equals(source.subarray(offset, offset + length))).toBe(false);
+    source.copy(restored, offset, offset, offset + length);
+  }
+  expect(restored.equals(source)).toBe(true);
+});
+
 describe('a restore over an image that holds something', () => {
   const contents = async (snapshot: string): Promise<Buffer> => {
     const file = join(live.directory, 'contents.img');

@@ -2,11 +2,14 @@
  * Restores everything: first the blocks of a profile, then all in the order of the tree, which is that of the image. Wanted blocks
  * go before. Two rounds are under way at a time, so that one fetches while the other syncs.
  *
- * States: running -> done | failed | stopped. A store that is out of reach, or a full disk, does not end it: it tries again.
+ * States: running -> done | failed | stopped. A store that is out of reach, or a full disk, does not end it: it tries again. What
+ * is damaged in the snapshot, and what is below that in the tree, is left out; when all else is restored, a served image is tried
+ * again after a while, since guests may overwrite blocks, and else it fails.
  */
 import type { BlockDevice } from '../blockdevice/index.ts';
 import { MIB, toSgwError, type Clock, type SgwError } from '../kit/index.ts';
 import type { BlockTree } from './block-tree.ts';
+import { DamagedBlocks } from './damaged-blocks.ts';
 import type { Demand } from './demand.ts';
 import type { Rounds } from './rounds.ts';
 import { withZeroChildren } from './zero-blocks.ts';
@@ -21,6 +24,8 @@ const DEMAND_BLOCKS = 64;
 /** Blocks without data that join a round, beyond its bytes: while guests ask, and else. */
 const ZERO_BLOCKS_BUSY = 64;
 const ZERO_BLOCKS_MAX = 4096;
+/** Between two tries of what is damaged. */
+const DAMAGE_RETRY_MS = 5 * 60_000;
 const RETRY_MS = [250, 1000, 5000, 15_000] as const;
 const PASSING_KINDS: ReadonlySet<string> = new Set(['unavailable', 'timeout', 'exhausted', 'denied']);
 
@@ -48,14 +53,18 @@ export class Background {
   /** When the next round may begin, for the rate. */
   #nextMs = 0;
   #failure: SgwError | undefined;
+  /** What the last pass could not restore. */
+  #damage: SgwError | undefined;
+  readonly #damaged: DamagedBlocks;
 
   constructor(parts: BackgroundParts) {
     this.#parts = parts;
+    this.#damaged = new DamagedBlocks(parts.tree);
   }
 
   /** Why it waits to try again; undefined when it does not. */
   get failure(): SgwError | undefined {
-    return this.#failure;
+    return this.#failure ?? this.#damage;
   }
 
   /** Every block is restored when it resolves; nothing of it need be on the disk. @throws what ended it */
@@ -75,16 +84,32 @@ export class Background {
   }
 
   async #fill(signal: AbortSignal): Promise<void> {
+    const { tree, isServed, clock } = this.#parts;
+    if (isServed) await clock.sleep(FIRST_GUESTS_MS, signal);
+    for (;;) {
+      await this.#pass(signal);
+      if (tree.isComplete) break;
+      this.#damage = this.#damaged.failure();
+      if (!isServed) throw this.#damage;
+      await clock.sleep(DAMAGE_RETRY_MS, signal);
+      this.#damaged.forget();
+    }
+    this.#damage = undefined;
+  }
+
+  /** When it resolves, what is not restored is damaged, or below what is. @throws what is no damage */
+  async #pass(signal: AbortSignal): Promise<void> {
     const { tree } = this.#parts;
-    if (this.#parts.isServed) await this.#parts.clock.sleep(FIRST_GUESTS_MS, signal);
+    this.#cursor = 0;
     const underWay = new Set<Promise<void>>();
     const failures: unknown[] = [];
     const goesOn = (): boolean => failures.length === 0;
     while (!tree.isComplete && goesOn()) {
       const batch = this.#nextBatch();
       if (batch.length === 0) {
-        if (underWay.size === 0) this.#cursor = 0;
-        else await Promise.race(underWay);
+        if (underWay.size > 0) await Promise.race(underWay);
+        else if (this.#damaged.isEmpty) this.#cursor = 0;
+        else break;
         continue;
       }
       await this.#keepRate(batch, signal);
@@ -102,8 +127,31 @@ export class Background {
     if (!goesOn()) throw toSgwError(failures[0]);
   }
 
-  /** Goes on after failures that may pass. */
+  /** As `#restoreSound`, but for blocks that are damaged, of which it takes note. */
   async #restore(batch: readonly number[], signal: AbortSignal): Promise<void> {
+    const { tree } = this.#parts;
+    const blocks = batch.filter((block) => !tree.isRestored(block) && !this.#damaged.stops(block));
+    if (blocks.length === 0) return;
+    try {
+      await this.#restoreSound(blocks, signal);
+    } catch (error) {
+      const failure = toSgwError(error);
+      if (failure.kind !== 'corrupt') throw failure;
+      if (blocks.length > 1) {
+        const half = Math.ceil(blocks.length / 2);
+        await this.#restore(blocks.slice(0, half), signal);
+        await this.#restore(blocks.slice(half), signal);
+        return;
+      }
+      // Whether it is this one, or one above it that was not restored either.
+      const path = tree.pathTo(blocks[0] ?? 0) ?? blocks;
+      if (path.length > 1) for (const block of path) await this.#restore([block], signal);
+      else for (const block of path) this.#damaged.add(block, failure);
+    }
+  }
+
+  /** Goes on after failures that may pass. */
+  async #restoreSound(batch: readonly number[], signal: AbortSignal): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
         await this.#parts.rounds.restore(await this.#withZeroes(batch, signal), signal);
@@ -121,7 +169,14 @@ export class Background {
 
   async #withZeroes(batch: readonly number[], signal: AbortSignal): Promise<number[]> {
     const { source, tree, demand } = this.#parts;
-    return await withZeroChildren(source, tree, batch, demand.isRecent ? ZERO_BLOCKS_BUSY : ZERO_BLOCKS_MAX, signal);
+    const max = demand.isRecent ? ZERO_BLOCKS_BUSY : ZERO_BLOCKS_MAX;
+    try {
+      return await withZeroChildren(source, tree, batch, max, signal);
+    } catch (error) {
+      // What is damaged there is found when it is its turn.
+      if (toSgwError(error).kind === 'corrupt') return [...batch];
+      throw error;
+    }
   }
 
   #nextBatch(): number[] {
@@ -131,7 +186,7 @@ export class Background {
     const batch: number[] = [];
     let bytes = 0;
     const add = (block: number): void => {
-      if (tree.isRestored(block)) return;
+      if (tree.isRestored(block) || this.#damaged.stops(block)) return;
       batch.push(block);
       bytes += tree.blocks.lengthOf(block);
     };
@@ -159,7 +214,8 @@ export class Background {
     for (;;) {
       await demand.wanted(signal);
       try {
-        await rounds.restore(demand.take(DEMAND_BLOCKS), signal);
+        const wanted = demand.take(DEMAND_BLOCKS).filter((block) => !this.#damaged.stops(block));
+        await rounds.restore(wanted, signal);
         this.#parts.onProgress();
       } catch (error) {
         signal.throwIfAborted();

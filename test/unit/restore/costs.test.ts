@@ -13,13 +13,20 @@ const SIZE = BLOCK * COUNT;
 class CountingSource extends MemoryDevice {
   readonly reads: { readonly offset: number; readonly length: number }[] = [];
   failure: SgwError | undefined;
+  /** Blocks that are damaged. */
+  readonly damaged = new Set<number>();
 
   override read(offset: number, target: Buffer): Completion {
     this.reads.push({ offset, length: target.length });
     if (this.failure !== undefined) return Promise.reject(this.failure);
+    for (let at = offset; at < offset + target.length; at += BLOCK)
+      if (this.damaged.has(Math.floor(at / BLOCK))) return Promise.reject(damage(Math.floor(at / BLOCK)));
     return super.read(offset, target);
   }
 }
+
+const damage = (block: number): SgwError =>
+  new SgwError('corrupt', 'object-damaged', `block ${String(block)} is damaged`);
 
 class SteppingClock implements Clock {
   ms = 0;
@@ -168,15 +175,57 @@ describe('the background', () => {
     await restore.close();
   });
 
-  it('ends with what is damaged, and sound blocks can be read still', async () => {
-    const { restore, source } = await begin();
-    source.failure = new SgwError('corrupt', 'object-damaged', 'damaged');
-    await expect(restore.run()).rejects.toMatchObject({ code: 'object-damaged' });
-    expect(restore.progress.failure?.code).toBe('object-damaged');
-    source.failure = undefined;
-    const target = Buffer.alloc(10);
-    await restore.device.read(0, target);
+  /** Of block 100, and of those below it in the tree. */
+  const BELOW = [201, 202, 403, 404, 405, 406, 807, 808, 809, 810, 811, 812, 813, 814];
+  const bytesOf = (image: ForgetfulImage, block: number): Buffer =>
+    image.bytes.subarray(block * BLOCK, (block + 1) * BLOCK);
+
+  it('goes on behind what is damaged, and tells in the end what it could not restore', async () => {
+    const { restore, image, source } = await begin({ profile: [900, 405] });
+    source.damaged.add(100).add(900).add(901);
+    await expect(restore.run()).rejects.toMatchObject({
+      kind: 'corrupt',
+      code: 'restore-damaged',
+      details: {
+        damagedBytes: 3 * BLOCK,
+        damaged: [
+          { offset: 100 * BLOCK, length: BLOCK },
+          { offset: 900 * BLOCK, length: 2 * BLOCK },
+        ],
+        waitingBytes: BELOW.length * BLOCK,
+      },
+    });
+    expect(restore.progress).toMatchObject({ isCompleted: false, failure: { code: 'restore-damaged' } });
+    const left = new Set([100, 900, 901, ...BELOW]);
+    for (let block = 0; block < COUNT; block++)
+      expect(bytesOf(image, block).every((byte) => byte === 7)).toBe(!left.has(block));
+    const target = Buffer.alloc(BLOCK);
+    await restore.device.read(405 * BLOCK, target);
     expect(target.every((byte) => byte === 7)).toBe(true);
+    await expect(restore.device.read(100 * BLOCK, target)).rejects.toMatchObject({ kind: 'corrupt' });
+    await restore.close();
+  });
+
+  it('does not wait for ever behind a damaged root', async () => {
+    const { restore, source } = await begin();
+    source.damaged.add(0);
+    const failure = { code: 'restore-damaged', details: { damagedBytes: BLOCK, waitingBytes: SIZE - BLOCK } };
+    await expect(restore.run()).rejects.toMatchObject(failure);
+    await restore.close();
+  });
+
+  it('ends well when guests overwrite what is damaged, or the store has it again', async () => {
+    const { restore, image, source } = await begin({ isServed: true });
+    source.damaged.add(100).add(900);
+    const running = restore.run();
+    while (restore.progress.failure === undefined) await new Promise((resolve) => setImmediate(resolve));
+    expect(restore.progress.failure.code).toBe('restore-damaged');
+    await restore.device.write(100 * BLOCK, Buffer.alloc(BLOCK, 9));
+    source.damaged.clear();
+    await running;
+    expect(restore.progress).toMatchObject({ isCompleted: true, failure: undefined });
+    for (let block = 0; block < COUNT; block++)
+      expect(bytesOf(image, block).every((byte) => byte === (block === 100 ? 9 : 7))).toBe(true);
     await restore.close();
   });
 });
