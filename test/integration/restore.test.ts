@@ -358,6 +358,24 @@ describe('a completed restore that is served', () => {
     await isServedWhole();
   });
 
+  it('is followed by its volume after a restart whose store has nothing of the restore any more', async () => {
+    await live.alone('configure', { mode: 'shadowing' });
+    const wish = { snapshot: 'v1', image, attach: true, exportName: 'disk' };
+    {
+      await using process = await live.process();
+      await process.serve();
+      await process.call('snapshot.restore', wish);
+      await completed(process);
+      await process.stopUndrained();
+    }
+    rmSync(join(stores, 'store', 'restores'), { recursive: true });
+    await using process = await live.process();
+    await process.serve();
+    const [shown] = process.serving.documents();
+    expect(shown).toMatchObject({ kind: 'volume', name: 'disk', restore: { state: 'completed', path: image } });
+    expect((await readAll(process, 'disk')).equals(source)).toBe(true);
+  });
+
   it('is noted by the next start when it was not before', async () => {
     await complete();
     const noted = (await openState(live.home)).gateway?.attachments[0]?.restore;
