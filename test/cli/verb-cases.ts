@@ -352,12 +352,23 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       {
         words: ['--download', 'none', '--schedule', 'Sat,Sun 22:00-06:00 1GiB'],
         schema: schemas.BandwidthDocument,
-        input: { downloadBytesPerSecond: null },
+        input: {
+          downloadBytesPerSecond: null,
+          schedule: [
+            {
+              days: [6, 7],
+              from: '22:00',
+              to: '06:00',
+              uploadBytesPerSecond: 2 ** 30,
+              downloadBytesPerSecond: 2 ** 30,
+            },
+          ],
+        },
         shows: 'Sat,Sun 22:00-06:00: up 1 GiB/s',
       },
     ],
     bad: [
-      bad('nothing to set', [], 'one-of'),
+      bad('nothing to set', [], 'none-of'),
       bad('no rate', ['--upload', 'fast'], 'bad-size'),
       bad('a rate of 0', ['--upload', '0'], 'bad-rate'),
       bad('an unknown day', ['--schedule', 'Mon-Foo 08:00-18:00 5MB'], 'bad-bandwidth-rule'),

@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { bandwidthFields, flagsOf, given, parseRate, parseRule, requireOne, SgwCommand } from '../../core/cli/index.ts';
+import { bandwidthFields, flagsOf, given, parseRate, parseRule, requireAny, SgwCommand } from '../../core/cli/index.ts';
 
 export default class BandwidthSet extends SgwCommand {
   static override summary = 'Limit the traffic with the store.';
@@ -35,7 +35,7 @@ export default class BandwidthSet extends SgwCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(BandwidthSet);
     const { upload, download, schedule } = flags;
-    requireOne({ '--upload': upload, '--download': download, '--schedule': schedule });
+    requireAny({ '--upload': upload, '--download': download, '--schedule': schedule });
     const rules = schedule?.length === 1 && schedule[0] === 'none' ? [] : schedule?.map((text) => parseRule(text));
     await using session = this.session(flags);
     const input = given({ uploadBytesPerSecond: upload, downloadBytesPerSecond: download, schedule: rules });

@@ -10,6 +10,9 @@ type Limits = BandwidthDocument['now'];
 const DAY_NAMES = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'] as const;
 const ALL_DAYS = [1, 2, 3, 4, 5, 6, 7];
 const NO_LIMIT = 'none';
+/** Of the day, from 0:00 to 24:00. */
+const TIME = '((?:[01]?\\d|2[0-3]):[0-5]\\d|24:00)';
+const TIMES = new RegExp(`^${TIME}-${TIME}$`);
 
 /** Bytes a second of `5MB/s` or `5MB`; null for `none`. @throws invalid `bad-size`, `bad-rate` */
 export function parseRate(text: string, what: string): number | null {
@@ -27,7 +30,7 @@ export function parseRate(text: string, what: string): number | null {
  */
 export function parseRule(text: string): Rule {
   const [days = '', hours = '', ...rates] = text.trim().split(/\s+/);
-  const times = /^(\d{1,2}:\d{2})-(\d{1,2}:\d{2})$/.exec(hours);
+  const times = TIMES.exec(hours);
   const [, from, to] = times ?? [];
   const limits = limitsOf(rates);
   if (from === undefined || to === undefined || limits === undefined) throw badRule(text);

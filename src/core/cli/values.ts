@@ -177,6 +177,16 @@ export function requireWith(flag: string, value: string | undefined, needed: str
 }
 
 /**
+ * Checks that at least one of these flags was given.
+ * @throws invalid `none-of` naming them.
+ */
+export function requireAny(flags: Readonly<Record<string, unknown>>): void {
+  if (Object.values(flags).some((value) => value !== undefined)) return;
+  const names = Object.keys(flags).join(', ');
+  throw new SgwError('invalid', 'none-of', `none of ${names} was given`, { hint: `Give one or more of ${names}.` });
+}
+
+/**
  * Checks that exactly one of these flags was given.
  * @throws invalid `one-of` naming them.
  */
