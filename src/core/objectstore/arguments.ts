@@ -53,20 +53,23 @@ export interface ResolvedSpan {
   readonly end: number;
 }
 
+/** @throws invalid `bad-span` for malformed numbers */
+export function checkSpan(key: string, span: ByteSpan | undefined): void {
+  if (span === undefined) return;
+  const offset = 'suffix' in span ? 0 : span.offset;
+  const length = 'suffix' in span ? span.suffix : span.length;
+  if (Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 1) return;
+  throw new SgwError('invalid', 'bad-span', `${JSON.stringify(span)} is not a part of an object`, { details: { key } });
+}
+
 /**
  * Cuts `span` to an object of `sizeBytes`; the whole object without a span.
  * @throws invalid `bad-span` for malformed numbers, `span-past-end` when nothing of the object is in it.
  */
 export function resolveSpan(key: string, span: ByteSpan | undefined, sizeBytes: number): ResolvedSpan {
   if (span === undefined) return { start: 0, end: sizeBytes };
-  const offset = 'suffix' in span ? 0 : span.offset;
-  const length = 'suffix' in span ? span.suffix : span.length;
-  if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 1) {
-    throw new SgwError('invalid', 'bad-span', `${JSON.stringify(span)} is not a part of an object`, {
-      details: { key },
-    });
-  }
-  const start = 'suffix' in span ? Math.max(0, sizeBytes - length) : offset;
+  checkSpan(key, span);
+  const start = 'suffix' in span ? Math.max(0, sizeBytes - span.suffix) : span.offset;
   if (start >= sizeBytes) {
     throw new SgwError(
       'invalid',
@@ -77,7 +80,7 @@ export function resolveSpan(key: string, span: ByteSpan | undefined, sizeBytes: 
       },
     );
   }
-  return { start, end: 'suffix' in span ? sizeBytes : Math.min(sizeBytes, offset + length) };
+  return { start, end: 'suffix' in span ? sizeBytes : Math.min(sizeBytes, span.offset + span.length) };
 }
 
 /** The error of a conditional delete that met another version. */

@@ -38,6 +38,11 @@ export interface CallOptions {
 
 export interface PutOptions extends CallOptions {
   readonly condition?: PutCondition;
+  /**
+   * Names the call, alike at each try of it. A store that is able to keeps it beside the object, and so tells a success of
+   * its own whose reply was lost from somebody else's.
+   */
+  readonly callId?: string;
 }
 
 export interface GetOptions extends CallOptions {
@@ -59,6 +64,16 @@ export interface ListOptions extends CallOptions {
   readonly startAfter?: string;
   /** At most this many; no limit when absent. */
   readonly limit?: number;
+}
+
+/** What is known of the server of a store, beside what the contract tells. */
+export interface StoreFacts {
+  /** Who runs it; null when that is not known. */
+  readonly provider: string | null;
+  /** Sentences on what it is known not to do. */
+  readonly limits: readonly string[];
+  /** Its time less this machine's, milliseconds, good to a second; null when nothing was asked yet. */
+  readonly clockOffsetMs: number | null;
 }
 
 /**
@@ -92,6 +107,8 @@ export interface ObjectStore {
    * (`etag-mismatch`), none is false. Durable when it resolves.
    */
   delete(key: string, options?: CallOptions & { readonly ifMatch?: Etag }): Promise<boolean>;
+  /** For stores behind a server. */
+  facts?(): StoreFacts | undefined;
   /** Releases handles. Idempotent. No call may be under way or follow. */
   close(): Promise<void>;
 }

@@ -7,5 +7,6 @@ export { StoreLayer } from './layer.ts';
 export { memoryStore } from './memory.ts';
 export { withMeter, type StoreCounters } from './meter.ts';
 export { openObjectStore } from './open.ts';
+export { formatS3Place, isS3Url, parseS3Place } from './s3/place.ts';
 export { withRetry, type RetryOptions } from './retry.ts';
 export { withThrottle, type Rates } from './throttle.ts';

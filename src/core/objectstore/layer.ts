@@ -10,6 +10,7 @@ import type {
   PutBody,
   PutOptions,
   PutResult,
+  StoreFacts,
 } from './contract.ts';
 
 export type DeleteOptions = CallOptions & { readonly ifMatch?: Etag };
@@ -48,6 +49,10 @@ export class StoreLayer implements ObjectStore {
 
   async delete(key: string, options?: DeleteOptions): Promise<boolean> {
     return this.below.delete(key, options);
+  }
+
+  facts(): StoreFacts | undefined {
+    return this.below.facts?.();
   }
 
   async close(): Promise<void> {

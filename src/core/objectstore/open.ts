@@ -1,6 +1,7 @@
 /** From what a user writes for a store to the store. */
 import { SgwError } from '../kit/index.ts';
 import type { ObjectStore } from './contract.ts';
+import { isS3Url, parseS3Place } from './s3/place.ts';
 
 export interface OpenObjectStoreOptions {
   /** Begin a store where there is none. Default false: then it must exist. */
@@ -8,24 +9,29 @@ export interface OpenObjectStoreOptions {
 }
 
 const URL_SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i;
+const HINT = 'Name a directory, or s3://BUCKET/PREFIX.';
 
 /**
- * Opens the store that `description` names: the path of a directory. With `create` an empty or missing directory becomes
- * a store at its first write.
- * @throws unsupported `store-kind` for any URL. - notFound `store-missing` without `create`. - invalid `bad-store`.
+ * Opens the store that `description` names: the path of a directory, or a bucket by its URL (s3/place.ts). With `create` an
+ * empty or missing directory becomes a store at its first write. A bucket is never made.
+ * @throws unsupported `store-kind` for any other URL. - notFound `store-missing` without `create`, and for a bucket that is
+ * not there. - invalid `bad-store`. - what the server of a bucket says
  */
 export async function openObjectStore(description: string, options: OpenObjectStoreOptions = {}): Promise<ObjectStore> {
   const scheme = URL_SCHEME.exec(description)?.[1];
+  if (isS3Url(description)) {
+    const place = parseS3Place(description);
+    const { openS3Store } = await import('./s3/index.ts');
+    return await openS3Store({ place });
+  }
   if (scheme !== undefined) {
     throw new SgwError('unsupported', 'store-kind', `stores of the kind ${scheme}:// can not be used by this version`, {
-      hint: 'Name a directory.',
+      hint: HINT,
       details: { store: description.replace(/\/\/[^/@]*@/, '//') },
     });
   }
   if (description === '' || description.includes('\0')) {
-    throw new SgwError('invalid', 'bad-store', `"${description}" does not name an object store`, {
-      hint: 'Name a directory.',
-    });
+    throw new SgwError('invalid', 'bad-store', `"${description}" does not name an object store`, { hint: HINT });
   }
   const { directoryStore } = await import('./directory.ts');
   const store = directoryStore({ path: description, create: options.create ?? false });

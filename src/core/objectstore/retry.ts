@@ -3,7 +3,7 @@
  * Nothing else is repeated. The same bytes are sent each time.
  *
  * After a try with an unknown outcome a conditional put can be refused because of its own success. Such a refusal is
- * marked `ambiguous`, and the caller settles it (PROTOCOL C3). Likewise a removal may answer false, or `etag-mismatch`
+ * marked `ambiguous`, and the caller settles it (PROTOCOL C3), unless the store below knows the call by its name. Likewise a removal may answer false, or `etag-mismatch`
  * with `details.ambiguous`, after an earlier try of the same call has removed the object.
  */
 import {
@@ -45,6 +45,12 @@ export interface RetryOptions {
   readonly onRetry?: (failure: SgwError, tryNumber: number) => void;
 }
 
+const callPrefix = systemRandom.bytes(12).toString('hex');
+let calls = 0;
+
+/** Another one for each call of any process. Nothing is decided by it, so that it need not replay. */
+const newCallId = (): string => `${callPrefix}-${(calls++).toString(36)}`;
+
 /** Counts the tries of one call. */
 interface Tries {
   count: number;
@@ -69,8 +75,9 @@ class RetryingStore extends StoreLayer {
   }
 
   override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
+    const named = options?.condition === undefined ? options : { callId: newCallId(), ...options };
     return this.#repeat(options?.signal, async (tries) => {
-      const result = await this.below.put(key, body, options);
+      const result = await this.below.put(key, body, named);
       return result.outcome === 'preconditionFailed' && tries.count > 1 ? { ...result, ambiguous: true } : result;
     });
   }

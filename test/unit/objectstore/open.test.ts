@@ -46,7 +46,7 @@ describe('opening a store', () => {
   it('refuses a file, a URL and nothing', async () => {
     await writeFile(join(folder, 'file'), '');
     await expect(openObjectStore(join(folder, 'file'))).rejects.toMatchObject({ kind: 'invalid' });
-    for (const url of ['s3://bucket/prefix', 'https://user:secret@host/']) {
+    for (const url of ['nfs://host/folder', 'https://user:secret@host/']) {
       const error: unknown = await openObjectStore(url).catch((reason: unknown) => reason);
       expect(error).toMatchObject({ kind: 'unsupported', code: 'store-kind', hint: expect.any(String) as string });
       expect(JSON.stringify(error)).not.toContain('secret');

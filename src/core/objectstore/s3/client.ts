@@ -1,0 +1,67 @@
+/** The SDK's client for a place, set up so that one call is one request: retries are a layer of ours. */
+import { S3Client } from '@aws-sdk/client-s3';
+import type { Clock } from '../../kit/index.ts';
+import type { S3Place } from './place.ts';
+
+/** Until a connection is there. */
+const CONNECT_TIMEOUT_MS = 5000;
+/** A connection on which nothing moves for so long is given up. */
+const IDLE_TIMEOUT_MS = 15_000;
+/** Region of the signature where a server has none of its own. */
+const NO_REGION = 'us-east-1';
+/** The date of an answer is in whole seconds. */
+const HALF_SECOND_MS = 500;
+
+/** What the answers' headers said, kept up to date. */
+export interface SeenOfServer {
+  /** Time of the server less time of this machine, milliseconds; good to a second. Undefined before the first answer. */
+  clockOffsetMs: number | undefined;
+  /** Its name of itself. */
+  server: string | undefined;
+}
+
+export interface ClientOptions {
+  readonly place: S3Place;
+  readonly clock: Clock;
+  readonly seen: SeenOfServer;
+  readonly connectionsMax: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly idleTimeoutMs?: number;
+}
+
+/** Credentials are what the SDK finds in the environment, in profiles, or from the machine's own role. */
+export function s3Client({ place, clock, seen, connectionsMax, env, idleTimeoutMs }: ClientOptions): S3Client {
+  const { endpoint } = place;
+  const region = place.region ?? (endpoint === undefined ? undefined : (env['AWS_REGION'] ?? NO_REGION));
+  const agent = { keepAlive: true, maxSockets: connectionsMax, scheduling: 'lifo' } as const;
+  const client = new S3Client({
+    ...(region === undefined ? {} : { region }),
+    ...(endpoint === undefined ? { followRegionRedirects: true } : { endpoint }),
+    forcePathStyle: place.pathStyle,
+    maxAttempts: 1,
+    // Many servers refuse bodies in frames with trailing checksums; a body's SHA-256 is in its signature anyway.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    // It would take a new connection for each large object.
+    expectContinueHeader: false,
+    requestHandler: {
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      socketTimeout: idleTimeoutMs ?? IDLE_TIMEOUT_MS,
+      httpAgent: agent,
+      httpsAgent: agent,
+    },
+  });
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const sentMs = clock.nowMs();
+      const result = await next(args);
+      const { headers } = result.response as { headers?: Readonly<Record<string, string | undefined>> };
+      const serverMs = Date.parse(headers?.['date'] ?? '');
+      if (Number.isFinite(serverMs)) seen.clockOffsetMs = serverMs + HALF_SECOND_MS - (sentMs + clock.nowMs()) / 2;
+      seen.server = headers?.['server'] ?? seen.server;
+      return result;
+    },
+    { step: 'deserialize', name: 'sgwSeenOfServer', priority: 'low' },
+  );
+  return client;
+}

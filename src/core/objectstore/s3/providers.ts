@@ -1,0 +1,69 @@
+/** Who runs a server, as far as its host's name or its own word tells, and what is known of them: docs/STORES.md. */
+import type { StoreFacts } from '../contract.ts';
+import type { S3Place } from './place.ts';
+
+interface Provider {
+  readonly name: string;
+  readonly host?: RegExp;
+  /** The Server header of its answers. */
+  readonly server?: RegExp;
+  readonly limits: readonly string[];
+}
+
+const PROVIDERS: readonly Provider[] = [
+  {
+    name: 'AWS S3',
+    host: /(?:^|\.)amazonaws\.com(?:\.cn)?$/,
+    server: /^AmazonS3$/,
+    limits: [
+      'AWS S3 has conditional writes in general purpose buckets only: directory buckets (S3 Express) list in no order.',
+      'AWS S3 bills each request; a rule that moves objects to archive classes makes them unreadable here.',
+    ],
+  },
+  {
+    name: 'Cloudflare R2',
+    host: /\.r2\.cloudflarestorage\.com$/,
+    limits: ['Cloudflare R2 allows one write a second of one and the same key; above that it answers 429.'],
+  },
+  {
+    name: 'Backblaze B2',
+    host: /\.backblazeb2\.com$/,
+    limits: ['Backblaze B2 keeps old versions until a lifecycle rule removes them, and has had no conditional writes.'],
+  },
+  {
+    name: 'Google Cloud Storage',
+    host: /(?:^|\.)storage\.googleapis\.com$/,
+    server: /^UploadServer$/,
+    limits: [
+      'Google Cloud Storage takes conditions of its own (x-goog-if-generation-match) instead of If-Match on writes through its S3 interface.',
+      'Google Cloud Storage allows about one write a second of one and the same key.',
+    ],
+  },
+  {
+    name: 'MinIO',
+    server: /^MinIO/i,
+    limits: ['MinIO has If-Match on writes since RELEASE.2022-10, and keeps old versions in versioned buckets.'],
+  },
+  {
+    name: 'OpenStack Swift',
+    server: /swift/i,
+    limits: ['The S3 interface of OpenStack Swift has no conditional writes: it answers 501.'],
+  },
+];
+
+/** Ceph's gateway says nothing of itself: its faults are told to all that are not known otherwise. */
+const UNKNOWN_LIMITS = [
+  'Ceph RGW ignores conditions in versioned buckets, and on removals: use a bucket without versions.',
+];
+
+/** The provider, and what of it should be known. */
+export function providerOf(place: S3Place, server: string | undefined): Pick<StoreFacts, 'provider' | 'limits'> {
+  const host = place.endpoint === undefined ? 's3.amazonaws.com' : new URL(place.endpoint).hostname;
+  const known = PROVIDERS.find(
+    (provider) =>
+      provider.host?.test(host) === true || (server !== undefined && provider.server?.test(server) === true),
+  );
+  return known === undefined
+    ? { provider: null, limits: UNKNOWN_LIMITS }
+    : { provider: known.name, limits: known.limits };
+}

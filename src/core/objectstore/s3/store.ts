@@ -1,0 +1,451 @@
+/**
+ * An object store in an S3 bucket, or a part of one: docs/formats/s3-store.md. One call is one request, or a few where S3
+ * has no single one for it; nothing is tried again here but a slow read (hedge.ts). Over it belongs `withRetry`.
+ *
+ * Bounds: requests under way and the bytes of their bodies, by semaphores, taken in this order. Every request has a time
+ * to connect, one without any progress, and one in all.
+ *
+ * Conditions are the server's: If-None-Match and If-Match. A put that is refused looks at what stands there, and takes an
+ * object that carries its own call's name for its own success (PROTOCOL C3). Removing with a condition is a comparison and
+ * then a removal, with If-Match for the servers that heed it.
+ */
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  type GetObjectCommandOutput,
+  type ListObjectsV2CommandInput,
+  type ListObjectsV2CommandOutput,
+  type PutObjectCommandInput,
+  type S3Client,
+} from '@aws-sdk/client-s3';
+import type { Readable } from 'node:stream';
+import { Semaphore, SgwError, systemClock, throwIfAborted, type Clock } from '../../kit/index.ts';
+import {
+  checkFolder,
+  checkKey,
+  checkLimit,
+  checkPrefix,
+  checkSpan,
+  etagMismatch,
+  isComponent,
+  resolveSpan,
+} from '../arguments.ts';
+import type {
+  ByteSpan,
+  CallOptions,
+  Etag,
+  GetOptions,
+  ListOptions,
+  ObjectBody,
+  ObjectInfo,
+  ObjectStore,
+  PutBody,
+  PutOptions,
+  PutResult,
+  StoreFacts,
+} from '../contract.ts';
+import { collect, matchesCheck, outgoing } from './body.ts';
+import { s3Client, type SeenOfServer } from './client.ts';
+import { Deadline } from './deadline.ts';
+import { codeOf, s3Failure, statusOf } from './failure.ts';
+import { Hedging } from './hedge.ts';
+import { formatS3Place, type S3Place } from './place.ts';
+import { providerOf } from './providers.ts';
+
+export interface S3StoreOptions {
+  readonly place: S3Place;
+  readonly clock?: Clock;
+  /** Requests under way. Default 64. */
+  readonly requestsMax?: number;
+  /** Bytes of bodies under way. Default 128 MiB. */
+  readonly bytesMax?: number;
+  /** Time of a whole request beside that for its bytes. Default 60 000. */
+  readonly requestTimeoutMs?: number;
+  /** Without any progress. Default 15 000. */
+  readonly idleTimeoutMs?: number;
+  /** Whether slow reads are tried a second time. Default true. */
+  readonly hedges?: boolean;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/** A request may take longer the more it carries: no way is slower than that. */
+const SLOWEST_BYTES_PER_SECOND = 64 * 1024;
+/** Connections for second tries, beside those for requests. */
+const HEDGE_CONNECTIONS = 8;
+const PAGE_KEYS_MAX = 1000;
+/** What no etag of a server holds would be a list of etags, or any. */
+const SENDABLE_ETAG = /^[^\s",*]+$/;
+
+const CHECK_NAME = 'sgw-crc32';
+const CALL_NAME = 'sgw-call';
+
+/** What is there under a key. */
+interface Found extends ObjectInfo {
+  readonly call: string | undefined;
+}
+
+interface Part {
+  readonly body: ObjectBody;
+  /** Whether it agrees with the checksum that is kept beside the object. */
+  readonly isWhole: boolean;
+}
+
+export class S3Store implements ObjectStore {
+  readonly description: string;
+  readonly #place: S3Place;
+  readonly #prefix: string;
+  readonly #client: S3Client;
+  readonly #requests: Semaphore;
+  readonly #bytes: Semaphore;
+  readonly #requestTimeoutMs: number;
+  readonly #hedging: Hedging | undefined;
+  readonly #seen: SeenOfServer = { clockOffsetMs: undefined, server: undefined };
+  /** Servers differ in whether they take an etag in its quotes. Undefined until one was accepted. */
+  #quotesEtags: boolean | undefined;
+  /** False once the server refused a removal for having a condition. */
+  #removesConditionally = true;
+  #isClosed = false;
+
+  constructor(options: S3StoreOptions) {
+    const { place, clock = systemClock, requestsMax = 64, idleTimeoutMs } = options;
+    this.description = formatS3Place(place);
+    this.#place = place;
+    this.#prefix = place.prefix === '' ? '' : `${place.prefix}/`;
+    this.#requests = new Semaphore(requestsMax);
+    this.#bytes = new Semaphore(options.bytesMax ?? 128 * 1024 * 1024);
+    this.#requestTimeoutMs = options.requestTimeoutMs ?? 60_000;
+    this.#hedging = options.hedges === false ? undefined : new Hedging(clock);
+    this.#client = s3Client({
+      place,
+      clock,
+      seen: this.#seen,
+      connectionsMax: requestsMax + HEDGE_CONNECTIONS,
+      env: options.env ?? process.env,
+      ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
+    });
+  }
+
+  facts(): StoreFacts {
+    const { clockOffsetMs, server } = this.#seen;
+    return { ...providerOf(this.#place, server), clockOffsetMs: clockOffsetMs ?? null };
+  }
+
+  /** Reads slower than nearly all, tried a second time. */
+  get hedges(): { readonly hedged: number; readonly won: number } {
+    return this.#hedging?.counters ?? { hedged: 0, won: 0 };
+  }
+
+  async put(key: string, body: PutBody, options: PutOptions = {}): Promise<PutResult> {
+    checkKey(key);
+    const { condition, signal } = options;
+    throwIfAborted(signal);
+    if (condition !== undefined && 'ifMatch' in condition && !SENDABLE_ETAG.test(condition.ifMatch))
+      return { outcome: 'preconditionFailed' };
+    const { bytes, sha256, crc32 } = await outgoing(body);
+    const input: PutObjectCommandInput = {
+      ...this.#at(key),
+      Body: bytes,
+      ContentLength: bytes.length,
+      Metadata: { [CHECK_NAME]: crc32, ...(options.callId === undefined ? {} : { [CALL_NAME]: options.callId }) },
+    };
+    const send = async (conditions: Partial<PutObjectCommandInput>): Promise<Etag | undefined> =>
+      await this.#sendPut(key, { ...input, ...conditions }, sha256, signal);
+    if (condition === undefined) {
+      const etag = await send({});
+      if (etag === undefined) throw new SgwError('unavailable', 'store-error', `the store refused to put ${key}`);
+      return { outcome: 'stored', etag };
+    }
+    const etag = await send(
+      'ifAbsent' in condition ? { IfNoneMatch: '*' } : { IfMatch: this.#etagText(condition.ifMatch) },
+    );
+    if (etag !== undefined) {
+      if ('ifMatch' in condition) this.#quotesEtags ??= true;
+      return { outcome: 'stored', etag };
+    }
+    return await this.#settle(key, options, send);
+  }
+
+  /** What a refusal means. */
+  async #settle(
+    key: string,
+    { condition, callId, signal }: PutOptions,
+    send: (conditions: Partial<PutObjectCommandInput>) => Promise<Etag | undefined>,
+  ): Promise<PutResult> {
+    const expected = condition !== undefined && 'ifMatch' in condition ? condition.ifMatch : undefined;
+    if (callId === undefined && (expected === undefined || this.#quotesEtags !== undefined))
+      return { outcome: 'preconditionFailed' };
+    const found = await this.#find(key, signal);
+    if (found === undefined) return { outcome: 'preconditionFailed' };
+    if (callId !== undefined && found.call === callId) return { outcome: 'stored', etag: found.etag };
+    // The version that is there is the expected one, and yet it was refused: this server takes etags without quotes.
+    if (found.etag !== expected || this.#quotesEtags !== undefined) return { outcome: 'preconditionFailed' };
+    const etag = await send({ IfMatch: expected });
+    if (etag === undefined) return { outcome: 'preconditionFailed' };
+    this.#quotesEtags = false;
+    return { outcome: 'stored', etag };
+  }
+
+  /** Undefined when the condition did not hold. */
+  async #sendPut(
+    key: string,
+    input: PutObjectCommandInput,
+    sha256: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Etag | undefined> {
+    const sizeBytes = input.ContentLength ?? 0;
+    return await this.#ask(`put ${key}`, sizeBytes, signal, async (stop) => {
+      const command = new PutObjectCommand(input);
+      // Found by the signer, which then hashes nothing itself.
+      command.middlewareStack.add(
+        (next) => async (args) => {
+          (args.request as { headers: Record<string, string> }).headers['x-amz-content-sha256'] = sha256;
+          return await next(args);
+        },
+        { step: 'build', name: 'sgwBodyHash' },
+      );
+      const isConditional = input.IfMatch !== undefined || input.IfNoneMatch !== undefined;
+      try {
+        const release = await this.#bytes.acquire(sizeBytes, stop);
+        try {
+          const { ETag } = await this.#client.send(command, { abortSignal: stop });
+          return plainEtag(ETag);
+        } finally {
+          release();
+        }
+      } catch (error) {
+        const status = statusOf(error);
+        const isRefusal = status === 412 || (status === 404 && codeOf(error) !== 'NoSuchBucket');
+        if (isConditional && isRefusal) return undefined;
+        throw error;
+      }
+    });
+  }
+
+  /** What was damaged on its way is read once more; what is damaged in the store is left to who reads it to find. */
+  async get(key: string, options: GetOptions = {}): Promise<ObjectBody | undefined> {
+    checkKey(key);
+    checkSpan(key, options.span);
+    const first = await this.#getOnce(key, options);
+    if (first === undefined || first.isWhole) return first?.body;
+    return (await this.#getOnce(key, options))?.body;
+  }
+
+  async #getOnce(key: string, { span, signal }: GetOptions): Promise<Part | undefined> {
+    const range = span === undefined ? {} : { Range: rangeOf(span) };
+    try {
+      return await this.#ask(`get ${key}`, spanLength(span), signal, async (stop) => {
+        const command = new GetObjectCommand({ ...this.#at(key), ...range });
+        const ask = async (abortSignal: AbortSignal): Promise<GetObjectCommandOutput> =>
+          await this.#client.send(command, { abortSignal });
+        const output = this.#hedging === undefined ? await ask(stop) : await this.#hedging.run(ask, discard, stop);
+        return await this.#receive(key, span, output, stop);
+      });
+    } catch (error) {
+      if (!(error instanceof Absent)) throw error;
+      if (error.status === 404) return undefined;
+    }
+    // Nothing of the object is in the range, says the server: the size tells whether that is so.
+    const info = await this.head(key, signal === undefined ? {} : { signal });
+    if (info === undefined) return undefined;
+    resolveSpan(key, span, info.sizeBytes);
+    throw new SgwError('unavailable', 'store-error', `the store gave no part of ${key}, which changed meanwhile`);
+  }
+
+  async #receive(
+    key: string,
+    span: ByteSpan | undefined,
+    output: GetObjectCommandOutput,
+    stop: AbortSignal,
+  ): Promise<Part> {
+    const stream = output.Body as Readable | undefined;
+    const length = output.ContentLength;
+    if (stream === undefined || length === undefined)
+      throw new SgwError('unavailable', 'store-error', `the store sent ${key} without its length`);
+    const release = await this.#bytes.acquire(length, stop);
+    try {
+      const bytes = await collect(stream, length, key, stop);
+      const total = /\/(\d+)$/.exec(output.ContentRange ?? '')?.[1];
+      const info = { key, sizeBytes: total === undefined ? length : Number(total), etag: plainEtag(output.ETag) };
+      if (total !== undefined) return { body: { ...info, bytes }, isWhole: true };
+      const isWhole = matchesCheck(bytes, output.Metadata?.[CHECK_NAME]);
+      // A server that knows no ranges sends the whole.
+      const { start, end } = resolveSpan(key, span, length);
+      return {
+        body: { ...info, bytes: span === undefined ? bytes : Buffer.from(bytes.subarray(start, end)) },
+        isWhole,
+      };
+    } finally {
+      release();
+      stream.destroy();
+    }
+  }
+
+  async head(key: string, options: CallOptions = {}): Promise<ObjectInfo | undefined> {
+    checkKey(key);
+    const found = await this.#find(key, options.signal);
+    return found === undefined ? undefined : { key, sizeBytes: found.sizeBytes, etag: found.etag };
+  }
+
+  async #find(key: string, signal: AbortSignal | undefined): Promise<Found | undefined> {
+    try {
+      return await this.#ask(`look at ${key}`, 0, signal, async (abortSignal) => {
+        const { ContentLength, ETag, Metadata } = await this.#client.send(new HeadObjectCommand(this.#at(key)), {
+          abortSignal,
+        });
+        return { key, sizeBytes: ContentLength ?? 0, etag: plainEtag(ETag), call: Metadata?.[CALL_NAME] };
+      });
+    } catch (error) {
+      if (error instanceof Absent) return undefined;
+      throw error;
+    }
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    const { startAfter = '', limit, signal } = options;
+    checkPrefix(prefix);
+    checkLimit(limit);
+    let left = limit ?? Number.POSITIVE_INFINITY;
+    throwIfAborted(signal);
+    if (left === 0) return;
+    const start = startAfter === '' ? {} : { StartAfter: this.#prefix + startAfter };
+    for await (const page of this.#pages(
+      { Prefix: this.#prefix + prefix, ...start },
+      Math.min(left, PAGE_KEYS_MAX),
+      signal,
+    )) {
+      for (const { Key = '', Size = 0, ETag } of page.Contents ?? []) {
+        const key = Key.slice(this.#prefix.length);
+        // What others keep in the bucket is none of the store's.
+        if (!key.split('/').every(isComponent)) continue;
+        yield { key, sizeBytes: Size, etag: plainEtag(ETag) };
+        left -= 1;
+        if (left === 0) return;
+      }
+    }
+  }
+
+  async *listFolders(prefix: string, options: CallOptions = {}): AsyncGenerator<string> {
+    checkFolder(prefix);
+    const full = this.#prefix + prefix;
+    for await (const page of this.#pages({ Prefix: full, Delimiter: '/' }, PAGE_KEYS_MAX, options.signal)) {
+      for (const { Prefix = '' } of page.CommonPrefixes ?? []) {
+        const folder = Prefix.slice(full.length, -1);
+        if (isComponent(folder)) yield folder;
+      }
+    }
+  }
+
+  async *#pages(
+    input: Omit<ListObjectsV2CommandInput, 'Bucket'>,
+    keysMax: number,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<ListObjectsV2CommandOutput> {
+    const what = `list ${input.Prefix ?? ''}`;
+    for (let token: string | undefined, isFirst = true; isFirst || token !== undefined; isFirst = false) {
+      const command = new ListObjectsV2Command({
+        Bucket: this.#place.bucket,
+        ...input,
+        MaxKeys: keysMax,
+        ...(token === undefined ? {} : { ContinuationToken: token }),
+      });
+      const page = await this.#ask(what, 0, signal, async (abortSignal) => this.#client.send(command, { abortSignal }));
+      yield page;
+      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+    }
+  }
+
+  async delete(key: string, options: CallOptions & { readonly ifMatch?: Etag } = {}): Promise<boolean> {
+    checkKey(key);
+    const { ifMatch, signal } = options;
+    const found = await this.#find(key, signal);
+    if (found === undefined) return false;
+    if (ifMatch !== undefined && found.etag !== ifMatch) throw etagMismatch(key);
+    const isConditional = ifMatch !== undefined && this.#removesConditionally;
+    try {
+      await this.#ask(`delete ${key}`, 0, signal, async (abortSignal) => {
+        const condition = isConditional ? { IfMatch: this.#etagText(ifMatch) } : {};
+        await this.#client.send(new DeleteObjectCommand({ ...this.#at(key), ...condition }), { abortSignal });
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof Absent) return false;
+      if (!isConditional || !(error instanceof SgwError)) throw error;
+      if (error.details['status'] === 412) throw etagMismatch(key);
+      if (error.code !== 'store-refused') throw error;
+    }
+    this.#removesConditionally = false;
+    return await this.delete(key, options);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#isClosed) this.#client.destroy();
+    this.#isClosed = true;
+    await Promise.resolve();
+  }
+
+  #at(key: string): { readonly Bucket: string; readonly Key: string } {
+    return { Bucket: this.#place.bucket, Key: this.#prefix + key };
+  }
+
+  #etagText(etag: Etag): string {
+    return this.#quotesEtags === false ? etag : `"${etag}"`;
+  }
+
+  /**
+   * Runs one request within the bounds, and turns what it throws into an error of ours.
+   * @throws Absent when there is no such object, or no such part of it
+   */
+  async #ask<T>(
+    what: string,
+    sizeBytes: number,
+    signal: AbortSignal | undefined,
+    request: (stop: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const release = await this.#requests.acquire(1, signal);
+    const timeoutMs = this.#requestTimeoutMs + (sizeBytes / SLOWEST_BYTES_PER_SECOND) * 1000;
+    using deadline = new Deadline(signal, timeoutMs);
+    try {
+      return await request(deadline.signal);
+    } catch (error) {
+      throwIfAborted(signal);
+      if (deadline.isOver) {
+        const message = `the store took more than ${String(Math.round(timeoutMs / 1000))} s to ${what}`;
+        throw new SgwError('timeout', 'store-timeout', message, { details: { store: this.description } });
+      }
+      const status = statusOf(error);
+      if (status === 416 || (status === 404 && codeOf(error) !== 'NoSuchBucket')) throw new Absent(status);
+      throw s3Failure(error, { what, place: this.#place });
+    } finally {
+      release();
+    }
+  }
+}
+
+/** Stays inside this file. */
+class Absent extends Error {
+  readonly status: 404 | 416;
+
+  constructor(status: 404 | 416) {
+    super(`absent: ${String(status)}`);
+    this.status = status;
+  }
+}
+
+const plainEtag = (etag: string | undefined): Etag => (etag ?? '').replace(/^W\//, '').replace(/^"|"$/g, '');
+
+/** The answer of an attempt that lost. */
+const discard = ({ Body }: GetObjectCommandOutput): void => {
+  (Body as Readable | undefined)?.destroy();
+};
+
+const rangeOf = (span: ByteSpan): string =>
+  'suffix' in span
+    ? `bytes=-${String(span.suffix)}`
+    : `bytes=${String(span.offset)}-${String(span.offset + span.length - 1)}`;
+
+/** For the time of the request: what is not known is taken to be large. */
+const spanLength = (span: ByteSpan | undefined): number =>
+  span === undefined ? 16 * 1024 * 1024 : 'suffix' in span ? span.suffix : span.length;
