@@ -3,7 +3,6 @@ import {
   activationFields,
   askActivation,
   createFlags,
-  directoryFlag,
   firstSecret,
   flagsOf,
   keepRecoveryCode,
@@ -13,12 +12,15 @@ import {
   recoveryFileFlag,
   requireWith,
   SgwCommand,
+  storeFlags,
+  storeLocation,
 } from '../core/cli/index.ts';
 
 export default class Activate extends SgwCommand {
   static override summary = 'Make a home directory into a gateway.';
   static override description =
-    'Activates a gateway against a service embedded in the same home directory, over an object store in a directory. ' +
+    'Activates a gateway against a service embedded in the same home directory, over an object store in a directory or, with --store s3://BUCKET/PREFIX, in a bucket of AWS or of another server ' +
+    '(--store-endpoint, --path-style). Its credentials are found where tools of AWS look for them, and are not kept. ' +
     'On a terminal, what is not given is asked for; elsewhere the name is that of this host and the mode is cached. ' +
     'With --encrypt all data, names and tags in a new store are sealed with a key that opens with your passphrase or key file ' +
     'only (--passphrase-file, --key-file, which is made if it does not exist, SGW_PASSPHRASE, or a question on a terminal), and a ' +
@@ -26,12 +28,13 @@ export default class Activate extends SgwCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> --name lab --mode cached',
     '<%= config.bin %> <%= command.id %> --name lab --store /mnt/backup/sgw',
+    '<%= config.bin %> <%= command.id %> --name lab --store s3://backup/lab --store-endpoint http://127.0.0.1:9000 --path-style',
     '<%= config.bin %> <%= command.id %> --name lab --encrypt --key-file /media/usb/sgw.key --recovery-file /media/usb/recovery.txt',
   ];
   static override flags = flagsOf('activate', {
     name: nameFlag({ description: 'Name of the gateway. [default: the name of this host]' }),
     mode: modeFlag({ description: 'cached keeps data in the store, shadowing in local images. [default: cached]' }),
-    store: directoryFlag({ description: 'Directory of the object store. [default: inside the home]' }),
+    ...storeFlags('Directory of the object store, or s3://BUCKET/PREFIX. [default: inside the home]'),
     region: Flags.string({ description: 'Region that the gateway reports.', helpValue: 'REGION' }),
     encrypt: Flags.boolean({
       description: 'Seal everything in a new store, from its beginning, with a key that only you can open.',
@@ -44,7 +47,7 @@ export default class Activate extends SgwCommand {
     const { flags } = await this.parse(Activate);
     requireWith('--recovery-file', flags['recovery-file'], '--encrypt', flags.encrypt);
     await using session = this.session(flags);
-    const input = await askActivation(session, flags);
+    const input = await askActivation(session, { name: flags.name, mode: flags.mode, store: storeLocation(flags) });
     const wanted = {
       ...input,
       ...(flags.region === undefined ? {} : { region: flags.region }),

@@ -13,6 +13,7 @@ import {
   servingFlags,
   servingWishes,
   SgwCommand,
+  storeFlags,
   storeLocation,
 } from '../core/cli/index.ts';
 
@@ -32,7 +33,7 @@ export default class Configure extends SgwCommand {
   static override flags = flagsOf('configure', {
     name: nameFlag({ description: 'Name of the gateway.' }),
     mode: modeFlag({ description: 'Mode of the gateway; only while no volume is attached.' }),
-    store: directoryFlag({ description: 'Directory that the store of the gateway was moved to.' }),
+    ...storeFlags('Directory or s3://BUCKET/PREFIX that the store of the gateway was moved to.'),
     ...servingFlags,
     'default-home': directoryFlag({ description: 'Home to use when neither --home nor SGW_HOME names one.' }),
     output: Flags.custom<(typeof OUTPUTS)[number]>({
@@ -51,7 +52,7 @@ export default class Configure extends SgwCommand {
     const { flags } = await this.parse(Configure);
     await using session = this.session(flags);
     const preferences = given({ defaultHome: flags['default-home'], output: flags.output, color: flags.color });
-    const store = flags.store === undefined ? undefined : storeLocation(flags.store);
+    const store = storeLocation(flags);
     const document = await configure(
       session,
       { ...given({ name: flags.name, mode: flags.mode, store }), ...servingWishes(flags) },

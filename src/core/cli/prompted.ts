@@ -8,6 +8,7 @@ import path from 'node:path';
 import { formatSize, gatewayNameOfHost, quoted, SgwError } from '../kit/index.ts';
 import type { GatewayMode, Input } from '../localapi/index.ts';
 import type { Session } from './session.ts';
+import { storeLocation } from './store-location.ts';
 import { formatDuration } from './tables.ts';
 import { checkName, checkPath, given as whatIsGiven, parseVolumeSize } from './values.ts';
 
@@ -45,18 +46,18 @@ export async function askActivation(
   const mode =
     given.mode ?? ((await prompts.choice({ message: 'Mode:', flag: '--mode MODE', choices: MODES })) as GatewayMode);
   const store = isBare
-    ? await prompts.text({ message: 'Directory of the object store (empty: inside the home):', flag: '--store DIR' })
+    ? await prompts.text({
+        message: 'Directory of the object store, or s3://BUCKET/PREFIX (empty: inside the home):',
+        flag: '--store DIR',
+      })
     : given.store;
   return withStore({ name, mode }, store);
 }
 
-const withStore = <T extends object>(input: T, store: string | undefined): T & { store?: string } =>
-  store === undefined || store === '' ? input : { ...input, store: isUrl(store) ? store : path.resolve(store) };
-
-const isUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
-
-/** A path as the gateway needs it, absolute; locations that are URLs stay as they are. */
-export const storeLocation = (text: string): string => (isUrl(text) ? text : path.resolve(text));
+const withStore = <T extends object>(input: T, text: string | undefined): T & { store?: string } => {
+  const store = text === undefined || text === '' ? undefined : storeLocation({ store: text });
+  return store === undefined ? input : { ...input, store };
+};
 
 interface NewVolume {
   readonly name?: string | undefined;

@@ -6,7 +6,7 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import { assert, gatewayNameOfHost, SgwError } from '../kit/index.ts';
+import { assert, gatewayNameOfHost, SgwError, shellWord } from '../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import {
@@ -144,7 +144,7 @@ async function beginStore(
         'store-unfit',
         `the store ${objects.description} can not be used: ${lacking.message}`,
         {
-          hint: `\`sgw store check --store ${place}\` shows all it can and can't do.`,
+          hint: `\`sgw store check --store ${shellWord(place)}\` shows all it can and can't do.`,
           details: { store: place, probe: lacking.name },
         },
       );

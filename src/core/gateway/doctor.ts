@@ -11,7 +11,7 @@ import { GATEWAY_LOCK, lockHolder, openState, type GatewayState } from '../state
 import type { GatewayParts } from './parts.ts';
 import { logsOf } from './serving/local-log.ts';
 import { cacheFolder, cacheLimits, logFolder, volumeFolder, volumeSettings } from './serving/settings.ts';
-import { openableStore } from './store-place.ts';
+import { isDirectory, openableStore } from './store-place.ts';
 
 type Check = DoctorDocument['checks'][number];
 
@@ -104,7 +104,9 @@ function storeCheck(check: StoreCheckDocument): Check {
 }
 
 async function checkDisk(home: string, record: GatewayState): Promise<Check> {
-  if (!(await sharesFileSystem(home, openableStore(home, record.store))))
+  const place = openableStore(home, record.store);
+  if (!isDirectory(place)) return well('disk', 'the store is not on a disk of this machine');
+  if (!(await sharesFileSystem(home, place)))
     return well('disk', 'the store and the home are on different file systems');
   const hint = 'Put the store elsewhere, and tell: sgw configure --store DIR';
   return warning('disk', 'the store and the home are on one file system: losing that disk loses both', hint);

@@ -7,7 +7,7 @@ import { GATEWAY_LOCK, lockHolder, type GatewayState } from '../state/index.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
-import { openableStore } from './store-place.ts';
+import { isDirectory, openableStore } from './store-place.ts';
 import { importAgain } from './unfinished-import.ts';
 
 /** Codes of a store that is there, encrypted, and not opened by this call. */
@@ -150,8 +150,8 @@ async function describeStore(home: string, record: GatewayState): Promise<NonNul
     description: place,
     storeId: record.storeId,
     reachable: true,
-    sharesDiskWithHome: await sharesFileSystem(home, place),
-    freeBytes: await freeBytes(place),
+    sharesDiskWithHome: isDirectory(place) && (await sharesFileSystem(home, place)),
+    freeBytes: isDirectory(place) ? await freeBytes(place) : null,
   };
 }
 

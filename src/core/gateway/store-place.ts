@@ -5,20 +5,27 @@
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { missing, readStoreInfo, type StoreInfo } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
-import type { ObjectStore } from '../objectstore/index.ts';
+import { formatS3Place, isS3Url, parseS3Place, type ObjectStore } from '../objectstore/index.ts';
 import type { GatewayState } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
 
 const URL_SCHEME = /^[a-z][a-z0-9+.-]+:\/\//i;
 
-/** What a caller names, as the state keeps it; relative paths are those of the working directory. */
+/**
+ * What a caller names, as the state keeps it; relative paths are those of the working directory.
+ * @throws invalid `bad-store` for the URL of a bucket that is not as it has to be
+ */
 export function placeOf(home: string, store: string): string {
+  if (isS3Url(store)) return formatS3Place(parseS3Place(store));
   if (URL_SCHEME.test(store)) return store;
   const path = resolve(store);
   const inside = relative(home, path);
   const isInside = inside !== '' && inside !== '..' && !inside.startsWith(`..${sep}`) && !isAbsolute(inside);
   return isInside ? inside : path;
 }
+
+/** Whether a place is a directory of this machine. */
+export const isDirectory = (place: string): boolean => !URL_SCHEME.test(place);
 
 /** What the state keeps, as stores are opened by. */
 export function openableStore(home: string, place: string): string {
@@ -38,7 +45,7 @@ export async function openStoreOf(
 ): Promise<ObjectStore> {
   const description = openableStore(parts.home, place);
   const objects = await parts.openStore(description, { create: false }).catch((error: unknown) => {
-    throw withMoveHint(error);
+    throw withMoveHint(error, description);
   });
   try {
     const info = await readStoreInfo(objects, { signal });
@@ -61,10 +68,12 @@ async function refuseNameless(objects: ObjectStore, signal: AbortSignal): Promis
   for await (const _ of objects.listFolders('volumes/', { signal })) throw missing('sgw.json');
 }
 
-function withMoveHint(error: unknown): unknown {
+function withMoveHint(error: unknown, description: string): unknown {
   if (!(error instanceof SgwError) || error.code !== 'store-missing') return error;
   return new SgwError(error.kind, error.code, error.message, {
-    hint: 'Check that its disk is mounted. If the store was moved: sgw configure --store DIR',
+    hint: isDirectory(description)
+      ? 'Check that its disk is mounted. If the store was moved: sgw configure --store DIR'
+      : 'Check the bucket and the endpoint. If the store was moved: sgw configure --store s3://BUCKET/PREFIX',
     details: error.details,
     cause: error,
   });
