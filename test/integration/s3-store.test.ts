@@ -14,7 +14,7 @@ import { Radosgw, requireRadosgw, S3_ENVIRONMENT } from '../support/radosgw.ts';
 import { byChance, S3Proxy } from '../support/s3-proxy.ts';
 
 const SEED = Number(process.env['SGW_SEED'] ?? Math.floor(Math.random() * 0x1_0000_0000));
-const IMAGE_BYTES = 48 << 20;
+const IMAGE_BYTES = 24 << 20;
 const CHUNK_BYTES = 1 << 20;
 
 /** An ext4 file system with files of text and of noise. */
@@ -22,7 +22,7 @@ function makeImage(rig: HomeRig): string {
   const files = path.join(rig.folder, 'files');
   mkdirSync(files);
   const random = seededRandom(SEED);
-  for (let i = 0; i < 12; i++)
+  for (let i = 0; i < 6; i++)
     writeFileSync(path.join(files, `noise-${String(i)}`), random.bytes(500_000 + Math.floor(random.float() * 500_000)));
   for (let i = 0; i < 40; i++) writeFileSync(path.join(files, `text-${String(i)}`), `line ${String(i)}\n`.repeat(3000));
   const image = path.join(rig.folder, 'disk.img');
@@ -69,7 +69,7 @@ async function roundTrip(storeUrl: string): Promise<void> {
   const changed = Buffer.from(original);
   const random = seededRandom(SEED + 1);
   const client = await NbdClient.connect(path.join(rig.home, 'nbd.sock'), 'disk');
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 100; i++) {
     const at = Math.floor(random.float() * (IMAGE_BYTES / 4096 - 8)) * 4096;
     const bytes = random.bytes(4096 * (1 + Math.floor(random.float() * 8)));
     await client.write(at, bytes);
