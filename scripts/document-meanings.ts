@@ -111,6 +111,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   reachable: 'whether the store answers',
   readBytes: 'bytes of the image that were read; holes are skipped',
   region: 'region of the gateway',
+  provider: 'who runs the server of the store; null when that is not known, and for a directory',
   remarks: 'sentences that a person should read',
   required: 'whether a store without it is refused for writing',
   resumed: 'whether an interrupted one was continued',

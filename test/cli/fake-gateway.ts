@@ -460,6 +460,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
     },
     'store.check': async (input) => ({
       store: input.store ?? '/home/fake/store',
+      provider: null,
       writable: true,
       probes: [
         {
@@ -470,6 +471,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
           durationMs: 1.25,
         },
       ],
+      remarks: [],
     }),
     'store.stats': async () => ({
       store: '/home/fake/store',

@@ -9,7 +9,7 @@ it.each([
   [true, undefined],
   [false, 10],
 ])('store check of a store that is writable: %s', async (writable, exitCode) => {
-  const check = { store: '/srv/s', writable, probes: [] };
+  const check = { store: '/srv/s', provider: null, writable, probes: [], remarks: [] };
   const api = { call: async () => Promise.resolve(check), [Symbol.asyncDispose]: async () => Promise.resolve() };
   const stdout = new PassThrough();
   const runtime: Runtime = {

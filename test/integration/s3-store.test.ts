@@ -152,6 +152,21 @@ requireRadosgw().describe('the program over an S3 server', () => {
     300_000,
   );
 
+  ext4.it('store check tries what the server does; a bucket that heeds no conditions is refused', async () => {
+    await using rig = new HomeRig();
+    const check = await rig.ok('store', 'check', '--store', server.storeUrl('check'));
+    expect(check).toMatchObject({ writable: true });
+    expect((check['probes'] as { ok: boolean }[]).filter(({ ok }) => !ok)).toEqual([]);
+    await server.makeBucket('versioned', true);
+    const versioned = server.storeUrl('x').replace('s3://store/', 's3://versioned/');
+    const refused = await rig.run(['store', 'check', '--store', versioned, '--json']);
+    expect(refused.exitCode).toBe(10);
+    expect(JSON.parse(refused.stdout)).toMatchObject({ writable: false });
+    expect(await rig.failure('activate', '--store', versioned)).toMatchObject({ exitCode: 10, code: 'store-unfit' });
+    const { stdout } = await rig.run(['store', 'check', '--store', versioned]);
+    expect(stdout).toContain('versioned buckets');
+  });
+
   ext4.it('what a bucket or its server refuses is said before anything is made', async () => {
     await using rig = new HomeRig();
     const absent = server.storeUrl('x').replace('s3://store/', 's3://absent/');

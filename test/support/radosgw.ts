@@ -94,11 +94,12 @@ export class Radosgw implements AsyncDisposable {
     const user = ['--uid=test', '--display-name=test', `--access-key=${key}`, `--secret=${secret}`];
     await tool('radosgw-admin', ...conf, 'user', 'create', ...user);
     await until(async () => (await fetch(this.endpoint)).ok);
-    await this.#makeBucket();
+    await this.makeBucket('store');
   }
 
-  async #makeBucket(): Promise<void> {
-    const { CreateBucketCommand, S3Client } = await import('@aws-sdk/client-s3');
+  /** Makes a bucket; one with versions keeps what is replaced, and this server heeds no conditions there. */
+  async makeBucket(name: string, isVersioned = false): Promise<void> {
+    const { CreateBucketCommand, PutBucketVersioningCommand, S3Client } = await import('@aws-sdk/client-s3');
     const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = S3_ENVIRONMENT;
     const client = new S3Client({
       endpoint: this.endpoint,
@@ -106,7 +107,9 @@ export class Radosgw implements AsyncDisposable {
       forcePathStyle: true,
       credentials: { accessKeyId, secretAccessKey },
     });
-    await client.send(new CreateBucketCommand({ Bucket: 'store' }));
+    await client.send(new CreateBucketCommand({ Bucket: name }));
+    const VersioningConfiguration = { Status: 'Enabled' } as const;
+    if (isVersioned) await client.send(new PutBucketVersioningCommand({ Bucket: name, VersioningConfiguration }));
     client.destroy();
   }
 

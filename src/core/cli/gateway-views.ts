@@ -126,7 +126,8 @@ export async function storeCheckText(check: StoreCheckDocument, style: Style, co
   const verdict = check.writable
     ? style.green('This store can be written to.')
     : style.red('This store is refused for writing.');
-  return `${printable(check.store)}\n\n${probes}\n\n${verdict}`;
+  const provider = check.provider === null ? '' : ` (${printable(check.provider)})`;
+  return withRemarks(`${printable(check.store)}${provider}\n\n${probes}\n\n${verdict}`, check.remarks, style);
 }
 
 /** What the store holds, by kind of object. */

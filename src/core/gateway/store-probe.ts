@@ -1,7 +1,7 @@
 /**
  * Tries out what sgw needs of an object store, on the store itself, under keys of its own that are removed again.
  */
-import type { Etag, ObjectStore } from '../objectstore/index.ts';
+import type { Etag, ObjectStore, PutCondition, PutResult } from '../objectstore/index.ts';
 import { assert, SgwError, toSgwError, type Clock, type Random } from '../kit/index.ts';
 import type { StoreCheckDocument } from '../localapi/index.ts';
 
@@ -21,17 +21,25 @@ interface Probe {
   /** What it means when it is passed. */
   readonly says: string;
   readonly run: (trial: Trial) => Promise<void>;
+  /** Whether it is of stores behind a server alone. */
+  readonly isOfServers?: true;
 }
 
 /** Keys that probes use begin so; nothing else lies below. */
 const PROBE_PREFIX = 'probe/';
 const BODY_BYTES = 64 * 1024;
+/** Writers of one key at once. */
+const RACERS = 8;
+/** A clock that is further off will be refused by some servers, and makes times hard to compare. */
+const CLOCK_OFFSET_MAX_MS = 60_000;
 
 /** The object that the probes work on, one after the other. */
 class Trial {
   readonly objects: ObjectStore;
   readonly signal: AbortSignal;
   readonly key: string;
+  /** What several write at once. */
+  readonly raceKey: string;
   readonly body: Buffer;
   readonly second: Buffer;
   etag: Etag | undefined;
@@ -42,6 +50,7 @@ class Trial {
     this.objects = options.objects;
     this.signal = options.signal;
     this.key = `${PROBE_PREFIX}${options.random.bytes(8).toString('hex')}`;
+    this.raceKey = `${this.key}-race`;
     this.body = options.random.bytes(BODY_BYTES);
     this.second = options.random.bytes(BODY_BYTES);
   }
@@ -77,10 +86,35 @@ const PROBES: readonly Probe[] = [
     run: replaceStale,
   },
   {
+    name: 'compare-and-set-absent',
+    required: true,
+    says: 'a replacement of an object that is not there is refused',
+    run: replaceAbsent,
+  },
+  {
+    name: 'create-race',
+    required: true,
+    says: 'of several creates of one key at once exactly one succeeds',
+    run: async (trial) => race(trial, trial.body, { ifAbsent: true }),
+  },
+  {
+    name: 'compare-and-set-race',
+    required: true,
+    says: 'of several replacements of one version at once exactly one succeeds',
+    run: async (trial) => race(trial, trial.second, { ifMatch: await versionOf(trial, trial.raceKey) }),
+  },
+  {
     name: 'list-after-write',
     required: true,
     says: 'a list right after a write contains the object',
     run: listAfterWrite,
+  },
+  {
+    name: 'clock',
+    required: false,
+    says: 'the clocks of the store and of this machine agree',
+    run: compareClocks,
+    isOfServers: true,
   },
   { name: 'delete', required: true, says: 'a deleted object is gone from reads and lists', run: deleteObject },
 ];
@@ -99,16 +133,19 @@ export async function tryStore(
   let failure: SgwError | undefined;
   try {
     for (const probe of PROBES) {
+      if (probe.isOfServers === true && trial.objects.facts?.() === undefined) continue;
       const notTried = failure !== undefined && !trial.wasStored ? failed(`not tried: ${failure.message}`) : undefined;
       const ran = await runProbe(probe, trial, options, notTried);
       if (probe.required) failure ??= ran.failure;
       probes.push(ran.result);
     }
   } finally {
-    await trial.objects.delete(trial.key).catch(() => false);
+    await Promise.all([trial.key, trial.raceKey].map(async (key) => trial.objects.delete(key).catch(() => false)));
   }
   const writable = probes.every((probe) => probe.ok || !probe.required);
-  return { check: { store: options.objects.description, writable, probes }, failure };
+  const { provider = null, limits = [] } = options.objects.facts?.() ?? {};
+  const check = { store: options.objects.description, provider, writable, probes, remarks: [...limits] };
+  return { check, failure };
 }
 
 interface Ran {
@@ -183,6 +220,55 @@ async function replaceStale({ objects, key, body, second, etag, signal }: Trial)
     throw failed('replacing an older version was not refused: two writers could overwrite each other');
   const now = await objects.get(key, { signal });
   if (now?.bytes.equals(second) !== true) throw failed('a refused replacement changed the object');
+}
+
+async function versionOf({ objects, signal }: Trial, key: string): Promise<Etag> {
+  const info = await objects.head(key, { signal });
+  if (info === undefined) throw failed('an object that was just written is not there');
+  return info.etag;
+}
+
+/**
+ * Several writers of one key, each with bytes of its own: what is there then is what the one that succeeded wrote. Nobody
+ * writes again what is there, since the version would stay the same.
+ */
+async function race({ objects, raceKey, signal }: Trial, base: Buffer, condition: PutCondition): Promise<void> {
+  const bodies = Array.from({ length: RACERS }, (_, racer) =>
+    Buffer.concat([base.subarray(0, 1000), Buffer.of(racer)]),
+  );
+  const results = await Promise.all(bodies.map(async (own) => objects.put(raceKey, own, { condition, signal })));
+  const winners = bodies.filter((_, racer) => results[racer]?.outcome === 'stored');
+  const now = await objects.get(raceKey, { signal });
+  if (winners.length > 1)
+    throw failed(
+      `${String(winners.length)} of ${String(RACERS)} writers of one key at once succeeded: they overwrite each other`,
+    );
+  // Whose reply was lost may have won without knowing.
+  const mayHaveWon = winners.length === 1 ? winners : bodies.filter((_, racer) => isAmbiguous(results[racer]));
+  if (!mayHaveWon.some((own) => now?.bytes.equals(own) === true))
+    throw failed(
+      `of ${String(RACERS)} writers of one key at once none succeeded, or the bytes are not those of the one that did`,
+    );
+}
+
+const isAmbiguous = (result: PutResult | undefined): boolean =>
+  result?.outcome === 'preconditionFailed' && result.ambiguous === true;
+
+async function compareClocks({ objects }: Trial): Promise<void> {
+  const offsetMs = objects.facts?.()?.clockOffsetMs ?? 0;
+  await Promise.resolve();
+  if (Math.abs(offsetMs) <= CLOCK_OFFSET_MAX_MS) return;
+  const offset = `${String(Math.round(Math.abs(offsetMs) / 1000))} s`;
+  throw failed(`the clock of the store is ${offset} ${offsetMs > 0 ? 'ahead of' : 'behind'} that of this machine`);
+}
+
+/** Before the race makes an object there. */
+async function replaceAbsent({ objects, raceKey, body, etag, signal }: Trial): Promise<void> {
+  if (etag === undefined) throw failed('not tried: no version is known');
+  const { outcome } = await objects.put(raceKey, body, { condition: { ifMatch: etag }, signal });
+  if (outcome !== 'stored') return;
+  await objects.delete(raceKey, { signal });
+  throw failed('replacing an object that is not there was not refused: what was removed could come back');
 }
 
 async function listAfterWrite(trial: Trial): Promise<void> {

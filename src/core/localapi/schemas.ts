@@ -258,6 +258,8 @@ export const VerifyDocument = object('verify', {
 
 export const StoreCheckDocument = object('store-check', {
   store: Type.String(),
+  /** Who runs the store's server, as far as that is known. */
+  provider: Nullable(Type.String()),
   writable: Type.Boolean(),
   probes: Type.Array(
     Type.Object(
@@ -272,6 +274,8 @@ export const StoreCheckDocument = object('store-check', {
       { additionalProperties: false },
     ),
   ),
+  /** What is known of such servers. */
+  remarks: Type.Array(Type.String()),
 });
 
 export const StoreStatsDocument = object('store-stats', {

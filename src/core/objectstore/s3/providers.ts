@@ -28,7 +28,9 @@ const PROVIDERS: readonly Provider[] = [
   {
     name: 'Backblaze B2',
     host: /\.backblazeb2\.com$/,
-    limits: ['Backblaze B2 keeps old versions until a lifecycle rule removes them, and has had no conditional writes.'],
+    limits: [
+      'Backblaze B2 documents no conditional writes, and keeps old versions until a lifecycle rule removes them.',
+    ],
   },
   {
     name: 'Google Cloud Storage',
@@ -42,7 +44,10 @@ const PROVIDERS: readonly Provider[] = [
   {
     name: 'MinIO',
     server: /^MinIO/i,
-    limits: ['MinIO has If-Match on writes since RELEASE.2022-10, and keeps old versions in versioned buckets.'],
+    limits: [
+      'MinIO before RELEASE.2024-05-07 does not take If-None-Match: *.',
+      'MinIO releases of up to 2025-08 replaced absent objects in spite of If-Match (minio #21526), and up to 2025-09 wrote in spite of conditions without a read quorum (minio #21603): use a newer one.',
+    ],
   },
   {
     name: 'OpenStack Swift',
