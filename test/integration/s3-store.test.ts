@@ -155,7 +155,7 @@ requireRadosgw().describe('the program over an S3 server', () => {
   ext4.it('store check tries what the server does; a bucket that heeds no conditions is refused', async () => {
     await using rig = new HomeRig();
     const check = await rig.ok('store', 'check', '--store', server.storeUrl('check'));
-    expect(check).toMatchObject({ writable: true });
+    expect(check).toMatchObject({ writable: true, provider: 'Ceph RGW' });
     expect((check['probes'] as { ok: boolean }[]).filter(({ ok }) => !ok)).toEqual([]);
     await server.makeBucket('versioned', true);
     const versioned = server.storeUrl('x').replace('s3://store/', 's3://versioned/');

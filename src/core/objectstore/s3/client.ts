@@ -58,10 +58,17 @@ export function s3Client({ place, clock, seen, connectionsMax, env, idleTimeoutM
       const { headers } = result.response as { headers?: Readonly<Record<string, string | undefined>> };
       const serverMs = Date.parse(headers?.['date'] ?? '');
       if (Number.isFinite(serverMs)) seen.clockOffsetMs = serverMs + HALF_SECOND_MS - (sentMs + clock.nowMs()) / 2;
-      seen.server = headers?.['server'] ?? seen.server;
+      seen.server = serverName(headers ?? {}) ?? seen.server;
       return result;
     },
     { step: 'deserialize', name: 'sgwSeenOfServer', priority: 'low' },
   );
   return client;
+}
+
+/** What a server calls itself; Ceph and Swift are known by the form of their request ids. */
+function serverName(headers: Readonly<Record<string, string | undefined>>): string | undefined {
+  if (headers['x-openstack-request-id'] !== undefined) return 'Swift';
+  if (/^tx[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-./.test(headers['x-amz-request-id'] ?? '')) return 'Ceph RGW';
+  return headers['server'];
 }

@@ -50,15 +50,15 @@ const PROVIDERS: readonly Provider[] = [
     ],
   },
   {
+    name: 'Ceph RGW',
+    server: /^Ceph RGW$/,
+    limits: ['Ceph RGW ignores conditions in versioned buckets, and on removals: use a bucket without versions.'],
+  },
+  {
     name: 'OpenStack Swift',
-    server: /swift/i,
+    server: /^Swift$/,
     limits: ['The S3 interface of OpenStack Swift has no conditional writes: it answers 501.'],
   },
-];
-
-/** Ceph's gateway says nothing of itself: its faults are told to all that are not known otherwise. */
-const UNKNOWN_LIMITS = [
-  'Ceph RGW ignores conditions in versioned buckets, and on removals: use a bucket without versions.',
 ];
 
 /** The provider, and what of it should be known. */
@@ -68,7 +68,5 @@ export function providerOf(place: S3Place, server: string | undefined): Pick<Sto
     (provider) =>
       provider.host?.test(host) === true || (server !== undefined && provider.server?.test(server) === true),
   );
-  return known === undefined
-    ? { provider: null, limits: UNKNOWN_LIMITS }
-    : { provider: known.name, limits: known.limits };
+  return known === undefined ? { provider: null, limits: [] } : { provider: known.name, limits: known.limits };
 }
