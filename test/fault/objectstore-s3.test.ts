@@ -1,7 +1,7 @@
 /** A store in a bucket over a way that fails: what its errors are, and what comes out of retries. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { seededRandom, toSgwError, type SgwError } from '../../src/core/kit/index.ts';
-import { parseS3Place, withRetry } from '../../src/core/objectstore/index.ts';
+import { parseS3Place, withRetry, type Etag } from '../../src/core/objectstore/index.ts';
 import { S3Store, type S3StoreOptions } from '../../src/core/objectstore/s3/index.ts';
 import { Radosgw, requireRadosgw, S3_ENVIRONMENT } from '../support/radosgw.ts';
 import { S3Proxy, type WayFault } from '../support/s3-proxy.ts';
@@ -70,8 +70,12 @@ requireRadosgw().describe('a store in a bucket over a way that fails', () => {
   it.each(['ifAbsent', 'ifMatch'] as const)(
     'a conditional put (%s) whose reply was lost is told from the success of another',
     async (condition) => {
-      const first = await store.put('k', Buffer.from('old'));
-      const etag = first.outcome === 'stored' ? first.etag : '';
+      // The first replacement finds out how this server takes etags: the next one is a single request.
+      let etag: Etag = '';
+      for (const body of ['older', 'old']) {
+        const put = await store.put('k', Buffer.from(body), etag === '' ? {} : { condition: { ifMatch: etag } });
+        etag = put.outcome === 'stored' ? put.etag : '';
+      }
       const key = condition === 'ifAbsent' ? 'new' : 'k';
       const options = condition === 'ifAbsent' ? IF_ABSENT : ({ condition: { ifMatch: etag } } as const);
       once('PUT', 'lost');
