@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks against peers: `npm run bench -- [nbd shadow p6 p7 p8 p9 p10 p11 p12 restore] [--rounds N] [--write]`.
+ * Runs benchmarks against peers: `npm run bench -- [nbd shadow p6 p7 p8 p9 p10 p11 p12 restore s3] [--rounds N] [--write]`.
  *
  * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
  * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
@@ -16,11 +16,12 @@ import { call } from './programs.ts';
 import { toMarkdown, type Finding } from './report.ts';
 import { benchPuts, type PutsFinding } from './puts.ts';
 import { benchRestore } from './restore.ts';
+import { benchS3, type S3Finding } from './s3.ts';
 import type { Settings } from './settings.ts';
 import { benchSnapshot } from './snapshot.ts';
 import { benchOpen, benchStart } from './start.ts';
 
-const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdFinding | PutsFinding>> = {
+const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdFinding | PutsFinding | S3Finding>> = {
   nbd: benchNbd,
   shadow: benchShadow,
   p6: benchImport,
@@ -31,6 +32,7 @@ const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdF
   p11: benchOpen,
   p12: benchStart,
   restore: benchRestore,
+  s3: benchS3,
 };
 
 const ROOT = path.dirname(import.meta.dirname);
