@@ -12,6 +12,9 @@ const NO_REGION = 'us-east-1';
 /** The date of an answer is in whole seconds. */
 const HALF_SECOND_MS = 500;
 
+/** What the server of Ceph, which does not tell its name, is called here. */
+export const CEPH = 'Ceph RGW';
+
 /** What the answers' headers said, kept up to date. */
 export interface SeenOfServer {
   /** Time of the server less time of this machine, milliseconds; good to a second. Undefined before the first answer. */
@@ -69,6 +72,6 @@ export function s3Client({ place, clock, seen, connectionsMax, env, idleTimeoutM
 /** What a server calls itself; Ceph and Swift are known by the form of their request ids. */
 function serverName(headers: Readonly<Record<string, string | undefined>>): string | undefined {
   if (headers['x-openstack-request-id'] !== undefined) return 'Swift';
-  if (/^tx[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-./.test(headers['x-amz-request-id'] ?? '')) return 'Ceph RGW';
+  if (/^tx[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-./.test(headers['x-amz-request-id'] ?? '')) return CEPH;
   return headers['server'];
 }

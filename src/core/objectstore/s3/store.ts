@@ -48,7 +48,7 @@ import type {
   StoreFacts,
 } from '../contract.ts';
 import { collect, matchesCheck, outgoing } from './body.ts';
-import { s3Client, type SeenOfServer } from './client.ts';
+import { CEPH, s3Client, type SeenOfServer } from './client.ts';
 import { Deadline } from './deadline.ts';
 import { codeOf, s3Failure, statusOf } from './failure.ts';
 import { Hedging } from './hedge.ts';
@@ -158,34 +158,39 @@ export class S3Store implements ObjectStore {
       if (etag === undefined) throw new SgwError('unavailable', 'store-error', `the store refused to put ${key}`);
       return { outcome: 'stored', etag };
     }
-    const etag = await send(
-      'ifAbsent' in condition ? { IfNoneMatch: '*' } : { IfMatch: this.#etagText(condition.ifMatch) },
-    );
+    if ('ifAbsent' in condition) {
+      const etag = await send({ IfNoneMatch: '*' });
+      return etag === undefined ? await this.#settle(key, options) : { outcome: 'stored', etag };
+    }
+    // Read once: the first answer may tell what server it is.
+    const quotes = this.#quotesEtags ?? this.#guessesQuotes();
+    const isKnown = this.#quotesEtags !== undefined;
+    const etag = await send({ IfMatch: etagText(condition.ifMatch, quotes) });
     if (etag !== undefined) {
-      if ('ifMatch' in condition) this.#quotesEtags ??= true;
+      this.#quotesEtags ??= quotes;
       return { outcome: 'stored', etag };
     }
-    return await this.#settle(key, options, send);
+    const found = await this.#settle(key, options, isKnown ? undefined : condition.ifMatch);
+    if (found.outcome === 'stored' || found.isExpected !== true) return found;
+    // The version that is there is the expected one, and yet it was refused: this server takes etags the other way.
+    const other = await send({ IfMatch: etagText(condition.ifMatch, !quotes) });
+    if (other === undefined) return { outcome: 'preconditionFailed' };
+    this.#quotesEtags = !quotes;
+    return { outcome: 'stored', etag: other };
   }
 
-  /** What a refusal means. */
+  /** What a refusal means; with `expected`, also whether that version is the one that is there. */
   async #settle(
     key: string,
-    { condition, callId, signal }: PutOptions,
-    send: (conditions: Partial<PutObjectCommandInput>) => Promise<Etag | undefined>,
-  ): Promise<PutResult> {
-    const expected = condition !== undefined && 'ifMatch' in condition ? condition.ifMatch : undefined;
-    if (callId === undefined && (expected === undefined || this.#quotesEtags !== undefined))
-      return { outcome: 'preconditionFailed' };
+    { callId, signal }: PutOptions,
+    expected?: Etag,
+  ): Promise<PutResult & { readonly isExpected?: boolean }> {
+    if (callId === undefined && expected === undefined) return { outcome: 'preconditionFailed' };
     const found = await this.#find(key, signal);
-    if (found === undefined) return { outcome: 'preconditionFailed' };
-    if (callId !== undefined && found.call === callId) return { outcome: 'stored', etag: found.etag };
-    // The version that is there is the expected one, and yet it was refused: this server takes etags without quotes.
-    if (found.etag !== expected || this.#quotesEtags !== undefined) return { outcome: 'preconditionFailed' };
-    const etag = await send({ IfMatch: expected });
-    if (etag === undefined) return { outcome: 'preconditionFailed' };
-    this.#quotesEtags = false;
-    return { outcome: 'stored', etag };
+    if (found !== undefined && callId !== undefined && found.call === callId)
+      return { outcome: 'stored', etag: found.etag };
+    if (expected === undefined || found?.etag !== expected) return { outcome: 'preconditionFailed' };
+    return { outcome: 'preconditionFailed', isExpected: true };
   }
 
   /** Undefined when the condition did not hold. */
@@ -391,7 +396,12 @@ export class S3Store implements ObjectStore {
   }
 
   #etagText(etag: Etag): string {
-    return this.#quotesEtags === false ? etag : `"${etag}"`;
+    return etagText(etag, this.#quotesEtags ?? this.#guessesQuotes());
+  }
+
+  /** Until it is known: Ceph refuses an etag in its quotes, others are right to want it so. */
+  #guessesQuotes(): boolean {
+    return this.#seen.server !== CEPH;
   }
 
   /**
@@ -440,6 +450,8 @@ const plainEtag = (etag: string | undefined): Etag => (etag ?? '').replace(/^W\/
 const discard = ({ Body }: GetObjectCommandOutput): void => {
   (Body as Readable | undefined)?.destroy();
 };
+
+const etagText = (etag: Etag, quotes: boolean): string => (quotes ? `"${etag}"` : etag);
 
 const rangeOf = (span: ByteSpan): string =>
   'suffix' in span
