@@ -8,12 +8,14 @@ import {
   type BandwidthRule,
   type BandwidthState,
 } from '../state/index.ts';
-import type { OpenHome } from './open-home.ts';
 import type { GatewayParts } from './parts.ts';
 import { notActivated } from './session.ts';
 
 const NO_LIMITS: BandwidthState = { uploadBytesPerSecond: null, downloadBytesPerSecond: null, rules: [] };
 const MINUTES_A_DAY = 24 * 60;
+
+/** Gives limits to the stores that are open. */
+type Apply = (bandwidth: BandwidthState | undefined) => void;
 
 /** The limits that count at a time, by the machine's time zone. */
 export function limitsAt(bandwidth: BandwidthState | undefined, nowMs: number): BandwidthLimits {
@@ -52,12 +54,12 @@ export async function showBandwidth(parts: GatewayParts): Promise<BandwidthDocum
 /** Changes what is given, at once and durably. `schedule` replaces all rules. @throws conflict `not-activated` */
 export async function setBandwidth(
   parts: GatewayParts,
-  home: OpenHome,
+  apply: Apply,
   input: Input<'bandwidth.set'>,
   call: CallContext,
 ): Promise<BandwidthDocument> {
   const { schedule, ...limits } = input;
-  return await change(parts, home, call, (now) => ({
+  return await change(parts, apply, call, (now) => ({
     ...now,
     ...limits,
     ...(schedule === undefined ? {} : { rules: schedule.map(ruleOf) }),
@@ -67,15 +69,15 @@ export async function setBandwidth(
 /** From now on there is no limit. @throws conflict `not-activated` */
 export async function removeBandwidth(
   parts: GatewayParts,
-  home: OpenHome,
+  apply: Apply,
   call: CallContext,
 ): Promise<BandwidthDocument> {
-  return await change(parts, home, call, () => undefined);
+  return await change(parts, apply, call, () => undefined);
 }
 
 async function change(
   parts: GatewayParts,
-  home: OpenHome,
+  apply: Apply,
   call: CallContext,
   next: (now: BandwidthState) => BandwidthState | undefined,
 ): Promise<BandwidthDocument> {
@@ -91,7 +93,7 @@ async function change(
     },
     { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
   );
-  home.limit(bandwidth);
+  apply(bandwidth);
   return document(parts, bandwidth);
 }
 

@@ -91,12 +91,25 @@ export class Gateway implements AsyncDisposable {
 
   async setBandwidth(input: In<'bandwidth.set'>, call: Call): Out<'bandwidth.set'> {
     const { setBandwidth } = await import('./bandwidth.ts');
-    return await setBandwidth(this.#parts, this.#home, input, call);
+    return await setBandwidth(
+      this.#parts,
+      (limits) => {
+        this.#home.limit(limits);
+      },
+      input,
+      call,
+    );
   }
 
   async removeBandwidth(call: Call): Out<'bandwidth.remove'> {
     const { removeBandwidth } = await import('./bandwidth.ts');
-    return await removeBandwidth(this.#parts, this.#home, call);
+    return await removeBandwidth(
+      this.#parts,
+      (limits) => {
+        this.#home.limit(limits);
+      },
+      call,
+    );
   }
 
   /** Tries out the given store, or the gateway's own. Works without activation when a store is given. */

@@ -141,9 +141,13 @@ export class OpenHome {
   async #keepLimits(): Promise<void> {
     const { clock, limitStores } = this.#parts;
     const { signal } = this.#closed;
-    while (!signal.aborted) {
-      await clock.sleep(LIMITS_EVERY_MS, signal).catch(() => undefined);
-      if (!signal.aborted) limitStores?.(ratesAt(this.#bandwidth, clock.nowMs()));
+    try {
+      for (;;) {
+        await clock.sleep(LIMITS_EVERY_MS, signal);
+        limitStores?.(ratesAt(this.#bandwidth, clock.nowMs()));
+      }
+    } catch {
+      // Closed.
     }
   }
 

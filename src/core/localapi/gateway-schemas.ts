@@ -132,3 +132,25 @@ export type CacheDocument = Static<typeof CacheDocument>;
 export type GatewayDocument = Static<typeof GatewayDocument>;
 export type GatewayStopDocument = Static<typeof GatewayStopDocument>;
 export type GatewayReloadDocument = Static<typeof GatewayReloadDocument>;
+
+const Rate = Nullable(Type.Integer({ minimum: 1 }));
+const BandwidthLimits = { uploadBytesPerSecond: Rate, downloadBytesPerSecond: Rate };
+
+export const BandwidthDocument = object('bandwidth', {
+  ...BandwidthLimits,
+  /** The first rule whose hours it is counts before the limits beside it. Hours are those of the machine. */
+  schedule: Type.Array(
+    Type.Object(
+      {
+        days: Type.Array(Type.Integer({ minimum: 1, maximum: 7 })),
+        from: Type.String(),
+        to: Type.String(),
+        ...BandwidthLimits,
+      },
+      { additionalProperties: false },
+    ),
+  ),
+  now: Type.Object(BandwidthLimits, { additionalProperties: false }),
+});
+
+export type BandwidthDocument = Static<typeof BandwidthDocument>;

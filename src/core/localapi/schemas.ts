@@ -394,26 +394,6 @@ export const ConfigureDocument = object('configuration', {
   applied: Type.Array(Type.String()),
 });
 
-const Rate = Nullable(Type.Integer({ minimum: 1 }));
-const BandwidthLimits = { uploadBytesPerSecond: Rate, downloadBytesPerSecond: Rate };
-
-export const BandwidthDocument = object('bandwidth', {
-  ...BandwidthLimits,
-  /** The first rule whose hours it is counts before the limits beside it. Hours are those of the machine. */
-  schedule: Type.Array(
-    Type.Object(
-      {
-        days: Type.Array(Type.Integer({ minimum: 1, maximum: 7 })),
-        from: Type.String(),
-        to: Type.String(),
-        ...BandwidthLimits,
-      },
-      { additionalProperties: false },
-    ),
-  ),
-  now: Type.Object(BandwidthLimits, { additionalProperties: false }),
-});
-
 export const StatusDocument = object('status', {
   version: Type.String(),
   activated: Type.Boolean(),
@@ -501,5 +481,4 @@ export type RekeyDocument = Static<typeof RekeyDocument>;
 export type AccountCreated = Static<typeof AccountCreated>;
 export type AccountList = Static<typeof AccountList>;
 export type ConfigureDocument = Static<typeof ConfigureDocument>;
-export type BandwidthDocument = Static<typeof BandwidthDocument>;
 export type StatusDocument = Static<typeof StatusDocument>;

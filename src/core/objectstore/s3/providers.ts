@@ -16,7 +16,7 @@ const PROVIDERS: readonly Provider[] = [
     host: /(?:^|\.)amazonaws\.com(?:\.cn)?$/,
     server: /^AmazonS3$/,
     limits: [
-      'AWS S3 has conditional writes in general purpose buckets only: directory buckets (S3 Express) list in no order.',
+      'AWS S3 lists directory buckets (S3 Express) in no order: use a general purpose bucket.',
       'AWS S3 bills each request; a rule that moves objects to archive classes makes them unreadable here.',
     ],
   },
