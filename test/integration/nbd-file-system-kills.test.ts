@@ -1,6 +1,7 @@
 /**
  * A gateway that is killed with SIGKILL under a file system at work: nothing that was synced is lost, and the file system is
- * whole again once its journal was replayed. `SGW_KILLS` says how often, 3 by itself.
+ * whole again once its journal was replayed. Of a shadowed image, so is every recovery point that is restored. `SGW_KILLS` says
+ * how often, 3 by itself.
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -16,6 +17,8 @@ import { client, exitCode } from './nbd-checks.ts';
 const KILLS = Number(process.env['SGW_KILLS'] ?? 3);
 const SEED = Number(process.env['SGW_SEED'] ?? 21);
 const SIZE = 192 << 20;
+/** Recovery points that are restored after each kill. */
+const LOOKS = 2;
 /** More would fill the disk, at last. */
 const FILES_MAX = 400;
 
@@ -23,16 +26,29 @@ const missing = [...LOOP_DISK_TOOLS, 'mkfs.ext4', 'e2fsck'].filter((tool) => too
 if (lacking.length > 0) process.stderr.write(`skipping kills under a file system: not here: ${lacking.join(', ')}\n`);
 
 describe.skipIf(lacking.length > 0)('a file system on a served volume', () => {
-  requireThat(missing.length === 0, `${missing.join(', ')} not installed`).it(
+  const { it } = requireThat(missing.length === 0, `${missing.join(', ')} not installed`);
+  it(
     `ext4 loses nothing that was synced when the gateway is killed (SGW_SEED=${String(SEED)})`,
-    killAgainAndAgain,
+    async () => killAgainAndAgain(cachedVolume),
     120_000 + KILLS * 60_000,
+  );
+
+  it(
+    `nor does it on a shadowed image, and each recovery point is a whole file system (SGW_SEED=${String(SEED)})`,
+    async () => killAgainAndAgain(shadowedImage),
+    120_000 + KILLS * 90_000,
   );
 });
 
-async function killAgainAndAgain(): Promise<void> {
-  const random = seededRandom(SEED);
-  await using rig = await HomeRig.activated();
+/** What is written to; `check` is called after each kill. */
+interface Subject extends AsyncDisposable {
+  readonly rig: HomeRig;
+  readonly uri: string;
+  readonly check: (random: Random) => Promise<void>;
+}
+
+async function cachedVolume(): Promise<Subject> {
+  const rig = await HomeRig.activated();
   await rig.ok('gateway', 'start');
   await rig.ok('volume', 'create', 'disk', '--size', String(SIZE));
   const { uris } = (await rig.ok('volume', 'attach', 'disk')) as { uris: string[] };
@@ -40,6 +56,41 @@ async function killAgainAndAgain(): Promise<void> {
   await withDisk(uri, async (disk) => {
     await client('mkfs.ext4', ['-q', '-F', disk]);
   });
+  return {
+    rig,
+    uri,
+    check: async () => Promise.resolve(),
+    [Symbol.asyncDispose]: async () => rig[Symbol.asyncDispose](),
+  };
+}
+
+async function shadowedImage(): Promise<Subject> {
+  const rig = new HomeRig();
+  await rig.ok('activate', '--name', 'lab', '--mode', 'shadowing');
+  const image = path.join(rig.folder, 'disk.img');
+  await client('truncate', ['-s', String(SIZE), image]);
+  await client('mkfs.ext4', ['-q', '-F', image]);
+  await rig.ok('gateway', 'start');
+  const { uris } = (await rig.ok('volume', 'attach', 'disk', '--image', image)) as { uris: string[] };
+  await rig.ok('volume', 'configure', 'disk', '--seal-interval', '200ms');
+  const check = async (random: Random): Promise<void> => {
+    const { recoveryPoints } = (await rig.ok('recovery-point', 'list', 'disk')) as { recoveryPoints: { at: string }[] };
+    for (let looks = 0; looks < LOOKS && recoveryPoints.length > 0; looks++) {
+      const at = recoveryPoints[Math.floor(random.float() * recoveryPoints.length)]?.at ?? '';
+      const restored = path.join(rig.folder, 'restored.img');
+      await rig.ok('snapshot', 'restore', 'disk', '--image', restored, '--recovery-point', at);
+      expect(await exitCode('e2fsck', ['-p', restored]), `recovery point ${at}`).toBeLessThanOrEqual(1);
+      expect(await exitCode('e2fsck', ['-f', '-n', restored]), `recovery point ${at}`).toBe(0);
+      rmSync(restored);
+    }
+  };
+  return { rig, uri: uris[0] ?? '', check, [Symbol.asyncDispose]: async () => rig[Symbol.asyncDispose]() };
+}
+
+async function killAgainAndAgain(make: () => Promise<Subject>): Promise<void> {
+  const random = seededRandom(SEED);
+  await using subject = await make();
+  const { rig, uri } = subject;
   const synced = new Map<string, string>();
   for (let round = 1; round <= KILLS; round++) {
     await withDisk(uri, async (disk, folder) => {
@@ -59,6 +110,7 @@ async function killAgainAndAgain(): Promise<void> {
       const found = await mounted(disk, folder, async (root) => await hashFiles(root, [...synced.keys()]));
       expect(found).toEqual(synced);
     });
+    await subject.check(random);
   }
   expect(synced.size).toBeGreaterThan(KILLS);
 }
