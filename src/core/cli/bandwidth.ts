@@ -1,5 +1,5 @@
 /** Limits of the traffic with the store, as people write and read them. */
-import { formatSize, parseSize, SgwError } from '../kit/index.ts';
+import { formatRate, parseSize, SgwError } from '../kit/index.ts';
 import type { BandwidthDocument } from '../localapi/index.ts';
 import type { Style } from './style.ts';
 import { renderFields } from './tables.ts';
@@ -91,7 +91,7 @@ export function bandwidthFields(bandwidth: BandwidthDocument, style: Style): str
   );
 }
 
-const rateText = (rate: number | null): string => (rate === null ? 'no limit' : `${formatSize(rate)}/s`);
+const rateText = (rate: number | null): string => (rate === null ? 'no limit' : formatRate(rate));
 
 const limitsText = ({ uploadBytesPerSecond: up, downloadBytesPerSecond: down }: Limits): string =>
   up === null && down === null ? 'no limit' : `up ${rateText(up)}, down ${rateText(down)}`;

@@ -1,9 +1,10 @@
 /** What `status` tells, also of a home that is not activated and of a store that is out of reach. */
 import type { VolumeEntry } from '../blockstore/index.ts';
-import { toSgwError, type SgwError } from '../kit/index.ts';
+import { formatRate, toSgwError, type SgwError } from '../kit/index.ts';
 import type { AttachmentDocument, CallContext, StatusDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
 import { GATEWAY_LOCK, lockHolder, type GatewayState } from '../state/index.ts';
+import { limitsAt } from './bandwidth.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
@@ -51,6 +52,7 @@ export async function readStatus(
     const store = await describeStore(parts.home, record);
     const remarks = [
       ...exportRemarks(exports),
+      ...bandwidthRemark(parts, record),
       ...contents.damage,
       ...contents.unfinished.map(unfinishedRemark),
       ...sharedDiskRemark(store.sharesDiskWithHome),
@@ -160,3 +162,12 @@ const unfinishedRemark = (entry: VolumeEntry): string =>
 
 const sharedDiskRemark = (isShared: boolean): string[] =>
   isShared ? ['The store and the home are on one file system: losing that disk loses both.'] : [];
+
+function bandwidthRemark({ clock }: GatewayParts, { bandwidth }: GatewayState): string[] {
+  const { uploadBytesPerSecond: up, downloadBytesPerSecond: down } = limitsAt(bandwidth, clock.nowMs());
+  const limits = [
+    ...(up === null ? [] : [`uploads to ${formatRate(up)}`]),
+    ...(down === null ? [] : [`downloads to ${formatRate(down)}`]),
+  ];
+  return limits.length === 0 ? [] : [`Traffic with the store is limited, ${limits.join(' and ')}: sgw bandwidth show`];
+}

@@ -64,6 +64,18 @@ const STEPS: readonly (readonly [number, string])[] = [
   [KIB, 'KiB'],
 ];
 
+const DECIMAL_STEPS: readonly (readonly [number, string])[] = [
+  [1e9, 'GB'],
+  [1e6, 'MB'],
+  [1e3, 'kB'],
+];
+
+/** Bytes a second for people: in decimal units where that is a whole number, `20 MB/s`, and else in binary ones. */
+export function formatRate(bytesPerSecond: number): string {
+  const step = DECIMAL_STEPS.find(([unit]) => bytesPerSecond >= unit && bytesPerSecond % unit === 0);
+  return step === undefined ? `${formatSize(bytesPerSecond)}/s` : `${String(bytesPerSecond / step[0])} ${step[1]}/s`;
+}
+
 /** A size for people, in binary units with at most one decimal: `4 GiB`, `1.5 MiB`, `17 B`. */
 export function formatSize(bytes: number): string {
   for (const [step, name] of STEPS) {
