@@ -3,7 +3,7 @@
  * end of the process keeps everything. It can be made to end at a certain call.
  */
 import type { ImageFacts, ImageFile } from '../../src/core/image/index.ts';
-import type { Random } from '../../src/core/kit/index.ts';
+import { SgwError, type Random } from '../../src/core/kit/index.ts';
 
 interface Written {
   readonly at: number;
@@ -23,6 +23,8 @@ export class ForgetfulImage implements ImageFile {
   /** The call at which the process ends, which is not made; undefined: it goes on. */
   endsAt: number | undefined;
   failSyncs: Error | undefined;
+  /** Whether the next write fails, before anything of it is written. */
+  failsWrite: (position: number, length: number) => boolean = () => false;
   /** Waited for within asynchronous calls. */
   pause: () => Promise<void> = async () => Promise.resolve();
   readonly #live: Buffer<ArrayBuffer>;
@@ -100,6 +102,7 @@ export class ForgetfulImage implements ImageFile {
   write(position: number, data: Uint8Array): void {
     this.#call();
     if (position < 0 || position + data.length > this.sizeBytes) throw new Error('a write beyond the image');
+    if (this.failsWrite(position, data.length)) throw new SgwError('exhausted', 'system-enospc', 'no space left on the device');
     const bytes = Buffer.from(data);
     bytes.copy(this.#live, position);
     this.#unsynced.push({ at: position, bytes });

@@ -16,6 +16,8 @@ import { Choices } from '../sim/random.ts';
 /** What an acknowledged word can be torn down to. */
 const WORD_BYTES = 8;
 const PAGE_BYTES = 4096;
+/** What may fail in a life without harm. */
+const PASSING: ReadonlySet<string> = new Set(['store-away', 'system-enospc']);
 
 interface OpenWrite {
   readonly at: number;
@@ -220,6 +222,8 @@ export class RestoreScene {
   async #live(): Promise<void> {
     const image = this.#image;
     const restore = new Restore(this.#partsOf(image));
+    const fails = this.#choices.chance(0.5) ? 0.03 : 0;
+    image.failsWrite = () => this.#choices.chance(fails);
     image.endsAt = image.calls + this.#choices.pick([1, 5, 20, 60, 200, 1000]) * this.#choices.integer(1, 3);
     const running = this.#choices.chance(0.8) ? restore.run().catch(() => undefined) : Promise.resolve();
     await this.#operate(restore, image);
@@ -256,7 +260,7 @@ export class RestoreScene {
       busy.push(extent);
       const work = this.#operation(restore, image, at, length)
         .catch((error: unknown) => {
-          if (!image.hasEnded && (error as SgwError).code !== 'store-away') throw error;
+          if (!image.hasEnded && !PASSING.has((error as SgwError).code)) throw error;
         })
         .finally(() => {
           underWay.delete(work);

@@ -34,11 +34,15 @@ export async function partsOf(
     return store;
   };
   let rates: Rates = {};
-  const setters: ((rates: Rates) => void)[] = [];
+  const setters = new Set<(rates: Rates) => void>();
+  /** Over the retries, which do not count waiting for the rate as time without an answer. */
   const throttled = (below: ObjectStore): ObjectStore => {
-    const { store, setRates } = withThrottle(below, { clock: systemClock, ...rates });
-    setters.push(setRates);
-    return store;
+    const throttle = withThrottle(below, {
+      ...{ clock: systemClock, ...rates },
+      onClose: () => setters.delete(throttle.setRates),
+    });
+    setters.add(throttle.setRates);
+    return throttle.store;
   };
   return {
     home,
@@ -46,10 +50,12 @@ export async function partsOf(
     clock: systemClock,
     random: systemRandom,
     openStore: async (description, how) =>
-      withRetry(metered(throttled(layered(await openObjectStore(description, how)))), {
-        clock: systemClock,
-        random: systemRandom,
-      }),
+      throttled(
+        withRetry(metered(layered(await openObjectStore(description, how))), {
+          clock: systemClock,
+          random: systemRandom,
+        }),
+      ),
     limitStores: (wanted) => {
       rates = wanted;
       for (const set of setters) set(wanted);

@@ -7,6 +7,7 @@ import {
   type BandwidthLimits,
   type BandwidthRule,
   type BandwidthState,
+  type GatewayState,
 } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
 import { notActivated } from './session.ts';
@@ -15,7 +16,7 @@ const NO_LIMITS: BandwidthState = { uploadBytesPerSecond: null, downloadBytesPer
 const MINUTES_A_DAY = 24 * 60;
 
 /** Gives limits to the stores that are open. */
-type Apply = (bandwidth: BandwidthState | undefined) => void;
+type Apply = (limited: Pick<GatewayState, 'bandwidth' | 'configurationVersion'>) => void;
 
 /** The limits that count at a time, by the machine's time zone. */
 export function limitsAt(bandwidth: BandwidthState | undefined, nowMs: number): BandwidthLimits {
@@ -81,7 +82,7 @@ async function change(
   call: CallContext,
   next: (now: BandwidthState) => BandwidthState | undefined,
 ): Promise<BandwidthDocument> {
-  const bandwidth = await updateState(
+  const { bandwidth, configurationVersion } = await updateState(
     parts.home,
     ({ gateway }) => {
       if (gateway === null) throw notActivated(parts.home);
@@ -89,11 +90,11 @@ async function change(
       if (after === undefined) delete gateway.bandwidth;
       else gateway.bandwidth = after;
       gateway.configurationVersion += 1;
-      return after;
+      return { bandwidth: after, configurationVersion: gateway.configurationVersion };
     },
     { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
   );
-  apply(bandwidth);
+  apply({ ...(bandwidth === undefined ? {} : { bandwidth }), configurationVersion });
   return document(parts, bandwidth);
 }
 

@@ -41,6 +41,8 @@ export class OpenHome {
   /** Accounts other than the home's own that were found. An account is never removed. */
   readonly #knownAccounts = new Set<string>();
   #bandwidth: GatewayState['bandwidth'];
+  /** The version of the configuration that it is from. */
+  #limitedBy = 0;
   readonly #closed = new AbortController();
   /** Stores of before they were moved. */
   readonly #retired: Promise<ObjectStore>[] = [];
@@ -109,7 +111,7 @@ export class OpenHome {
     const { home, clock, random, openPool, serving: openServing } = this.#parts;
     const record = await this.requireRecord();
     this.#retireOthers(record);
-    this.limit(record.bandwidth);
+    this.limit(record);
     if (this.#store === undefined) await requireOwnState(home, record);
     const objects = await this.#openedStore(record, call);
     const witness = this.witnessOf(record);
@@ -132,7 +134,10 @@ export class OpenHome {
   }
 
   /** Applies limits of the traffic, from now on. */
-  limit(bandwidth: GatewayState['bandwidth']): void {
+  limit({ bandwidth, configurationVersion }: Pick<GatewayState, 'bandwidth' | 'configurationVersion'>): void {
+    // A call may have read the state before others changed it.
+    if (configurationVersion < this.#limitedBy) return;
+    this.#limitedBy = configurationVersion;
     this.#bandwidth = bandwidth;
     this.#parts.limitStores?.(ratesAt(bandwidth, this.#parts.clock.nowMs()));
   }
@@ -218,6 +223,7 @@ export class OpenHome {
     const now = `${gatewayId} ${storeId}`;
     if (this.#openedFor === now) return;
     this.retireStore();
+    this.#limitedBy = 0;
     this.#knownAccounts.clear();
     this.#openedFor = now;
   }

@@ -70,11 +70,16 @@ export type PrepareImage = (image: {
 }) => Promise<void>;
 
 /**
- * Opens a raw image for reading and writing, and locks it against other gateways until it is closed.
+ * Opens a raw image for reading and writing, and locks it against other gateways until it is closed. Of a block device at most
+ * `deviceBytesMax` bytes are the image.
  * @throws notFound; denied; readOnly; invalid `not-an-image`; conflict `image-in-use` when another gateway has it, or another
  * process has it open for writing, where that can be told; a block device also when it is mounted, or claimed by anybody else
  */
-export async function openImageFile(path: string, prepare?: PrepareImage): Promise<ImageFile> {
+export async function openImageFile(
+  path: string,
+  prepare?: PrepareImage,
+  deviceBytesMax = Number.MAX_SAFE_INTEGER,
+): Promise<ImageFile> {
   const absolute = resolve(path);
   await refuseOtherKinds(absolute);
   const calls = await loadSystemCalls();
@@ -87,7 +92,9 @@ export async function openImageFile(path: string, prepare?: PrepareImage): Promi
       const [other] = await otherWriters(facts);
       if (other !== undefined)
         throw inUse(absolute, `process ${String(other.pid)} (${other.name}) has it open for writing`, other.pid);
-      const deviceBytes = isDevice ? await blockDeviceSize(absolute, { fd }, facts.rdev, calls) : undefined;
+      const deviceBytes = isDevice
+        ? Math.min(deviceBytesMax, await blockDeviceSize(absolute, { fd }, facts.rdev, calls))
+        : undefined;
       const fileBytes = (): number => Number(fstatSync(fd, { bigint: true }).size);
       await prepare?.({ fd, kind: isDevice ? 'blockDevice' : 'file', sizeBytes: deviceBytes ?? fileBytes() });
       return new OpenImageFile(absolute, fd, deviceBytes ?? fileBytes(), isDevice, calls);

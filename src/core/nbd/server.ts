@@ -4,7 +4,7 @@
  * States: open -> closed. Invariants: connections are bounded in number, and in what they hold over all; one that stalls,
  * floods or sends rubbish hurts only itself.
  */
-import { chmod, unlink } from 'node:fs/promises';
+import { unlink } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { SgwError, toSgwError, type Clock } from '../kit/index.ts';
 import { BufferPool } from './buffer-pool.ts';
@@ -29,6 +29,8 @@ export interface NbdServerOptions {
 }
 
 /** Clients whose machine is gone are found out after this and some probes. */
+/** Leaves the owner's rights to read and write. */
+const SOCKET_UMASK = 0o177;
 const KEEP_ALIVE_MS = 60_000;
 /** What one read of a socket brings at most. */
 const RECEIVE_BYTES = 256 * 1024;
@@ -75,11 +77,18 @@ export class NbdServer {
       server.once('error', (error) => {
         reject(listenError(address, error));
       });
-      if (address.kind === 'unix') server.listen(address.path, resolve);
-      else server.listen(address.port, address.host, resolve);
+      if (address.kind === 'tcp') server.listen(address.port, address.host, resolve);
+      else {
+        // Nobody else connects before the file has its mode.
+        const umask = process.umask(SOCKET_UMASK);
+        try {
+          server.listen(address.path, resolve);
+        } finally {
+          process.umask(umask);
+        }
+      }
     });
     server.on('error', () => undefined);
-    if (address.kind === 'unix') await chmod(address.path, 0o600);
     const bound = server.address();
     const actual =
       address.kind === 'tcp' && bound !== null && typeof bound === 'object'

@@ -3,7 +3,8 @@
  * somebody waits for, go before large ones: they take in advance what those then wait for.
  *
  * Invariant of a bucket: `level` <= `burst`; a caller that takes it below zero waits until it would be zero again, so
- * callers are served in order and a body larger than the burst passes.
+ * callers are served in order and a body larger than the burst passes. Small reads have a level of their own beside it, so
+ * they wait for each other only.
  */
 import { assert, systemClock, type Clock } from '../kit/index.ts';
 import { bodyLength } from './contract.ts';
@@ -26,6 +27,8 @@ const ADVANCE_SECONDS = 2;
 
 export interface ThrottleOptions extends Rates {
   readonly clock?: Clock;
+  /** Called when the store is closed. */
+  readonly onClose?: () => void;
 }
 
 export interface ThrottledStore {
@@ -38,12 +41,14 @@ class Bucket {
   readonly #clock: Clock;
   #bytesPerSecond: number;
   #level: number;
+  #smallLevel: number;
   #filledMs: number;
 
   constructor(clock: Clock, bytesPerSecond: number | undefined) {
     this.#clock = clock;
     this.#bytesPerSecond = checkRate(bytesPerSecond);
     this.#level = this.#burst();
+    this.#smallLevel = ADVANCE_SECONDS * this.#burst();
     this.#filledMs = clock.monotonicMs();
   }
 
@@ -51,18 +56,25 @@ class Bucket {
     this.#fill();
     this.#bytesPerSecond = checkRate(bytesPerSecond);
     this.#level = Math.min(this.#level, this.#burst());
-    if (this.#bytesPerSecond === Number.POSITIVE_INFINITY) this.#level = 0;
+    this.#smallLevel = Math.min(this.#smallLevel, ADVANCE_SECONDS * this.#burst());
+    if (this.#bytesPerSecond === Number.POSITIVE_INFINITY) {
+      this.#level = 0;
+      this.#smallLevel = 0;
+    }
   }
 
-  async take(bytes: number, signal: AbortSignal | undefined, advanceSeconds = 0): Promise<void> {
+  async take(bytes: number, signal: AbortSignal | undefined, isSmall = false): Promise<void> {
     if (this.#bytesPerSecond === Number.POSITIVE_INFINITY) return;
     this.#fill();
     this.#level -= bytes;
-    if (this.#level >= -advanceSeconds * this.#bytesPerSecond) return;
+    if (isSmall) this.#smallLevel -= bytes;
+    const owed = -(isSmall ? this.#smallLevel : this.#level);
+    if (owed <= 0) return;
     try {
-      await this.#waitFor(-this.#level, signal);
+      await this.#waitFor(owed, signal);
     } catch (error) {
       this.#level = Math.min(this.#level + bytes, this.#burst());
+      if (isSmall) this.#smallLevel = Math.min(this.#smallLevel + bytes, ADVANCE_SECONDS * this.#burst());
       throw error;
     }
   }
@@ -86,7 +98,9 @@ class Bucket {
   #fill(): void {
     const nowMs = this.#clock.monotonicMs();
     if (this.#bytesPerSecond !== Number.POSITIVE_INFINITY) {
-      this.#level = Math.min(this.#burst(), this.#level + ((nowMs - this.#filledMs) / 1000) * this.#bytesPerSecond);
+      const filled = ((nowMs - this.#filledMs) / 1000) * this.#bytesPerSecond;
+      this.#level = Math.min(this.#burst(), this.#level + filled);
+      this.#smallLevel = Math.min(ADVANCE_SECONDS * this.#burst(), this.#smallLevel + filled);
     }
     this.#filledMs = nowMs;
   }
@@ -101,12 +115,19 @@ function checkRate(bytesPerSecond: number | undefined): number {
 class ThrottlingStore extends StoreLayer {
   readonly up: Bucket;
   readonly down: Bucket;
+  readonly #onClose: (() => void) | undefined;
 
   constructor(below: ObjectStore, options: ThrottleOptions) {
     super(below);
     const clock = options.clock ?? systemClock;
     this.up = new Bucket(clock, options.upBytesPerSecond);
     this.down = new Bucket(clock, options.downBytesPerSecond);
+    this.#onClose = options.onClose;
+  }
+
+  override async close(): Promise<void> {
+    this.#onClose?.();
+    await super.close();
   }
 
   override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
@@ -119,7 +140,7 @@ class ThrottlingStore extends StoreLayer {
     const body = await this.below.get(key, options);
     if (body === undefined) return undefined;
     const { length } = body.bytes;
-    await this.down.take(length, options?.signal, length <= SMALL_READ_BYTES ? ADVANCE_SECONDS : 0);
+    await this.down.take(length, options?.signal, length <= SMALL_READ_BYTES);
     return body;
   }
 }

@@ -281,12 +281,19 @@ export class Rounds {
     }
     if (this.#endsAll(blocks)) await beforeLast();
     this.#writes += 1;
+    // What has no mark is restored at once with what is above it: also when the next write fails.
+    const own = new Set(blocks);
+    const setRestored = (block: number): void => {
+      tree.setRestored(block);
+      for (const child of tree.blocks.childrenOf(block)) if (own.has(child) && !pages.has(child)) setRestored(child);
+    };
     for (const block of blocks) {
       const page = pages.get(block);
+      if (page === undefined) continue;
       const offset = tree.blocks.offsetOf(block);
-      if (page !== undefined && 'sector' in page) image.write(offset, page.sector);
-      else if (page !== undefined) image.zero(offset, MARK_PAGE_BYTES, page.mayTrim);
-      tree.setRestored(block);
+      if ('sector' in page) image.write(offset, page.sector);
+      else image.zero(offset, MARK_PAGE_BYTES, page.mayTrim);
+      setRestored(block);
     }
   }
 

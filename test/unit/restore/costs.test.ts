@@ -207,6 +207,26 @@ describe('the background', () => {
     await restore.close();
   });
 
+  it('what had no mark is restored with what is above it, also when the round fails then', async () => {
+    const { restore, image, source } = await begin({ rateBytes: 3 * BLOCK });
+    source.bytes.fill(0, 7 * BLOCK);
+    // Of the second round, the mark of its second block can not be overwritten.
+    let [hasFailed, again] = [false, 0];
+    image.failsWrite = (position, length) => {
+      // It has no mark that could be seen, so it must not be taken for unrestored.
+      if (hasFailed && [7, 8, 15].some((block) => position === block * BLOCK)) again += 1;
+      const fails = position === 4 * BLOCK && length === 512;
+      hasFailed ||= fails;
+      return fails;
+    };
+    await expect(restore.run()).rejects.toMatchObject({ code: 'system-enospc' });
+    const isReady = (block: number): boolean => restore.device.isReady(block * BLOCK, BLOCK);
+    expect([3, 7, 8, 15, 16].map(isReady)).toEqual([true, true, true, true, true]);
+    expect([4, 9, 10].map(isReady)).toEqual([false, false, false]);
+    expect(again).toBe(0);
+    await restore.close();
+  });
+
   it('does not wait for ever behind a damaged root', async () => {
     const { restore, source } = await begin();
     source.damaged.add(0);

@@ -147,7 +147,7 @@ async function refuseUnfinished(path: string, earlier: readonly RestoreEntry[], 
       'restore-unfinished',
       `${path} is being restored from snapshot ${found.snapshot.name}, and not done`,
       {
-        hint: `Go on with it: sgw snapshot restore ${found.snapshotId} --image ${shellWord(path)} --resume. Or begin anew with --force.`,
+        hint: `Go on with it: sgw snapshot restore ${found.snapshotId} --image ${shellWord(path)} --resume. Or begin anew with --force --no-snapshot.`,
         details: { path, restoreId: found.restoreId },
       },
     );
@@ -156,7 +156,8 @@ async function refuseUnfinished(path: string, earlier: readonly RestoreEntry[], 
   }
 }
 
-const candidateOf = (entry: RestoreEntry): MarkedBy & { readonly entry: RestoreEntry } => ({
+/** As its image is recognised by marks. */
+export const candidateOf = (entry: RestoreEntry): MarkedBy & { readonly entry: RestoreEntry } => ({
   entry,
   restoreId: entry.restoreId,
   secret: Buffer.from(entry.secret, 'hex'),

@@ -5,27 +5,22 @@
 import { basename } from 'node:path';
 import { listRestores, type RestoreEntry, type SnapshotEntry, type VolumeEntry } from '../../blockstore/index.ts';
 import { openRawImage, type RawImage } from '../../image/index.ts';
-import { assert, toSgwError } from '../../kit/index.ts';
+import { assert, SgwError, shellWord, toSgwError } from '../../kit/index.ts';
 import type { CallContext, RestoreDocument, SnapshotCreated } from '../../localapi/index.ts';
 import { timestamp, type Session } from '../session.ts';
 import { makeSnapshot } from '../snapshots.ts';
 import { importNew } from '../volume-import.ts';
-import { isSamePlace, placeOf, recogniseEntry } from './begin.ts';
+import { recogniseImage } from '../../restore/index.ts';
+import { candidateOf, isSamePlace, placeOf } from './begin.ts';
 
-export interface KeptPrevious {
-  /** Null when there was nothing to keep. */
-  readonly previous: RestoreDocument['previous'];
-  /** Sentences that a person should read. */
-  readonly remarks: readonly string[];
-}
+/** Null when there was nothing to keep. */
+export type KeptPrevious = RestoreDocument['previous'];
 
-const NOTHING: KeptPrevious = { previous: null, remarks: [] };
 const STEM_MAX = 60;
 
 /**
- * Keeps what the image at `path` holds; nothing writes to it meanwhile. Durable in the store when it resolves. An image of an
- * unfinished restore is not kept: where its data is to be it has marks.
- * @throws what importing an image throws; then nothing of it stays listed, if that can be had
+ * Keeps what the image at `path` holds; nothing writes to it meanwhile. Durable in the store when it resolves.
+ * @throws conflict `restore-unfinished` where the image has marks in place of data, and so can't be kept; what importing an image throws; then nothing of it stays listed, if that can be had
  */
 export async function keepPrevious(
   session: Session,
@@ -35,9 +30,9 @@ export async function keepPrevious(
 ): Promise<KeptPrevious> {
   {
     await using image = await openRawImage(path, { signal: call.signal });
-    if (!(await hasData(image, call.signal))) return NOTHING;
+    if (!(await hasData(image, call.signal))) return null;
     const unfinished = await unfinishedIn(session, image, call.signal);
-    if (unfinished !== undefined) return { previous: null, remarks: [notKept(path, unfinished)] };
+    if (unfinished !== undefined) throw notKept(path, unfinished);
   }
   // What another account has is not cloned for this one.
   const from = session.catalog.owns(restored) ? restored : undefined;
@@ -68,11 +63,20 @@ async function unfinishedIn(session: Session, raw: RawImage, signal: AbortSignal
       await raw.read(target, position, signal);
     },
   };
-  return await recogniseEntry(image, here, signal);
+  // By its marks alone: one that has none is whole, whatever is known of its restore.
+  return (await recogniseImage(image, here.map(candidateOf), signal))?.entry;
 }
 
-const notKept = (path: string, { snapshot }: RestoreEntry): string =>
-  `No snapshot was taken of what ${path} held: an unfinished restore of snapshot ${snapshot.name}, which has marks where its data is to be.`;
+const notKept = (path: string, { snapshot, snapshotId, restoreId }: RestoreEntry): SgwError =>
+  new SgwError(
+    'conflict',
+    'restore-unfinished',
+    `${path} holds an unfinished restore of snapshot ${snapshot.name}, which can not be kept: it has marks where its data is to be`,
+    {
+      hint: `Go on with it: sgw snapshot restore ${snapshotId} --image ${shellWord(path)} --resume. To give up what was written to it: --force --no-snapshot.`,
+      details: { path, restoreId },
+    },
+  );
 
 async function keepAs(
   session: Session,
@@ -89,7 +93,7 @@ async function keepAs(
   const { volumeId, name: volumeName } = await importNew(session, request, call, { beforeAvailable });
   assert(made !== undefined, 'an import that ended made its snapshot');
   const { snapshotId, name: snapshotName } = made;
-  return { previous: { volumeId, volumeName, snapshotId, snapshotName }, remarks: [] };
+  return { volumeId, volumeName, snapshotId, snapshotName };
 }
 
 /** `db-before-restore-20261122-101500`. */

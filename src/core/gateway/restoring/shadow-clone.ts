@@ -28,8 +28,10 @@ export async function shadowOf(
   const { blocks, home } = session;
   const present = await existing(session, entry.volumeId, call.signal);
   if (present !== undefined) return present.volumeId;
-  const { volumeId } = await create(session, { name, entry }, call);
-  if (isBegun) await noteSame(directoryShadowDisk(shadowFolder(home, volumeId)), image);
+  const { volumeId, parentSnapshotId } = await create(session, { name, entry }, call);
+  // Of a snapshot that was deleted meanwhile there is no clone: then all is compared.
+  if (isBegun && parentSnapshotId === entry.snapshotId)
+    await noteSame(directoryShadowDisk(shadowFolder(home, volumeId)), image);
   await noteVolume(blocks, entry.restoreId, volumeId);
   return volumeId;
 }

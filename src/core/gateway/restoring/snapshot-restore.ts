@@ -107,18 +107,30 @@ async function begin(
   const asked = { accountId: session.identity.accountId, snapshotId, purpose: 'export' } as const;
   const { binding } = await session.service.ask('export.decide', asked, call);
   const source = await parts.openView({ blocks: session.blocks, view, cache: noCache(), readAheadBytes: 0 });
-  let kept: KeptPrevious | undefined;
+  const kept: { previous: KeptPrevious } = { previous: null };
   const beforeOverwriting = async (path: string): Promise<void> => {
-    if (input.snapshotFirst !== false) kept = await keepPrevious(session, path, snapshot, call);
+    if (input.snapshotFirst !== false) kept.previous = await keepPrevious(session, path, snapshot, call);
   };
   try {
     const request = { snapshot, source, path: input.image, force: input.force ?? false, beforeOverwriting };
     const begun = await beginRestore(session, request, call.signal);
-    const { previous = null, remarks = [] } = kept ?? {};
-    return { ...begun, previous, remarks: [...remarks, ...(binding ? [] : [advisoryRemark(session)])] };
+    return { ...begun, ...kept, remarks: binding ? [] : [advisoryRemark(session)] };
+  } catch (error) {
+    throw kept.previous === null ? error : withPrevious(error, kept.previous);
   } finally {
     await source.close();
   }
+}
+
+/** The image may be overwritten already. */
+function withPrevious(error: unknown, { snapshotName, snapshotId }: NonNullable<KeptPrevious>): SgwError {
+  const { kind, code, message, hint, details } = toSgwError(error);
+  const kept = `What the image held is kept in snapshot ${snapshotName}.`;
+  return new SgwError(kind, code, message, {
+    hint: hint === undefined ? kept : `${hint} ${kept}`,
+    details: { ...details, previousSnapshotId: snapshotId },
+    cause: error,
+  });
 }
 
 async function snapshotOf(session: Session, input: Wish, call: CallContext): Promise<SnapshotEntry> {

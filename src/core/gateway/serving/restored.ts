@@ -40,7 +40,7 @@ export async function openRestored(
       hint: 'Detach it.',
       details: { restoreId: entry.restoreId },
     });
-  const image = opened ?? (await openImageFile(record.path));
+  const image = opened ?? (await openImageFile(record.path, undefined, entry.sizeBytes));
   try {
     const { name, volumeName } = entry.snapshot;
     const completed = { name, volumeName, sizeBytes: entry.sizeBytes };
@@ -92,9 +92,10 @@ function ofCompleted({ restore: { restoreId, completed } }: CompletedRow, image:
 /** Opens the volume that shadows an image which is restored. `image` is closed with it. @throws what opening the volume throws */
 export async function openShadowed(opening: Opening, row: CompletedRow, image?: ImageFile): Promise<Opened> {
   const { volumeId, restore } = row;
-  const open = image === undefined ? undefined : async (): Promise<ImageFile> => Promise.resolve(image);
-  const shadow = await openVolume(opening, row, volumeId as VolumeId, open);
   const { restoreId, path, completed } = restore;
+  // What a device has behind the snapshot's end is none of the volume.
+  const open = async (): Promise<ImageFile> => image ?? (await openImageFile(path, undefined, completed.sizeBytes));
+  const shadow = await openVolume(opening, row, volumeId as VolumeId, open);
   return { ...shadow, restore: completedReport(restoreId, path, completed.sizeBytes) };
 }
 

@@ -476,7 +476,8 @@ export class Follow {
       await this.#image.restoring?.end();
       await this.#connection?.uploads.close({ drain, ...(signal === undefined ? {} : { signal }) });
       await this.#image.sync();
-      if (drain && isSteady) await this.#noteClean();
+      // A write may have failed meanwhile.
+      if (drain && isSteady && this.#isSteady && this.#work.isDone) await this.#noteClean();
       if (isBehind)
         throw new SgwError('unavailable', 'shadow-behind', 'what was written in pass-through is only in the image', {
           hint: 'It goes to the store when the image is attached again.',

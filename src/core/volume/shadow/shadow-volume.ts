@@ -201,28 +201,41 @@ class ShadowVolume implements ServedVolume {
     signal: AbortSignal | undefined,
     write: () => Promise<void> | undefined,
   ): Promise<void> {
-    while (!this.#isReady(offset, length, cost)) {
-      await this.#follow.ready(offset, length, cost, signal);
+    let isGiven = false;
+    try {
+      while (!this.#isReady(offset, length, cost)) {
+        await this.#follow.ready(offset, length, cost, signal);
+        this.#checkOpen();
+        const letGo = this.#keepForRestoring(offset, length);
+        if (letGo !== undefined) isGiven = true;
+        await this.#restored({ offset, length, content }, signal, letGo);
+        this.#checkOpen();
+      }
       this.#checkOpen();
-      await this.#restored({ offset, length, content }, signal);
-      this.#checkOpen();
+    } catch (error) {
+      // The image may have a part of it, and the log has nothing.
+      if (isGiven) this.#follow.touched(offset, length);
+      throw error;
     }
-    this.#checkOpen();
     await write();
   }
 
-  /** Has what is changed restored before, so that it can be written in one task; its region is marked. */
-  async #restored({ offset, length, content }: Change, signal: AbortSignal | undefined): Promise<void> {
+  /** Where the restore has to come first: keeps the marks meanwhile, until the returned function is called. */
+  #keepForRestoring(offset: number, length: number): (() => void) | undefined {
     const { restoring } = this.#image;
-    if (restoring === undefined || restoring.isWritable(offset, length)) return;
-    const letGo = this.#follow.keepMarked(offset, length);
+    if (restoring === undefined || restoring.isWritable(offset, length)) return undefined;
+    return this.#follow.keepMarked(offset, length);
+  }
+
+  /** Has what is changed restored before, so that it can be written in one task; its region is marked. */
+  async #restored(
+    { offset, length, content }: Change,
+    signal: AbortSignal | undefined,
+    letGo: (() => void) | undefined,
+  ): Promise<void> {
     if (letGo === undefined) return;
     try {
-      await restoring.makeWritable(offset, length, content, signal);
-    } catch (error) {
-      // The image may have a part of it, and the log has nothing.
-      this.#follow.touched(offset, length);
-      throw error;
+      await this.#image.restoring?.makeWritable(offset, length, content, signal);
     } finally {
       letGo();
     }
