@@ -57,6 +57,10 @@ const BY_CODE: Readonly<Record<string, Row>> = {
 
 const UNREACHABLE_HINT = 'Check the network and the endpoint, then run the same command again.';
 
+/** For a 404 that does not say which thing of S3 is missing. */
+const BETWEEN_HINT =
+  'Something between here and the store answered, it seems: check the endpoint, and proxies in front of the store.';
+
 /** By the status of the answer, where its code says nothing more. */
 const BY_STATUS: Readonly<Record<number, Row>> = {
   301: { kind: 'invalid', code: 'store-region', hint: REGION_HINT },
@@ -67,7 +71,7 @@ const BY_STATUS: Readonly<Record<number, Row>> = {
     code: 'store-denied',
     hint: 'Give these credentials the right to read, write, list and delete there.',
   },
-  404: { kind: 'unavailable', code: 'store-gone' },
+  404: { kind: 'unavailable', code: 'store-unreachable', hint: BETWEEN_HINT },
   408: { kind: 'unavailable', code: 'store-error' },
   409: { kind: 'unavailable', code: 'store-conflict' },
   429: { kind: 'unavailable', code: 'store-busy' },
@@ -102,7 +106,14 @@ export interface Asked {
 export const statusOf = (error: unknown): number | undefined => (error as SdkFailure).$metadata?.httpStatusCode;
 
 /** The code in an error document; the SDK's name of it where there is none. */
-export const codeOf = (error: unknown): string | undefined => (error as SdkFailure).Code ?? (error as SdkFailure).name;
+const codeOf = (error: unknown): string | undefined => (error as SdkFailure).Code ?? (error as SdkFailure).name;
+
+/** Whether S3 says that there is no such object. A 404 alone may be of anything on the way, a proxy for one. */
+export const isNoSuchKey = (error: unknown): boolean => statusOf(error) === 404 && codeOf(error) === 'NoSuchKey';
+
+/** The same for an answer to HEAD, which has no body and so no code: S3 is known by the id that it gives each request. */
+export const isAbsentToHead = (error: unknown): boolean =>
+  statusOf(error) === 404 && (error as SdkFailure).$metadata?.requestId !== undefined;
 
 /** Turns what the SDK threw into an error of sgw. */
 export function s3Failure(error: unknown, asked: Asked): SgwError {

@@ -2,8 +2,12 @@
  * An object store in an S3 bucket, or a part of one: docs/formats/s3-store.md. One call is one request, or a few where S3
  * has no single one for it; nothing is tried again here but a slow read (hedge.ts). Over it belongs `withRetry`.
  *
- * Bounds: requests under way and the bytes of their bodies, by semaphores, taken in this order. Every request has a time
- * to connect, one without any progress, and one in all.
+ * Bounds: requests under way and the bytes of their bodies, by semaphores, taken in this order. What is sent (puts and
+ * removals) and what is received (all else) have bounds of their own, so that no read waits for a slow upload; there are
+ * connections for both at their most. Every request has a time to connect, one without any progress, and one in all.
+ *
+ * An object is absent only when S3 says so: a 404 without its code, or without its request id where there is no body, is
+ * from something in between, and a failure.
  *
  * Conditions are the server's: If-None-Match and If-Match. A put that is refused looks at what stands there, and takes an
  * object that carries its own call's name for its own success (PROTOCOL C3). Removing with a condition is a comparison and
@@ -50,7 +54,7 @@ import type {
 import { collect, matchesCheck, outgoing } from './body.ts';
 import { CEPH, s3Client, type SeenOfServer } from './client.ts';
 import { Deadline } from './deadline.ts';
-import { codeOf, s3Failure, statusOf } from './failure.ts';
+import { isAbsentToHead, isNoSuchKey, s3Failure, statusOf } from './failure.ts';
 import { Hedging } from './hedge.ts';
 import { formatS3Place, type S3Place } from './place.ts';
 import { providerOf } from './providers.ts';
@@ -58,9 +62,9 @@ import { providerOf } from './providers.ts';
 export interface S3StoreOptions {
   readonly place: S3Place;
   readonly clock?: Clock;
-  /** Requests under way. Default 64. */
+  /** Requests under way that send, and as many that receive. Default 64. */
   readonly requestsMax?: number;
-  /** Bytes of bodies under way. Default 128 MiB. */
+  /** Bytes of bodies that are being sent, and as many that are being received. Default 64 MiB. */
   readonly bytesMax?: number;
   /** Time of a whole request beside that for its bytes. Default 60 000. */
   readonly requestTimeoutMs?: number;
@@ -87,6 +91,22 @@ interface Found extends ObjectInfo {
   readonly call: string | undefined;
 }
 
+/** What may be under way in one direction. */
+interface Way {
+  readonly requests: Semaphore;
+  readonly bytes: Semaphore;
+}
+
+interface Asked {
+  readonly what: string;
+  readonly way: Way;
+  readonly signal: AbortSignal | undefined;
+  /** Of the body, for the time of the request. */
+  readonly sizeBytes?: number;
+  /** Which failures say that there is no such object, or no such part of it. Default none. */
+  readonly isAbsence?: (error: unknown) => boolean;
+}
+
 interface Part {
   readonly body: ObjectBody;
   /** Whether it agrees with the checksum that is kept beside the object. */
@@ -98,8 +118,8 @@ export class S3Store implements ObjectStore {
   readonly #place: S3Place;
   readonly #prefix: string;
   readonly #client: S3Client;
-  readonly #requests: Semaphore;
-  readonly #bytes: Semaphore;
+  readonly #sent: Way;
+  readonly #received: Way;
   readonly #requestTimeoutMs: number;
   readonly #hedging: Hedging | undefined;
   readonly #seen: SeenOfServer = { clockOffsetMs: undefined, server: undefined };
@@ -110,19 +130,19 @@ export class S3Store implements ObjectStore {
   #isClosed = false;
 
   constructor(options: S3StoreOptions) {
-    const { place, clock = systemClock, requestsMax = 64, idleTimeoutMs } = options;
+    const { place, clock = systemClock, requestsMax = 64, bytesMax = 64 * 1024 * 1024, idleTimeoutMs } = options;
     this.description = formatS3Place(place);
     this.#place = place;
     this.#prefix = place.prefix === '' ? '' : `${place.prefix}/`;
-    this.#requests = new Semaphore(requestsMax);
-    this.#bytes = new Semaphore(options.bytesMax ?? 128 * 1024 * 1024);
+    this.#sent = { requests: new Semaphore(requestsMax), bytes: new Semaphore(bytesMax) };
+    this.#received = { requests: new Semaphore(requestsMax), bytes: new Semaphore(bytesMax) };
     this.#requestTimeoutMs = options.requestTimeoutMs ?? 60_000;
     this.#hedging = options.hedges === false ? undefined : new Hedging(clock);
     this.#client = s3Client({
       place,
       clock,
       seen: this.#seen,
-      connectionsMax: requestsMax + HEDGE_CONNECTIONS,
+      connectionsMax: 2 * requestsMax + HEDGE_CONNECTIONS,
       env: options.env ?? process.env,
       ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
     });
@@ -201,7 +221,7 @@ export class S3Store implements ObjectStore {
     signal: AbortSignal | undefined,
   ): Promise<Etag | undefined> {
     const sizeBytes = input.ContentLength ?? 0;
-    return await this.#ask(`put ${key}`, sizeBytes, signal, async (stop) => {
+    return await this.#ask({ what: `put ${key}`, way: this.#sent, sizeBytes, signal }, async (stop) => {
       const command = new PutObjectCommand(input);
       // Found by the signer, which then hashes nothing itself.
       command.middlewareStack.add(
@@ -213,7 +233,7 @@ export class S3Store implements ObjectStore {
       );
       const isConditional = input.IfMatch !== undefined || input.IfNoneMatch !== undefined;
       try {
-        const release = await this.#bytes.acquire(sizeBytes, stop);
+        const release = await this.#sent.bytes.acquire(sizeBytes, stop);
         try {
           const { ETag } = await this.#client.send(command, { abortSignal: stop });
           return plainEtag(ETag);
@@ -221,9 +241,7 @@ export class S3Store implements ObjectStore {
           release();
         }
       } catch (error) {
-        const status = statusOf(error);
-        const isRefusal = status === 412 || (status === 404 && codeOf(error) !== 'NoSuchBucket');
-        if (isConditional && isRefusal) return undefined;
+        if (isConditional && (statusOf(error) === 412 || isNoSuchKey(error))) return undefined;
         throw error;
       }
     });
@@ -241,7 +259,9 @@ export class S3Store implements ObjectStore {
   async #getOnce(key: string, { span, signal }: GetOptions): Promise<Part | undefined> {
     const range = span === undefined ? {} : { Range: rangeOf(span) };
     try {
-      return await this.#ask(`get ${key}`, spanLength(span), signal, async (stop) => {
+      const asked = { what: `get ${key}`, way: this.#received, sizeBytes: spanLength(span), signal };
+      const isAbsence = (error: unknown): boolean => isNoSuchKey(error) || statusOf(error) === 416;
+      return await this.#ask({ ...asked, isAbsence }, async (stop) => {
         const command = new GetObjectCommand({ ...this.#at(key), ...range });
         const ask = async (abortSignal: AbortSignal): Promise<GetObjectCommandOutput> =>
           await this.#client.send(command, { abortSignal });
@@ -269,7 +289,7 @@ export class S3Store implements ObjectStore {
     const length = output.ContentLength;
     if (stream === undefined || length === undefined)
       throw new SgwError('unavailable', 'store-error', `the store sent ${key} without its length`);
-    const release = await this.#bytes.acquire(length, stop);
+    const release = await this.#received.bytes.acquire(length, stop);
     try {
       const bytes = await collect(stream, length, key, stop);
       const total = /\/(\d+)$/.exec(output.ContentRange ?? '')?.[1];
@@ -296,7 +316,8 @@ export class S3Store implements ObjectStore {
 
   async #find(key: string, signal: AbortSignal | undefined): Promise<Found | undefined> {
     try {
-      return await this.#ask(`look at ${key}`, 0, signal, async (abortSignal) => {
+      const asked = { what: `look at ${key}`, way: this.#received, signal, isAbsence: isAbsentToHead };
+      return await this.#ask(asked, async (abortSignal) => {
         const { ContentLength, ETag, Metadata } = await this.#client.send(new HeadObjectCommand(this.#at(key)), {
           abortSignal,
         });
@@ -348,7 +369,7 @@ export class S3Store implements ObjectStore {
     keysMax: number,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<ListObjectsV2CommandOutput> {
-    const what = `list ${input.Prefix ?? ''}`;
+    const asked = { what: `list ${input.Prefix ?? ''}`, way: this.#received, signal };
     for (let token: string | undefined, isFirst = true; isFirst || token !== undefined; isFirst = false) {
       const command = new ListObjectsV2Command({
         Bucket: this.#place.bucket,
@@ -356,7 +377,7 @@ export class S3Store implements ObjectStore {
         MaxKeys: keysMax,
         ...(token === undefined ? {} : { ContinuationToken: token }),
       });
-      const page = await this.#ask(what, 0, signal, async (abortSignal) => this.#client.send(command, { abortSignal }));
+      const page = await this.#ask(asked, async (abortSignal) => this.#client.send(command, { abortSignal }));
       yield page;
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     }
@@ -370,7 +391,8 @@ export class S3Store implements ObjectStore {
     if (ifMatch !== undefined && found.etag !== ifMatch) throw etagMismatch(key);
     const isConditional = ifMatch !== undefined && this.#removesConditionally;
     try {
-      await this.#ask(`delete ${key}`, 0, signal, async (abortSignal) => {
+      const asked = { what: `delete ${key}`, way: this.#sent, signal, isAbsence: isNoSuchKey };
+      await this.#ask(asked, async (abortSignal) => {
         const condition = isConditional ? { IfMatch: this.#etagText(ifMatch) } : {};
         await this.#client.send(new DeleteObjectCommand({ ...this.#at(key), ...condition }), { abortSignal });
       });
@@ -408,13 +430,9 @@ export class S3Store implements ObjectStore {
    * Runs one request within the bounds, and turns what it throws into an error of ours.
    * @throws Absent when there is no such object, or no such part of it
    */
-  async #ask<T>(
-    what: string,
-    sizeBytes: number,
-    signal: AbortSignal | undefined,
-    request: (stop: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const release = await this.#requests.acquire(1, signal);
+  async #ask<T>(asked: Asked, request: (stop: AbortSignal) => Promise<T>): Promise<T> {
+    const { what, way, signal, sizeBytes = 0, isAbsence } = asked;
+    const release = await way.requests.acquire(1, signal);
     const timeoutMs = this.#requestTimeoutMs + (sizeBytes / SLOWEST_BYTES_PER_SECOND) * 1000;
     using deadline = new Deadline(signal, timeoutMs);
     try {
@@ -425,8 +443,7 @@ export class S3Store implements ObjectStore {
         const message = `the store took more than ${String(Math.round(timeoutMs / 1000))} s to ${what}`;
         throw new SgwError('timeout', 'store-timeout', message, { details: { store: this.description } });
       }
-      const status = statusOf(error);
-      if (status === 416 || (status === 404 && codeOf(error) !== 'NoSuchBucket')) throw new Absent(status);
+      if (isAbsence?.(error) === true) throw new Absent(statusOf(error) === 416 ? 416 : 404);
       throw s3Failure(error, { what, place: this.#place });
     } finally {
       release();
