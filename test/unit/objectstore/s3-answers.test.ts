@@ -83,6 +83,12 @@ describe('answers of a store in a bucket', () => {
     expect(await failure(opened.delete('k', { ifMatch: 'e' }))).toMatchObject({ kind: 'unavailable' });
   });
 
+  it('where a HEAD does not name its request, a GET tells', async () => {
+    const opened = await open(answers(xml('NoSuchKey'), { 'content-type': 'application/xml' }));
+    expect(await opened.head('k')).toBeUndefined();
+    expect(await opened.delete('k')).toBe(false);
+  });
+
   it('NoSuchKey, and a HEAD with the id of a request, are the word of the store', async () => {
     const opened = await open(answers(xml('NoSuchKey'), { 'content-type': 'application/xml', ...REQUEST_ID }));
     expect(await opened.get('k')).toBeUndefined();

@@ -325,8 +325,16 @@ export class S3Store implements ObjectStore {
       });
     } catch (error) {
       if (error instanceof Absent) return undefined;
+      // Not every server names the request in its 404: a GET is answered in words.
+      const isNotFound = error instanceof SgwError && error.details['status'] === 404;
+      if (isNotFound && (await this.#isAbsentToGet(key, signal))) return undefined;
       throw error;
     }
+  }
+
+  async #isAbsentToGet(key: string, signal: AbortSignal | undefined): Promise<boolean> {
+    const options = { span: { offset: 0, length: 1 }, ...(signal === undefined ? {} : { signal }) };
+    return (await this.get(key, options).catch(() => null)) === undefined;
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
