@@ -34,14 +34,15 @@ export async function restoreSnapshot(
   const startedMs = session.blocks.clock.monotonicMs();
   const path = resolve(input.image);
   const isShadowed = serving !== undefined && session.identity.mode === 'shadowing';
+  const from = input.resume === true ? undefined : await snapshotOf(session, input, call);
   const { openServing } = session;
   assert(openServing !== undefined, 'whoever restores can open snapshots');
   const parts = await openServing();
   try {
     const begun =
-      input.resume === true
+      from === undefined
         ? { ...(await resume(session, input, call)), remarks: [], previous: null }
-        : await beginOf(session, { parts, serving, isShadowed }, input, call);
+        : await beginOf(session, { parts, serving, isShadowed, snapshot: from }, input, call);
     const { entry, remarks, previous } = begun;
     const { restoreId, snapshotId, snapshot, sizeBytes } = entry;
     const resumed = input.resume === true;
@@ -73,15 +74,15 @@ interface BeginParts {
   readonly serving: Serving | undefined;
   /** A volume is to follow the image. */
   readonly isShadowed: boolean;
+  readonly snapshot: SnapshotEntry;
 }
 
 async function beginOf(
   session: Session,
-  { parts, serving, isShadowed }: BeginParts,
+  { parts, serving, isShadowed, snapshot }: BeginParts,
   input: Wish,
   call: CallContext,
 ): Promise<Begun> {
-  const snapshot = await snapshotOf(session, input, call);
   try {
     // Before anything is overwritten.
     const taken = input.exportName === undefined ? undefined : serving?.named(input.exportName);

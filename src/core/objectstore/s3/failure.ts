@@ -115,6 +115,9 @@ export const isNoSuchKey = (error: unknown): boolean => statusOf(error) === 404 
 export const isAbsentToHead = (error: unknown): boolean =>
   statusOf(error) === 404 && (error as SdkFailure).$metadata?.requestId !== undefined;
 
+/** Whether it is of a 404, whoever answered that. */
+export const isNotFound = (error: unknown): boolean => error instanceof SgwError && error.details['status'] === 404;
+
 /** Turns what the SDK threw into an error of sgw. */
 export function s3Failure(error: unknown, asked: Asked): SgwError {
   if (error instanceof SgwError) return error;

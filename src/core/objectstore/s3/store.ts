@@ -52,9 +52,10 @@ import type {
   StoreFacts,
 } from '../contract.ts';
 import { collect, matchesCheck, outgoing } from './body.ts';
+import { rangeOf, spanLength } from './span.ts';
 import { CEPH, s3Client, type SeenOfServer } from './client.ts';
 import { Deadline } from './deadline.ts';
-import { isAbsentToHead, isNoSuchKey, s3Failure, statusOf } from './failure.ts';
+import { isAbsentToHead, isNoSuchKey, isNotFound, s3Failure, statusOf } from './failure.ts';
 import { Hedging } from './hedge.ts';
 import { formatS3Place, type S3Place } from './place.ts';
 import { providerOf } from './providers.ts';
@@ -83,6 +84,7 @@ const PAGE_KEYS_MAX = 1000;
 /** What no etag of a server holds would be a list of etags, or any. */
 const SENDABLE_ETAG = /^[^\s",*]+$/;
 
+const FIRST_BYTE = { offset: 0, length: 1 };
 const CHECK_NAME = 'sgw-crc32';
 const CALL_NAME = 'sgw-call';
 
@@ -324,17 +326,15 @@ export class S3Store implements ObjectStore {
         return { key, sizeBytes: ContentLength ?? 0, etag: plainEtag(ETag), call: Metadata?.[CALL_NAME] };
       });
     } catch (error) {
-      if (error instanceof Absent) return undefined;
       // Not every server names the request in its 404: a GET is answered in words.
-      const isNotFound = error instanceof SgwError && error.details['status'] === 404;
-      if (isNotFound && (await this.#isAbsentToGet(key, signal))) return undefined;
+      if (error instanceof Absent || (isNotFound(error) && (await this.#isAbsentToGet(key, signal)))) return undefined;
       throw error;
     }
   }
 
   async #isAbsentToGet(key: string, signal: AbortSignal | undefined): Promise<boolean> {
-    const options = { span: { offset: 0, length: 1 }, ...(signal === undefined ? {} : { signal }) };
-    return (await this.get(key, options).catch(() => null)) === undefined;
+    const call = signal === undefined ? {} : { signal };
+    return (await this.get(key, { span: FIRST_BYTE, ...call }).catch(() => null)) === undefined;
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
@@ -477,12 +477,3 @@ const discard = ({ Body }: GetObjectCommandOutput): void => {
 };
 
 const etagText = (etag: Etag, quotes: boolean): string => (quotes ? `"${etag}"` : etag);
-
-const rangeOf = (span: ByteSpan): string =>
-  'suffix' in span
-    ? `bytes=-${String(span.suffix)}`
-    : `bytes=${String(span.offset)}-${String(span.offset + span.length - 1)}`;
-
-/** For the time of the request: what is not known is taken to be large. */
-const spanLength = (span: ByteSpan | undefined): number =>
-  span === undefined ? 16 * 1024 * 1024 : 'suffix' in span ? span.suffix : span.length;
