@@ -102,7 +102,8 @@ export class ForgetfulImage implements ImageFile {
   write(position: number, data: Uint8Array): void {
     this.#call();
     if (position < 0 || position + data.length > this.sizeBytes) throw new Error('a write beyond the image');
-    if (this.failsWrite(position, data.length)) throw new SgwError('exhausted', 'system-enospc', 'no space left on the device');
+    if (this.failsWrite(position, data.length))
+      throw new SgwError('exhausted', 'system-enospc', 'no space left on the device');
     const bytes = Buffer.from(data);
     bytes.copy(this.#live, position);
     this.#unsynced.push({ at: position, bytes });
