@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks against peers: `npm run bench -- [nbd shadow p6 p7 p8 p9 p10 p11 p12 restore s3] [--rounds N] [--write]`.
+ * Runs benchmarks against peers: `npm run bench -- [nbd shadow p6 p7 p8 p9 p10 p11 p12 restore s3 s3-peers] [--rounds N] [--write]`.
  *
  * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
  * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
@@ -17,11 +17,14 @@ import { toMarkdown, type Finding } from './report.ts';
 import { benchPuts, type PutsFinding } from './puts.ts';
 import { benchRestore } from './restore.ts';
 import { benchS3, type S3Finding } from './s3.ts';
+import { benchS3Peers, type S3PeersFinding } from './s3-peers.ts';
 import type { Settings } from './settings.ts';
 import { benchSnapshot } from './snapshot.ts';
 import { benchOpen, benchStart } from './start.ts';
 
-const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdFinding | PutsFinding | S3Finding>> = {
+type AnyFinding = Finding | NbdFinding | PutsFinding | S3Finding | S3PeersFinding;
+
+const BENCHMARKS: Readonly<Record<string, (settings: Settings) => AnyFinding>> = {
   nbd: benchNbd,
   shadow: benchShadow,
   p6: benchImport,
@@ -33,6 +36,7 @@ const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | NbdF
   p12: benchStart,
   restore: benchRestore,
   s3: benchS3,
+  's3-peers': benchS3Peers,
 };
 
 const ROOT = path.dirname(import.meta.dirname);

@@ -34,6 +34,13 @@ export interface WayOptions {
   readonly fault?: (passing: Passing) => WayFault | undefined;
 }
 
+export interface PassedCounts {
+  readonly requests: number;
+  readonly puts: number;
+  readonly upBytes: number;
+  readonly downBytes: number;
+}
+
 export class S3Proxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 256 });
@@ -45,6 +52,8 @@ export class S3Proxy implements AsyncDisposable {
   fault: ((passing: Passing) => WayFault | undefined) | undefined;
   /** Requests by method, and faults by kind, so far. */
   readonly seen = new Map<string, number>();
+  #upBytes = 0;
+  #downBytes = 0;
 
   private constructor(options: WayOptions) {
     this.#upstreamPort = options.port;
@@ -73,6 +82,13 @@ export class S3Proxy implements AsyncDisposable {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** What has passed so far: requests, those of them that put something, and bytes of bodies. */
+  counts(): PassedCounts {
+    const of = (method: string): number => this.seen.get(method) ?? 0;
+    const puts = of('PUT') + of('POST');
+    return { requests: this.#count, puts, upBytes: this.#upBytes, downBytes: this.#downBytes };
+  }
+
   async #pass(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { method = '', url: path = '' } = incoming;
     const fault = this.fault?.({ method, path, index: this.#count++ });
@@ -93,11 +109,13 @@ export class S3Proxy implements AsyncDisposable {
     const answered = once(to, 'response') as Promise<[IncomingMessage]>;
     if (fault === 'sent-damaged') to.end(damaged(await whole(incoming)));
     else incoming.pipe(to);
+    incoming.on('data', (chunk: Buffer) => (this.#upBytes += chunk.length));
     incoming.on('close', () => {
       if (!incoming.complete) to.destroy();
     });
     const [answer] = await answered;
     if (fault === 'silent') return;
+    answer.on('data', (chunk: Buffer) => (this.#downBytes += chunk.length));
     if (fault === undefined) {
       outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
       answer.pipe(outgoing);

@@ -15,7 +15,10 @@ import { dataKeyOf } from './sealing/volume-keys.ts';
 import { pageHashesBytes, parseSegmentTail } from './segment-parse.ts';
 import type { SegmentIndex } from './segment-index.ts';
 
+/** Enough for the tables of most segments. */
 const TAIL_BYTES = 64 * 1024;
+/** Enough for their page hashes as well, which stand before the tables. */
+const HASHED_TAIL_BYTES = 128 * 1024;
 const INDEX_CACHE_BYTES = 32 << 20;
 const HASH_CACHE_BYTES = 32 << 20;
 
@@ -28,12 +31,29 @@ export async function readSegmentIndex(
   key: string,
   signal?: AbortSignal,
 ): Promise<SegmentIndex | undefined> {
-  let wanted = TAIL_BYTES;
+  return (await readTail(reading, key, TAIL_BYTES, signal))?.index;
+}
+
+interface Tail {
+  readonly index: SegmentIndex;
+  /** The last bytes of the segment, from `offset` on. */
+  readonly bytes: Buffer;
+  readonly offset: number;
+}
+
+async function readTail(
+  reading: DataReading,
+  key: string,
+  tailBytes: number,
+  signal: AbortSignal | undefined,
+): Promise<Tail | undefined> {
+  let wanted = tailBytes;
   for (;;) {
     const tail = await getPart(reading.objects, key, { suffix: wanted }, signal);
     if (tail === undefined) return undefined;
-    const parsed = parseSegmentTail(key, tail.bytes, tail.sizeBytes, await segmentDataKey(reading, key, signal));
-    if ('index' in parsed) return parsed.index;
+    const { bytes, sizeBytes } = tail;
+    const parsed = parseSegmentTail(key, bytes, sizeBytes, await segmentDataKey(reading, key, signal));
+    if ('index' in parsed) return { index: parsed.index, bytes, offset: sizeBytes - bytes.length };
     wanted = parsed.needBytes;
   }
 }
@@ -62,31 +82,42 @@ export class SegmentReader {
     this.#reading = reading;
   }
 
-  /** @throws corrupt `object-missing`, `object-damaged` */
+  /** Whoever reads an index wants page hashes next: what came along of them is kept. @throws corrupt `object-missing`, `object-damaged` */
   async index(ref: SegmentRef, signal?: AbortSignal): Promise<SegmentIndex> {
     const load = async (stop: AbortSignal): Promise<SegmentIndex> => {
-      const index = await readSegmentIndex(this.#reading, ref.key, stop);
-      if (index === undefined) throw missing(ref.key);
+      const tail = await readTail(this.#reading, ref.key, HASHED_TAIL_BYTES, stop);
+      if (tail === undefined) throw missing(ref.key);
+      const { index } = tail;
       if (index.footer.segmentId !== ref.segmentId)
         throw damaged(ref.key, `it is segment ${index.footer.segmentId}, not ${ref.segmentId}`);
+      this.#keepHashes(ref, tail);
       return index;
     };
     return this.#indexes.get(ref.segmentId + ref.key, load, signal);
   }
 
+  #keepHashes(ref: SegmentRef, { index, bytes, offset }: Tail): void {
+    const at = index.footer.pageHashes.offset - offset;
+    if (index.footer.pageHashes.count === 0 || at < 0) return;
+    // A copy, so that the rest of the tail is not kept with it.
+    const stored = Buffer.from(bytes.subarray(at, at + storedHashesBytes(index)));
+    const hashes = openedHashes(index, stored);
+    // What is damaged is told to who asks for them.
+    if ('hashes' in hashes) this.#hashes.put(ref.segmentId + ref.key, hashes.hashes);
+  }
+
   /** The hashes of all pages in the segment, 16 bytes each, in the order of frames and slots. */
   async pageHashes(ref: SegmentRef, signal?: AbortSignal): Promise<Buffer> {
     const load = async (stop: AbortSignal): Promise<Buffer> => {
-      const { footer, segmentKey } = await this.index(ref, stop);
-      const { offset, count } = footer.pageHashes;
+      const index = await this.index(ref, stop);
+      const { offset, count } = index.footer.pageHashes;
       if (count === 0) return Buffer.alloc(0);
-      const stored = await this.readSpan(ref, offset, pageHashesBytes(count, segmentKey !== undefined), stop);
-      if (blake3Short(stored).toString('hex') !== footer.pageHashesHash)
-        throw damaged(ref.key, 'its page hashes do not match their hash');
-      const hashes = segmentKey === undefined ? stored : openPageHashes(segmentKey, stored);
-      if (hashes === undefined) throw damaged(ref.key, 'its page hashes were altered');
-      return hashes;
+      const opened = openedHashes(index, await this.readSpan(ref, offset, storedHashesBytes(index), stop));
+      if ('damage' in opened) throw damaged(ref.key, opened.damage);
+      return opened.hashes;
     };
+    // The index may bring them along.
+    await this.index(ref, signal);
     return this.#hashes.get(ref.segmentId + ref.key, load, signal);
   }
 
@@ -102,4 +133,17 @@ export class SegmentReader {
   remember(index: SegmentIndex): void {
     this.#indexes.put(index.footer.segmentId + index.key, index);
   }
+}
+
+const storedHashesBytes = ({ footer, segmentKey }: SegmentIndex): number =>
+  pageHashesBytes(footer.pageHashes.count, segmentKey !== undefined);
+
+function openedHashes(
+  { footer, segmentKey }: SegmentIndex,
+  stored: Buffer,
+): { readonly hashes: Buffer } | { readonly damage: string } {
+  if (blake3Short(stored).toString('hex') !== footer.pageHashesHash)
+    return { damage: 'its page hashes do not match their hash' };
+  const hashes = segmentKey === undefined ? stored : openPageHashes(segmentKey, stored);
+  return hashes === undefined ? { damage: 'its page hashes were altered' } : { hashes };
 }

@@ -4,6 +4,7 @@
  * Leaves are gathered into windows of about 8 MiB of mapped pages. Inside a window, frames of one segment that lie
  * next to each other become one span of up to 4 MiB, and small spans of a window share one unit of work.
  * Invariants: units come window by window, ascending; every mapped page from `fromPage` on is in exactly one unit.
+ * Windows are planned a few ahead, and the segments of a window side by side, since each may cost a way to the store.
  */
 import {
   BLOCK_PAGES,
@@ -18,13 +19,17 @@ import {
   type SegmentRef,
   type VolumeView,
 } from '../blockstore/index.ts';
-import { MIB, SgwError } from '../kit/index.ts';
+import { MIB, Semaphore, SgwError } from '../kit/index.ts';
 
 const WINDOW_PAGES = (8 * MIB) / PAGE_BYTES;
 const SPAN_BYTES_MAX = 4 * MIB;
 /** Bytes between two wanted frames that are read along rather than asked for separately. */
 const SPAN_GAP_BYTES_MAX = 64 * 1024;
 const UNIT_SPANS_MAX = 16;
+/** Windows that are planned before those that were asked for are read. */
+const WINDOWS_AHEAD = 4;
+/** Segments whose tables are read at once. */
+const LOADS_MAX = 32;
 
 /** One GET. */
 export interface PlannedSpan {
@@ -61,12 +66,38 @@ export interface PlanOptions {
   readonly onDamage?: OnDamage | undefined;
 }
 
+/** Mapped runs that are planned together. */
+interface Window {
+  readonly runs: readonly PageRun[];
+  /** Below it everything lies in this window and those before. */
+  readonly endPage: number;
+}
+
 /**
  * The units that read every mapped page from `fromPage` on.
  * @throws corrupt when segments or frames are missing or damaged, unless `onDamage` takes it
  */
 export async function* planRead(view: VolumeView, options: PlanOptions): AsyncGenerator<ReadUnit> {
-  const { fromPage, signal, onDamage } = options;
+  const stop = new AbortController();
+  const stopped = { ...options, signal: AbortSignal.any([options.signal, stop.signal]) };
+  const loads = new Semaphore(LOADS_MAX);
+  const planned: Promise<ReadUnit[]>[] = [];
+  try {
+    for await (const window of windowsOf(view, stopped)) {
+      const units = planWindow(view, window, loads, stopped);
+      // Its failure is seen when its turn comes.
+      units.catch(() => undefined);
+      planned.push(units);
+      if (planned.length > WINDOWS_AHEAD) yield* (await planned.shift()) ?? [];
+    }
+    for (const units of planned) yield* await units;
+  } finally {
+    stop.abort();
+    await Promise.allSettled(planned);
+  }
+}
+
+async function* windowsOf(view: VolumeView, { fromPage, signal, onDamage }: PlanOptions): AsyncGenerator<Window> {
   let runs: PageRun[] = [];
   let pages = 0;
   let endPage = fromPage;
@@ -79,28 +110,31 @@ export async function* planRead(view: VolumeView, options: PlanOptions): AsyncGe
       endPage = run.page + run.count;
     }
     if (pages < WINDOW_PAGES) continue;
-    yield* planWindow(view, runs, endPage, options);
+    yield { runs, endPage };
     runs = [];
     pages = 0;
   }
-  yield* planWindow(view, runs, endPage, options);
+  yield { runs, endPage };
 }
 
-async function* planWindow(
+async function planWindow(
   view: VolumeView,
-  runs: readonly PageRun[],
-  endPage: number,
+  { runs, endPage }: Window,
+  loads: Semaphore,
   { signal, onDamage }: PlanOptions,
-): AsyncGenerator<ReadUnit> {
-  const bySegment = new Map<string, PageRun[]>();
-  for (const run of runs) {
-    const known = bySegment.get(run.source.segmentId);
-    if (known === undefined) bySegment.set(run.source.segmentId, [run]);
-    else known.push(run);
-  }
-  const spans: PlannedSpan[] = [];
-  for (const ofSegment of bySegment.values()) spans.push(...(await planReadable(view, ofSegment, signal, onDamage)));
-  yield* unitsOf(spans, endPage);
+): Promise<ReadUnit[]> {
+  const bySegment = Map.groupBy(runs, ({ source }) => source.segmentId);
+  const spans = await Promise.all(
+    [...bySegment.values()].map(async (ofSegment) => {
+      const release = await loads.acquire(1, signal);
+      try {
+        return await planReadable(view, ofSegment, signal, onDamage);
+      } finally {
+        release();
+      }
+    }),
+  );
+  return [...unitsOf(spans.flat(), endPage)];
 }
 
 function* unitsOf(spans: readonly PlannedSpan[], endPage: number): Generator<ReadUnit> {

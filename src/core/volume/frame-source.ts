@@ -150,8 +150,10 @@ export class FrameSource {
     const [first] = wanted;
     if (first === undefined) return;
     const { ref } = first;
-    const hashes = await this.#segments.pageHashes(ref);
-    const bytes = await this.#segments.readSpan(ref, offset, length);
+    const [hashes, bytes] = await Promise.all([
+      this.#segments.pageHashes(ref),
+      this.#segments.readSpan(ref, offset, length),
+    ]);
     this.#onBytes(bytes.length);
     const jobs = wanted.map(({ frame }) => jobOf(index, ref, frame, hashes));
     const decoded =

@@ -1,6 +1,6 @@
 /** Bodies on their way: what is sent with its checksums, and what is received in one buffer. */
 import { createHash } from 'node:crypto';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { SgwError } from '../../kit/index.ts';
@@ -8,28 +8,47 @@ import { bodyPieces, type PutBody } from '../contract.ts';
 
 /** Hashed in one go; between two of them other work gets its turn. */
 const HASH_STEP_BYTES = 1024 * 1024;
+/** Pieces of up to so much are sent as one; of more, the fresh memory for that would cost more than their hashes. */
+const JOINED_BYTES_MAX = 256 * 1024;
 
 export interface OutgoingBody {
-  readonly bytes: Uint8Array;
+  readonly sizeBytes: number;
+  /** What is sent; a stream can be sent once, so each try asks anew. */
+  readonly content: () => Uint8Array | Readable;
   /** Hex; signed with the request, and compared by every server with what it received. */
   readonly sha256: string;
   /** 8 hex digits; kept beside the object. */
   readonly crc32: string;
 }
 
-/** One buffer of `body`, copied only when it is in pieces, and its checksums. */
+/** What is sent of `body`, and its checksums. */
 export async function outgoing(body: PutBody): Promise<OutgoingBody> {
   const pieces = bodyPieces(body);
-  const bytes = pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
+  const sizeBytes = pieces.reduce((sum, { length }) => sum + length, 0);
   const hash = createHash('sha256');
   let check = 0;
-  for (let at = 0; at < bytes.length; at += HASH_STEP_BYTES) {
-    if (at > 0) await turn();
-    const step = bytes.subarray(at, at + HASH_STEP_BYTES);
-    hash.update(step);
-    check = crc32(step, check);
+  let untilTurn = HASH_STEP_BYTES;
+  for (const piece of pieces) {
+    for (let at = 0; at < piece.length; at += HASH_STEP_BYTES) {
+      if (untilTurn <= 0) {
+        await turn();
+        untilTurn = HASH_STEP_BYTES;
+      }
+      const step = piece.subarray(at, at + HASH_STEP_BYTES);
+      hash.update(step);
+      check = crc32(step, check);
+      untilTurn -= step.length;
+    }
   }
-  return { bytes, sha256: hash.digest('hex'), crc32: checkText(check) };
+  return { sizeBytes, content: contentOf(pieces, sizeBytes), sha256: hash.digest('hex'), crc32: checkText(check) };
+}
+
+function contentOf(pieces: readonly Uint8Array[], sizeBytes: number): OutgoingBody['content'] {
+  const [only] = pieces;
+  if (pieces.length === 1 && only !== undefined) return () => only;
+  if (sizeBytes > JOINED_BYTES_MAX) return () => Readable.from(pieces, { objectMode: false });
+  const joined = Buffer.concat(pieces);
+  return () => joined;
 }
 
 const checkText = (check: number): string => check.toString(16).padStart(8, '0');

@@ -166,15 +166,14 @@ export class S3Store implements ObjectStore {
     throwIfAborted(signal);
     if (condition !== undefined && 'ifMatch' in condition && !SENDABLE_ETAG.test(condition.ifMatch))
       return { outcome: 'preconditionFailed' };
-    const { bytes, sha256, crc32 } = await outgoing(body);
+    const { sizeBytes, content, sha256, crc32 } = await outgoing(body);
     const input: PutObjectCommandInput = {
       ...this.#at(key),
-      Body: bytes,
-      ContentLength: bytes.length,
+      ContentLength: sizeBytes,
       Metadata: { [CHECK_NAME]: crc32, ...(options.callId === undefined ? {} : { [CALL_NAME]: options.callId }) },
     };
     const send = async (conditions: Partial<PutObjectCommandInput>): Promise<Etag | undefined> =>
-      await this.#sendPut(key, { ...input, ...conditions }, sha256, signal);
+      await this.#sendPut(key, { ...input, ...conditions, Body: content() }, sha256, signal);
     if (condition === undefined) {
       const etag = await send({});
       if (etag === undefined) throw new SgwError('unavailable', 'store-error', `the store refused to put ${key}`);
