@@ -20,6 +20,9 @@ export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
   'gateway-reload': ['sgw gateway reload'],
   'gateway-stop': ['sgw gateway stop'],
   'gateway-top': ['sgw gateway top'],
+  schedule: ['sgw schedule set'],
+  'schedule-list': ['sgw schedule show'],
+  'schedule-removed': ['sgw schedule remove'],
   snapshot: ['sgw snapshot rename'],
   'snapshot-created': ['sgw snapshot create', 'sgw snapshot import'],
   'snapshot-detail': ['sgw snapshot show'],
@@ -49,7 +52,24 @@ export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
   'volume-map': ['sgw volume map'],
 };
 
+/** What the fields of a schedule mean, wherever one is shown. */
+const SCHEDULE: Readonly<Record<string, string>> = {
+  at: 'when in the day it runs, UTC, where that was said; else null',
+  'keep[].count': 'how many periods count',
+  name: 'name of the volume, as it was when the schedule was set or last ran',
+  state: '`waiting`, `running`, `retrying` after a failure, `stopped`: no gateway daemon runs',
+  'lastRun.name': 'the name that it was given',
+  'lastRun.at': 'when it was made',
+  'failure.at': 'since when it fails',
+};
+
+const under = (place: string, fields: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(fields).map(([name, meaning]) => [`${place}.${name}`, meaning]));
+
 export const MEANINGS: Readonly<Record<string, string>> = {
+  ...under('schedule', SCHEDULE),
+  ...under('schedule-list.schedules[]', SCHEDULE),
+  ...under('status.schedules[]', SCHEDULE),
   accountId: 'the account that owns it, 12 digits',
   activated: 'whether the home is a gateway',
   activatedAt: 'when the gateway was activated',
@@ -354,6 +374,25 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'doctor.checks[].state': '`ok`, `warning` or `failed`',
   'doctor.checks[].message': 'what was found',
   'doctor.checks[].hint': 'what to do; null when there is nothing',
+  recovery: 'which recovery points are kept: all for a while, then fewer; the last consistent state always is',
+  allForMs: 'for how long all are kept, in milliseconds',
+  allMax: 'how many of these are kept at most: the newest',
+  tiers: 'what is kept of older ones: the first that covers the age of a point counts',
+  periodMs: 'the newest of each such period is kept, in milliseconds',
+  forMs: 'up to which age, in milliseconds',
+  schedules: 'snapshot schedules',
+  setAt: 'when it was set for the first time',
+  nextRunAt: 'when the next run is due; a time that is past when one is owed',
+  runs: 'runs that are done',
+  lastRun: 'the newest run that is done; null before the first',
+  failure: 'why the run at hand, or what follows it, is not done; null when all is well',
+  scheduleId: 'the schedule that made it, and that may delete it; null when it was made, or renamed, by hand',
+  'schedule-removed.removed': 'false when `--if-exists` found nothing',
+  'schedule-removed.name': 'name of the volume; null when there was no schedule',
+  'schedule-removed.volumeId': 'the volume; null when there was no schedule',
+  everyMs: 'how often it runs, in milliseconds',
+  keep: 'which snapshots are kept: the newest of each of the last `count` periods of the calendar in UTC, the present one counted; null: all',
+  unit: '`hour`, `day`, `week` (from Monday), `month` or `year`',
   'log-recovery.name': 'name of the new volume',
   'log-recovery.volumeId': 'the new volume',
   'log-recovery.sizeBytes': 'size of the new volume',

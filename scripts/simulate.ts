@@ -1,7 +1,7 @@
 /**
  * `npm run test:sim -- [--served] [--seed N] [--minutes M] [--seeds K] [--steps S] [--trace LINES] [--record]`
  * (docs/TESTING.md). `--served`: volumes that are served, over write log, cache and uploader, instead of the block store alone.
- * `--week`: a week of one such volume's life, at one seed.
+ * `--week`: a week of one such volume's life, at one seed. `--month`: a month of snapshot schedules, seeds from N on.
  * Runs seeds from N on, until M minutes or K seeds are over; with --seed alone, that one; without arguments, for about a
  * minute. Ends with 1 when a rule was broken, or when what has to happen in so many runs did not.
  */
@@ -11,6 +11,7 @@ import { missing, withoutCrash } from '../test/sim/required.ts';
 import { runSeed } from '../test/sim/run-seed.ts';
 import { missingServed } from '../test/sim/served/required.ts';
 import { ServedSimulation } from '../test/sim/served/served-simulation.ts';
+import { Month } from '../test/sim/schedules/month.ts';
 import { Week } from '../test/sim/served/week.ts';
 import { Tally, countsLine } from '../test/sim/tally.ts';
 
@@ -26,6 +27,7 @@ const { values } = parseArgs({
   options: {
     served: { type: 'boolean' },
     week: { type: 'boolean' },
+    month: { type: 'boolean' },
     seed: option,
     minutes: option,
     seeds: option,
@@ -50,6 +52,13 @@ function number(name: string, text: string): number {
 
 if (values.week === true) {
   console.log(await new Week({ seed: first, days: 7 }).run());
+  process.exit();
+}
+
+if (values.month === true) {
+  const until = first + (Number.isFinite(seedsMax) ? seedsMax : 1);
+  for (let seed = first; seed < until; seed++)
+    console.log(`seed ${String(seed)}: ${JSON.stringify(await new Month({ seed, days: 31 }).run())}`);
   process.exit();
 }
 

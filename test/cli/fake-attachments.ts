@@ -139,8 +139,9 @@ export function attachmentHandlers({
       const { volumeId, name } = volumeOf(input.volume);
       const { volume: _, reset: __, ...wanted } = input;
       const defaults = { ack: 'log' as const, bufferBytes: 1 << 30, sealIntervalMs: 10_000, readAheadBytes: 1 << 22 };
+      const recovery = { allForMs: 3_600_000, allMax: 64, tiers: [{ periodMs: 3_600_000, forMs: 86_400_000 }] };
       const names = Object.keys(wanted);
-      return Promise.resolve({ volumeId, name, ...defaults, ...wanted, own: names, changed: names });
+      return Promise.resolve({ volumeId, name, ...defaults, recovery, ...wanted, own: names, changed: names });
     },
   };
 }

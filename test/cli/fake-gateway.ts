@@ -5,6 +5,7 @@
  */
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
 import { bandwidthHandlers } from './fake-bandwidth.ts';
+import { scheduleHandlers } from './fake-schedules.ts';
 import { attachmentHandlers, SERVING } from './fake-attachments.ts';
 import {
   ACCOUNT,
@@ -140,6 +141,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
     completedAt: TIME,
     description: snapshot.description,
     tags: snapshot.tags,
+    scheduleId: null,
   });
   const verifyDoc = (id: string, name: string): Result<'volume.verify'> => ({
     id,
@@ -164,6 +166,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
     ...careHandlers({ SgwError, isDamaged: damaged, snapshotOf }),
     ...servingHandlers(served, SgwError),
     ...bandwidthHandlers(requireActivated),
+    ...scheduleHandlers({ SgwError, requireActivated, volumeOf }),
     deactivate: async () => {
       requireActivated();
       state.activated = false;
@@ -234,6 +237,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
       volumes: { count: volumes.length, sizeBytes: 0, mappedBytes: 0 },
       snapshots: { count: snapshots.length },
       exports: [],
+      schedules: [],
       remarks: [
         encrypted ? await shutRemark(context) : 'The store and the home are on one disk: one lost disk takes both.',
       ],
@@ -305,6 +309,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
         lastCommitAt: TIME,
         snapshots: own.map(({ snapshotId, name }) => ({ snapshotId, name })),
         unfinishedImport: null,
+        recovery: { allForMs: 3_600_000, allMax: 64, tiers: [{ periodMs: 86_400_000, forMs: 7 * 86_400_000 }] },
         attachment: null,
       };
     },

@@ -4,6 +4,8 @@ import * as documents from '../../src/core/cli/documents.ts';
 import * as schemas from '../../src/core/localapi/schemas.ts';
 import { bandwidthCases } from './bandwidth-cases.ts';
 import { ACCOUNT, PASSPHRASE, RECOVERY_CODE } from './fake-care.ts';
+import { scheduleCases } from './schedule-cases.ts';
+import { settingsCases } from './settings-cases.ts';
 
 export interface Good {
   readonly words: readonly string[];
@@ -280,46 +282,7 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
     ],
     bad: [bad('no volume', [], 'missing-argument'), withoutDaemon('golden')],
   },
-  'volume configure': {
-    good: [
-      {
-        words: ['golden', '--ack', 'store', '--buffer', '8GiB', '--seal-interval', '5s', '--read-ahead', '0'],
-        schema: schemas.VolumeSettingsDocument,
-        input: {
-          volume: 'golden',
-          reset: false,
-          ack: 'store',
-          bufferBytes: 8 * 2 ** 30,
-          sealIntervalMs: 5000,
-          readAheadBytes: 0,
-        },
-        shows: '8 GiB',
-      },
-    ],
-    bad: [
-      bad('no volume', [], 'missing-argument'),
-      bad('a size that is none', ['golden', '--buffer', 'big'], 'bad-size'),
-      bad('a duration that is none', ['golden', '--seal-interval', 'soon'], 'bad-duration'),
-      bad('an ack class that is none', ['golden', '--ack', 'disk'], 'bad-choice'),
-      unknownVolume('nope'),
-    ],
-  },
-  doctor: {
-    good: [
-      { words: [], schema: schemas.DoctorDocument, input: {}, shows: 'Nothing is wrong.' },
-      {
-        words: ['--recover-log', 'golden', '--into', 'saved', '--log', 'log-overtaken-1'],
-        schema: schemas.LogRecoveryDocument,
-        input: { volume: 'golden', into: 'saved', log: 'log-overtaken-1' },
-        shows: '7 records',
-      },
-    ],
-    bad: [
-      bad('a surplus argument', ['x'], 'unexpected-argument'),
-      bad('a log to recover, and no name', ['--recover-log', 'golden'], 'flag-alone'),
-      bad('a name, and no log to recover', ['--into', 'saved'], 'flag-alone'),
-    ],
-  },
+  ...settingsCases({ bad, unknownVolume }),
   'recovery-point list': {
     good: [
       {
@@ -332,6 +295,7 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
     bad: [bad('no volume', [], 'missing-argument'), unknownVolume('nope')],
   },
   ...bandwidthCases(bad, notActivated),
+  ...scheduleCases({ bad, notActivated, unknownVolume }),
   'volume rename': {
     good: [
       {

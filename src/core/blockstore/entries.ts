@@ -64,4 +64,15 @@ export interface SnapshotEntry {
   readonly barrier?: { readonly incarnation: string; readonly sequence: number };
   /** Absent unless deleted. */
   readonly deletedAt?: string;
+  /** Of a snapshot that a schedule made and may delete again. */
+  readonly schedule?: ScheduleMark;
+}
+
+/** Which run of which schedule made a snapshot. */
+export interface ScheduleMark {
+  readonly scheduleId: string;
+  /** Counted from 1. */
+  readonly run: number;
+  /** When the run was due, RFC 3339, UTC. */
+  readonly dueAt: string;
 }

@@ -6,7 +6,7 @@ export { Catalog, type DamagedEntry } from './catalog.ts';
 export { isCorrupt, missing } from './damage.ts';
 export { diffViews, type DiffExtent } from './diff.ts';
 export { changeDocument, createDocument, readDocument } from './documents.ts';
-export type { SnapshotEntry, VolumeEntry } from './entries.ts';
+export type { ScheduleMark, SnapshotEntry, VolumeEntry } from './entries.ts';
 export { FramePool } from './frame-pool.ts';
 export { decodeFrame } from './frame-codec.ts';
 export type { DecodeTask, FrameJob, PageInput } from './frame-tasks.ts';

@@ -8,7 +8,7 @@ import { SgwError, assert, newSnapshotId, toSgwError, type SnapshotId } from '..
 import { Catalog } from './catalog.ts';
 import { damaged } from './damage.ts';
 import { createDocument } from './documents.ts';
-import type { SnapshotEntry, VolumeEntry } from './entries.ts';
+import type { ScheduleMark, SnapshotEntry, VolumeEntry } from './entries.ts';
 import { readHead } from './head.ts';
 import { keys } from './keys.ts';
 import { encodeMap, parseMapObject, type Checkpoint } from './map-object.ts';
@@ -33,6 +33,8 @@ export interface NewSnapshot extends Cancellable {
   readonly reason?: string;
   /** Shows this state of the volume's past, not its last one. */
   readonly recoveryPoint?: RecoveryTime;
+  /** When a schedule makes it. */
+  readonly schedule?: ScheduleMark;
 }
 
 /** A record of a write log: everything up to it, and nothing behind it, is in the snapshot. */
@@ -152,6 +154,7 @@ function pendingEntry(options: BlockStoreOptions, request: NewSnapshot): Snapsho
     root: null,
     ...(request.maker === undefined ? {} : { maker: request.maker }),
     ...(request.barrier === undefined ? {} : { barrier: request.barrier }),
+    ...(request.schedule === undefined ? {} : { schedule: request.schedule }),
   };
 }
 

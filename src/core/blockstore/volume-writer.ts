@@ -136,7 +136,8 @@ export class VolumeWriter implements AsyncDisposable {
   /** A map object whose PUT is not settled: the same bytes are sent again (C3), since sealing twice gives others. */
   #unsettled: { readonly seq: number; readonly encoded: EncodedMap } | undefined;
   readonly #trustMs: number;
-  readonly #recovery: RecoveryPolicy | undefined;
+  /** Of the checkpoints to come; see `WriterOptions.recovery`. */
+  recovery: RecoveryPolicy | undefined;
   /** When it was last asked whether this epoch is the volume's newest, and it was. */
   #sureSinceMs: number;
   #failure: unknown;
@@ -154,7 +155,7 @@ export class VolumeWriter implements AsyncDisposable {
     this.#accountId = how.accountId;
     this.#dataKey = how.dataKey;
     this.#trustMs = how.trustMs ?? TRUST_MS;
-    this.#recovery = how.recovery;
+    this.recovery = how.recovery;
     this.#sureSinceMs = how.sureSinceMs;
     this.#head = head;
     this.map = state.map;
@@ -408,7 +409,7 @@ export class VolumeWriter implements AsyncDisposable {
       throw damaged(key, 'it belongs to another history of the volume');
     await this.#head.change(
       (head) => ({
-        ...recorded(head, encoded.checkpoint, this.#recovery, this.#options.clock.nowMs(), isTakeOver),
+        ...recorded(head, encoded.checkpoint, this.recovery, this.#options.clock.nowMs(), isTakeOver),
         checkpoint: encoded.checkpoint,
         consistent: encoded.checkpoint.consistent ? encoded.checkpoint : head.consistent,
       }),

@@ -7,6 +7,7 @@ import type {
   VolumeDetached,
   VolumeSettingsDocument,
 } from '../localapi/index.ts';
+import { recoveryPolicyText } from './recovery-policy.ts';
 import type { Style } from './style.ts';
 import { formatDuration, formatTime, renderFields, renderTable } from './tables.ts';
 
@@ -79,6 +80,10 @@ export function volumeSettingsFields(settings: VolumeSettingsDocument, style: St
       ['upload buffer', `${formatSize(settings.bufferBytes)}${from('bufferBytes')}`],
       ['seal interval', `${formatDuration(settings.sealIntervalMs)}${from('sealIntervalMs')}`],
       ['read-ahead', `${readAhead}${from('readAheadBytes')}`],
+      [
+        'recovery points',
+        `${recoveryPolicyText(settings.recovery)}${settings.own.includes('recovery') ? '' : ' (the default)'}`,
+      ],
       ['changed', settings.changed.length === 0 ? null : settings.changed.join(', ')],
     ],
     style,

@@ -82,9 +82,9 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'snapshot verify': waits(2, 'snapshot'),
 
   'recovery-point list': offline(4, 'volume'),
-  'schedule set': offline(6, 'volume'),
-  'schedule show': offline(6, 'volume'),
-  'schedule remove': offline(6, 'volume'),
+  'schedule set': { ...offline(6, 'volume'), isPresent: true },
+  'schedule show': { ...offline(6, 'volume'), isPresent: true },
+  'schedule remove': { ...offline(6, 'volume'), isPresent: true },
   'bandwidth set': offline(5),
   'bandwidth show': offline(5),
   'bandwidth remove': offline(5),

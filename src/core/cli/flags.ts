@@ -205,6 +205,10 @@ export const ifExistsFlag = Flags.boolean({ description: 'Succeed if there is no
 export const referenceArgument = (name: string, description: string): Interfaces.Arg<string> =>
   Args.string({ required: true, description, ignoreStdin: true, parse: async (text) => checkReference(text, name) });
 
+/** An argument that names something, where all are meant without it. */
+export const optionalReference = (name: string, description: string): Interfaces.Arg<string | undefined> =>
+  Args.string({ description, ignoreStdin: true, parse: async (text) => checkReference(text, name) });
+
 /** A required argument that gives a new name. */
 export const nameArgument = (name: string, description: string): Interfaces.Arg<string> =>
   Args.string({ required: true, description, ignoreStdin: true, parse: async (text) => checkName(text, name) });

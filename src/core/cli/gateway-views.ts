@@ -9,6 +9,7 @@ import type {
   StoreStatsDocument,
 } from '../localapi/index.ts';
 import type { ConfigurationDocument } from './documents.ts';
+import { scheduleField } from './schedule.ts';
 import { recoveryCodeText } from './store-views.ts';
 import type { Style } from './style.ts';
 import { formatDuration, formatTime, plural, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
@@ -49,6 +50,7 @@ export function statusText(status: StatusDocument, style: Style): string {
       ['volumes', volumeTotals(status)],
       ['snapshots', known(status.snapshots.count)],
       ...status.exports.map((one): Field => exportField(one, style)),
+      ...status.schedules.map((one): Field => scheduleField(one, style)),
       ['version', status.version],
     ],
     style,

@@ -11,6 +11,8 @@ export * from './gateway-views.ts';
 export * from './map-picture.ts';
 export { COLORS, OUTPUTS } from './preferences.ts';
 export * from './prompted.ts';
+export { parseRecoveryPolicy } from './recovery-policy.ts';
+export * from './schedule.ts';
 export * from './secrets.ts';
 export * from './settings-flags.ts';
 export * from './secret-files.ts';

@@ -167,5 +167,6 @@ function summaryFields(snapshot: SnapshotSummary): [string, string | null][] {
     ['completed', snapshot.completedAt === null ? null : `${formatTime(snapshot.completedAt)} UTC`],
     ['description', snapshot.description === '' ? null : snapshot.description],
     ['tags', formatTags(snapshot.tags)],
+    ['made by', snapshot.scheduleId === null ? null : `the schedule of the volume (${snapshot.scheduleId})`],
   ];
 }

@@ -10,6 +10,7 @@ import type {
   VolumeList,
   VolumeSummary,
 } from '../localapi/index.ts';
+import { recoveryPolicyText } from './recovery-policy.ts';
 import type { Style } from './style.ts';
 import {
   formatDuration,
@@ -57,6 +58,7 @@ export function volumeDetails(volume: VolumeDocument, style: Style): string {
       ['last commit', volume.lastCommitAt === null ? null : formatTime(volume.lastCommitAt)],
       ['held by', holder === null ? null : `${holder.name} (${holder.gatewayId}) since ${formatTime(holder.since)}`],
       ...(attachment === null ? [] : attachmentFields(attachment)),
+      ['recovery points', recoveryPolicyText(volume.recovery)],
       ['snapshots', volume.snapshots.map((snapshot) => snapshot.name).join(', ') || 'none'],
       [
         'unfinished import',

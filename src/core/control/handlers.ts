@@ -3,6 +3,7 @@ import { daemonNeeded, type Gateway } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Input, Tags } from '../localapi/index.ts';
 import type { GatewayProcess } from './process.ts';
+import { checkSchedule } from './schedule-checks.ts';
 import { checkAck, checkBandwidth, checkServingWishes, checkVolumeSettings } from './serving-checks.ts';
 import {
   checkAccountId,
@@ -42,6 +43,7 @@ export function createHandlers(gateway: Gateway, running?: GatewayProcess): Hand
     },
     'bandwidth.show': async () => await gateway.showBandwidth(),
     'bandwidth.remove': async (_input, call) => await gateway.removeBandwidth(call),
+    ...scheduleHandlers(gateway),
     ...serviceHandlers(gateway),
   };
 }
@@ -102,6 +104,24 @@ function processHandlers(running: GatewayProcess | undefined): Group<'gateway'> 
       return await required('stopping the gateway').stop(input, call);
     },
     'gateway.reload': async (_input, call) => await required('reading the configuration again').reload(call),
+  };
+}
+
+function scheduleHandlers(gateway: Gateway): Group<'schedule'> {
+  return {
+    'schedule.set': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      checkSchedule(input);
+      return await gateway.setSchedule(input, call);
+    },
+    'schedule.show': async (input, call) => {
+      if (input.volume !== undefined) checkRef(input.volume, 'volume');
+      return await gateway.showSchedules(input, call);
+    },
+    'schedule.remove': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      return await gateway.removeSchedule(input, call);
+    },
   };
 }
 

@@ -97,14 +97,42 @@ const badListener = (place: string, why: string): SgwError =>
     hint: 'Give tcp:HOST:PORT, such as tcp:127.0.0.1:10809, unix:PATH with an absolute path of at most 107 bytes, or default.',
   });
 
+const RECOVERY_MS_MAX = 10 * 366 * 24 * 60 * 60_000;
+/** A head holds all of them, and is written with each checkpoint. */
+const RECOVERY_POINTS_MAX = 512;
+
+/** @throws invalid `bad-setting` */
+function checkRecovery(recovery: unknown): void {
+  if (recovery === undefined) return;
+  const { allForMs, allMax, tiers } = (recovery ?? {}) as Record<string, unknown>;
+  const isTime = (value: unknown): value is number =>
+    Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= RECOVERY_MS_MAX;
+  const isTier = (tier: unknown): tier is { periodMs: number; forMs: number } => {
+    const { periodMs, forMs } = (tier ?? {}) as Record<string, unknown>;
+    return isTime(periodMs) && isTime(forMs) && periodMs >= 60_000;
+  };
+  if (isTime(allForMs) && isTime(allMax) && Array.isArray(tiers) && tiers.every(isTier)) {
+    const isAscending = tiers.every(({ periodMs }, i) => periodMs > (tiers[i - 1]?.periodMs ?? 0));
+    const points = tiers.reduce((sum, { periodMs, forMs }) => sum + Math.ceil(forMs / periodMs) + 1, allMax);
+    if (isAscending && points <= RECOVERY_POINTS_MAX) return;
+  }
+  throw badSetting(
+    'the recovery points',
+    recovery,
+    `Give the time for which all are kept, how many of these at most, and ascending periods; at most ${String(RECOVERY_POINTS_MAX)} points in all.`,
+  );
+}
+
 /** @throws invalid `bad-ack`, `bad-setting` */
 export function checkVolumeSettings(input: {
+  readonly recovery?: unknown;
   readonly ack?: unknown;
   readonly bufferBytes?: unknown;
   readonly sealIntervalMs?: unknown;
   readonly readAheadBytes?: unknown;
 }): void {
   checkAck(input.ack);
+  checkRecovery(input.recovery);
   checkBytes(input.bufferBytes, 'the upload buffer', BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
   checkBytes(input.readAheadBytes, 'the read-ahead', 0, READ_AHEAD_BYTES_MAX);
   const { sealIntervalMs: ms } = input;

@@ -1,9 +1,15 @@
 /** Attaching: what a user names becomes an export of the running gateway. Settings of single volumes as well. */
 import { resolve } from 'node:path';
-import type { VolumeEntry } from '../blockstore/index.ts';
+import type { RecoveryPolicy, VolumeEntry } from '../blockstore/index.ts';
 import { SgwError, toSgwError } from '../kit/index.ts';
 import type { CallContext, Input, VolumeAttached, VolumeDetached, VolumeSettingsDocument } from '../localapi/index.ts';
-import { openState, updateState, type AttachmentState, type VolumeSettingsState } from '../state/index.ts';
+import {
+  openState,
+  updateState,
+  type AttachmentState,
+  type RecoveryPolicyState,
+  type VolumeSettingsState,
+} from '../state/index.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
 import { requireCachedMode, requireShadowingMode, timestamp, type Session } from './session.ts';
 import type { Attachment } from './serving/attachment.ts';
@@ -246,21 +252,30 @@ export async function configureVolume(
   call: CallContext,
 ): Promise<VolumeSettingsDocument> {
   const { volumeId, name } = await resolveVolume(session.catalog, input.volume, call.signal);
-  const { volume: _, reset = false, ...wanted } = input;
+  const { volume: _, reset = false, recovery, ...given } = input;
+  const wanted = { ...given, ...(recovery === undefined ? {} : { recovery: copyOf(recovery) }) };
   const changed = await changeSettings(session, volumeId, wanted, call, reset);
   if (changed.length > 0) await session.serving?.reload();
   const record = (await openState(session.home)).gateway ?? session.settings;
   const own = record.volumeSettings[volumeId] ?? {};
+  const { recovery: policy, ...settings } = await volumeSettings(session.home, record, volumeId);
   return {
     volumeId,
     name,
-    ...(await volumeSettings(session.home, record, volumeId)),
+    ...settings,
+    recovery: copyOf(policy),
     own: SETTING_NAMES.filter((setting) => setting in own),
     changed,
   };
 }
 
-const SETTING_NAMES = ['ack', 'bufferBytes', 'sealIntervalMs', 'readAheadBytes'] as const;
+const copyOf = ({ allForMs, allMax, tiers }: RecoveryPolicy): RecoveryPolicyState => ({
+  allForMs,
+  allMax,
+  tiers: tiers.map((tier) => ({ ...tier })),
+});
+
+const SETTING_NAMES = ['ack', 'bufferBytes', 'sealIntervalMs', 'readAheadBytes', 'recovery'] as const;
 
 /** Returns the names of those that are other ones now. */
 async function changeSettings(
@@ -275,7 +290,7 @@ async function changeSettings(
     ({ gateway }) => {
       const before = gateway?.volumeSettings[volumeId] ?? {};
       const after: VolumeSettingsState = { ...(reset ? {} : before), ...wanted };
-      const changed = SETTING_NAMES.filter((name) => before[name] !== after[name]);
+      const changed = SETTING_NAMES.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]));
       if (gateway === null || changed.length === 0) return [];
       if (Object.keys(after).length === 0) Reflect.deleteProperty(gateway.volumeSettings, volumeId);
       else gateway.volumeSettings[volumeId] = after;

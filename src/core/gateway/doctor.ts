@@ -5,7 +5,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { formatSize, shellWord, toSgwError, type ErrorKind } from '../kit/index.ts';
-import type { AttachmentDocument, DoctorDocument, StoreCheckDocument } from '../localapi/index.ts';
+import type { AttachmentDocument, DoctorDocument, ScheduleDocument, StoreCheckDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
 import { GATEWAY_LOCK, lockHolder, openState, type GatewayState } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
@@ -34,11 +34,12 @@ const failed = (name: string, kind: ErrorKind, message: string, hint: string | n
 export interface DoctorSources {
   readonly parts: GatewayParts;
   readonly exports: (record: GatewayState) => readonly AttachmentDocument[];
+  readonly schedules: (record: GatewayState) => readonly ScheduleDocument[];
   readonly checkStore: () => Promise<StoreCheckDocument>;
 }
 
 /** Never fails for what it finds. */
-export async function examine({ parts, exports, checkStore }: DoctorSources): Promise<DoctorDocument> {
+export async function examine({ parts, exports, schedules, checkStore }: DoctorSources): Promise<DoctorDocument> {
   const { home } = parts;
   const checks: Check[] = [await guarded('home', async () => checkHome(home))];
   let record: GatewayState | null = null;
@@ -60,6 +61,7 @@ export async function examine({ parts, exports, checkStore }: DoctorSources): Pr
       await guarded('space', async () => checkSpace(home, found)),
       checkClock(parts.clock.nowMs(), found),
       ...rows.filter(({ reason }) => reason !== null).map(exportCheck),
+      ...schedules(found).map(scheduleCheck),
       ...(await logChecks(home, rows)),
     );
   }
@@ -160,6 +162,17 @@ const KIND_OF_STATE: Readonly<Record<string, ErrorKind>> = {
 function exportCheck({ exportName, state, reason, hint }: AttachmentDocument): Check {
   const name = `export ${exportName}`;
   return failed(name, KIND_OF_STATE[state] ?? 'unavailable', `it is ${state}: ${reason ?? ''}`, hint);
+}
+
+function scheduleCheck({ name: volume, state, nextRunAt, lastRun, failure }: ScheduleDocument): Check {
+  const name = `schedule of ${volume}`;
+  const last = lastRun === null ? 'it has not run yet' : `its last run was at ${lastRun.at}`;
+  const next = `the next is due at ${nextRunAt}`;
+  const show = `sgw schedule show ${volume}`;
+  if (failure !== null)
+    return failed(name, 'unavailable', `it fails since ${failure.at}: ${failure.message}; ${last}, ${next}`, show);
+  if (state === 'stopped') return warning(name, `${last}, ${next}, and no gateway runs`, 'sgw gateway start');
+  return well(name, `${last}, ${next}`);
 }
 
 /** Write logs that nobody serves, and those of volumes that another gateway has taken over (C4, C6). */

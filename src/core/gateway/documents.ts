@@ -114,6 +114,7 @@ export const damagedSnapshot = ({ id }: DamagedEntry<SnapshotId>): SnapshotSumma
   completedAt: null,
   description: '',
   tags: {},
+  scheduleId: null,
 });
 
 /** What to tell people of a damaged entry. */
@@ -135,5 +136,6 @@ export function snapshotSummary(entry: SnapshotEntry): SnapshotSummary {
     completedAt: entry.completedAt,
     description: entry.description,
     tags: entry.tags,
+    scheduleId: entry.schedule?.scheduleId ?? null,
   };
 }

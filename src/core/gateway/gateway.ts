@@ -4,6 +4,9 @@
  */
 import type * as Api from '../localapi/index.ts';
 import { OpenHome } from './open-home.ts';
+import { scheduleDocuments } from './schedules/documents.ts';
+import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
+import type { ScheduleSources } from './schedules/verbs.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Serving } from './serving/serving.ts';
 import type { Session } from './session.ts';
@@ -45,6 +48,11 @@ export class Gateway implements AsyncDisposable {
     return await this.#home.serve(call);
   }
 
+  /** Runs the schedules until the runner is stopped. For a daemon that serves already. */
+  async runSchedules(onEvent: (event: ScheduleEvent) => void, call: Call): Promise<ScheduleRunner> {
+    return await this.#home.runSchedules(onEvent, call);
+  }
+
   async activate(input: In<'activate'>, call: Call): Out<'activate'> {
     const { activate } = await import('./activation.ts');
     return await activate(this.#parts, await this.#home.record(), input, call);
@@ -53,7 +61,8 @@ export class Gateway implements AsyncDisposable {
   async status(call: Call): Out<'status'> {
     const record = await this.#home.record();
     const exports = exportsOf(this.#parts.home, record, this.#home.serving);
-    return await readStatus(this.#parts, record, () => this.#open(call), exports, call);
+    const schedules = scheduleDocuments(record?.schedules ?? {}, this.#parts.clock.nowMs(), this.#home.schedules);
+    return await readStatus(this.#parts, record, () => this.#open(call), { exports, schedules }, call);
   }
 
   async doctor(call: Call): Out<'doctor'> {
@@ -61,6 +70,7 @@ export class Gateway implements AsyncDisposable {
     return await examine({
       parts: this.#parts,
       exports: (record) => exportsOf(this.#parts.home, record, this.#home.serving),
+      schedules: ({ schedules = {} }) => scheduleDocuments(schedules, this.#parts.clock.nowMs(), this.#home.schedules),
       checkStore: async () => this.checkStore({}, call),
     });
   }
@@ -110,6 +120,25 @@ export class Gateway implements AsyncDisposable {
       },
       call,
     );
+  }
+
+  async setSchedule(input: In<'schedule.set'>, call: Call): Out<'schedule.set'> {
+    const { setSchedule } = await import('./schedules/verbs.ts');
+    return await setSchedule(this.#schedules(call), input, call);
+  }
+
+  async showSchedules(input: In<'schedule.show'>, call: Call): Out<'schedule.show'> {
+    const { showSchedules } = await import('./schedules/verbs.ts');
+    return await showSchedules(this.#schedules(call), input, call);
+  }
+
+  async removeSchedule(input: In<'schedule.remove'>, call: Call): Out<'schedule.remove'> {
+    const { removeSchedule } = await import('./schedules/verbs.ts');
+    return await removeSchedule(this.#schedules(call), input, call);
+  }
+
+  #schedules(call: Call): ScheduleSources {
+    return { parts: this.#parts, openSession: async () => this.#open(call), runner: this.#home.schedules };
   }
 
   /** Tries out the given store, or the gateway's own. Works without activation when a store is given. */
@@ -265,7 +294,9 @@ export class Gateway implements AsyncDisposable {
 
   async undeleteVolume(input: In<'volume.undelete'>, call: Call): Out<'volume.undelete'> {
     const { undeleteVolume } = await import('./garbage.ts');
-    return await undeleteVolume(await this.#open(call), input, call);
+    const undeleted = await undeleteVolume(await this.#open(call), input, call);
+    this.#home.schedules?.changed();
+    return undeleted;
   }
 
   async shareSnapshot(input: In<'snapshot.share'>, call: Call): Out<'snapshot.share'> {

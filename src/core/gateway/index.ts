@@ -6,5 +6,6 @@ export { daemonNeeded } from './daemon-needed.ts';
 export { Gateway } from './gateway.ts';
 export type { GatewayParts } from './parts.ts';
 export { notActivated } from './session.ts';
+export type { ScheduleEvent } from './schedules/runner.ts';
 export type { ServingParts } from './serving/parts.ts';
 export type { Serving } from './serving/serving.ts';

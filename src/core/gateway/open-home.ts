@@ -19,6 +19,7 @@ import { requireOwnState } from './own-state.ts';
 import type { GatewayParts } from './parts.ts';
 import { ServiceAccess } from './service-access.ts';
 import { notActivated, type Session } from './session.ts';
+import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
 import type { Serving } from './serving/serving.ts';
 import { LateStore } from './late-store.ts';
 import { openStoreOf } from './store-place.ts';
@@ -38,6 +39,7 @@ export class OpenHome {
   #keys: KeyRing | undefined;
   #witness: HomeWitness | undefined;
   #serving: Serving | undefined;
+  #schedules: ScheduleRunner | undefined;
   /** Accounts other than the home's own that were found. An account is never removed. */
   readonly #knownAccounts = new Set<string>();
   #bandwidth: GatewayState['bandwidth'];
@@ -85,6 +87,22 @@ export class OpenHome {
     void this.#keepLimits();
     await serving.start(call);
     return serving;
+  }
+
+  /** What runs the schedules; undefined in processes that are no daemon. */
+  get schedules(): ScheduleRunner | undefined {
+    return this.#schedules;
+  }
+
+  /** Runs the schedules from now on. Who asked for it stops it. */
+  async runSchedules(onEvent: (event: ScheduleEvent) => void, call: CallContext): Promise<ScheduleRunner> {
+    const { home, clock } = this.#parts;
+    assert(this.#schedules === undefined, 'the schedules of a home are run once');
+    const { ScheduleRunner: Runner } = await import('./schedules/runner.ts');
+    const openSession = async (accountId: string, of: CallContext): Promise<Session> => this.open(accountId, of);
+    this.#schedules = new Runner({ home, clock, openSession, secrets: call.secrets, onEvent });
+    this.#schedules.start();
+    return this.#schedules;
   }
 
   /** Closes what was opened. Idempotent. */

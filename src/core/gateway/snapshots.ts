@@ -1,5 +1,5 @@
 /** Snapshots: create, list, show, rename, delete. Diff, export, import and verification have files of their own. */
-import { createSnapshot, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
+import { createSnapshot, type ScheduleMark, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
 import type {
   CallContext,
   DeletedDocument,
@@ -35,6 +35,34 @@ export async function takeSnapshot(
   return await makeSnapshot(session, volume, input, call);
 }
 
+/**
+ * As `takeSnapshot`, for a run of a schedule, under a name made of the volume and the time. It is the one that this run has made
+ * already, should there be one, or one of the same schedule that is pending still.
+ */
+export async function takeScheduled(
+  session: Session,
+  volume: VolumeEntry,
+  schedule: ScheduleMark,
+  call: CallContext,
+): Promise<SnapshotEntry> {
+  if (volume.state === 'importing') requireFinished(volume);
+  await settleUnserved(session, volume, call);
+  return await session.locks.withNames('snapshots', call, async () => {
+    const listed = (await session.catalog.listSnapshots({ signal: call.signal })).filter(hasName);
+    const present = await withoutInterrupted(session, volume, undefined, listed, call.signal);
+    const isServed = session.serving?.ofVolume(volume.volumeId) !== undefined;
+    const made = present.find((entry) => isOfRun(entry, schedule, isServed));
+    return made ?? (await create(session, volume, { name: freeName(session, volume, present, 'utc'), schedule }, call));
+  });
+}
+
+/** Nobody completes what is pending of a volume that is not served any more. */
+function isOfRun(entry: SnapshotEntry, { scheduleId, run, dueAt }: ScheduleMark, isServed: boolean): boolean {
+  const { state, schedule } = entry;
+  if (schedule?.scheduleId !== scheduleId) return false;
+  return state === 'pending' ? isServed : schedule.run === run && schedule.dueAt === dueAt;
+}
+
 /** What was acknowledged belongs into a snapshot, also where it is only in a write log that nobody serves now. */
 async function settleUnserved(session: Session, { volumeId, name }: VolumeEntry, call: CallContext): Promise<void> {
   if (session.serving?.ofVolume(volumeId) !== undefined) return;
@@ -52,7 +80,7 @@ export async function makeSnapshot(
   input: Omit<Input<'snapshot.create'>, 'volume'>,
   call: CallContext,
 ): Promise<SnapshotCreated> {
-  const { catalog, blocks, identity, locks } = session;
+  const { catalog, locks } = session;
   const at = input.recoveryPoint === undefined ? undefined : recoveryTime(input.recoveryPoint);
   return await locks.withNames('snapshots', call, async () => {
     const listed = (await catalog.listSnapshots({ signal: call.signal })).filter(hasName);
@@ -66,24 +94,34 @@ export async function makeSnapshot(
       ['description', input.description === undefined || entry.description === input.description],
       ['tags', sameTags(input.tags, entry.tags)],
     ]);
-    const snapshot = {
-      volume,
+    const wish = {
       name,
-      accountId: identity.accountId,
-      maker: identity.gatewayId,
-      signal: call.signal,
       ...(at === undefined ? {} : { recoveryPoint: at }),
       ...(input.description === undefined ? {} : { description: input.description }),
       ...(input.tags === undefined ? {} : { tags: input.tags }),
       ...(input.clientToken === undefined ? {} : { clientToken: input.clientToken }),
     };
-    const { liveSnapshot, servedVolume } = await import('./live.ts');
-    const served = at === undefined ? servedVolume(session, volume.volumeId)?.volume : undefined;
-    const create = async (): Promise<SnapshotEntry> =>
-      served === undefined ? createSnapshot(blocks, snapshot) : liveSnapshot(session, served, snapshot);
-    const entry = existing ?? (await create());
+    const entry = existing ?? (await create(session, volume, wish, call));
     return { ...snapshotSummary(entry), created: existing === undefined };
   });
+}
+
+type Wish = Omit<Parameters<typeof createSnapshot>[1], 'volume' | 'accountId' | 'maker' | 'signal'>;
+
+/** Of what is served, as it is served; of anything else as the store has it. Needs the names' lock. */
+async function create(
+  session: Session,
+  volume: VolumeEntry,
+  wish: Wish,
+  { signal }: CallContext,
+): Promise<SnapshotEntry> {
+  const { accountId, gatewayId: maker } = session.identity;
+  const snapshot = { ...wish, volume, accountId, maker, signal };
+  const { liveSnapshot, servedVolume } = await import('./live.ts');
+  const served = wish.recoveryPoint === undefined ? servedVolume(session, volume.volumeId)?.volume : undefined;
+  return served === undefined
+    ? await createSnapshot(session.blocks, snapshot)
+    : await liveSnapshot(session, served, snapshot);
 }
 
 /**
@@ -116,10 +154,19 @@ async function withoutInterrupted(
   return [...listed.filter((entry) => !left.includes(entry)), ...settled.filter(hasName)];
 }
 
-/** `golden-20261122-101500`, with a number behind it when that is taken. */
-function freeName(session: Session, volume: VolumeEntry, present: readonly SnapshotEntry[]): string {
-  const stamp = timestamp(session).slice(0, 19).replaceAll(/[-:]/g, '').replace('T', '-');
-  const base = `${volume.name}-${stamp}`;
+/** The longest name, less a time and a number. */
+const BASE_CHARACTERS_MAX = 100;
+
+/** `golden-20261122-101500`, of a schedule `golden-20261122T101500Z`, with a number behind it when that is taken. */
+function freeName(
+  session: Session,
+  volume: VolumeEntry,
+  present: readonly SnapshotEntry[],
+  style: 'plain' | 'utc' = 'plain',
+): string {
+  const utc = `${timestamp(session).slice(0, 19).replaceAll(/[-:]/g, '')}Z`;
+  const stamp = style === 'utc' ? utc : utc.slice(0, -1).replace('T', '-');
+  const base = `${volume.name.slice(0, BASE_CHARACTERS_MAX)}-${stamp}`;
   const taken = new Set(present.map((snapshot) => snapshot.name));
   let name = base;
   for (let number = 2; taken.has(name); number++) name = `${base}-${String(number)}`;
@@ -181,7 +228,7 @@ export async function showSnapshot(
   };
 }
 
-/** Gives a snapshot another name, which must be free. */
+/** Gives a snapshot another name, which must be free. One that a schedule made belongs to who named it from then on. */
 export async function renameSnapshot(
   session: Session,
   input: Input<'snapshot.rename'>,
@@ -196,9 +243,8 @@ export async function renameSnapshot(
       input.name,
       others.filter((other) => other.snapshotId !== entry.snapshotId),
     );
-    return snapshotSummary(
-      await catalog.updateSnapshot(entry.snapshotId, (now) => ({ ...now, name: input.name }), call.signal),
-    );
+    const rename = ({ schedule: _, ...now }: SnapshotEntry): SnapshotEntry => ({ ...now, name: input.name });
+    return snapshotSummary(await catalog.updateSnapshot(entry.snapshotId, rename, call.signal));
   });
 }
 

@@ -1,7 +1,7 @@
 /** What `status` tells, also of a home that is not activated and of a store that is out of reach. */
 import type { VolumeEntry } from '../blockstore/index.ts';
 import { formatRate, toSgwError, type SgwError } from '../kit/index.ts';
-import type { AttachmentDocument, CallContext, StatusDocument } from '../localapi/index.ts';
+import type { AttachmentDocument, CallContext, ScheduleDocument, StatusDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
 import { GATEWAY_LOCK, lockHolder, type GatewayState } from '../state/index.ts';
 import { limitsAt } from './bandwidth.ts';
@@ -24,26 +24,31 @@ const SHUT: ReadonlySet<string> = new Set([
 const NOTHING = { volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 }, snapshots: { count: 0 } };
 const UNKNOWN = { volumes: { count: null, sizeBytes: null, mappedBytes: null }, snapshots: { count: null } };
 
+/** What is known without the store. */
+interface Here {
+  readonly exports: readonly AttachmentDocument[];
+  readonly schedules: readonly ScheduleDocument[];
+}
+
 /** `openSession` may fail: then the store is told to be out of reach, and why. Takes no lock. */
 export async function readStatus(
   parts: GatewayParts,
   record: GatewayState | null,
   openSession: () => Promise<Session>,
-  exports: readonly AttachmentDocument[],
+  { exports, schedules }: Here,
   call: CallContext,
 ): Promise<StatusDocument> {
-  const daemon = await daemonOf(parts.home);
-  const common = { version: parts.version, home: parts.home, daemon, exports: [...exports] };
+  const { version, home } = parts;
+  const common = { version, home, daemon: await daemonOf(home), exports: [...exports], schedules: [...schedules] };
   if (record === null) {
     return {
       ...common,
       ...NOTHING,
-      activated: false,
-      gateway: null,
-      store: null,
+      ...{ activated: false, gateway: null, store: null },
       remarks: ['This home is not activated: sgw activate'],
     };
   }
+  const here = [...exportRemarks(exports), ...scheduleRemarks(schedules)];
   const { gatewayId, name, mode, region, activatedAt } = record;
   const gateway = { gatewayId, name, mode, accountId: record.accountId, region, activatedAt };
   try {
@@ -51,7 +56,7 @@ export async function readStatus(
     const contents = await countContents(session, call);
     const store = await describeStore(parts.home, record);
     const remarks = [
-      ...exportRemarks(exports),
+      ...here,
       ...bandwidthRemark(parts, record),
       ...contents.damage,
       ...contents.unfinished.map(unfinishedRemark),
@@ -72,7 +77,7 @@ export async function readStatus(
     if (SHUT.has(failure.code)) {
       const store = await describeStore(parts.home, record);
       const remarks = [
-        ...exportRemarks(exports),
+        ...here,
         `What the store holds is not known here: ${failure.message}.${hintOf(failure)}`,
         ...sharedDiskRemark(store.sharesDiskWithHome),
       ];
@@ -91,7 +96,7 @@ export async function readStatus(
       activated: true,
       gateway,
       store,
-      remarks: [...exportRemarks(exports), `The store can not be used: ${failure.message}.${hintOf(failure)}`],
+      remarks: [...here, `The store can not be used: ${failure.message}.${hintOf(failure)}`],
     };
   }
 }
@@ -111,6 +116,19 @@ function exportRemarks(exports: readonly AttachmentDocument[]): string[] {
       : [`Export ${exportName} is ${state}: ${reason}.${hint === null ? '' : ` ${hint}`}`],
   );
   return [...waiting, ...troubled];
+}
+
+/** What of the schedules needs attention. */
+function scheduleRemarks(schedules: readonly ScheduleDocument[]): string[] {
+  const stopped = schedules.filter(({ state }) => state === 'stopped').map(({ name }) => name);
+  const waiting =
+    stopped.length === 0
+      ? []
+      : [`No snapshots of ${stopped.join(', ')} are made on schedule: no gateway runs. sgw gateway start`];
+  const failed = schedules.flatMap(({ name, failure }) =>
+    failure === null ? [] : [`The schedule of ${name} fails since ${failure.at}: ${failure.message}.`],
+  );
+  return [...waiting, ...failed];
 }
 
 /** The daemon holds a lock of the home for as long as it lives. */

@@ -1,5 +1,11 @@
 /** Volumes: create, list, show, resize, rename, delete. Import, map and verification have files of their own. */
-import { openVolumeView, openVolumeWriter, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
+import {
+  DEFAULT_RECOVERY_POLICY,
+  openVolumeView,
+  openVolumeWriter,
+  type SnapshotEntry,
+  type VolumeEntry,
+} from '../blockstore/index.ts';
 import { formatSize, SgwError, toSgwError } from '../kit/index.ts';
 import type {
   AttachmentDocument,
@@ -149,8 +155,14 @@ export async function showVolume(
       .filter((snapshot) => snapshot.volumeId === entry.volumeId)
       .map(({ snapshotId, name }) => ({ snapshotId, name })),
     unfinishedImport: entry.unfinishedImport,
+    recovery: recoveryOf(session, entry.volumeId),
     attachment: attachmentOf(session, entry.volumeId),
   };
+}
+
+function recoveryOf({ settings }: Session, volumeId: string): VolumeDocument['recovery'] {
+  const { allForMs, allMax, tiers } = settings.volumeSettings[volumeId]?.recovery ?? DEFAULT_RECOVERY_POLICY;
+  return { allForMs, allMax, tiers: tiers.map((tier) => ({ ...tier })) };
 }
 
 /** How a volume is served here; null when it is not attached. */

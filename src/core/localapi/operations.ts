@@ -84,6 +84,18 @@ export interface Operations {
   'bandwidth.show': { input: Record<string, never>; result: Doc.BandwidthDocument };
   'bandwidth.remove': { input: Record<string, never>; result: Doc.BandwidthDocument };
 
+  /**
+   * When snapshots of a volume are made, and which of them are kept. What is not given stays as it is; `keep` null: all. `at` is
+   * a time of the day, UTC, for schedules of whole days.
+   */
+  'schedule.set': {
+    input: { volume: Ref; everyMs?: number; at?: string | null; keep?: Doc.ScheduleDocument['keep'] };
+    result: Doc.ScheduleDocument;
+  };
+  'schedule.show': { input: { volume?: Ref }; result: Doc.ScheduleList };
+  /** The snapshots that it made stay. */
+  'schedule.remove': { input: { volume: Ref; ifExists?: boolean }; result: Doc.ScheduleRemoved };
+
   /** What the daemon serves, and how it does. This and the next two need a daemon: without one they fail with `daemon-needed`. */
   'gateway.show': { input: Record<string, never>; result: Doc.GatewayDocument };
   /**
@@ -160,6 +172,7 @@ export interface Operations {
       bufferBytes?: number;
       sealIntervalMs?: number;
       readAheadBytes?: number;
+      recovery?: Doc.VolumeSettingsDocument['recovery'];
       reset?: boolean;
     };
     result: Doc.VolumeSettingsDocument;

@@ -9,5 +9,20 @@ export const Tags = Type.Record(Type.String(), Type.String());
 export const object = <P extends Type.TProperties>(id: string, properties: P): Type.TObject<P> =>
   Type.Object(properties, { $id: id, additionalProperties: false });
 
+/** Of checkpoints: all that are not older than `allForMs`, the newest `allMax` of them; then one of each period of a tier. */
+export const RecoveryPolicy = Type.Object(
+  {
+    allForMs: Type.Integer({ minimum: 0 }),
+    allMax: Type.Integer({ minimum: 0 }),
+    tiers: Type.Array(
+      Type.Object(
+        { periodMs: Type.Integer({ minimum: 1 }), forMs: Type.Integer({ minimum: 0 }) },
+        { additionalProperties: false },
+      ),
+    ),
+  },
+  { additionalProperties: false },
+);
+
 export const GatewayMode = Type.Union([Type.Literal('cached'), Type.Literal('shadowing')]);
 export type GatewayMode = Static<typeof GatewayMode>;

@@ -4,10 +4,12 @@
  * `docs/schemas/` are written from these; only tests and the schema writer load this module at run time.
  */
 import Type, { type Static } from 'typebox';
+import { ScheduleDocument } from './schedule-schemas.ts';
 import { AttachmentDocument, ServingConfiguration, VolumeAttached } from './serving-schemas.ts';
-import { Bytes, GatewayMode, Nullable, object, Tags, Time } from './schema-parts.ts';
+import { Bytes, GatewayMode, Nullable, object, RecoveryPolicy, Tags, Time } from './schema-parts.ts';
 
 export * from './gateway-schemas.ts';
+export * from './schedule-schemas.ts';
 export * from './serving-schemas.ts';
 export { GatewayMode } from './schema-parts.ts';
 
@@ -82,6 +84,8 @@ export const VolumeDocument = object('volume-detail', {
   ),
   /** The unfinished import to resume, or null. */
   unfinishedImport: Nullable(Type.Object({ source: Type.String(), startedAt: Time }, { additionalProperties: false })),
+  /** Which recovery points are kept while it is served here. */
+  recovery: RecoveryPolicy,
   /** How it is served here; null when it is not attached. */
   attachment: Nullable(AttachmentDocument),
 });
@@ -143,6 +147,8 @@ export const SnapshotSummary = object('snapshot', {
   completedAt: Nullable(Time),
   description: Type.String(),
   tags: Tags,
+  /** The schedule that made it and may delete it; null of one that was made, or renamed, by hand. */
+  scheduleId: Nullable(Type.String()),
 });
 
 /** `by` lets `accountId` use the blocks that `by` wrote. */
@@ -436,6 +442,8 @@ export const StatusDocument = object('status', {
   snapshots: Type.Object({ count: Nullable(Type.Integer()) }, { additionalProperties: false }),
   /** What is attached, and how that does. */
   exports: Type.Array(AttachmentDocument),
+  /** Snapshot schedules, and how they do. */
+  schedules: Type.Array(ScheduleDocument),
   /** Sentences that a person should read: damage, unfinished imports, a shared disk. */
   remarks: Type.Array(Type.String()),
 });

@@ -1,6 +1,6 @@
 /** The documents of what a gateway serves: exports, their settings. As in `schemas.ts`, fields are only ever added. */
 import Type, { type Static } from 'typebox';
-import { Bytes, Nullable, object, Time } from './schema-parts.ts';
+import { Bytes, Nullable, object, RecoveryPolicy, Time } from './schema-parts.ts';
 
 const Ack = Type.Union([Type.Literal('log'), Type.Literal('store')]);
 
@@ -160,6 +160,8 @@ export const VolumeSettingsDocument = object('volume-settings', {
   bufferBytes: Bytes,
   sealIntervalMs: Type.Integer({ minimum: 0 }),
   readAheadBytes: Bytes,
+  /** Which recovery points are kept. */
+  recovery: RecoveryPolicy,
   /** Names of the settings that are of this volume; the others are the gateway's. */
   own: Type.Array(Type.String()),
   changed: Type.Array(Type.String()),

@@ -16,6 +16,7 @@ import {
   type VolumeSettingsState,
 } from './serving.ts';
 import { isBandwidth, type BandwidthState } from './bandwidth.ts';
+import { areSchedules, type ScheduleState } from './schedules.ts';
 
 export const SCHEMA_VERSION = 3;
 
@@ -54,6 +55,8 @@ export interface GatewayState {
   attachments: AttachmentState[];
   /** Absent: no limit. */
   bandwidth?: BandwidthState;
+  /** Snapshot schedules by volume id. Absent: none. */
+  schedules?: Record<string, ScheduleState>;
 }
 
 /** Of no use without the private key, which is in a file of its own. */
@@ -136,6 +139,7 @@ const GATEWAY_FIELDS: Checks<Required<GatewayState>> = {
   encryption: (value) => ENCRYPTIONS.some((encryption) => encryption === value),
   activatedAt: isTime,
   bandwidth: orAbsent(isBandwidth),
+  schedules: orAbsent(areSchedules),
   configurationVersion: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };
 

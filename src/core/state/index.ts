@@ -21,9 +21,11 @@ export {
   newServingSettings,
   type AttachmentState,
   type CompletedRestore,
+  type RecoveryPolicyState,
   type ServingSettings,
   type VolumeSettingsState,
 } from './serving.ts';
 export type { BandwidthLimits, BandwidthRule, BandwidthState } from './bandwidth.ts';
+export type { RetentionRule, RetentionUnit, ScheduleState } from './schedules.ts';
 export { openState, updateState } from './state.ts';
 export { makeFolder, syncFolder } from './home-folder.ts';

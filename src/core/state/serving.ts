@@ -40,6 +40,16 @@ export interface VolumeSettingsState {
   bufferBytes?: number;
   sealIntervalMs?: number;
   readAheadBytes?: number;
+  /** Which recovery points are kept. */
+  recovery?: RecoveryPolicyState;
+}
+
+/** As room `blockstore` knows it. */
+export interface RecoveryPolicyState {
+  allForMs: number;
+  allMax: number;
+  /** From short to long. */
+  tiers: { periodMs: number; forMs: number }[];
 }
 
 /**
@@ -153,11 +163,19 @@ const SETTINGS_FIELDS: Checks<ServingSettings> = {
   readAheadBytes: orNull(isCount),
 };
 
+const TIER_FIELDS = { periodMs: (value: unknown) => isCount(value) && value !== 0, forMs: isCount };
+const RECOVERY_FIELDS: Checks<RecoveryPolicyState> = {
+  allForMs: isCount,
+  allMax: isCount,
+  tiers: (value) => Array.isArray(value) && value.every((tier) => findBad(tier, TIER_FIELDS) === undefined),
+};
+
 const VOLUME_FIELDS: Checks<Required<VolumeSettingsState>> = {
   ack: orAbsent(isAckClass),
   bufferBytes: orAbsent(isCount),
   sealIntervalMs: orAbsent(isCount),
   readAheadBytes: orAbsent(isCount),
+  recovery: orAbsent((value) => findBad(value, RECOVERY_FIELDS) === undefined),
 };
 
 const COMPLETED_FIELDS: Checks<CompletedRestore> = { name: isText, volumeName: isText, sizeBytes: isCount };

@@ -238,6 +238,7 @@ class CachedVolume implements ServedVolume {
   async configure(settings: Partial<VolumeSettings>): Promise<void> {
     this.#settings = { ...this.#settings, ...settings };
     this.#uploads.sealIntervalMs = this.#settings.sealIntervalMs;
+    if (settings.recovery !== undefined) this.#uploads.recovery = settings.recovery;
     this.#readAhead = new ReadAhead({ readAheadBytes: this.#settings.readAheadBytes });
     if (settings.bufferBytes !== undefined) await this.#log.resize(settings.bufferBytes);
   }

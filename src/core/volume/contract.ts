@@ -2,7 +2,7 @@
  * What the gateway may do with a volume that it serves (DESIGN section 6). The wire protocols see only the `BlockDevice`.
  */
 import type { BlockDevice } from '../blockdevice/index.ts';
-import type { SnapshotEntry } from '../blockstore/index.ts';
+import type { RecoveryPolicy, SnapshotEntry } from '../blockstore/index.ts';
 import type { SgwError, VolumeId } from '../kit/index.ts';
 import type { ShadowStats } from './shadow/contract.ts';
 
@@ -18,6 +18,8 @@ export interface VolumeSettings {
   readonly sealIntervalMs: number;
   /** Bytes that a sequential reader is read ahead; 0: none. */
   readonly readAheadBytes: number;
+  /** Which recovery points are kept; the default when absent. */
+  readonly recovery?: RecoveryPolicy;
 }
 
 /**

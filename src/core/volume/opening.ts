@@ -106,7 +106,7 @@ export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
 }
 
 const openWriter = async (
-  { blocks, volumeId, holder, accountId }: CachedVolumeParts,
+  { blocks, volumeId, holder, accountId, settings }: CachedVolumeParts,
   takeOver: boolean,
   signal?: AbortSignal,
 ): Promise<VolumeWriter> =>
@@ -114,7 +114,7 @@ const openWriter = async (
     holder,
     accountId,
     takeOver,
-    recovery: DEFAULT_RECOVERY_POLICY,
+    recovery: settings.recovery ?? DEFAULT_RECOVERY_POLICY,
     ...(signal === undefined ? {} : { signal }),
   });
 

@@ -4,7 +4,13 @@
  *
  * States: open -> failed (fenced, or damaged: nothing is uploaded any more, the log is kept); open or failed -> closed.
  */
-import { PAGE_BYTES, type Batch, type SnapshotEntry, type VolumeWriter } from '../blockstore/index.ts';
+import {
+  PAGE_BYTES,
+  type Batch,
+  type RecoveryPolicy,
+  type SnapshotEntry,
+  type VolumeWriter,
+} from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import { Barriers } from './barriers.ts';
 import type { BarrierPosition, ServedSnapshot } from './contract.ts';
@@ -43,6 +49,8 @@ export class Uploads {
   #live: LiveMap;
   #failure: SgwError | undefined;
   #trouble: Trouble | undefined;
+  /** Set since the opening. */
+  #recovery: RecoveryPolicy | undefined;
 
   constructor(given: UploadsParts) {
     const { parts, opened } = given;
@@ -83,6 +91,12 @@ export class Uploads {
 
   set sealIntervalMs(intervalMs: number) {
     this.#uploader.sealIntervalMs = intervalMs;
+  }
+
+  /** Which recovery points are kept from the next checkpoint on. */
+  set recovery(policy: RecoveryPolicy) {
+    this.#recovery = policy;
+    this.#uploader.writer.recovery = policy;
   }
 
   /** Completes what a crash left behind, and starts to upload. */
@@ -195,6 +209,7 @@ export class Uploads {
         },
         reopen: async (signal) => {
           const reopened = await reopenWriter(parts, opened, signal);
+          reopened.writer.recovery = this.#recovery ?? reopened.writer.recovery;
           this.#live = this.#liveMap(reopened.writer);
           await this.#barriers.recover(reopened.uploadedSequence);
           return reopened;

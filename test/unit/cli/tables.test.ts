@@ -34,6 +34,7 @@ const snapshot = {
   completedAt: null,
   description: '',
   tags: {},
+  scheduleId: null,
 } as const;
 
 it.each([40, 60, 80, 120])('a table with long names fits %d columns', async (columns) => {

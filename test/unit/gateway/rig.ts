@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { FramePool } from '../../../src/core/blockstore/index.ts';
 import { createHandlers } from '../../../src/core/control/index.ts';
 import { Gateway, type Serving, type ServingParts } from '../../../src/core/gateway/index.ts';
+import type { ScheduleEvent, ScheduleRunner } from '../../../src/core/gateway/schedules/runner.ts';
 import { systemClock, systemRandom, type Clock } from '../../../src/core/kit/index.ts';
 import type { CallContext, Handlers, Input, OperationName, Result } from '../../../src/core/localapi/index.ts';
 import { memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
@@ -97,6 +98,11 @@ export class GatewayRig implements AsyncDisposable {
   /** Serves what is attached, as a daemon does. */
   async serve(context: Partial<CallContext> = {}): Promise<Serving> {
     return await this.#gateway.serve({ ...CALL, ...context });
+  }
+
+  /** Runs the schedules, as a daemon does. */
+  async runSchedules(onEvent: (event: ScheduleEvent) => void = () => undefined): Promise<ScheduleRunner> {
+    return await this.#gateway.runSchedules(onEvent, CALL);
   }
 
   async call<N extends OperationName>(

@@ -7,6 +7,7 @@ import type { Clock, Logger } from '../../kit/index.ts';
 import type { CallContext, GatewayDocument } from '../../localapi/index.ts';
 import { openState } from '../../state/index.ts';
 import { NbdListeners, type NbdPlaces } from './nbd-listeners.ts';
+import { reportSchedule } from './schedule-report.ts';
 
 /** How long requests under way may take once no more are taken. */
 const CLIENTS_GRACE_MS = 5000;
@@ -53,6 +54,7 @@ export class VolumeServing implements Serving {
   readonly #options: ServingOptions;
   #exports: Exports | undefined;
   #listeners: NbdListeners | undefined;
+  #schedules: { stop(): Promise<void> } | undefined;
 
   constructor(options: ServingOptions) {
     this.#options = options;
@@ -68,6 +70,9 @@ export class VolumeServing implements Serving {
     exports.listen = async () =>
       (await this.#listen()) ? ['NBD is served at other addresses, or with other keys.'] : [];
     await this.#listen();
+    this.#schedules = await gateway.runSchedules((event) => {
+      reportSchedule(log, event);
+    }, call);
   }
 
   async #listen(): Promise<boolean> {
@@ -92,6 +97,7 @@ export class VolumeServing implements Serving {
   }
 
   async stop(options: Parameters<Serving['stop']>[0]): Promise<Drained> {
+    await this.#schedules?.stop();
     await this.#listeners?.close(CLIENTS_GRACE_MS);
     const report = await this.#exports?.stop(options);
     return report ?? { drained: true, dirtyBytes: 0 };

@@ -1,6 +1,7 @@
 /** The settings of serving with their defaults, which depend on the disk and the memory that there is. */
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
+import { DEFAULT_RECOVERY_POLICY } from '../../blockstore/index.ts';
 import type { CacheLimits } from '../../cache/index.ts';
 import { GIB, MIB } from '../../kit/index.ts';
 import { freeBytes } from '../../objectstore/index.ts';
@@ -44,13 +45,14 @@ export async function volumeSettings(
   home: string,
   { serving, volumeSettings: byVolume }: Pick<GatewayState, 'serving' | 'volumeSettings'>,
   volumeId: string,
-): Promise<VolumeSettings> {
+): Promise<Required<VolumeSettings>> {
   const own: VolumeSettingsState = byVolume[volumeId] ?? {};
   const share = Math.floor((await freeBytes(home)) / SHARE_OF_DISK);
   return {
     ack: own.ack ?? 'log',
     bufferBytes: own.bufferBytes ?? serving.bufferBytes ?? Math.max(BUFFER_BYTES_MIN, Math.min(BUFFER_BYTES, share)),
     sealIntervalMs: own.sealIntervalMs ?? serving.sealIntervalMs ?? SEAL_INTERVAL_MS,
+    recovery: own.recovery ?? DEFAULT_RECOVERY_POLICY,
     readAheadBytes: own.readAheadBytes ?? serving.readAheadBytes ?? READ_AHEAD_BYTES,
   };
 }

@@ -118,7 +118,8 @@ export class Connection {
     }
   }
 
-  async configure({ sealIntervalMs, bufferBytes }: Partial<VolumeSettings>): Promise<void> {
+  async configure({ sealIntervalMs, bufferBytes, recovery }: Partial<VolumeSettings>): Promise<void> {
+    if (recovery !== undefined) this.uploads.recovery = recovery;
     if (sealIntervalMs !== undefined) this.uploads.sealIntervalMs = sealIntervalMs;
     if (bufferBytes !== undefined) await this.log.resize(bufferBytes);
   }

@@ -1,0 +1,129 @@
+/** Snapshot schedules, as people write and read them. */
+import { quoted, SgwError } from '../kit/index.ts';
+import type { ScheduleDocument, ScheduleList } from '../localapi/index.ts';
+import type { Style } from './style.ts';
+import { formatTime, plural, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
+
+type Keep = NonNullable<ScheduleDocument['keep']>;
+type Unit = Keep[number]['unit'];
+
+const MINUTE_MS = 60_000;
+const PACE_MS: Readonly<Record<string, number>> = {
+  m: MINUTE_MS,
+  h: 60 * MINUTE_MS,
+  d: 24 * 60 * MINUTE_MS,
+  w: 7 * 24 * 60 * MINUTE_MS,
+};
+const PACE_NAMES: readonly (readonly [string, string])[] = [
+  ['week', 'w'],
+  ['day', 'd'],
+  ['hour', 'h'],
+  ['minute', 'm'],
+];
+const PACE_MS_MAX = 366 * 24 * 60 * MINUTE_MS;
+const UNITS: Readonly<Record<string, Unit>> = { h: 'hour', d: 'day', w: 'week', m: 'month', y: 'year' };
+const COUNT_MAX = 10_000;
+
+/** Milliseconds of `15m`, `4h`, `1d` or `2w`. @throws invalid `bad-schedule` */
+export function parsePace(text: string): number {
+  const [, count = '', unit = ''] = /^(\d{1,6})([mhdw])$/.exec(text.trim()) ?? [];
+  const paceMs = Number(count) * (PACE_MS[unit] ?? 0);
+  if (paceMs >= MINUTE_MS && paceMs <= PACE_MS_MAX) return paceMs;
+  throw badSchedule('--every', text, 'Give minutes, hours, days or weeks, such as 15m, 4h, 1d or 2w, up to a year.');
+}
+
+/** What `7d,4w,12m` keeps; null, everything, for `all`. @throws invalid `bad-schedule` */
+export function parseKeep(text: string): Keep | null {
+  if (text.trim().toLowerCase() === 'all') return null;
+  const rules = text.split(',').map((part) => {
+    const [, count = '', letter = ''] = /^(\d{1,5})([hdwmy])$/.exec(part.trim()) ?? [];
+    const unit = UNITS[letter];
+    if (unit === undefined || Number(count) < 1 || Number(count) > COUNT_MAX) throw badKeep(text);
+    return { count: Number(count), unit };
+  });
+  if (new Set(rules.map(({ unit }) => unit)).size < rules.length) throw badKeep(text);
+  return rules;
+}
+
+const badKeep = (text: string): SgwError =>
+  badSchedule(
+    '--keep',
+    text,
+    'Give hours (h), days (d), weeks (w), months (m) or years (y), each once, such as 48h,7d,4w,12m,2y; or all.',
+  );
+
+/** A time of the day, UTC; null for `none`. @throws invalid `bad-schedule` */
+export function parseTimeOfDay(text: string): string | null {
+  if (text.trim().toLowerCase() === 'none') return null;
+  if (/^(?:[01]?\d|2[0-3]):[0-5]\d$/.test(text.trim())) return text.trim();
+  throw badSchedule('--at', text, 'Give a time of the day in UTC, such as 02:30, or none.');
+}
+
+const badSchedule = (flag: string, text: string, hint: string): SgwError =>
+  new SgwError('invalid', 'bad-schedule', `${flag} can not be ${quoted(text)}`, { hint, details: { value: text } });
+
+/** `every 4 hours`, `every day at 02:30 UTC`. */
+function paceText({ everyMs, at }: Pick<ScheduleDocument, 'everyMs' | 'at'>): string {
+  const [name, letter] = PACE_NAMES.find(([, unit]) => everyMs % (PACE_MS[unit] ?? 1) === 0) ?? ['minute', 'm'];
+  const count = everyMs / (PACE_MS[letter] ?? 1);
+  return `every ${count === 1 ? name : plural(count, name)}${at === null ? '' : ` at ${at} UTC`}`;
+}
+
+const keepText = (keep: Keep | null): string =>
+  keep === null ? 'all' : keep.map(({ count, unit }) => plural(count, unit)).join(', ');
+
+/** One schedule with everything that is known of it. */
+export function scheduleFields(schedule: ScheduleDocument, style: Style): string {
+  const { name, volumeId, keep, lastRun, failure, retryAt, runs, remarks } = schedule;
+  const fields: Field[] = [
+    ['volume', `${name} (${volumeId})`],
+    ['snapshots', paceText(schedule)],
+    ['keep', keepText(keep)],
+    stateField(schedule, style),
+    ['next run', `${formatTime(schedule.nextRunAt)} UTC`],
+    ['last run', lastRun === null ? 'none yet' : `${formatTime(lastRun.at)} UTC: ${lastRun.name}`],
+    ['runs', String(runs)],
+    ['failure', failure === null ? null : `${failure.message} (since ${formatTime(failure.at)} UTC)`, style.red],
+    ['tried again', retryAt === null ? null : `${formatTime(retryAt)} UTC`],
+  ];
+  return withRemarks(renderFields(fields, style), remarks, style);
+}
+
+function stateField({ state, failure }: ScheduleDocument, style: Style): Field {
+  const isWell = failure === null && state !== 'stopped';
+  return ['state', state, isWell ? style.green : style.yellow];
+}
+
+/** One schedule in a line of `status`. */
+export function scheduleField(schedule: ScheduleDocument, style: Style): Field {
+  const { name, state, lastRun, nextRunAt, failure } = schedule;
+  const last = lastRun === null ? 'not run yet' : `last ${formatTime(lastRun.at)}`;
+  const isWell = failure === null && state !== 'stopped';
+  const text = `${name}, ${paceText(schedule)}: ${state}, ${last}, next ${formatTime(nextRunAt)} UTC`;
+  return ['schedule', text, isWell ? style.green : style.yellow];
+}
+
+/** All schedules; one as it is shown alone. */
+export async function scheduleText({ schedules }: ScheduleList, style: Style, columns: number): Promise<string> {
+  const [first, ...others] = schedules;
+  if (first === undefined) return 'There are no schedules.';
+  if (others.length === 0) return scheduleFields(first, style);
+  const table = await renderTable(
+    schedules,
+    [
+      { head: 'VOLUME', value: ({ name }) => name, isCut: true },
+      { head: 'SNAPSHOTS', value: paceText },
+      { head: 'KEEP', value: ({ keep }) => keepText(keep) },
+      { head: 'STATE', value: ({ state, failure }) => (failure === null ? state : `${state}, failed`) },
+      { head: 'NEXT RUN (UTC)', value: ({ nextRunAt }) => formatTime(nextRunAt) },
+      { head: 'LAST RUN (UTC)', value: ({ lastRun }) => (lastRun === null ? '-' : formatTime(lastRun.at)) },
+    ],
+    style,
+    columns,
+  );
+  const remarks = [
+    ...new Set(schedules.flatMap((one) => (one.state === 'stopped' ? one.remarks.slice(0, 1) : []))),
+    ...schedules.flatMap(({ name, failure }) => (failure === null ? [] : [`${name}: ${failure.message}`])),
+  ];
+  return withRemarks(table, remarks, style);
+}
