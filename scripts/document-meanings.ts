@@ -1,4 +1,5 @@
 /** What the fields of the published documents mean: by name, or by `document.path` where that differs. */
+import { COST_MEANINGS } from './cost-meanings.ts';
 
 /** The commands that print each document. */
 export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
@@ -166,8 +167,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   volumeId: 'id of the volume, `vol-` and 17 hex digits',
   volumeName: 'name of the volume',
   volumes: 'the volumes',
-  'store-stats.volumes': 'number of volumes',
-  'store-stats.snapshots': 'number of snapshots',
+  ...COST_MEANINGS,
   writable: 'whether the store can be written to',
   zeroBytes: 'bytes that read as zeroes and take no space',
   zeroedBytes: 'bytes of pages that became zero',

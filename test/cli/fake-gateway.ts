@@ -6,6 +6,7 @@
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
 import { bandwidthHandlers } from './fake-bandwidth.ts';
 import { scheduleHandlers } from './fake-schedules.ts';
+import { costHandlers } from './fake-cost.ts';
 import { attachmentHandlers, SERVING } from './fake-attachments.ts';
 import {
   ACCOUNT,
@@ -478,15 +479,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
       ],
       remarks: [],
     }),
-    'store.stats': async () => ({
-      store: '/home/fake/store',
-      storeId: 'store-1',
-      objects: 3,
-      totalBytes: 12_345,
-      kinds: [{ kind: 'segment', objects: 3, bytes: 12_345 }],
-      volumes: volumes.length,
-      snapshots: snapshots.length,
-    }),
+    ...costHandlers(volumeOf, () => ({ volumes: volumes.length, snapshots: snapshots.length })),
   };
 
   const withoutActivation = new Set<OperationName>(['activate', 'status', 'store.check']);

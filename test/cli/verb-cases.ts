@@ -3,6 +3,7 @@ import type { TSchema } from 'typebox';
 import * as documents from '../../src/core/cli/documents.ts';
 import * as schemas from '../../src/core/localapi/schemas.ts';
 import { bandwidthCases } from './bandwidth-cases.ts';
+import { costCases } from './cost-cases.ts';
 import { ACCOUNT, PASSPHRASE, RECOVERY_CODE } from './fake-care.ts';
 import { scheduleCases } from './schedule-cases.ts';
 import { settingsCases } from './settings-cases.ts';
@@ -623,10 +624,7 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
     ],
     bad: [bad('a flag without a value', ['--store'], 'missing-value'), notActivated()],
   },
-  'store stats': {
-    good: [{ words: [], schema: schemas.StoreStatsDocument, input: {}, shows: 'segment' }],
-    bad: [bad('a surplus argument', ['x'], 'unexpected-argument'), notActivated()],
-  },
+  ...costCases(bad, notActivated),
   'store gc': {
     good: [
       { words: [], schema: schemas.GcDocument, input: {}, shows: '4 KiB in 2 objects, leaving 1 empty tombstone' },

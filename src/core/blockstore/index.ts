@@ -22,6 +22,7 @@ export {
 } from './geometry.ts';
 export type { Head } from './head.ts';
 export { blake3ShortInto } from './hash.ts';
+export { volumeOfKey } from './keys.ts';
 export { hashesOfLeaf } from './leaf-hashes.ts';
 export { listSnapshotIds, listVolumeIds } from './listed-ids.ts';
 export type { SegmentRef } from './node-codec.ts';

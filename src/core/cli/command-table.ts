@@ -93,7 +93,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'alert remove': offline(8),
 
   'store check': offline(2),
-  'store stats': offline(2),
+  'store stats': offline(2, 'volume'),
   'store gc': waits(3),
   'store scrub': waits(3),
   'store copy': waits(6),

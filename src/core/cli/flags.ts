@@ -3,7 +3,7 @@
  * variable: global ones `SGW_HOME` and so on, those of a verb `SGW_VOLUME_CREATE_SIZE`.
  */
 import { Args, Flags, type Interfaces } from '@oclif/core';
-import type { GatewayMode, ImageFormat } from '../localapi/index.ts';
+import type { GatewayMode, ImageFormat, PriceTableName } from '../localapi/index.ts';
 import { PROGRESS_MODES, type ProgressMode } from './progress.ts';
 import {
   checkAccountId,
@@ -20,6 +20,7 @@ const GLOBAL = 'GLOBAL';
 const ENCRYPTED = 'ENCRYPTED STORE';
 
 const GATEWAY_MODES = ['cached', 'shadowing'] as const;
+const PRICE_TABLES = ['aws', 'b2', 'gcs', 'own', 'r2'] as const;
 const IMAGE_FORMATS = ['raw', 'qcow2', 'vmdk', 'vhdx', 'vdi'] as const;
 
 /** A file that holds what opens an encrypted store. A secret itself is never the value of a flag: others see those. */
@@ -180,6 +181,12 @@ export const formatFlag = Flags.custom<ImageFormat>({
 export const modeFlag = Flags.custom<GatewayMode>({
   options: [...GATEWAY_MODES],
   parse: async (text) => checkChoice(text, GATEWAY_MODES, '--mode'),
+});
+
+/** Prices of this program in place of the user's own. */
+export const pricesFlag = Flags.custom<PriceTableName>({
+  options: [...PRICE_TABLES],
+  parse: async (text) => checkChoice(text, PRICE_TABLES, '--prices'),
 });
 
 /** The flags of verbs that create. */

@@ -1,13 +1,7 @@
 /** How the gateway and its store look to people. */
 import { formatSize, printable } from '../kit/index.ts';
 import { exposureText, restoreText } from './attachment-views.ts';
-import type {
-  ActivationDocument,
-  AttachmentDocument,
-  StatusDocument,
-  StoreCheckDocument,
-  StoreStatsDocument,
-} from '../localapi/index.ts';
+import type { ActivationDocument, AttachmentDocument, StatusDocument, StoreCheckDocument } from '../localapi/index.ts';
 import type { ConfigurationDocument } from './documents.ts';
 import { scheduleField } from './schedule.ts';
 import { recoveryCodeText } from './store-views.ts';
@@ -130,30 +124,6 @@ export async function storeCheckText(check: StoreCheckDocument, style: Style, co
     : style.red('This store is refused for writing.');
   const provider = check.provider === null ? '' : ` (${printable(check.provider)})`;
   return withRemarks(`${printable(check.store)}${provider}\n\n${probes}\n\n${verdict}`, check.remarks, style);
-}
-
-/** What the store holds, by kind of object. */
-export async function storeStatsText(stats: StoreStatsDocument, style: Style, columns: number): Promise<string> {
-  const kinds = await renderTable(
-    stats.kinds,
-    [
-      { head: 'KIND', value: (kind) => kind.kind },
-      { head: 'OBJECTS', value: (kind) => String(kind.objects), align: 'right' },
-      { head: 'BYTES', value: (kind) => formatSize(kind.bytes), align: 'right' },
-    ],
-    style,
-    columns,
-  );
-  const totals = renderFields(
-    [
-      ['store', `${stats.store} (${stats.storeId})`],
-      ['holds', `${formatSize(stats.totalBytes)} in ${String(stats.objects)} objects`],
-      ['volumes', String(stats.volumes)],
-      ['snapshots', String(stats.snapshots)],
-    ],
-    style,
-  );
-  return stats.kinds.length === 0 ? totals : `${totals}\n\n${kinds}`;
 }
 
 /** A count that can not be had while the store can not be read. */

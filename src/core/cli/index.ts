@@ -4,6 +4,7 @@ export * from './attachment-views.ts';
 export * from './bandwidth.ts';
 export * from './command.ts';
 export * from './configure.ts';
+export * from './cost-views.ts';
 export * from './demo.ts';
 export * from './doctor-views.ts';
 export * from './flags.ts';

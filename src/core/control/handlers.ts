@@ -13,6 +13,7 @@ import {
   checkMode,
   checkName,
   checkPath,
+  checkPrices,
   checkRate,
   checkRef,
   checkRegion,
@@ -82,7 +83,11 @@ function gatewayHandlers(
       if (input.store !== undefined) checkPath(input.store, 'a store');
       return await gateway.checkStore(input, call);
     },
-    'store.stats': async (_input, call) => await gateway.storeStats(call),
+    'store.stats': async (input, call) => {
+      if (input.volume !== undefined) checkRef(input.volume, 'volume');
+      checkPrices(input.prices);
+      return await gateway.storeStats(input, call);
+    },
     'store.gc': async (input, call) => {
       checkGrace(input.graceMs);
       return await gateway.collectGarbage(input, call);

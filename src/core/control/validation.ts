@@ -4,7 +4,7 @@
  */
 import { cut, NAME_HINT, problemOfName, quoted, SgwError, type ErrorDetails } from '../kit/index.ts';
 import { checkVolumeSize } from '../blockstore/index.ts';
-import type { GatewayMode, ImageFormat, Tags } from '../localapi/index.ts';
+import type { GatewayMode, ImageFormat, PriceTableName, Tags } from '../localapi/index.ts';
 
 /** Names, ids and beginnings of ids. */
 const REFERENCE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
@@ -19,6 +19,7 @@ const TAG_KEY_CHARACTERS_MAX = 128;
 const TAG_VALUE_CHARACTERS_MAX = 256;
 const FORMATS: readonly ImageFormat[] = ['raw', 'qcow2', 'vmdk', 'vhdx', 'vdi'];
 const MODES: readonly GatewayMode[] = ['cached', 'shadowing'];
+const PRICE_TABLES: readonly PriceTableName[] = ['aws', 'b2', 'gcs', 'own', 'r2'];
 
 function invalid(code: string, message: string, hint: string, details: ErrorDetails = {}): SgwError {
   return new SgwError('invalid', code, message, { hint, details });
@@ -146,6 +147,12 @@ export function checkPath(path: unknown, what: string): void {
 export function checkFormat(format: string | undefined): void {
   if (format === undefined || FORMATS.some((known) => known === format)) return;
   throw invalid('bad-format', `${echo(format)} is not an image format`, `Use one of ${FORMATS.join(', ')}.`);
+}
+
+/** @throws invalid `bad-choice` */
+export function checkPrices(name: string | undefined): void {
+  if (name === undefined || PRICE_TABLES.some((known) => known === name)) return;
+  throw invalid('bad-choice', `there is no price table ${echo(name)}`, `Use one of ${PRICE_TABLES.join(', ')}.`);
 }
 
 /** @throws invalid `bad-mode` */

@@ -1,17 +1,9 @@
 /** What a gateway of this program is made of: the machine's clock and randomness, stores with retries, the embedded service. */
 import { readFile } from 'node:fs/promises';
 import { FramePool } from '../blockstore/index.ts';
-import type { GatewayParts } from '../gateway/index.ts';
+import { RequestTally, type GatewayParts } from '../gateway/index.ts';
 import { systemClock, systemRandom, type Logger } from '../kit/index.ts';
-import {
-  openObjectStore,
-  withMeter,
-  withRetry,
-  withThrottle,
-  type ObjectStore,
-  type Rates,
-  type StoreCounters,
-} from '../objectstore/index.ts';
+import { openObjectStore, withRetry, withThrottle, type ObjectStore, type Rates } from '../objectstore/index.ts';
 
 /** A command that serves nothing has no log. */
 const ignore = (): void => undefined;
@@ -26,13 +18,7 @@ export async function partsOf(
   accountId?: string,
   layered: StoreLayering = (below) => below,
 ): Promise<GatewayParts> {
-  const meters: Readonly<StoreCounters>[] = [];
-  /** Below the retries, so that each try counts. */
-  const metered = (below: ObjectStore): ObjectStore => {
-    const { store, counters } = withMeter(below);
-    meters.push(counters);
-    return store;
-  };
+  const requests = new RequestTally();
   let rates: Rates = {};
   const setters = new Set<(rates: Rates) => void>();
   /** Over the retries, which do not count waiting for the rate as time without an answer. */
@@ -51,7 +37,7 @@ export async function partsOf(
     random: systemRandom,
     openStore: async (description, how) =>
       throttled(
-        withRetry(metered(layered(await openObjectStore(description, how))), {
+        withRetry(layered(await openObjectStore(description, { ...how, onRequest: requests.count })), {
           clock: systemClock,
           random: systemRandom,
         }),
@@ -60,7 +46,7 @@ export async function partsOf(
       rates = wanted;
       for (const set of setters) set(wanted);
     },
-    storeCounters: () => sum(meters),
+    requests,
     openService: async (blocks, serviceId) => {
       const { openService } = await import('../service/index.ts');
       return openService({ blocks, serviceId, isEmbedded: true });
@@ -72,13 +58,6 @@ export async function partsOf(
     },
     ...(accountId === undefined ? {} : { accountId }),
   };
-}
-
-function sum(meters: readonly Readonly<StoreCounters>[]): StoreCounters {
-  const total = { puts: 0, gets: 0, heads: 0, lists: 0, deletes: 0, upBytes: 0, downBytes: 0 };
-  for (const counters of meters)
-    for (const name of Object.keys(total) as (keyof StoreCounters)[]) total[name] += counters[name];
-  return total;
 }
 
 /** From package.json, which lies at the same distance from the sources as from what is built of them. */

@@ -154,9 +154,9 @@ export class Gateway implements AsyncDisposable {
     }
   }
 
-  async storeStats(call: Call): Out<'store.stats'> {
-    const { storeStats } = await import('./store-stats.ts');
-    return await storeStats(await this.#open(call), call);
+  async storeStats(input: In<'store.stats'>, call: Call): Out<'store.stats'> {
+    const { storeStats } = await import('./cost/store-stats.ts');
+    return await storeStats(await this.#open(call), await this.#home.usage(), input, call);
   }
 
   async createVolume(input: In<'volume.create'>, call: Call): Out<'volume.create'> {

@@ -3,6 +3,7 @@
  * configuration, references, idempotent creation, locks, imports and exports, store checks.
  */
 export { daemonNeeded } from './daemon-needed.ts';
+export { RequestTally } from './cost/tally.ts';
 export { Gateway } from './gateway.ts';
 export type { GatewayParts } from './parts.ts';
 export { notActivated } from './session.ts';

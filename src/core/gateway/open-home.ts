@@ -13,6 +13,8 @@ import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
 import { daemonNeeded } from './daemon-needed.ts';
 import { AccountCatalog } from './account-catalog.ts';
+import type { KnownUsage } from './cost/store-stats.ts';
+import type { KeeperParts, UsageKeeper } from './cost/usage-keeper.ts';
 import { ratesAt } from './bandwidth.ts';
 import { Locks } from './locks.ts';
 import { requireOwnState } from './own-state.ts';
@@ -40,6 +42,7 @@ export class OpenHome {
   #witness: HomeWitness | undefined;
   #serving: Serving | undefined;
   #schedules: ScheduleRunner | undefined;
+  #usage: UsageKeeper | undefined;
   /** Accounts other than the home's own that were found. An account is never removed. */
   readonly #knownAccounts = new Set<string>();
   #bandwidth: GatewayState['bandwidth'];
@@ -69,7 +72,7 @@ export class OpenHome {
    * @throws unsupported `serving-unavailable`; conflict `not-activated`
    */
   async serve(call: CallContext): Promise<Serving> {
-    const { home, version, clock, random, storeCounters, serving: parts } = this.#parts;
+    const { home, version, clock, random, requests, serving: parts } = this.#parts;
     assert(this.#serving === undefined, 'a home is served once');
     assert(parts !== undefined, 'a daemon has what serving takes');
     const { Serving: Served } = await import('./serving/serving.ts');
@@ -80,12 +83,14 @@ export class OpenHome {
       clock,
       random,
       parts: await parts(),
-      storeCounters: storeCounters ?? ((): undefined => undefined),
+      ...(requests === undefined ? {} : { requests }),
       openSession,
     });
     this.#serving = serving;
     void this.#keepLimits();
     await serving.start(call);
+    this.#usage = await this.#keepUsage(serving);
+    serving.ended = async () => this.#usage?.[Symbol.asyncDispose]();
     return serving;
   }
 
@@ -105,9 +110,32 @@ export class OpenHome {
     return this.#schedules;
   }
 
+  async #keepUsage(serving: Serving): Promise<UsageKeeper | undefined> {
+    const { home, clock, requests: tally } = this.#parts;
+    if (tally === undefined) return undefined;
+    const { UsageKeeper: Keeper } = await import('./cost/usage-keeper.ts');
+    const { storeId } = await this.requireRecord();
+    const served = (): ReturnType<KeeperParts['served']> =>
+      serving.show().flatMap(({ record, stats }) => {
+        const volumeId = record.scratchVolumeId ?? record.volumeId;
+        return stats === null || volumeId === null ? [] : [{ volumeId, stats }];
+      });
+    return await Keeper.open({ home, storeId, clock, tally, served });
+  }
+
+  /** What is known of the requests to the store. */
+  async usage(): Promise<KnownUsage> {
+    const { home, requests: tally } = this.#parts;
+    if (this.#usage !== undefined && tally !== undefined)
+      return { book: this.#usage.book, counted: { tally, sinceMs: this.#usage.sinceMs } };
+    const { readUsage } = await import('./cost/usage-keeper.ts');
+    return { book: await readUsage(home, (await this.requireRecord()).storeId), counted: undefined };
+  }
+
   /** Closes what was opened. Idempotent. */
   async close(): Promise<void> {
     this.#closed.abort();
+    await this.#usage?.[Symbol.asyncDispose]();
     this.#witness?.flush();
     this.retireStore();
     for (const opened of this.#retired.splice(0)) await (await opened.catch(() => undefined))?.close();

@@ -1,8 +1,9 @@
 /** What a gateway is made of; put together in room `daemon`, by tests with parts of their own. */
 import type { BlockStoreOptions, FramePool } from '../blockstore/index.ts';
 import type { Clock, Random } from '../kit/index.ts';
-import type { ObjectStore, Rates, StoreCounters } from '../objectstore/index.ts';
+import type { ObjectStore, Rates } from '../objectstore/index.ts';
 import type { ServiceConnections } from '../protocol/index.ts';
+import type { RequestTally } from './cost/tally.ts';
 import type { ServingParts } from './serving/parts.ts';
 
 export interface GatewayParts {
@@ -23,7 +24,7 @@ export interface GatewayParts {
   /** Sets how fast all stores that are open, and those that will be, may be read and written together. */
   readonly limitStores?: (rates: Rates) => void;
   /** What was asked of stores since the start. */
-  readonly storeCounters?: () => StoreCounters;
+  readonly requests?: RequestTally;
   /** Opens volumes as they are served: over their write logs and the cache. */
   readonly serving?: () => Promise<ServingParts>;
 }

@@ -249,7 +249,8 @@ export interface Operations {
   'snapshot.verify': { input: { snapshot: Ref }; result: Doc.VerifyDocument };
 
   'store.check': { input: { store?: string }; result: Doc.StoreCheckDocument };
-  'store.stats': { input: Record<string, never>; result: Doc.StoreStatsDocument };
+  /** Of the whole store, or of one volume. `prices`: a table of this program in place of the home's own or the provider's. */
+  'store.stats': { input: { volume?: Ref; prices?: Doc.PriceTableName }; result: Doc.StoreStatsDocument };
   /** `graceMs`: how long what is found unreachable is kept; with `preview`, nothing is changed. */
   'store.gc': { input: { graceMs?: number; preview?: boolean }; result: Doc.GcDocument };
   /** Reads back everything; `acceptOlder` takes documents that are older than once seen for the newest from now on. */

@@ -8,6 +8,7 @@ import { ScheduleDocument } from './schedule-schemas.ts';
 import { AttachmentDocument, ServingConfiguration, VolumeAttached } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, RecoveryPolicy, Tags, Time } from './schema-parts.ts';
 
+export * from './cost-schemas.ts';
 export * from './gateway-schemas.ts';
 export * from './schedule-schemas.ts';
 export * from './serving-schemas.ts';
@@ -284,21 +285,6 @@ export const StoreCheckDocument = object('store-check', {
   remarks: Type.Array(Type.String()),
 });
 
-export const StoreStatsDocument = object('store-stats', {
-  store: Type.String(),
-  storeId: Type.String(),
-  objects: Type.Integer({ minimum: 0 }),
-  totalBytes: Bytes,
-  kinds: Type.Array(
-    Type.Object(
-      { kind: Type.String(), objects: Type.Integer({ minimum: 0 }), bytes: Bytes },
-      { additionalProperties: false },
-    ),
-  ),
-  volumes: Type.Integer({ minimum: 0 }),
-  snapshots: Type.Integer({ minimum: 0 }),
-});
-
 const Counted = Type.Object({ objects: Type.Integer({ minimum: 0 }), bytes: Bytes }, { additionalProperties: false });
 
 export const GcDocument = object('store-gc', {
@@ -480,7 +466,6 @@ export type ExportDocument = Static<typeof ExportDocument>;
 export type RestoreDocument = Static<typeof RestoreDocument>;
 export type VerifyDocument = Static<typeof VerifyDocument>;
 export type StoreCheckDocument = Static<typeof StoreCheckDocument>;
-export type StoreStatsDocument = Static<typeof StoreStatsDocument>;
 export type DeactivationDocument = Static<typeof DeactivationDocument>;
 export type SnapshotSharing = Static<typeof SnapshotSharing>;
 export type GcDocument = Static<typeof GcDocument>;

@@ -5,7 +5,7 @@ export { withFaults, type FaultRule, type FaultyStore } from './fault.ts';
 export { freeBytes, sharesFileSystem } from './file-system.ts';
 export { StoreLayer } from './layer.ts';
 export { memoryStore } from './memory.ts';
-export { withMeter, type StoreCounters } from './meter.ts';
+export { STORE_OPERATIONS, withMeter, type StoreOperation, type StoreRequest } from './meter.ts';
 export { openObjectStore } from './open.ts';
 export { formatS3Place, isS3Url, parseS3Place } from './s3/place.ts';
 export { withRetry, type RetryOptions } from './retry.ts';

@@ -1,4 +1,7 @@
-/** Counts what goes through a store: requests by kind, and bytes of bodies. */
+/**
+ * Tells of each request that is made of a store: what was asked, of which key, and how many bytes went each way. For stores
+ * where a call is one request; a store behind a server tells of its requests itself (s3/client.ts).
+ */
 import { bodyLength } from './contract.ts';
 import type {
   CallOptions,
@@ -13,65 +16,83 @@ import type {
 } from './contract.ts';
 import { StoreLayer, type DeleteOptions } from './layer.ts';
 
-/** Totals since the layer was made; they only grow. Failed requests count. */
-export interface StoreCounters {
-  puts: number;
-  gets: number;
-  heads: number;
-  /** Begun lists, however many objects they yielded. */
-  lists: number;
-  deletes: number;
-  /** Bytes of bodies handed to put, stored or not. */
-  upBytes: number;
-  /** Bytes of bodies that get answered. */
-  downBytes: number;
+export const STORE_OPERATIONS = ['put', 'get', 'head', 'list', 'delete'] as const;
+export type StoreOperation = (typeof STORE_OPERATIONS)[number];
+
+/** A request that has ended, well or not. */
+export interface StoreRequest {
+  readonly operation: StoreOperation;
+  /** What a list's keys begin with, or else the key. */
+  readonly key: string;
+  /** Bytes of the body of an object that was sent, stored or not. */
+  readonly upBytes: number;
+  /** Bytes of the body of an object that was answered. */
+  readonly downBytes: number;
 }
 
-export interface MeteredStore {
-  readonly store: ObjectStore;
-  /** Live: read it at any time, copy it to compare. */
-  readonly counters: Readonly<StoreCounters>;
-}
+/** Called often; must be cheap. */
+export type OnRequest = (request: StoreRequest) => void;
 
 class MeteringStore extends StoreLayer {
-  readonly counters: StoreCounters = { puts: 0, gets: 0, heads: 0, lists: 0, deletes: 0, upBytes: 0, downBytes: 0 };
+  readonly #onRequest: OnRequest;
+
+  constructor(below: ObjectStore, onRequest: OnRequest) {
+    super(below);
+    this.#onRequest = onRequest;
+  }
+
+  #tell(operation: StoreOperation, key: string, upBytes = 0, downBytes = 0): void {
+    this.#onRequest({ operation, key, upBytes, downBytes });
+  }
 
   override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
-    this.counters.puts += 1;
-    this.counters.upBytes += bodyLength(body);
-    return this.below.put(key, body, options);
+    try {
+      return await this.below.put(key, body, options);
+    } finally {
+      this.#tell('put', key, bodyLength(body));
+    }
   }
 
   override async get(key: string, options?: GetOptions): Promise<ObjectBody | undefined> {
-    this.counters.gets += 1;
-    const body = await this.below.get(key, options);
-    this.counters.downBytes += body?.bytes.length ?? 0;
-    return body;
+    let downBytes = 0;
+    try {
+      const body = await this.below.get(key, options);
+      downBytes = body?.bytes.length ?? 0;
+      return body;
+    } finally {
+      this.#tell('get', key, 0, downBytes);
+    }
   }
 
   override async head(key: string, options?: CallOptions): Promise<ObjectInfo | undefined> {
-    this.counters.heads += 1;
-    return this.below.head(key, options);
+    try {
+      return await this.below.head(key, options);
+    } finally {
+      this.#tell('head', key);
+    }
   }
 
+  /** One request, however many objects it yields. */
   override async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
-    this.counters.lists += 1;
+    this.#tell('list', prefix);
     yield* this.below.list(prefix, options);
   }
 
   override async *listFolders(prefix: string, options?: CallOptions): AsyncGenerator<string> {
-    this.counters.lists += 1;
+    this.#tell('list', prefix);
     yield* this.below.listFolders(prefix, options);
   }
 
   override async delete(key: string, options?: DeleteOptions): Promise<boolean> {
-    this.counters.deletes += 1;
-    return this.below.delete(key, options);
+    try {
+      return await this.below.delete(key, options);
+    } finally {
+      this.#tell('delete', key);
+    }
   }
 }
 
-/** `below`, counted. Closing the store closes `below`. */
-export function withMeter(below: ObjectStore): MeteredStore {
-  const store = new MeteringStore(below);
-  return { store, counters: store.counters };
+/** `below`, with each call told of. Closing the store closes `below`. */
+export function withMeter(below: ObjectStore, onRequest: OnRequest): ObjectStore {
+  return new MeteringStore(below, onRequest);
 }

@@ -1,11 +1,14 @@
 /** From what a user writes for a store to the store. */
 import { SgwError } from '../kit/index.ts';
 import type { ObjectStore } from './contract.ts';
+import { withMeter, type OnRequest } from './meter.ts';
 import { isS3Url, parseS3Place } from './s3/place.ts';
 
 export interface OpenObjectStoreOptions {
   /** Begin a store where there is none. Default false: then it must exist. */
   readonly create?: boolean;
+  /** Told of each request that is really made, so that calls that take several count as such. */
+  readonly onRequest?: OnRequest;
 }
 
 const URL_SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i;
@@ -18,11 +21,12 @@ const HINT = 'Name a directory, or s3://BUCKET/PREFIX.';
  * not there. - invalid `bad-store`. - what the server of a bucket says
  */
 export async function openObjectStore(description: string, options: OpenObjectStoreOptions = {}): Promise<ObjectStore> {
+  const { create = false, onRequest } = options;
   const scheme = URL_SCHEME.exec(description)?.[1];
   if (isS3Url(description)) {
     const place = parseS3Place(description);
     const { openS3Store } = await import('./s3/index.ts');
-    return await openS3Store({ place });
+    return await openS3Store({ place, ...(onRequest === undefined ? {} : { onRequest }) });
   }
   if (scheme !== undefined) {
     throw new SgwError('unsupported', 'store-kind', `stores of the kind ${scheme}:// can not be used by this version`, {
@@ -34,7 +38,8 @@ export async function openObjectStore(description: string, options: OpenObjectSt
     throw new SgwError('invalid', 'bad-store', `"${description}" does not name an object store`, { hint: HINT });
   }
   const { directoryStore } = await import('./directory.ts');
-  const store = directoryStore({ path: description, create: options.create ?? false });
+  const directory = directoryStore({ path: description, create });
+  const store = onRequest === undefined ? directory : withMeter(directory, onRequest);
   // Any read tells whether the store is there and of a layout that this version knows.
   await store.head('sgw.json');
   return store;

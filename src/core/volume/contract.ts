@@ -65,6 +65,8 @@ export interface VolumeStats {
   readonly commits: number;
   readonly uploadErrors: number;
   readonly lastCommitMs: number | null;
+  /** Commits that each of MODELLED_INTERVALS_MS would have made of the same writes; empty where nothing was uploaded yet. */
+  readonly modelledCommits: readonly number[];
   /** Writers that wait for room now. */
   readonly waitingWrites: number;
   /** How far the store follows the image; null for a cached volume. */

@@ -19,6 +19,7 @@ export class Counters {
   uploadErrors = 0;
   waitingWrites = 0;
   lastCommitMs: number | null = null;
+  modelledCommits: readonly number[] = [];
 }
 
 type TimedKind = 'readMs' | 'writeMs' | 'flushMs';

@@ -1,5 +1,6 @@
 /** Room `volume` (level 4): cached volumes, and shadowing ones, over write log, cache, image and block store. */
 export { openCachedVolume } from './cached-volume.ts';
+export { MODELLED_INTERVALS_MS } from './commit-model.ts';
 export {
   type ServedSnapshot,
   type ServedState,

@@ -9,7 +9,8 @@
  */
 import type { Batch, VolumeWriter } from '../blockstore/index.ts';
 import { MIB, SgwError, toSgwError, type Clock } from '../kit/index.ts';
-import type { WriteLog } from '../writelog/index.ts';
+import type { LogRecord, WriteLog } from '../writelog/index.ts';
+import { CommitModel } from './commit-model.ts';
 import { isPassing } from './passing.ts';
 import { SealPlan } from './seal-plan.ts';
 import { Signals } from './signals.ts';
@@ -76,6 +77,9 @@ export class Uploader {
   #unsealedSinceMs: number | undefined;
   /** Everything up to here is uploaded without waiting for more. */
   #urgent = 0;
+  /** Records up to here have told the model of themselves. */
+  #modelled: number;
+  readonly #model = new CommitModel(SEAL_BYTES);
   #flights: Flight[] = [];
   #commitFailure: SgwError | undefined;
   #failure: SgwError | undefined;
@@ -86,6 +90,7 @@ export class Uploader {
     this.#writer = parts.writer;
     this.#sealed = parts.uploadedSequence;
     this.#committed = parts.uploadedSequence;
+    this.#modelled = parts.uploadedSequence;
     this.#sizeBytes = parts.writer.sizeBytes;
     this.sealIntervalMs = parts.sealIntervalMs;
     this.#unsealedBytes = parts.log.usage.dirtyBytes;
@@ -99,6 +104,11 @@ export class Uploader {
   /** Records up to here are committed in the store. */
   get committedSequence(): number {
     return this.#committed;
+  }
+
+  /** Commits that each of MODELLED_INTERVALS_MS would have made of what was cut so far. */
+  get modelledCommits(): readonly number[] {
+    return this.#model.commits;
   }
 
   start(): void {
@@ -212,16 +222,27 @@ export class Uploader {
     const plan = new SealPlan(this.#sizeBytes);
     for (let next = this.#sealed + 1; hasRoom(plan);) {
       const records = log.records(next, SLICE_BYTES);
-      const taken = records.findIndex((record) => !hasRoom(plan) || !plan.accepts(record) || !plan.add(record));
+      const taken = records.findIndex((record) => !hasRoom(plan) || !plan.accepts(record) || !this.#take(record, plan));
       next += taken < 0 ? records.length : taken;
       if (taken >= 0 || records.length === 0) break;
     }
     if (plan.records === undefined) return undefined;
+    // A snapshot's barrier ends its segment at whatever interval.
+    if (this.#urgent > this.#sealed || plan.barrier !== undefined) this.#model.asked();
     this.#sealed = plan.records.last;
     this.#sizeBytes = plan.sizeBytes;
     this.#unsealedBytes = Math.max(0, log.usage.dirtyBytes - this.#flightBytes - plan.logBytes);
     this.#unsealedSinceMs = log.usage.lastSequence > this.#sealed ? clock.nowMs() : undefined;
     return plan;
+  }
+
+  /** Adds the record to the plan, and tells the model of it once; true. */
+  #take(record: LogRecord, plan: SealPlan): true {
+    if (record.sequence > this.#modelled) {
+      this.#modelled = record.sequence;
+      this.#model.appended(record.logBytes, record.appendedMs);
+    }
+    return plan.add(record);
   }
 
   get #flightBytes(): number {

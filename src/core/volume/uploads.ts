@@ -218,6 +218,7 @@ export class Uploads {
           counters.uploadedBytes += storedBytes;
           counters.commits += 1;
           counters.lastCommitMs = blocks.clock.nowMs();
+          counters.modelledCommits = this.#uploader.modelledCommits;
           this.#drains.uploaded(logBytes);
           onCommitted?.({ batch, segmentId, logBytes });
         },

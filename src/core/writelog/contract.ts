@@ -51,6 +51,8 @@ export interface LogRecord {
   readonly extents: readonly LogExtent[];
   /** Bytes that the record takes in the log. */
   readonly logBytes: number;
+  /** When it was appended, by the clock's `nowMs`. */
+  readonly appendedMs: number;
   /** True when a flush came right behind it: a good end for a segment. */
   readonly flushedBehind: boolean;
 }

@@ -40,6 +40,7 @@ export function readRecord(file: RingFile, sequence: number): LogRecord {
     incarnation: entry.incarnation,
     extents,
     logBytes: (1 + entry.dataPages) * LOG_PAGE_BYTES,
+    appendedMs: entry.appendedMs,
     flushedBehind: file.isFlushedBehind(sequence),
   };
 }

@@ -107,7 +107,7 @@ async function metrics(home: string): Promise<Metrics> {
     return values.reduce((total, value) => total + value, 0);
   };
   return {
-    puts: sum(/^sgw_store_requests_total\{operation="put"\} (\d+)/gm),
+    puts: sum(/^sgw_store_requests_total\{operation="put",kind="[^"]*"\} (\d+)/gm),
     requests: sum(/^sgw_store_requests_total\{.*\} (\d+)/gm),
     segments: sum(/^sgw_volume_commits_total\{.*\} (\d+)/gm),
     uploadedBytes: sum(/^sgw_volume_uploaded_bytes_total\{.*\} (\d+)/gm),

@@ -108,6 +108,7 @@ export class FakeVolume extends MemoryDevice implements ServedVolume {
       commits: 0,
       uploadErrors: 0,
       lastCommitMs: null,
+      modelledCommits: [],
       waitingWrites: 0,
       shadow: null,
     };

@@ -1,12 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../../src/core/kit/index.ts';
-import {
-  memoryStore,
-  withFaults,
-  withMeter,
-  withThrottle,
-  type FaultRule,
-} from '../../../src/core/objectstore/index.ts';
+import { memoryStore, withFaults, withThrottle, type FaultRule } from '../../../src/core/objectstore/index.ts';
+import { countedStore } from '../../support/counted-store.ts';
 import { ManualClock } from './manual-clock.ts';
 
 const KIB = Buffer.alloc(1024, 1);
@@ -85,7 +80,7 @@ describe('throttle', () => {
 
 describe('meter', () => {
   it('counts requests by kind, and bytes each way', async () => {
-    const { store, counters } = withMeter(memoryStore());
+    const { store, counters } = countedStore(memoryStore());
     await store.put('k', KIB);
     await store.put('k', KIB, { condition: { ifAbsent: true } });
     await store.get('k', { span: { offset: 0, length: 10 } });
@@ -94,7 +89,7 @@ describe('meter', () => {
     for await (const { key } of store.list('')) expect(key).toBe('k');
     await store.delete('k');
     await expect(store.get('no key')).rejects.toThrow();
-    expect(counters).toEqual({ puts: 2, gets: 3, heads: 1, lists: 1, deletes: 1, upBytes: 2048, downBytes: 10 });
+    expect(counters).toEqual({ put: 2, get: 3, head: 1, list: 1, delete: 1, upBytes: 2048, downBytes: 10 });
   });
 });
 

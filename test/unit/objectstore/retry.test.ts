@@ -3,16 +3,16 @@ import { SgwError, seededRandom } from '../../../src/core/kit/index.ts';
 import {
   memoryStore,
   withFaults,
-  withMeter,
   withRetry,
   type FaultRule,
   type RetryOptions,
 } from '../../../src/core/objectstore/index.ts';
+import { countedStore } from '../../support/counted-store.ts';
 import { ManualClock } from './manual-clock.ts';
 
 function retrying(rules: FaultRule[], options: RetryOptions = {}) {
   const clock = new ManualClock();
-  const { store: base, counters } = withMeter(memoryStore());
+  const { store: base, counters } = countedStore(memoryStore());
   const faulty = withFaults(base, { rules, clock, random: seededRandom(1) });
   const store = withRetry(faulty.store, { clock, random: { ...seededRandom(1), float: () => 0.5 }, ...options });
   return { store, base, clock, counters, faulty };
@@ -45,7 +45,7 @@ describe('retry', () => {
     const { store, clock, counters } = retrying([]);
     await expect(store.get('not a key')).rejects.toMatchObject({ kind: 'invalid' });
     expect(clock.sleeps).toEqual([]);
-    expect(counters.gets).toBe(1);
+    expect(counters.get).toBe(1);
   });
 
   it('marks a refusal that may be its own success, and only such a one', async () => {
@@ -58,7 +58,7 @@ describe('retry', () => {
   it('a put without a condition simply succeeds after a lost reply', async () => {
     const { store, counters } = retrying([{ fault: 'lostReply', operation: 'put', times: 2 }]);
     expect((await store.put('k', BODY)).outcome).toBe('stored');
-    expect(counters).toMatchObject({ puts: 3, upBytes: 12 });
+    expect(counters).toMatchObject({ put: 3, upBytes: 12 });
   });
 
   it('marks a mismatch of a repeated removal', async () => {
@@ -71,7 +71,7 @@ describe('retry', () => {
     const { store, counters } = retrying([{ fault: 'truncatedRead', times: 2 }]);
     await store.put('k', BODY);
     expect((await store.get('k', { span: { offset: 1, length: 3 } }))?.bytes.toString()).toBe('ody');
-    expect(counters.gets).toBe(3);
+    expect(counters.get).toBe(3);
   });
 
   it('a list that breaks goes on where it was', async () => {

@@ -8,6 +8,7 @@ const record = (sequence: number, extents: LogExtent[], incarnation = 'a') => ({
   incarnation,
   extents,
   logBytes: 8192,
+  appendedMs: 0,
   flushedBehind: false,
 });
 

@@ -123,7 +123,7 @@ export class VolumeServing implements Serving {
             },
       volumes: (exports?.show() ?? []).flatMap(({ record, name, stats: served, clients }) => {
         if (served === null) return [];
-        const { cacheHits, logHits, lastCommitMs, ...figures } = served;
+        const { cacheHits, logHits, lastCommitMs, modelledCommits: _, ...figures } = served;
         return [
           {
             ...figures,

@@ -4,15 +4,17 @@
  */
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { CacheStats } from '../../cache/index.ts';
-import type { StoreCounters } from '../../objectstore/index.ts';
+import { STORE_OPERATIONS } from '../../objectstore/index.ts';
 import type { VolumeStats } from '../../volume/index.ts';
+import type { RequestCounts, RequestTally } from '../cost/tally.ts';
 import type { AttachmentReport } from './served.ts';
 
 export interface MetricsSources {
   readonly version: string;
   readonly exports: () => readonly AttachmentReport[];
   readonly cache: () => CacheStats | undefined;
-  readonly store: () => StoreCounters | undefined;
+  /** What was asked of stores since the start. */
+  readonly requests: RequestTally | undefined;
 }
 
 interface Row {
@@ -202,36 +204,51 @@ function cacheMetrics({ cache }: MetricsSources, counter: Add, gauge: Add): void
   );
 }
 
-function storeMetrics({ store }: MetricsSources, counter: Add): void {
-  const rows = (value: (counters: StoreCounters) => Readonly<Record<string, number>>, label: string): Read => {
-    return () => {
-      const counters = store();
-      if (counters === undefined) return [];
-      return Object.entries(value(counters)).map(([name, count]) => ({ labels: { [label]: name }, value: count }));
-    };
+function storeMetrics({ requests, exports }: MetricsSources, counter: Add): void {
+  const operations = (counts: Readonly<RequestCounts>, labels: Row['labels']): Row[] =>
+    STORE_OPERATIONS.map((operation) => ({ labels: { operation, ...labels }, value: counts[operation] }));
+  const directions = ({ upBytes, downBytes }: Readonly<RequestCounts>, labels: Row['labels']): Row[] => [
+    { labels: { direction: 'up', ...labels }, value: upBytes },
+    { labels: { direction: 'down', ...labels }, value: downBytes },
+  ];
+  const byKind = (rows: typeof operations): Read => {
+    return () => (requests?.kinds() ?? []).flatMap(({ kind, counts }) => rows(counts, { kind }));
   };
+  const byVolume = (rows: typeof operations): Read => {
+    return () =>
+      exports().flatMap((report) => {
+        const labels = volumeLabels(report);
+        const counts = requests?.volumes().get(labels.volume_id);
+        return counts === undefined || report.record.volumeId === null ? [] : rows(counts, labels);
+      });
+  };
+  const made = 'Requests to the object store, failed ones and repeated ones too';
+  const sent = 'Bytes of bodies sent to and got from the object store';
+  counter('sgw_store_requests_total', `${made}, by the kind of object.`, ['operation', 'kind'], byKind(operations));
+  counter('sgw_store_bytes_total', `${sent}, by the kind of object.`, ['direction', 'kind'], byKind(directions));
+  const labels = ['volume', 'volume_id'];
   counter(
-    'sgw_store_requests_total',
-    'Requests to the object store, failed ones and repeated ones too.',
-    ['operation'],
-    rows(
-      ({ puts, gets, heads, lists, deletes }) => ({ put: puts, get: gets, head: heads, list: lists, delete: deletes }),
-      'operation',
-    ),
+    'sgw_volume_store_requests_total',
+    `${made}, for objects of the volume, since the start of the gateway.`,
+    ['operation', ...labels],
+    byVolume(operations),
   );
   counter(
-    'sgw_store_bytes_total',
-    'Bytes of bodies sent to and got from the object store.',
-    ['direction'],
-    rows(({ upBytes, downBytes }) => ({ up: upBytes, down: downBytes }), 'direction'),
+    'sgw_volume_store_bytes_total',
+    `${sent}, for objects of the volume, since the start of the gateway.`,
+    ['direction', ...labels],
+    byVolume(directions),
   );
 }
 
+function volumeLabels({ record, name }: AttachmentReport): { readonly volume: string; readonly volume_id: string } {
+  const id = record.scratchVolumeId ?? record.volumeId ?? '';
+  return { volume: name ?? id, volume_id: id };
+}
+
 function volumeRows({ exports }: MetricsSources, value: (stats: VolumeStats) => number | null): Row[] {
-  return exports().flatMap(({ record, name, stats }) => {
-    const number = stats === null ? null : value(stats);
-    if (number === null) return [];
-    const id = record.scratchVolumeId ?? record.volumeId ?? '';
-    return [{ labels: { volume: name ?? id, volume_id: id }, value: number }];
+  return exports().flatMap((report) => {
+    const number = report.stats === null ? null : value(report.stats);
+    return number === null ? [] : [{ labels: volumeLabels(report), value: number }];
   });
 }

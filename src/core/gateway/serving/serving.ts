@@ -13,9 +13,9 @@ import type { ImageFile } from '../../image/index.ts';
 import { toSgwError, type Clock, type Random, type SgwError } from '../../kit/index.ts';
 import type { AttachmentDocument, CallContext } from '../../localapi/index.ts';
 import type { ExportDirectory, ExportEntry, OpenedExport, OpenRequest } from '../../nbd/index.ts';
-import type { StoreCounters } from '../../objectstore/index.ts';
 import type { AttachmentState, CompletedRestore } from '../../state/index.ts';
 import { MARKS_FILE, type VolumeSettings } from '../../volume/index.ts';
+import type { RequestTally } from '../cost/tally.ts';
 import type { Session } from '../session.ts';
 import { Attachment } from './attachment.ts';
 import { attachmentDocument, configuredListening } from './documents.ts';
@@ -52,7 +52,8 @@ export interface ServingOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly parts: ServingParts;
-  readonly storeCounters: () => StoreCounters | undefined;
+  /** What was asked of stores since the start. */
+  readonly requests?: RequestTally;
   /** What the work for an account stands on. */
   readonly openSession: (accountId: string, call: CallContext) => Promise<Session>;
 }
@@ -84,6 +85,8 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   listen: () => Promise<readonly string[]> = async () => Promise.resolve([]);
   /** Lets go of the clients of an export, once what is under way was answered. Set by who serves them. */
   letGo: (exportName: string) => Promise<void> = async () => Promise.resolve();
+  /** Called when all is closed. Set by who keeps figures of it. */
+  ended: () => Promise<void> = async () => Promise.resolve();
   /** What it was started with, for what can't be opened at once. */
   #secrets: CallContext['secrets'];
 
@@ -129,9 +132,9 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
 
   /** In the text format of Prometheus. */
   async metrics(): Promise<string> {
-    const { version, storeCounters: store } = this.#options;
+    const { version, requests } = this.#options;
     const { servingMetrics } = await import('./metrics.ts');
-    this.#metrics ??= servingMetrics({ version, store, exports: () => this.show(), cache: () => this.cacheStats });
+    this.#metrics ??= servingMetrics({ version, requests, exports: () => this.show(), cache: () => this.cacheStats });
     return await this.#metrics.text();
   }
 
@@ -294,6 +297,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     this.#cache = undefined;
     await cache?.close();
     await this.#options.parts.close();
+    await this.ended();
     const dirtyBytes = left.reduce((sum, bytes) => sum + bytes, 0);
     return { drained: dirtyBytes === 0, dirtyBytes };
   }

@@ -1,6 +1,7 @@
 /** The SDK's client for a place, set up so that one call is one request: retries are a layer of ours. */
 import { S3Client } from '@aws-sdk/client-s3';
 import type { Clock } from '../../kit/index.ts';
+import type { OnRequest, StoreOperation } from '../meter.ts';
 import type { S3Place } from './place.ts';
 
 /** Until a connection is there. */
@@ -30,10 +31,13 @@ export interface ClientOptions {
   readonly connectionsMax: number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly idleTimeoutMs?: number;
+  /** Told of each request, under keys of the store. */
+  readonly onRequest?: OnRequest;
 }
 
 /** Credentials are what the SDK finds in the environment, in profiles, or from the machine's own role. */
-export function s3Client({ place, clock, seen, connectionsMax, env, idleTimeoutMs }: ClientOptions): S3Client {
+export function s3Client(options: ClientOptions): S3Client {
+  const { place, clock, seen, connectionsMax, env, idleTimeoutMs, onRequest } = options;
   const { endpoint } = place;
   const region = place.region ?? (endpoint === undefined ? undefined : (env['AWS_REGION'] ?? NO_REGION));
   const agent = { keepAlive: true, maxSockets: connectionsMax, scheduling: 'lifo' } as const;
@@ -66,7 +70,43 @@ export function s3Client({ place, clock, seen, connectionsMax, env, idleTimeoutM
     },
     { step: 'deserialize', name: 'sgwSeenOfServer', priority: 'low' },
   );
+  if (onRequest !== undefined) tellRequests(client, place, onRequest);
   return client;
+}
+
+const OPERATIONS: Readonly<Record<string, StoreOperation>> = {
+  PutObjectCommand: 'put',
+  GetObjectCommand: 'get',
+  HeadObjectCommand: 'head',
+  ListObjectsV2Command: 'list',
+  DeleteObjectCommand: 'delete',
+};
+
+/** Nearest to the wire, where a request that is sent again, such as to another region, comes by again. */
+function tellRequests(client: S3Client, place: S3Place, onRequest: OnRequest): void {
+  const skipped = place.prefix === '' ? 0 : place.prefix.length + 1;
+  client.middlewareStack.add(
+    (next, context) => async (args) => {
+      const operation = OPERATIONS[context.commandName ?? ''];
+      if (operation === undefined) return await next(args);
+      const input = args.input as { Key?: string; Prefix?: string; ContentLength?: number };
+      const key = (input.Key ?? input.Prefix ?? '').slice(skipped);
+      let downBytes = 0;
+      try {
+        const result = await next(args);
+        const { statusCode = 0, headers } = result.response as {
+          statusCode?: number;
+          headers?: Readonly<Record<string, string | undefined>>;
+        };
+        const isBody = operation === 'get' && statusCode >= 200 && statusCode < 300;
+        if (isBody) downBytes = Number(headers?.['content-length'] ?? 0);
+        return result;
+      } finally {
+        onRequest({ operation, key, upBytes: operation === 'put' ? (input.ContentLength ?? 0) : 0, downBytes });
+      }
+    },
+    { step: 'deserialize', name: 'sgwRequests', priority: 'low' },
+  );
 }
 
 /** What a server calls itself; Ceph and Swift are known by the form of their request ids. */

@@ -51,6 +51,7 @@ import type {
   PutResult,
   StoreFacts,
 } from '../contract.ts';
+import type { OnRequest } from '../meter.ts';
 import { collect, matchesCheck, outgoing } from './body.ts';
 import { rangeOf, spanLength } from './span.ts';
 import { CEPH, s3Client, type SeenOfServer } from './client.ts';
@@ -74,6 +75,8 @@ export interface S3StoreOptions {
   /** Whether slow reads are tried a second time. Default true. */
   readonly hedges?: boolean;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Told of each request, also of those that a call takes beside its own: looking at what refuses a put, second tries of slow reads. */
+  readonly onRequest?: OnRequest;
 }
 
 /** A request may take longer the more it carries: no way is slower than that. */
@@ -146,6 +149,7 @@ export class S3Store implements ObjectStore {
       seen: this.#seen,
       connectionsMax: 2 * requestsMax + HEDGE_CONNECTIONS,
       env: options.env ?? process.env,
+      ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
       ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
     });
   }

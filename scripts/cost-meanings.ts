@@ -1,0 +1,71 @@
+/** What the fields of `store stats` mean. */
+const request = (place: string): Record<string, string> =>
+  Object.fromEntries(
+    [
+      ['put', 'PUT requests, failed ones and repeated ones too'],
+      ['get', 'GET requests'],
+      ['head', 'HEAD requests'],
+      ['list', 'LIST requests, one a page'],
+      ['delete', 'DELETE requests'],
+      ['upBytes', 'bytes of bodies of objects that were sent'],
+      ['downBytes', 'bytes of bodies of objects that were got'],
+    ].map(([name, meaning]) => [`store-stats.${place}.${name ?? ''}`, meaning ?? '']),
+  );
+
+const forecast = (place: string): Record<string, string> => ({
+  [`store-stats.${place}.storage`]: 'price of what is stored now, for a month',
+  [`store-stats.${place}.requests`]: 'price of the requests, null while less than an hour is measured',
+  [`store-stats.${place}.traffic`]: 'price of the bytes of bodies, both ways; null likewise',
+  [`store-stats.${place}.total`]: 'price of all; null likewise',
+});
+
+export const COST_MEANINGS: Readonly<Record<string, string>> = {
+  'store-stats.volumes': 'number of volumes',
+  'store-stats.snapshots': 'number of snapshots',
+  'store-stats.requests': 'requests since the daemon began; null where none runs',
+  'store-stats.requests.since': 'since when',
+  'store-stats.requests.total': 'all of them',
+  'store-stats.requests.kinds': 'the same by the kind of object',
+  'store-stats.requests.kinds[].kind': 'kind of object',
+  ...request('requests.total'),
+  ...request('requests.kinds[]'),
+  'store-stats.prices': 'the price table, as `prices.json` has it; see [COST](COST.md)',
+  'store-stats.prices.name': 'whose prices these are',
+  'store-stats.prices.currency': 'currency of all prices and forecasts, ISO 4217',
+  'store-stats.prices.gigabyteBytes': 'what the provider calls a gigabyte: 10^9 or 2^30 bytes',
+  'store-stats.prices.storagePerGigabyteMonth': 'price of storing a gigabyte for a month',
+  'store-stats.prices.putPerThousand': 'price of 1000 PUT requests',
+  'store-stats.prices.getPerThousand': 'price of 1000 GET requests',
+  'store-stats.prices.headPerThousand': 'price of 1000 HEAD requests',
+  'store-stats.prices.listPerThousand': 'price of 1000 LIST requests',
+  'store-stats.prices.deletePerThousand': 'price of 1000 DELETE requests',
+  'store-stats.prices.uploadPerGigabyte': 'price of sending a gigabyte to the store',
+  'store-stats.prices.downloadPerGigabyte': 'price of getting a gigabyte from the store',
+  'store-stats.prices.checkedOn': 'day on which the source was read; null when it was not',
+  'store-stats.prices.source': 'where the prices are from',
+  'store-stats.pricesPath': 'the file that the prices are of; null: a table of this program',
+  'store-stats.measured': 'what the daemon has measured of the last month',
+  'store-stats.measured.ranMs': 'how long it ran meanwhile, in milliseconds',
+  'store-stats.measured.since': 'since when; null when nothing is measured',
+  'store-stats.byVolume':
+    'the volumes, those that cost most first, and a row for everything else; of one volume when it was named',
+  'store-stats.byVolume[].volumeId': 'id of the volume; null: everything else',
+  'store-stats.byVolume[].name': 'name of the volume; null: everything else',
+  'store-stats.byVolume[].state': 'state of the volume; null: everything else',
+  'store-stats.byVolume[].objects': 'objects under its keys and of its snapshots',
+  'store-stats.byVolume[].bytes': 'bytes of these; what clones share counts where it was written first',
+  'store-stats.byVolume[].requests': 'requests for objects under its keys, while it was measured',
+  ...request('byVolume[].requests'),
+  'store-stats.byVolume[].measuredMs': 'how long it was served while it was measured, in milliseconds',
+  'store-stats.byVolume[].forecast': 'what a month costs that goes on like that',
+  ...forecast('byVolume[].forecast'),
+  'store-stats.forecast': 'the same of all rows together; a row without a forecast of requests counts with its storage',
+  ...forecast('forecast'),
+  'store-stats.intervals':
+    'what recovery points more or less often would cost the named volume; empty when none was named, or less than an hour is measured',
+  'store-stats.intervals[].intervalMs': 'seal interval, in milliseconds: what is newer may not be in the store',
+  'store-stats.intervals[].isCurrent': 'whether it is what is set',
+  'store-stats.intervals[].commits': 'commits a month, each a recovery point',
+  'store-stats.intervals[].puts': 'PUT requests a month for these',
+  'store-stats.intervals[].price': 'price of these',
+};
