@@ -2,7 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { openVolumeView, type VolumeEntry } from '../blockstore/index.ts';
 import { detectImageFormat, openImageFile, openRawImage } from '../image/index.ts';
-import { SgwError, toSgwError } from '../kit/index.ts';
+import { SgwError, toSgwError, withAdvice } from '../kit/index.ts';
 import type { CallContext } from '../localapi/index.ts';
 import { volumeFolder } from './serving/settings.ts';
 import type { Session } from './session.ts';
@@ -61,11 +61,6 @@ export async function removeUnused(
 }
 
 function withRest(failure: SgwError, { volumeId, name }: VolumeEntry, why: string): SgwError {
-  const { kind, code, message, hint, details } = failure;
   const rest = `Volume ${name}, which was made for it, stays, since ${why}. Attach it again, or: sgw volume delete ${name}`;
-  return new SgwError(kind, code, message, {
-    hint: hint === undefined ? rest : `${hint} ${rest}`,
-    details: { ...details, volumeId },
-    cause: failure,
-  });
+  return withAdvice(failure, rest, { volumeId });
 }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { openSnapshotView } from '../blockstore/index.ts';
 import { withPinnedSnapshot } from '../blockstore/gc/index.ts';
 import type { SparseOutput } from '../image/index.ts';
-import { SgwError, toSgwError } from '../kit/index.ts';
+import { toSgwError, withAdvice } from '../kit/index.ts';
 import type { CallContext, ExportDocument, ImageFormat, Input } from '../localapi/index.ts';
 import { exportView, type ExportReport } from '../transfer/index.ts';
 import { resolveSnapshot } from './references.ts';
@@ -82,13 +82,9 @@ async function keepingPartial<T>(output: SparseOutput, work: () => Promise<T>): 
       throw failure;
     }
     if (!output.resumable) throw failure;
-    const { kind, code, message, hint, details } = failure;
-    const kept = `The partial file ${output.partialPath} is kept, so that the same command goes on; delete it to start anew.`;
-    throw new SgwError(kind, code, message, {
-      hint: hint === undefined ? kept : `${hint} ${kept}`,
-      details: { ...details, partialPath: output.partialPath },
-      cause: error,
-    });
+    const { partialPath } = output;
+    const kept = `The partial file ${partialPath} is kept, so that the same command goes on; delete it to start anew.`;
+    throw withAdvice(error, kept, { partialPath });
   }
 }
 

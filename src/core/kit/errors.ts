@@ -120,6 +120,16 @@ export function toSgwError(error: unknown): SgwError {
   return system ?? new SgwError('internal', 'internal', error.message, { cause: error });
 }
 
+/** The same failure, with one more sentence of what to do, and more facts. What was thrown is its cause. */
+export function withAdvice(error: unknown, sentence: string, moreDetails: ErrorDetails = {}): SgwError {
+  const { kind, code, message, hint, details } = toSgwError(error);
+  return new SgwError(kind, code, message, {
+    hint: hint === undefined ? sentence : `${hint} ${sentence}`,
+    details: { ...details, ...moreDetails },
+    cause: error,
+  });
+}
+
 const SYSTEM_ERRORS: Readonly<Record<string, { kind: ErrorKind; says: string; hint?: string }>> = {
   ENOENT: { kind: 'notFound', says: 'does not exist' },
   ENOTDIR: { kind: 'invalid', says: 'is not a directory' },

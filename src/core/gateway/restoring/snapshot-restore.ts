@@ -1,7 +1,7 @@
 /** Restoring a snapshot to a local image: at once and to the end, or served while it goes on. */
 import { resolve } from 'node:path';
 import { openSnapshotView, type SnapshotEntry } from '../../blockstore/index.ts';
-import { assert, isSnapshotId, SgwError, shellWord, toSgwError, type SnapshotId } from '../../kit/index.ts';
+import { assert, isSnapshotId, SgwError, shellWord, withAdvice, type SnapshotId } from '../../kit/index.ts';
 import type { CallContext, Input, RestoreDocument } from '../../localapi/index.ts';
 import type { AttachmentState } from '../../state/index.ts';
 import { dropHelperSnapshot, makeHelperSnapshot } from '../helper-snapshots.ts';
@@ -124,15 +124,8 @@ async function begin(
 }
 
 /** The image may be overwritten already. */
-function withPrevious(error: unknown, { snapshotName, snapshotId }: NonNullable<KeptPrevious>): SgwError {
-  const { kind, code, message, hint, details } = toSgwError(error);
-  const kept = `What the image held is kept in snapshot ${snapshotName}.`;
-  return new SgwError(kind, code, message, {
-    hint: hint === undefined ? kept : `${hint} ${kept}`,
-    details: { ...details, previousSnapshotId: snapshotId },
-    cause: error,
-  });
-}
+const withPrevious = (error: unknown, { snapshotName, snapshotId }: NonNullable<KeptPrevious>): SgwError =>
+  withAdvice(error, `What the image held is kept in snapshot ${snapshotName}.`, { previousSnapshotId: snapshotId });
 
 async function snapshotOf(session: Session, input: Wish, call: CallContext): Promise<SnapshotEntry> {
   const { snapshot, recoveryPoint } = input;
@@ -183,14 +176,10 @@ async function restoreToEnd(
 
 function resumable(error: unknown, { entry, image: { path }, previous }: Begun): SgwError {
   const { snapshotId, restoreId } = entry;
-  const { kind, code, message, hint, details } = toSgwError(error);
   const goOn = `What is restored is kept; go on with: sgw snapshot restore ${snapshotId} --image ${shellWord(path)} --resume`;
   const before = previous === null ? '' : ` (What the image held before is in snapshot ${previous.snapshotName}.)`;
-  return new SgwError(kind, code, message, {
-    hint: `${hint === undefined ? '' : `${hint} `}${goOn}${before}`,
-    details: { ...details, restoreId, path, ...(previous === null ? {} : { previousSnapshotId: previous.snapshotId }) },
-    cause: error,
-  });
+  const kept = previous === null ? {} : { previousSnapshotId: previous.snapshotId };
+  return withAdvice(error, `${goOn}${before}`, { restoreId, path, ...kept });
 }
 
 interface AttachWish {
