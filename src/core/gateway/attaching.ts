@@ -10,6 +10,7 @@ import {
   type RecoveryPolicyState,
   type VolumeSettingsState,
 } from '../state/index.ts';
+import { orMissing } from './missing.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
 import { requireCachedMode, requireShadowingMode, timestamp, type Session } from './session.ts';
 import type { Attachment } from './serving/attachment.ts';
@@ -223,14 +224,10 @@ async function findAttachment(
 ): Promise<Attachment | undefined> {
   const named = serving.named(ref) ?? serving.ofVolume(ref);
   if (named !== undefined) return named;
-  const missing = (error: unknown): undefined => {
-    if (toSgwError(error).kind === 'notFound') return undefined;
-    throw error;
-  };
-  const volume = await resolveVolume(session.catalog, ref, call.signal).catch(missing);
+  const volume = await orMissing(true, async () => resolveVolume(session.catalog, ref, call.signal));
   const ofVolume = volume === undefined ? undefined : serving.ofVolume(volume.volumeId);
   if (ofVolume !== undefined) return ofVolume;
-  const snapshot = await resolveSnapshot(session.catalog, ref, call.signal).catch(missing);
+  const snapshot = await orMissing(true, async () => resolveSnapshot(session.catalog, ref, call.signal));
   const exports = snapshot === undefined ? [] : serving.ofSnapshot(snapshot.snapshotId);
   if (exports.length > 1) {
     const names = exports.map(({ name }) => name);

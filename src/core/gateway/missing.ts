@@ -1,4 +1,4 @@
-/** Removing what may not be there. */
+/** What may not be there: looked for, or removed. */
 import { SgwError } from '../kit/index.ts';
 import type { DeletedDocument } from '../localapi/index.ts';
 
@@ -12,7 +12,7 @@ export const NOTHING_DELETED: DeletedDocument = {
   undeleteUntil: null,
 };
 
-/** With `--if-exists`, something that is not there is no failure. */
+/** Undefined in place of what is not there, if that may be, as with `--if-exists`. */
 export async function orMissing<T>(ifExists: boolean | undefined, find: () => Promise<T>): Promise<T | undefined> {
   try {
     return await find();

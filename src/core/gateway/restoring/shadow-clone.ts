@@ -1,9 +1,10 @@
 /** The volume that shadows an image while it is restored, and after: a clone of the snapshot (C25). */
 import { noteVolume, type SnapshotEntry, type VolumeEntry } from '../../blockstore/index.ts';
-import { SgwError, toSgwError, type VolumeId } from '../../kit/index.ts';
+import type { VolumeId } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
 import { directoryShadowDisk, noteSame } from '../../volume/index.ts';
 import { requireFreeName } from '../idempotency.ts';
+import { orMissing } from '../missing.ts';
 import type { Session } from '../session.ts';
 import { shadowFolder } from '../serving/settings.ts';
 import type { BegunRestore } from './begin.ts';
@@ -42,13 +43,8 @@ async function existing(
   signal: AbortSignal,
 ): Promise<VolumeEntry | undefined> {
   if (volumeId === undefined) return undefined;
-  try {
-    const entry = await catalog.getVolume(volumeId, signal);
-    return entry.state === 'available' ? entry : undefined;
-  } catch (error) {
-    if (toSgwError(error).kind === 'notFound') return undefined;
-    throw error;
-  }
+  const entry = await orMissing(true, async () => catalog.getVolume(volumeId, signal));
+  return entry?.state === 'available' ? entry : undefined;
 }
 
 async function create(
@@ -72,11 +68,6 @@ async function snapshotOf(
   { snapshotId }: BegunRestore['entry'],
   signal: AbortSignal,
 ): Promise<SnapshotEntry | undefined> {
-  try {
-    const entry = await catalog.getSnapshot(snapshotId, signal);
-    return entry.state === 'completed' ? entry : undefined;
-  } catch (error) {
-    if (error instanceof SgwError && error.kind === 'notFound') return undefined;
-    throw error;
-  }
+  const entry = await orMissing(true, async () => catalog.getSnapshot(snapshotId, signal));
+  return entry?.state === 'completed' ? entry : undefined;
 }

@@ -4,10 +4,11 @@
  */
 import { rm } from 'node:fs/promises';
 import type { VolumeEntry } from '../../blockstore/index.ts';
-import { SgwError, toSgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
+import { SgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
 import type { AttachmentState } from '../../state/index.ts';
 import { markDeleted } from '../garbage.ts';
+import { orMissing } from '../missing.ts';
 import type { Session } from '../session.ts';
 import { volumeFolder } from './settings.ts';
 
@@ -52,10 +53,7 @@ async function findScratch(
 export async function dropScratch(session: Session, record: AttachmentState, call: CallContext): Promise<void> {
   const volumeId = record.scratchVolumeId ?? (await findScratch(session, record, call.signal))?.volumeId;
   if (volumeId === undefined) return;
-  const entry = await session.catalog.getVolume(volumeId as VolumeId, call.signal).catch((error: unknown) => {
-    if (toSgwError(error).kind === 'notFound') return undefined;
-    throw error;
-  });
+  const entry = await orMissing(true, async () => session.catalog.getVolume(volumeId as VolumeId, call.signal));
   if (entry !== undefined && entry.state !== 'deleted')
     await session.locks.withVolume(entry.volumeId, `deleting throw-away clone ${entry.name}`, call, () =>
       markDeleted(session, entry, true, call),
