@@ -90,11 +90,11 @@ const runningOf = async (session: Session, snapshotId: SnapshotId, signal: Abort
 
 type Place = Omit<RestoreEntry['image'], 'path'>;
 
-export const isSamePlace = ({ image }: RestoreEntry, { device, inode, bornAtNs }: Place): boolean =>
+const isSamePlace = ({ image }: RestoreEntry, { device, inode, bornAtNs }: Place): boolean =>
   image.device === device && image.inode === inode && image.bornAtNs === bornAtNs;
 
 /** What tells one file from another that had its name, or its number, before. */
-export async function placeOf(path: string): Promise<Place> {
+async function placeOf(path: string): Promise<Place> {
   const facts = await stat(path, { bigint: true });
   const device = facts.isBlockDevice() ? facts.rdev : facts.dev;
   // The node of a device is made anew with every start of the machine.
@@ -117,11 +117,15 @@ async function forgetOverwritten(session: Session, path: string, signal: AbortSi
  * @throws conflict `restore-unfinished`
  */
 export async function requireRestored(session: Session, path: string, signal: AbortSignal): Promise<void> {
+  await refuseUnfinished(path, await runningHere(session, path, signal), signal);
+}
+
+/** Restores that are not ended, and went to this path or to what is there now: whether they are of it, its marks tell. */
+export async function runningHere(session: Session, path: string, signal: AbortSignal): Promise<RestoreEntry[]> {
   const running = (await listRestores(session.blocks, undefined, signal)).filter(({ state }) => state === 'restoring');
-  if (running.length === 0) return;
+  if (running.length === 0) return [];
   const place = await placeOf(path);
-  const here = running.filter((entry) => isSamePlace(entry, place) || entry.image.path === path);
-  await refuseUnfinished(path, here, signal);
+  return running.filter((entry) => isSamePlace(entry, place) || entry.image.path === path);
 }
 
 /** What a gateway shadows is not overwritten while it is attached, be it served at the moment or not. */

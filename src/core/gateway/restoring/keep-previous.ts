@@ -3,7 +3,7 @@
  * restored, so that only what differs from that is sent.
  */
 import { basename } from 'node:path';
-import { listRestores, type RestoreEntry, type SnapshotEntry, type VolumeEntry } from '../../blockstore/index.ts';
+import type { RestoreEntry, SnapshotEntry, VolumeEntry } from '../../blockstore/index.ts';
 import { openRawImage, type RawImage } from '../../image/index.ts';
 import { assert, SgwError, shellWord, toSgwError } from '../../kit/index.ts';
 import type { CallContext, RestoreDocument, SnapshotCreated } from '../../localapi/index.ts';
@@ -11,7 +11,7 @@ import { timestamp, type Session } from '../session.ts';
 import { makeSnapshot } from '../snapshots.ts';
 import { importNew } from '../volume-import.ts';
 import { recogniseImage } from '../../restore/index.ts';
-import { candidateOf, isSamePlace, placeOf } from './begin.ts';
+import { candidateOf, runningHere } from './begin.ts';
 
 /** Null when there was nothing to keep. */
 export type KeptPrevious = RestoreDocument['previous'];
@@ -51,9 +51,7 @@ async function hasData(image: RawImage, signal: AbortSignal): Promise<boolean> {
 }
 
 async function unfinishedIn(session: Session, raw: RawImage, signal: AbortSignal): Promise<RestoreEntry | undefined> {
-  const running = (await listRestores(session.blocks, undefined, signal)).filter(({ state }) => state === 'restoring');
-  const place = await placeOf(raw.path);
-  const here = running.filter((entry) => isSamePlace(entry, place) || entry.image.path === raw.path);
+  const here = await runningHere(session, raw.path, signal);
   if (here.length === 0) return undefined;
   const image = {
     path: raw.path,
@@ -86,8 +84,8 @@ async function keepAs(
 ): Promise<KeptPrevious> {
   const description = `What ${path} held before it was restored.`;
   let made: SnapshotCreated | undefined;
-  const beforeAvailable = async ({ name, ...volume }: VolumeEntry): Promise<void> => {
-    made = await makeSnapshot(session, { name, ...volume }, { name, description }, call);
+  const beforeAvailable = async (volume: VolumeEntry): Promise<void> => {
+    made = await makeSnapshot(session, volume, { name: volume.name, description }, call);
   };
   const request = { path, name: nameFor(path, timestamp(session)), from };
   const { volumeId, name: volumeName } = await importNew(session, request, call, { beforeAvailable });
