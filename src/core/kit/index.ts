@@ -5,6 +5,7 @@ export * from './errors.ts';
 export * from './ids.ts';
 export type * from './logger.ts';
 export * from './names.ts';
+export * from './owner-only.ts';
 export * from './random.ts';
 export * from './semaphore.ts';
 export * from './sizes.ts';

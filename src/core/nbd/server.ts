@@ -6,7 +6,7 @@
  */
 import { unlink } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
-import { SgwError, toSgwError, type Clock } from '../kit/index.ts';
+import { ownerOnly, SgwError, toSgwError, type Clock } from '../kit/index.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { Connection, type ConnectionInfo } from './connection.ts';
 import type { ExportDirectory } from './exports.ts';
@@ -29,8 +29,6 @@ export interface NbdServerOptions {
 }
 
 /** Clients whose machine is gone are found out after this and some probes. */
-/** Leaves the owner's rights to read and write. */
-const SOCKET_UMASK = 0o177;
 const KEEP_ALIVE_MS = 60_000;
 /** What one read of a socket brings at most. */
 const RECEIVE_BYTES = 256 * 1024;
@@ -79,13 +77,9 @@ export class NbdServer {
       });
       if (address.kind === 'tcp') server.listen(address.port, address.host, resolve);
       else {
-        // Nobody else connects before the file has its mode.
-        const umask = process.umask(SOCKET_UMASK);
-        try {
+        ownerOnly(() => {
           server.listen(address.path, resolve);
-        } finally {
-          process.umask(umask);
-        }
+        });
       }
     });
     server.on('error', () => undefined);

@@ -7,7 +7,7 @@
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { ERROR_KINDS, SgwError, toSgwError, type Clock, type Logger } from '../../kit/index.ts';
+import { ERROR_KINDS, ownerOnly, SgwError, toSgwError, type Clock, type Logger } from '../../kit/index.ts';
 import {
   METRICS_PATH,
   PING_PATH,
@@ -26,8 +26,6 @@ const CONNECTIONS_MAX = 1024;
 const REQUEST_TIMEOUT_MS = 30_000;
 /** How long callers may take to read what was answered, when the server closes. */
 const CLOSE_GRACE_MS = 2000;
-/** Of a socket: its owner alone. */
-const SOCKET_UMASK = 0o177;
 /** Operations that only look: what they did is no news. */
 const LOOKING = /(?:^status|\.(?:list|show|map|diff|stats|check))$/;
 
@@ -82,12 +80,9 @@ export class LocalServer {
     await this.#app.ready();
     const server: Server = this.#app.server;
     server.maxConnections = CONNECTIONS_MAX;
-    const umask = process.umask(SOCKET_UMASK);
-    try {
+    ownerOnly(() => {
       server.listen(path);
-    } finally {
-      process.umask(umask);
-    }
+    });
     await once(server, 'listening');
   }
 
