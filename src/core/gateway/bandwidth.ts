@@ -7,16 +7,12 @@ import {
   type BandwidthLimits,
   type BandwidthRule,
   type BandwidthState,
-  type GatewayState,
 } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
 import { notActivated } from './session.ts';
 
 const NO_LIMITS: BandwidthState = { uploadBytesPerSecond: null, downloadBytesPerSecond: null, rules: [] };
 const MINUTES_A_DAY = 24 * 60;
-
-/** Gives limits to the stores that are open. */
-type Apply = (limited: Pick<GatewayState, 'bandwidth' | 'configurationVersion'>) => void;
 
 /** The limits that count at a time, by the machine's time zone. */
 export function limitsAt(bandwidth: BandwidthState | undefined, nowMs: number): BandwidthLimits {
@@ -52,37 +48,31 @@ export async function showBandwidth(parts: GatewayParts): Promise<BandwidthDocum
   return document(parts, gateway.bandwidth);
 }
 
-/** Changes what is given, at once and durably. `schedule` replaces all rules. @throws conflict `not-activated` */
+/** Changes what is given, durably; open stores keep to it once the home's limits are applied. `schedule` replaces all rules. @throws conflict `not-activated` */
 export async function setBandwidth(
   parts: GatewayParts,
-  apply: Apply,
   input: Input<'bandwidth.set'>,
   call: CallContext,
 ): Promise<BandwidthDocument> {
   const { schedule, ...limits } = input;
-  return await change(parts, apply, call, (now) => ({
+  return await change(parts, call, (now) => ({
     ...now,
     ...limits,
     ...(schedule === undefined ? {} : { rules: schedule.map(ruleOf) }),
   }));
 }
 
-/** From now on there is no limit. @throws conflict `not-activated` */
-export async function removeBandwidth(
-  parts: GatewayParts,
-  apply: Apply,
-  call: CallContext,
-): Promise<BandwidthDocument> {
-  return await change(parts, apply, call, () => undefined);
+/** From then on there is no limit. @throws conflict `not-activated` */
+export async function removeBandwidth(parts: GatewayParts, call: CallContext): Promise<BandwidthDocument> {
+  return await change(parts, call, () => undefined);
 }
 
 async function change(
   parts: GatewayParts,
-  apply: Apply,
   call: CallContext,
   next: (now: BandwidthState) => BandwidthState | undefined,
 ): Promise<BandwidthDocument> {
-  const { bandwidth, configurationVersion } = await updateState(
+  const bandwidth = await updateState(
     parts.home,
     ({ gateway }) => {
       if (gateway === null) throw notActivated(parts.home);
@@ -90,11 +80,10 @@ async function change(
       if (after === undefined) delete gateway.bandwidth;
       else gateway.bandwidth = after;
       gateway.configurationVersion += 1;
-      return { bandwidth: after, configurationVersion: gateway.configurationVersion };
+      return after;
     },
     { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
   );
-  apply({ ...(bandwidth === undefined ? {} : { bandwidth }), configurationVersion });
   return document(parts, bandwidth);
 }
 

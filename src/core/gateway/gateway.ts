@@ -101,25 +101,18 @@ export class Gateway implements AsyncDisposable {
 
   async setBandwidth(input: In<'bandwidth.set'>, call: Call): Out<'bandwidth.set'> {
     const { setBandwidth } = await import('./bandwidth.ts');
-    return await setBandwidth(
-      this.#parts,
-      (limits) => {
-        this.#home.limit(limits);
-      },
-      input,
-      call,
-    );
+    return await this.#limited(await setBandwidth(this.#parts, input, call));
   }
 
   async removeBandwidth(call: Call): Out<'bandwidth.remove'> {
     const { removeBandwidth } = await import('./bandwidth.ts');
-    return await removeBandwidth(
-      this.#parts,
-      (limits) => {
-        this.#home.limit(limits);
-      },
-      call,
-    );
+    return await this.#limited(await removeBandwidth(this.#parts, call));
+  }
+
+  /** With the limits that the state has now given to the stores that are open. */
+  async #limited(document: Api.BandwidthDocument): Out<'bandwidth.show'> {
+    this.#home.limit(await this.#home.requireRecord());
+    return document;
   }
 
   async setSchedule(input: In<'schedule.set'>, call: Call): Out<'schedule.set'> {
