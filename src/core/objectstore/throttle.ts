@@ -3,8 +3,8 @@
  * somebody waits for, go before large ones: they take in advance what those then wait for.
  *
  * Invariant of a bucket: `level` <= `burst`; a caller that takes it below zero waits until it would be zero again, so
- * callers are served in order and a body larger than the burst passes. Small reads have a level of their own beside it, so
- * they wait for each other only.
+ * callers are served in order and a body larger than the burst passes. Small reads have a bucket of their own beside it, so
+ * they wait for each other only, and large ones for both.
  */
 import { assert, systemClock, type Clock } from '../kit/index.ts';
 import { bodyLength } from './contract.ts';
@@ -22,7 +22,8 @@ export interface Rates {
 const SMALL_READ_BYTES = 256 * 1024;
 /** A changed rate counts for who waits already, after so long. */
 const SLICE_MS = 500;
-/** What small reads may take in advance. */
+/** What may be taken at once, in seconds of the rate; by small reads in advance. */
+const BURST_SECONDS = 1;
 const ADVANCE_SECONDS = 2;
 
 export interface ThrottleOptions extends Rates {
@@ -39,49 +40,50 @@ export interface ThrottledStore {
 
 class Bucket {
   readonly #clock: Clock;
+  readonly #burstSeconds: number;
   #bytesPerSecond: number;
   #level: number;
-  #smallLevel: number;
   #filledMs: number;
 
-  constructor(clock: Clock, bytesPerSecond: number | undefined) {
+  /** `burstSeconds`: what may be taken at once, in seconds of the rate. */
+  constructor(clock: Clock, bytesPerSecond: number | undefined, burstSeconds: number) {
     this.#clock = clock;
+    this.#burstSeconds = burstSeconds;
     this.#bytesPerSecond = checkRate(bytesPerSecond);
     this.#level = this.#burst();
-    this.#smallLevel = ADVANCE_SECONDS * this.#burst();
     this.#filledMs = clock.monotonicMs();
   }
 
   setRate(bytesPerSecond: number | undefined): void {
     this.#fill();
     this.#bytesPerSecond = checkRate(bytesPerSecond);
-    this.#level = Math.min(this.#level, this.#burst());
-    this.#smallLevel = Math.min(this.#smallLevel, ADVANCE_SECONDS * this.#burst());
-    if (this.#bytesPerSecond === Number.POSITIVE_INFINITY) {
-      this.#level = 0;
-      this.#smallLevel = 0;
-    }
+    this.#level = this.#isUnlimited ? 0 : Math.min(this.#level, this.#burst());
   }
 
-  async take(bytes: number, signal: AbortSignal | undefined, isSmall = false): Promise<void> {
-    if (this.#bytesPerSecond === Number.POSITIVE_INFINITY) return;
-    this.#fill();
-    this.#level -= bytes;
-    if (isSmall) this.#smallLevel -= bytes;
-    const owed = -(isSmall ? this.#smallLevel : this.#level);
-    if (owed <= 0) return;
+  async take(bytes: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#isUnlimited) return;
+    this.spend(bytes);
     try {
-      await this.#waitFor(owed, signal);
+      await this.#waitFor(-this.#level, signal);
     } catch (error) {
-      this.#level = Math.min(this.#level + bytes, this.#burst());
-      if (isSmall) this.#smallLevel = Math.min(this.#smallLevel + bytes, ADVANCE_SECONDS * this.#burst());
+      this.giveBack(bytes);
       throw error;
     }
   }
 
+  /** Takes without waiting; whoever takes next waits for it. */
+  spend(bytes: number): void {
+    this.#fill();
+    if (!this.#isUnlimited) this.#level -= bytes;
+  }
+
+  giveBack(bytes: number): void {
+    this.#level = Math.min(this.#level + bytes, this.#burst());
+  }
+
   /** In slices, each at the rate of its time. */
   async #waitFor(bytes: number, signal: AbortSignal | undefined): Promise<void> {
-    for (let owed = bytes; owed > 0 && this.#bytesPerSecond !== Number.POSITIVE_INFINITY;) {
+    for (let owed = bytes; owed > 0 && !this.#isUnlimited;) {
       const rate = this.#bytesPerSecond;
       const startedMs = this.#clock.monotonicMs();
       await sleep(this.#clock, Math.min(SLICE_MS, (owed / rate) * 1000), signal);
@@ -90,17 +92,19 @@ class Bucket {
     }
   }
 
-  /** A second's worth. */
+  get #isUnlimited(): boolean {
+    return this.#bytesPerSecond === Number.POSITIVE_INFINITY;
+  }
+
   #burst(): number {
-    return this.#bytesPerSecond === Number.POSITIVE_INFINITY ? 0 : this.#bytesPerSecond;
+    return this.#isUnlimited ? 0 : this.#burstSeconds * this.#bytesPerSecond;
   }
 
   #fill(): void {
     const nowMs = this.#clock.monotonicMs();
-    if (this.#bytesPerSecond !== Number.POSITIVE_INFINITY) {
+    if (!this.#isUnlimited) {
       const filled = ((nowMs - this.#filledMs) / 1000) * this.#bytesPerSecond;
       this.#level = Math.min(this.#burst(), this.#level + filled);
-      this.#smallLevel = Math.min(ADVANCE_SECONDS * this.#burst(), this.#smallLevel + filled);
     }
     this.#filledMs = nowMs;
   }
@@ -115,13 +119,15 @@ function checkRate(bytesPerSecond: number | undefined): number {
 class ThrottlingStore extends StoreLayer {
   readonly up: Bucket;
   readonly down: Bucket;
+  readonly smallDown: Bucket;
   readonly #onClose: (() => void) | undefined;
 
   constructor(below: ObjectStore, options: ThrottleOptions) {
     super(below);
     const clock = options.clock ?? systemClock;
-    this.up = new Bucket(clock, options.upBytesPerSecond);
-    this.down = new Bucket(clock, options.downBytesPerSecond);
+    this.up = new Bucket(clock, options.upBytesPerSecond, BURST_SECONDS);
+    this.down = new Bucket(clock, options.downBytesPerSecond, BURST_SECONDS);
+    this.smallDown = new Bucket(clock, options.downBytesPerSecond, ADVANCE_SECONDS);
     this.#onClose = options.onClose;
   }
 
@@ -140,8 +146,19 @@ class ThrottlingStore extends StoreLayer {
     const body = await this.below.get(key, options);
     if (body === undefined) return undefined;
     const { length } = body.bytes;
-    await this.down.take(length, options?.signal, length <= SMALL_READ_BYTES);
+    if (length <= SMALL_READ_BYTES) await this.#takeSmall(length, options?.signal);
+    else await this.down.take(length, options?.signal);
     return body;
+  }
+
+  async #takeSmall(bytes: number, signal: AbortSignal | undefined): Promise<void> {
+    this.down.spend(bytes);
+    try {
+      await this.smallDown.take(bytes, signal);
+    } catch (error) {
+      this.down.giveBack(bytes);
+      throw error;
+    }
   }
 }
 
@@ -153,6 +170,7 @@ export function withThrottle(below: ObjectStore, options: ThrottleOptions): Thro
     setRates: (rates) => {
       store.up.setRate(rates.upBytesPerSecond);
       store.down.setRate(rates.downBytesPerSecond);
+      store.smallDown.setRate(rates.downBytesPerSecond);
     },
   };
 }
