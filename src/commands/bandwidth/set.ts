@@ -1,5 +1,13 @@
 import { Flags } from '@oclif/core';
-import { bandwidthFields, flagsOf, given, parseRate, parseRule, requireAny, SgwCommand } from '../../core/cli/index.ts';
+import {
+  bandwidthFields,
+  flagsOf,
+  given,
+  parseLimit,
+  parseRule,
+  requireAny,
+  SgwCommand,
+} from '../../core/cli/index.ts';
 
 export default class BandwidthSet extends SgwCommand {
   static override summary = 'Limit the traffic with the store.';
@@ -17,12 +25,12 @@ export default class BandwidthSet extends SgwCommand {
     upload: Flags.custom<number | null>({
       description: 'Bytes a second that are sent to the store; none: no limit.',
       helpValue: 'RATE',
-      parse: async (text) => parseRate(text, '--upload'),
+      parse: async (text) => parseLimit(text, '--upload'),
     })(),
     download: Flags.custom<number | null>({
       description: 'Bytes a second that are read from the store; none: no limit.',
       helpValue: 'RATE',
-      parse: async (text) => parseRate(text, '--download'),
+      parse: async (text) => parseLimit(text, '--download'),
     })(),
     schedule: Flags.string({
       description:

@@ -1,9 +1,9 @@
 /** The flags about serving: sizes that are no volume's, ack classes, intervals. */
 import path from 'node:path';
 import { Flags } from '@oclif/core';
-import { parseSize, SgwError } from '../kit/index.ts';
+import { parseSize } from '../kit/index.ts';
 import type { AckClass } from '../localapi/index.ts';
-import { checkChoice, checkName, checkPath, parseDuration } from './values.ts';
+import { checkChoice, checkName, checkPath, parseDuration, parseRate } from './values.ts';
 
 const ACK_CLASSES = ['log', 'store'] as const;
 
@@ -24,13 +24,7 @@ export const bytesFlag = Flags.custom<number>({
 export const rateFlag = Flags.custom<number>({
   description: 'Restore no more than this in a second, beside what clients ask for. [default: as fast as it goes]',
   helpValue: 'SIZE',
-  parse: async (text) => {
-    const rate = parseSize(text.replace(/\/s$/, ''), '--rate');
-    if (rate > 0) return rate;
-    throw new SgwError('invalid', 'bad-rate', '--rate is 0: nothing would ever be restored', {
-      hint: 'Give a size, such as 50MiB.',
-    });
-  },
+  parse: async (text) => parseRate(text, '--rate', 'Give a size, such as 50MiB.'),
 });
 
 /** The local image that a verb works on, as an absolute path. */

@@ -1,8 +1,9 @@
 /** Limits of the traffic with the store, as people write and read them. */
-import { formatRate, parseSize, SgwError } from '../kit/index.ts';
+import { formatRate, isTimeOfDay, SgwError } from '../kit/index.ts';
 import type { BandwidthDocument } from '../localapi/index.ts';
 import type { Style } from './style.ts';
 import { renderFields } from './tables.ts';
+import { parseRate } from './values.ts';
 
 type Rule = BandwidthDocument['schedule'][number];
 type Limits = BandwidthDocument['now'];
@@ -10,19 +11,10 @@ type Limits = BandwidthDocument['now'];
 const DAY_NAMES = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'] as const;
 const ALL_DAYS = [1, 2, 3, 4, 5, 6, 7];
 const NO_LIMIT = 'none';
-/** Of the day, from 0:00 to 24:00. */
-const TIME = '((?:[01]?\\d|2[0-3]):[0-5]\\d|24:00)';
-const TIMES = new RegExp(`^${TIME}-${TIME}$`);
 
 /** Bytes a second of `5MB/s` or `5MB`; null for `none`. @throws invalid `bad-size`, `bad-rate` */
-export function parseRate(text: string, what: string): number | null {
-  if (text.toLowerCase() === NO_LIMIT) return null;
-  const rate = parseSize(text.replace(/\/s$/, ''), what);
-  if (rate > 0) return rate;
-  throw new SgwError('invalid', 'bad-rate', `${what} is 0: nothing would ever be sent`, {
-    hint: 'Give a size, such as 20MB/s, or none for no limit.',
-  });
-}
+export const parseLimit = (text: string, what: string): number | null =>
+  text.toLowerCase() === NO_LIMIT ? null : parseRate(text, what, 'Give a size, such as 20MB/s, or none for no limit.');
 
 /**
  * `Mon-Fri 08:00-18:00 5MB/s`: days, hours, and a rate for both directions, or one each: `up 5MB/s down none`.
@@ -30,28 +22,27 @@ export function parseRate(text: string, what: string): number | null {
  */
 export function parseRule(text: string): Rule {
   const [days = '', hours = '', ...rates] = text.trim().split(/\s+/);
-  const times = TIMES.exec(hours);
-  const [, from, to] = times ?? [];
+  const [from, to, ...more] = hours.split('-');
   const limits = limitsOf(rates);
-  if (from === undefined || to === undefined || limits === undefined) throw badRule(text);
+  if (!isTimeOfDay(from) || !isTimeOfDay(to) || more.length > 0 || limits === undefined) throw badRule(text);
   return { days: parseDays(days, text), from, to, ...limits };
 }
 
 function limitsOf(words: readonly string[]): Limits | undefined {
   const [first, second, third, fourth] = words;
   if (words.length === 1 && first !== undefined) {
-    const rate = parseRate(first, '--schedule');
+    const rate = parseLimit(first, '--schedule');
     return { uploadBytesPerSecond: rate, downloadBytesPerSecond: rate };
   }
   if (words.length === 2 && second !== undefined) {
-    const rate = parseRate(second, '--schedule');
+    const rate = parseLimit(second, '--schedule');
     if (first === 'up') return { uploadBytesPerSecond: rate, downloadBytesPerSecond: null };
     if (first === 'down') return { uploadBytesPerSecond: null, downloadBytesPerSecond: rate };
   }
   if (words.length !== 4 || first !== 'up' || third !== 'down') return undefined;
   return {
-    uploadBytesPerSecond: parseRate(second ?? '', '--schedule'),
-    downloadBytesPerSecond: parseRate(fourth ?? '', '--schedule'),
+    uploadBytesPerSecond: parseLimit(second ?? '', '--schedule'),
+    downloadBytesPerSecond: parseLimit(fourth ?? '', '--schedule'),
   };
 }
 

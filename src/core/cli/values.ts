@@ -42,6 +42,16 @@ export function parseVolumeSize(text: string, what: string): number {
 }
 
 /**
+ * Reads a rate in bytes a second, `5MB/s` or `5MB`.
+ * @throws invalid `bad-size`, `bad-rate` naming `what`.
+ */
+export function parseRate(text: string, what: string, hint: string): number {
+  const rate = parseSize(text.replace(/\/s$/, ''), what);
+  if (rate > 0) return rate;
+  throw new SgwError('invalid', 'bad-rate', `${what} is 0: nothing would ever go on`, { hint });
+}
+
+/**
  * Checks a path that the user gives.
  * @throws invalid `bad-path` when it is empty.
  */

@@ -1,7 +1,7 @@
 /** Checks of what callers hand in about serving: ack classes, sizes of buffers and caches, intervals, listeners. */
 import type { Input, ServingWishes } from '../localapi/index.ts';
 import { checkName, checkPath } from './validation.ts';
-import { formatSize, GIB, MIB, quoted, SgwError, TIB } from '../kit/index.ts';
+import { formatSize, GIB, isTimeOfDay, MIB, quoted, SgwError, TIB } from '../kit/index.ts';
 
 const TLS_MODES: readonly unknown[] = ['off', 'on', 'require'];
 const SOCKET_PATH_BYTES_MAX = 107;
@@ -64,7 +64,7 @@ export function checkBandwidth({ schedule = [], ...limits }: Input<'bandwidth.se
     checkLimits(rule);
     const { days, from, to } = rule;
     const areDays = Array.isArray(days) && days.length > 0 && days.every((day) => day >= 1 && day <= 7);
-    if (areDays && days.every((day) => Number.isInteger(day)) && [from, to].every(isTimeOfDay)) continue;
+    if (areDays && days.every((day) => Number.isInteger(day)) && isTimeOfDay(from) && isTimeOfDay(to)) continue;
     throw new SgwError('invalid', 'bad-bandwidth-rule', `${echo(rule)} does not say days and hours`, {
       hint: 'Days are numbers from 1 (Monday) to 7, hours go from 00:00 to 24:00.',
     });
@@ -79,9 +79,6 @@ function checkLimits(limits: Partial<Record<'uploadBytesPerSecond' | 'downloadBy
     });
   }
 }
-
-const isTimeOfDay = (text: unknown): boolean =>
-  typeof text === 'string' && /^(?:(?:[01]?\d|2[0-3]):[0-5]\d|24:00)$/.test(text);
 
 function checkListener(place: unknown): void {
   if (place === 'default') return;

@@ -10,3 +10,4 @@ export * from './random.ts';
 export * from './semaphore.ts';
 export * from './sizes.ts';
 export * from './system-clock.ts';
+export * from './time-of-day.ts';
