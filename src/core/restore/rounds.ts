@@ -32,7 +32,6 @@ export interface RoundsParts {
 }
 
 interface Round {
-  readonly blocks: readonly number[];
   /** False while (1) is under way. */
   isWritten: boolean;
   /** End of (1), and of everything; they resolve also when the round failed. */
@@ -119,19 +118,20 @@ export class Rounds {
   }
 
   #begin(
-    { claims: blocks, after }: { readonly claims: readonly number[]; readonly after: readonly Round[] },
+    { claims, after }: { readonly claims: readonly number[]; readonly after: readonly Round[] },
     given: ReadonlyMap<number, GivenContent>,
     signal: AbortSignal,
   ): Round {
     const written = Promise.withResolvers<undefined>();
     const ended = Promise.withResolvers<undefined>();
     const round: Round = {
-      blocks,
       isWritten: false,
       written: written.promise,
       ended: ended.promise,
       failure: undefined,
     };
+    /** Ascending. */
+    const blocks: ReadonlySet<number> = new Set(claims);
     for (const block of blocks) this.#byBlock.set(block, round);
     const run = async (): Promise<void> => {
       try {
@@ -154,7 +154,7 @@ export class Rounds {
 
   /** (1). Ends only when nothing of it is under way, also when it fails. */
   async #write(
-    blocks: readonly number[],
+    blocks: ReadonlySet<number>,
     given: ReadonlyMap<number, GivenContent>,
     signal: AbortSignal,
   ): Promise<Map<number, FirstPage>> {
@@ -162,11 +162,10 @@ export class Rounds {
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
     const pages = new Map<number, FirstPage>();
-    const own = new Set(blocks);
     const put = (block: number, pieces: readonly ContentPiece[]): void => {
       this.#writes += 1;
-      for (const child of tree.blocks.childrenOf(block)) if (!own.has(child)) this.#writeMarkPage(child);
-      if (block > 0 && own.has(parentOf(block))) this.#writeWhole(block, pieces);
+      for (const child of tree.blocks.childrenOf(block)) if (!blocks.has(child)) this.#writeMarkPage(child);
+      if (block > 0 && blocks.has(parentOf(block))) this.#writeWhole(block, pieces);
       else pages.set(block, this.#writeBehindMark(block, pieces));
     };
     const writing = this.#runsOf(blocks, given).map(async (run) => {
@@ -193,7 +192,7 @@ export class Rounds {
   }
 
   /** Neighbours that are fetched together; a block with given content is alone. */
-  #runsOf(blocks: readonly number[], given: ReadonlyMap<number, GivenContent>): number[][] {
+  #runsOf(blocks: ReadonlySet<number>, given: ReadonlyMap<number, GivenContent>): number[][] {
     const longest = Math.max(1, Math.floor(RUN_BYTES_MAX / this.#parts.tree.blocks.blockBytes));
     const runs: number[][] = [];
     for (const block of blocks) {
@@ -270,7 +269,7 @@ export class Rounds {
 
   /** (3). */
   async #overwriteMarks(
-    blocks: readonly number[],
+    blocks: ReadonlySet<number>,
     pages: ReadonlyMap<number, FirstPage>,
     after: readonly Round[],
   ): Promise<void> {
@@ -282,10 +281,9 @@ export class Rounds {
     if (this.#endsAll(blocks)) await beforeLast();
     this.#writes += 1;
     // What has no mark is restored at once with what is above it: also when the next write fails.
-    const own = new Set(blocks);
     const setRestored = (block: number): void => {
       tree.setRestored(block);
-      for (const child of tree.blocks.childrenOf(block)) if (own.has(child) && !pages.has(child)) setRestored(child);
+      for (const child of tree.blocks.childrenOf(block)) if (blocks.has(child) && !pages.has(child)) setRestored(child);
     };
     for (const block of blocks) {
       const page = pages.get(block);
@@ -298,13 +296,12 @@ export class Rounds {
   }
 
   /** Whether no block that is known of carries its mark when these are restored. */
-  #endsAll(blocks: readonly number[]): boolean {
+  #endsAll(blocks: ReadonlySet<number>): boolean {
     const { tree } = this.#parts;
-    const own = new Set(blocks);
     let left = tree.markedBlocks;
     for (const block of blocks) {
       const children = tree.blocks.childrenOf(block);
-      if (children.some((child) => !own.has(child))) return false;
+      if (children.some((child) => !blocks.has(child))) return false;
       if (this.#isMarked(block)) left -= 1;
     }
     return left === 0;
