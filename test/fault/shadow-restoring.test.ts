@@ -1,12 +1,18 @@
 /** A shadowing volume over an image that is restored meanwhile (C25), over disks that forget. `SGW_SEED` and `SGW_RUNS` for more. */
 import { afterEach, describe, expect, it } from 'vitest';
-import { SgwError, seededRandom, systemClock } from '../../src/core/kit/index.ts';
+import { seededRandom, systemClock } from '../../src/core/kit/index.ts';
 import { ShadowScene } from './shadow-scene.ts';
+import { randomWalk, type WalkStyle } from './shadow-walk.ts';
 
 const MIB = 1 << 20;
 const SEED = Number(process.env['SGW_SEED'] ?? 1);
 const RUNS = Number(process.env['SGW_RUNS'] ?? 3);
 const SIZE = 9 * MIB + 1536;
+const WALK: WalkStyle = {
+  ...{ sizeBytes: SIZE, worksMax: 30, longBytes: 200_000, close: 0.4, writesBehind: false },
+  work: { write: 0.65, zeroes: 0.8, flush: 0.9 },
+  then: { out: 0.1, back: 0.3, snapshot: 0.4, death: 0.75, rest: 0.9 },
+};
 
 let scene: ShadowScene | undefined;
 afterEach(async () => {
@@ -40,51 +46,6 @@ describe('a shadowing volume over an image that is restored', () => {
     it(`C25: is right after anything (SGW_SEED=${String(SEED + run)})`, { timeout: 120_000 }, async () => {
       const random = seededRandom(SEED + run);
       const here = (scene = await ShadowScene.startRestoring(random, SIZE));
-      const integer = (below: number): number => Math.floor(random.float() * below);
-      const attempt = async (work: () => Promise<unknown> | undefined): Promise<void> => {
-        try {
-          await work();
-        } catch (error) {
-          expect(error).toBeInstanceOf(SgwError);
-          expect(['aborted', 'unavailable']).toContain((error as SgwError).kind);
-        }
-      };
-      for (let step = 0; step < 12; step++) {
-        const works: Promise<void>[] = [];
-        for (let i = integer(30); i >= 0; i--) {
-          const length = random.float() < 0.3 ? 200_000 : 1 + integer(20_000);
-          const at = random.float() < 0.5 ? integer((SIZE - length) / 4096) * 4096 : integer(SIZE - length);
-          const choice = random.float();
-          works.push(
-            attempt(() => {
-              if (choice < 0.65) return here.volume.write(at, random.bytes(length), { fua: random.float() < 0.05 });
-              if (choice < 0.8) return here.volume.writeZeroes(at, length, { mayTrim: true });
-              if (choice < 0.9) return here.volume.flush();
-              return here.volume.read(at, Buffer.alloc(length));
-            }),
-          );
-          if (random.float() < 0.1) await systemClock.sleep(integer(3));
-        }
-        const next = random.float();
-        if (next < 0.1) here.store.isOut = true;
-        else if (next < 0.3) here.store.isOut = false;
-        else if (next < 0.4) await attempt(() => here.snapshot());
-        else if (next < 0.75) {
-          await here.die(random.float() < 0.5 ? 'kill' : 'cut');
-          here.store.isOut = random.float() < 0.2;
-          await here.open();
-        } else if (next < 0.9) {
-          await Promise.all(works);
-          await here.settled();
-          await here.check();
-          if (random.float() < 0.4) {
-            await here.closeInOrder();
-            await here.open();
-          }
-        }
-        await Promise.all(works);
-      }
-      await here.settled();
-      await here.check();
+      await randomWalk(here, random, WALK);
     });
 });

@@ -2,11 +2,17 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { SgwError, seededRandom, systemClock, type Random } from '../../src/core/kit/index.ts';
 import { ShadowScene } from './shadow-scene.ts';
+import { randomWalk, type WalkStyle } from './shadow-walk.ts';
 
 const MIB = 1 << 20;
 const SEED = Number(process.env['SGW_SEED'] ?? 1);
 const RUNS = Number(process.env['SGW_RUNS'] ?? 6);
 const SIZE = 9 * MIB + 1536;
+const WALK: WalkStyle = {
+  ...{ sizeBytes: SIZE, worksMax: 60, longBytes: 65_536, close: 0.5, writesBehind: true },
+  work: { write: 0.75, zeroes: 0.9, flush: 1 },
+  then: { out: 0.15, back: 0.4, snapshot: 0.5, death: 0.75, rest: 0.85 },
+};
 
 let scene: ShadowScene | undefined;
 afterEach(async () => {
@@ -303,62 +309,9 @@ describe('a shadowing volume', () => {
 
   for (let run = 0; run < RUNS; run++)
     it(`is right after anything (SGW_SEED=${String(SEED + run)})`, { timeout: 120_000 }, async () => {
-      await randomWalk(seededRandom(SEED + run));
+      const random = seededRandom(SEED + run);
+      const here = await start(random);
+      await randomWalk(here, random, WALK);
+      await here.closeInOrder();
     });
 });
-
-async function randomWalk(random: Random): Promise<void> {
-  const here = await start(random);
-  const integer = (below: number): number => Math.floor(random.float() * below);
-  const attempt = async (work: () => Promise<unknown> | undefined): Promise<void> => {
-    try {
-      await work();
-    } catch (error) {
-      expect(error).toBeInstanceOf(SgwError);
-      expect(['aborted', 'unavailable']).toContain((error as SgwError).kind);
-    }
-  };
-  for (let step = 0; step < 12; step++) {
-    const works: Promise<void>[] = [];
-    for (let i = integer(60); i >= 0; i--) {
-      const length = random.float() < 0.3 ? 65_536 : 1 + integer(20_000);
-      const aligned = random.float() < 0.5;
-      const at = aligned ? integer((SIZE - length) / 4096) * 4096 : integer(SIZE - length);
-      const choice = random.float();
-      works.push(
-        attempt(() => {
-          if (choice < 0.75) return here.volume.write(at, random.bytes(length), { fua: random.float() < 0.05 });
-          if (choice < 0.9) return here.volume.writeZeroes(at, length, { mayTrim: true });
-          return here.volume.flush();
-        }),
-      );
-      if (random.float() < 0.1) await systemClock.sleep(integer(3));
-    }
-    const next = random.float();
-    if (next < 0.15) here.store.isOut = true;
-    else if (next < 0.4) here.store.isOut = false;
-    else if (next < 0.5) await attempt(() => here.snapshot());
-    else if (next < 0.75) {
-      await here.die(random.float() < 0.5 ? 'kill' : 'cut');
-      if (random.float() < 0.2) {
-        await systemClock.sleep(120);
-        here.image.writeBehind(integer(SIZE - 5000), random.bytes(5000));
-      }
-      here.store.isOut = random.float() < 0.2;
-      await here.open();
-    } else if (next < 0.85) {
-      await Promise.all(works);
-      await here.settled();
-      await here.check();
-      if (random.float() < 0.5) {
-        await here.closeInOrder();
-        if (random.float() < 0.3) here.image.writeBehind(integer(SIZE - 5000), random.bytes(5000));
-        await here.open();
-      }
-    }
-    await Promise.all(works);
-  }
-  await here.settled();
-  await here.check();
-  await here.closeInOrder();
-}
