@@ -1,38 +1,27 @@
 /** C25: an image that is restored and shadowed at once, by a clone of the snapshot; restarted, found again, and detached. */
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AttachmentDocument } from '../../src/core/localapi/index.ts';
 import { KIB, MIB, seededRandom } from '../../src/core/kit/index.ts';
 import { LiveHome, type LiveProcess } from './live-home.ts';
+import { readAll, SLOW, SnapshotHome } from './snapshot-home.ts';
 
-const SIZE = 16 * MIB + 1024;
-const SLOW = 1024;
-
-let stores: string;
+let here: SnapshotHome;
 let live: LiveHome;
 let source: Buffer;
 let image: string;
 let snapshotId: string;
 
 beforeEach(async () => {
-  stores = mkdtempSync(join(tmpdir(), 'sgw-store-'));
-  live = await LiveHome.start(join(stores, 'store'));
-  source = seededRandom(12).bytes(SIZE);
-  source.fill(0, 5 * MIB, 9 * MIB);
-  const file = join(live.directory, 'golden.img');
-  writeFileSync(file, source);
-  image = join(live.directory, 'restored.img');
-  await live.alone('volume.import', { file, name: 'golden' });
-  ({ snapshotId } = await live.alone('snapshot.create', { volume: 'golden', name: 'v1' }));
+  here = await SnapshotHome.start(12);
+  ({ live, source, image, snapshotId } = here);
   await live.alone('configure', { mode: 'shadowing' });
 });
 
 afterEach(async () => {
-  await live[Symbol.asyncDispose]();
-  rmSync(stores, { recursive: true });
+  await here[Symbol.asyncDispose]();
 });
 
 async function begin(process: LiveProcess, more: object = {}): Promise<AttachmentDocument> {
@@ -42,20 +31,8 @@ async function begin(process: LiveProcess, more: object = {}): Promise<Attachmen
   return served;
 }
 
-async function write(process: LiveProcess, at: number, data: Buffer): Promise<void> {
-  const opened = await process.serving.open('disk');
-  await opened.device.write(at, data);
-  data.copy(source, at);
-  await opened.release();
-}
-
-async function readAll(process: LiveProcess): Promise<Buffer> {
-  const opened = await process.serving.open('disk');
-  const target = Buffer.alloc(SIZE);
-  await opened.device.read(0, target);
-  await opened.release();
-  return target;
-}
+const write = async (process: LiveProcess, at: number, data: Buffer): Promise<void> =>
+  here.write(process, 'disk', at, data);
 
 async function until(process: LiveProcess, isSo: (now: AttachmentDocument) => boolean): Promise<AttachmentDocument> {
   const end = Date.now() + 30_000;
@@ -105,7 +82,7 @@ describe('a restore that is shadowed', () => {
     // From now on it is the image of its volume.
     await process.call('volume.attach', { volume: 'disk', image });
     await until(process, isLevel);
-    expect((await readAll(process)).equals(source)).toBe(true);
+    expect((await readAll(process, 'disk')).equals(source)).toBe(true);
   });
 
   it('C25: goes on after a restart, and compares nothing', async () => {
@@ -120,7 +97,7 @@ describe('a restore that is shadowed', () => {
     await again.serve();
     const [now] = again.serving.documents();
     expect(now).toMatchObject({ kind: 'volume', shadow: { phase: 'steady' }, restore: { state: 'restoring' } });
-    expect((await readAll(again)).equals(source)).toBe(true);
+    expect((await readAll(again, 'disk')).equals(source)).toBe(true);
   });
 
   it('C24, C25: goes on in another home with the same volume, taken over from the one that is lost', async () => {
@@ -144,7 +121,7 @@ describe('a restore that is shadowed', () => {
     const { export: served } = await process.call('snapshot.restore', wish);
     expect(served).toMatchObject({ kind: 'volume', volumeId });
     await until(process, (now) => isLevel(now) && now.restore?.state === 'completed');
-    expect((await readAll(process)).equals(source)).toBe(true);
+    expect((await readAll(process, 'disk')).equals(source)).toBe(true);
     await process.call('volume.detach', { volume: 'disk' });
     expect(readFileSync(moved).equals(source)).toBe(true);
   });

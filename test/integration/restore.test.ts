@@ -1,8 +1,7 @@
 /** Restores to local images as a gateway runs them: served from the start, killed, found again, and what they keep from gc. */
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { createCipheriv, createHmac } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -12,42 +11,24 @@ import { KIB, MIB, seededRandom, systemClock, systemRandom, type SgwError } from
 import type { Result } from '../../src/core/localapi/index.ts';
 import { openState, updateState } from '../../src/core/state/index.ts';
 import { LiveHome, type LiveProcess } from './live-home.ts';
+import { readAll, SIZE, SLOW, SnapshotHome } from './snapshot-home.ts';
 
-const SIZE = 16 * MIB + 1024;
 const BLOCK = 256 * KIB;
-/** A block or two, and then a long time nothing. */
-const SLOW = 1024;
 
-let stores: string;
+let here: SnapshotHome;
 let live: LiveHome;
 let source: Buffer;
 let image: string;
 let snapshotId: string;
 
 beforeEach(async () => {
-  stores = mkdtempSync(join(tmpdir(), 'sgw-store-'));
-  live = await LiveHome.start(join(stores, 'store'));
-  source = seededRandom(11).bytes(SIZE);
-  source.fill(0, 5 * MIB, 9 * MIB);
-  const file = join(live.directory, 'golden.img');
-  writeFileSync(file, source);
-  image = join(live.directory, 'restored.img');
-  await live.alone('volume.import', { file, name: 'golden' });
-  ({ snapshotId } = await live.alone('snapshot.create', { volume: 'golden', name: 'v1' }));
+  here = await SnapshotHome.start(11);
+  ({ live, source, image, snapshotId } = here);
 });
 
 afterEach(async () => {
-  await live[Symbol.asyncDispose]();
-  rmSync(stores, { recursive: true });
+  await here[Symbol.asyncDispose]();
 });
-
-async function readAll(process: LiveProcess, name = 'v1'): Promise<Buffer> {
-  const opened = await process.serving.open(name);
-  const target = Buffer.alloc(SIZE);
-  await opened.device.read(0, target);
-  await opened.release();
-  return target;
-}
 
 /** Where the tests write, and a little more. Who reads all of it has all of it restored soon. */
 async function looksRight(process: LiveProcess): Promise<boolean> {
@@ -59,12 +40,8 @@ async function looksRight(process: LiveProcess): Promise<boolean> {
   return target.equals(source.subarray(from, to));
 }
 
-async function write(process: LiveProcess, at: number, data: Buffer): Promise<void> {
-  const opened = await process.serving.open('v1');
-  await opened.device.write(at, data);
-  data.copy(source, at);
-  await opened.release();
-}
+const write = async (process: LiveProcess, at: number, data: Buffer): Promise<void> =>
+  here.write(process, 'v1', at, data);
 
 async function completed(process: LiveProcess): Promise<void> {
   for (;;) {
@@ -133,7 +110,7 @@ describe('a restore that is served', () => {
     await again.call('volume.detach', { volume: 'v1' });
     await again.call('snapshot.restore', { snapshot: 'v1', image, resume: true, attach: true });
     await completed(again);
-    expect((await readAll(again)).equals(source)).toBe(true);
+    expect((await readAll(again, 'v1')).equals(source)).toBe(true);
     await write(again, 0, seededRandom(4).bytes(5000));
     await again.call('volume.detach', { volume: 'v1' });
     expect(readFileSync(image).equals(source)).toBe(true);
@@ -177,7 +154,7 @@ describe('a restore that is served', () => {
       code: 'mark-refused',
     });
     await write(process, (block + 1) * BLOCK, Buffer.concat([mark, mark]));
-    expect((await readAll(process)).equals(source)).toBe(true);
+    expect((await readAll(process, 'v1')).equals(source)).toBe(true);
   });
 
   it('another image in its place is not taken for it', async () => {
@@ -211,13 +188,13 @@ describe('a restore that is served', () => {
 });
 
 it('a restore of a snapshot of which the store lost a frame has all the rest', async () => {
-  const names = await readdir(join(stores, 'store'), { recursive: true });
+  const names = await readdir(join(here.stores, 'store'), { recursive: true });
   const sizes = names.map((name) => [
-    statSync(join(stores, 'store', name), { throwIfNoEntry: false })?.size ?? 0,
+    statSync(join(here.stores, 'store', name), { throwIfNoEntry: false })?.size ?? 0,
     name,
   ]);
   const [, largest] = sizes.sort(([a], [b]) => Number(b) - Number(a))[0] ?? [];
-  const segment = join(stores, 'store', String(largest));
+  const segment = join(here.stores, 'store', String(largest));
   const bytes = readFileSync(segment);
   bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
   writeFileSync(segment, bytes);
@@ -344,18 +321,18 @@ describe('a completed restore that is served', () => {
       sizeBytes: SIZE,
       restore: { state: 'completed', path: image },
     });
-    expect((await readAll(process)).equals(source)).toBe(true);
+    expect((await readAll(process, 'v1')).equals(source)).toBe(true);
   }
 
   it('is served after a restart whose store has nothing of it any more', async () => {
     await complete();
-    rmSync(join(stores, 'store', 'restores'), { recursive: true });
+    rmSync(join(here.stores, 'store', 'restores'), { recursive: true });
     await isServedWhole();
   });
 
   it('is served after a restart while the store is out of reach', async () => {
     await complete();
-    rmSync(join(stores, 'store'), { recursive: true });
+    rmSync(join(here.stores, 'store'), { recursive: true });
     await isServedWhole();
   });
 
@@ -369,7 +346,7 @@ describe('a completed restore that is served', () => {
       await completed(process);
       await process.stopUndrained();
     }
-    rmSync(join(stores, 'store', 'restores'), { recursive: true });
+    rmSync(join(here.stores, 'store', 'restores'), { recursive: true });
     await using process = await live.process();
     await process.serve();
     const [shown] = process.serving.documents();
@@ -385,7 +362,7 @@ describe('a completed restore that is served', () => {
       delete gateway?.attachments[0]?.restore?.completed;
     });
     await isServedWhole();
-    rmSync(join(stores, 'store', 'restores'), { recursive: true });
+    rmSync(join(here.stores, 'store', 'restores'), { recursive: true });
     await isServedWhole();
   });
 });
@@ -444,9 +421,9 @@ describe('C24 what is blank is not taken for restored', () => {
     await process.serve();
     await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: SLOW });
     await process.call('volume.detach', { volume: 'v1' });
-    const [file = ''] = (await readdir(join(stores, 'store', 'restores'))).slice(-1);
+    const [file = ''] = (await readdir(join(here.stores, 'store', 'restores'))).slice(-1);
     const restoreId = /^(snap-[0-9a-f]+-[0-9a-f]+)/.exec(file)?.[1] ?? '';
-    const blocks = await (await partsOf(live.home)).openStore(join(stores, 'store'), { create: false });
+    const blocks = await (await partsOf(live.home)).openStore(join(here.stores, 'store'), { create: false });
     const options = { objects: blocks, clock: systemClock, random: systemRandom };
     await noteFinishing(options, restoreId as RestoreEntry['restoreId']);
     truncateSync(image, 0);
@@ -468,7 +445,7 @@ describe('another reader, by docs/formats/documents.md alone', () => {
   }
 
   async function readDocument(): Promise<RestoreDocument> {
-    const folder = join(stores, 'store', 'restores');
+    const folder = join(here.stores, 'store', 'restores');
     const versions = (await readdir(folder)).sort();
     return JSON.parse(readFileSync(join(folder, versions.at(-1) ?? ''), 'utf8')) as RestoreDocument;
   }
