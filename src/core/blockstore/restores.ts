@@ -37,6 +37,8 @@ export interface RestoreEntry {
     readonly inode: string;
     /** When the file was created, nanoseconds since 1970; 0 where that can't be told. Inode numbers are used again. */
     readonly bornAtNs: string;
+    /** Of a block device: what tells it from others that have its number later; absent for a file, and in older entries. */
+    readonly identity?: string;
   };
   /** Who began it: the gateway's id. */
   readonly gatewayId: string;

@@ -5,7 +5,7 @@
  * reader gives `image-changed`, never a short read. Reads are positional and may run side by side.
  */
 import { open, readFile, stat, type FileHandle } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { assert, SgwError, throwIfAborted } from '../kit/index.ts';
 import { dataExtents, type DataExtentOptions, type Extent } from './data-extents.ts';
 import { fileError, naming } from './file-errors.ts';
@@ -120,12 +120,17 @@ export async function blockDeviceSize(
   );
 }
 
-/** What Linux tells in /sys about the block device of this number: its size in bytes, undefined when there is none. */
-export async function sizeOfDeviceNumber(rdev: bigint): Promise<number | undefined> {
+/** Where Linux tells of the block device of this number. */
+export function deviceFolder(rdev: bigint, sys = '/sys/dev/block'): string {
   const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn);
   const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn);
+  return join(sys, `${String(major)}:${String(minor)}`);
+}
+
+/** What Linux tells in /sys about the block device of this number: its size in bytes, undefined when there is none. */
+export async function sizeOfDeviceNumber(rdev: bigint): Promise<number | undefined> {
   try {
-    const sectors = Number(await readFile(`/sys/dev/block/${String(major)}:${String(minor)}/size`, 'utf8'));
+    const sectors = Number(await readFile(join(deviceFolder(rdev), 'size'), 'utf8'));
     return Number.isSafeInteger(sectors) ? sectors * 512 : undefined;
   } catch {
     return undefined;

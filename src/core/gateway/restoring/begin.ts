@@ -13,7 +13,7 @@ import {
   type SnapshotEntry,
 } from '../../blockstore/index.ts';
 import type { BlockDevice } from '../../blockdevice/index.ts';
-import { openImageFile, openNewImage, type ImageFile } from '../../image/index.ts';
+import { deviceIdentity, openImageFile, openNewImage, type ImageFile } from '../../image/index.ts';
 import { SgwError, shellWord, type SnapshotId } from '../../kit/index.ts';
 import { beginImage, geometryFor, recogniseImage, type MarkedBy, type MarkedImage } from '../../restore/index.ts';
 import { timestamp, type Session } from '../session.ts';
@@ -90,16 +90,19 @@ const runningOf = async (session: Session, snapshotId: SnapshotId, signal: Abort
 
 type Place = Omit<RestoreEntry['image'], 'path'>;
 
-const isSamePlace = ({ image }: RestoreEntry, { device, inode, bornAtNs }: Place): boolean =>
-  image.device === device && image.inode === inode && image.bornAtNs === bornAtNs;
+/** A block device that is known by a name of its own may have another number since. */
+function isSamePlace({ image }: RestoreEntry, { device, inode, bornAtNs, identity }: Place): boolean {
+  if (image.identity !== undefined && image.device !== '') return image.identity === identity;
+  return image.device === device && image.inode === inode && image.bornAtNs === bornAtNs;
+}
 
 /** What tells one file from another that had its name, or its number, before. */
 async function placeOf(path: string): Promise<Place> {
   const facts = await stat(path, { bigint: true });
-  const device = facts.isBlockDevice() ? facts.rdev : facts.dev;
-  // The node of a device is made anew with every start of the machine.
-  if (facts.isBlockDevice()) return { device: String(device), inode: '0', bornAtNs: '0' };
-  return { device: String(device), inode: String(facts.ino), bornAtNs: String(facts.birthtimeNs) };
+  // The node of a device is made anew with every start of the machine, and its number may be another device's then.
+  if (facts.isBlockDevice())
+    return { device: String(facts.rdev), inode: '0', bornAtNs: '0', identity: await deviceIdentity(facts.rdev) };
+  return { device: String(facts.dev), inode: String(facts.ino), bornAtNs: String(facts.birthtimeNs) };
 }
 
 /**
