@@ -9,7 +9,7 @@ import { getRestore, noteFinishing, type RestoreEntry } from '../../src/core/blo
 import { partsOf } from '../../src/core/daemon/parts.ts';
 import { KIB, MIB, seededRandom, systemClock, systemRandom, type SgwError } from '../../src/core/kit/index.ts';
 import type { Result } from '../../src/core/localapi/index.ts';
-import { openState, updateState } from '../../src/core/state/index.ts';
+import { acquireLock, openState, updateState } from '../../src/core/state/index.ts';
 import { LiveHome, type LiveProcess } from './live-home.ts';
 import { readAll, SIZE, SLOW, SnapshotHome } from './snapshot-home.ts';
 
@@ -364,6 +364,31 @@ describe('a completed restore that is served', () => {
     await isServedWhole();
     rmSync(join(here.stores, 'store', 'restores'), { recursive: true });
     await isServedWhole();
+  });
+});
+
+describe('a completed restore that could not be noted', () => {
+  it('is known after a restart, also when another restore of the snapshot was completed meanwhile', async () => {
+    {
+      await using process = await live.process();
+      await process.serve();
+      await process.call('snapshot.restore', { snapshot: 'v1', image, attach: true, rateBytes: 8 * MIB });
+      {
+        // Longer than it is waited for by what no caller waits for.
+        await using _state = await acquireLock({ home: live.home, name: 'home', purpose: 'test', timeoutMs: 5000 });
+        await completed(process);
+        await delay(1500);
+      }
+      expect((await openState(live.home)).gateway?.attachments[0]?.restore?.completed).toBeUndefined();
+      await live.alone('snapshot.restore', { snapshot: 'v1', image: `${image}.2` });
+      await live.alone('snapshot.restore', { snapshot: 'v1', image: `${image}.3` });
+      await process.stopUndrained();
+    }
+    await using process = await live.process();
+    await process.serve();
+    expect(process.serving.documents()[0]).toMatchObject({ state: 'available', restore: { state: 'completed' } });
+    expect((await readAll(process, 'v1')).equals(source)).toBe(true);
+    expect((await openState(live.home)).gateway?.attachments[0]?.restore?.completed).toBeDefined();
   });
 });
 

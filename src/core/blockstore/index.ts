@@ -43,6 +43,7 @@ export {
   listRestores,
   newRestoreId,
   noteFinishing,
+  noteKnown,
   noteVolume,
   openRestoreView,
   pruneRestores,

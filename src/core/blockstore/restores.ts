@@ -48,7 +48,12 @@ export interface RestoreEntry {
   readonly snapshot: Pick<SnapshotEntry, 'name' | 'volumeName' | 'seq' | 'createdAt' | 'root'>;
   /** Of a completed one: blocks in the order in which guests touched them first. */
   readonly profile: readonly number[];
+  /** Of a completed one that was served: the state of its gateway does not say so yet, and asks here. */
+  readonly awaitsNote?: true;
 }
+
+/** A gateway that has not noted for so long that its restore is completed is taken for gone. */
+const AWAITED_MS = 90 * 24 * 60 * 60_000;
 
 export const newRestoreId = (random: Random, snapshotId: SnapshotId): RestoreId =>
   `${snapshotId}-${random.bytes(4).toString('hex')}`;
@@ -112,17 +117,30 @@ export async function noteVolume(options: BlockStoreOptions, restoreId: RestoreI
   await changeDocument<RestoreEntry>(options, keys.restore(restoreId), (now) => ({ ...now, volumeId }));
 }
 
-/** Ends a restore, which then keeps nothing from gc. One that has ended stays as it is. Durable when it resolves. */
+/**
+ * Ends a restore, which then keeps nothing from gc. One that has ended stays as it is. With `awaitsNote` its object stays until
+ * `noteKnown`. Durable when it resolves.
+ */
 export async function endRestore(
   options: BlockStoreOptions,
   restoreId: RestoreId,
   state: 'completed' | 'abandoned',
   profile: readonly number[] = [],
+  awaitsNote = false,
 ): Promise<void> {
   const endedAt = new Date(options.clock.nowMs()).toISOString();
+  const ended = { state, endedAt, profile, ...(awaitsNote ? { awaitsNote: true as const } : {}) };
   await changeDocument<RestoreEntry>(options, keys.restore(restoreId), (now) =>
-    now.state === 'restoring' ? { ...now, state, endedAt, profile } : now,
+    now.state === 'restoring' ? { ...now, ...ended } : now,
   );
+}
+
+/** The state of its gateway says that it is completed: nobody needs its object. Durable when it resolves. */
+export async function noteKnown(options: BlockStoreOptions, restoreId: RestoreId): Promise<void> {
+  await changeDocument<RestoreEntry>(options, keys.restore(restoreId), (now) => {
+    const { awaitsNote, ...known } = now;
+    return awaitsNote === undefined ? now : known;
+  });
 }
 
 /** The file is overwritten: what the restore made is not there any more. One under way is abandoned. Durable when it resolves. */
@@ -145,7 +163,7 @@ export async function pruneRestores(
   for (const entry of ended) if (entry !== kept) await removeRestore(options, entry.restoreId, signal);
 }
 
-/** Removes what has ended. */
+/** Removes what has ended, unless its gateway has to learn of that first. */
 export async function removeRestore(
   options: BlockStoreOptions,
   restoreId: RestoreId,
@@ -154,6 +172,9 @@ export async function removeRestore(
   const key = keys.restore(restoreId);
   const stored = await readDocument<RestoreEntry>(options, key, signal);
   if (stored === undefined || stored.value.state === 'restoring') return;
+  const { awaitsNote, endedAt } = stored.value;
+  const isAwaited = options.clock.nowMs() - Date.parse(endedAt ?? '') < AWAITED_MS;
+  if (awaitsNote === true && isAwaited) return;
   await options.objects.delete(key, { ifMatch: stored.etag, ...withSignal(signal) });
 }
 

@@ -7,6 +7,7 @@ import {
   listRestores,
   newRestoreId,
   noteFinishing,
+  noteKnown,
   openRestoreView,
   pruneRestores,
   type RestoreEntry,
@@ -119,5 +120,28 @@ describe('C24 a restore under way', () => {
     await pruneRestores(rig.options, snapshot.snapshotId);
     const left = (await listRestores(rig.options)).map(({ restoreId }) => restoreId);
     expect(left).toEqual([running.restoreId, ids[1]]);
+  });
+
+  it('one that its gateway has not noted yet stays, also when others end and the snapshot goes, but not for ever', async () => {
+    const { restoreId } = await begin();
+    const forgotten = await begin();
+    for (const id of [restoreId, forgotten.restoreId]) await endRestore(rig.options, id, 'completed', [], true);
+    rig.clock.move(1000);
+    const newer = await begin();
+    await endRestore(rig.options, newer.restoreId, 'completed', [1]);
+    const left = async (): Promise<string[]> =>
+      (await listRestores(rig.options)).map((entry) => entry.restoreId).sort();
+    const awaited = [restoreId, forgotten.restoreId].sort();
+    await pruneRestores(rig.options, snapshot.snapshotId);
+    expect(await left()).toEqual([...awaited, newer.restoreId].sort());
+    await rig.deleteSnapshot(snapshot);
+    await rig.gc();
+    expect(await left()).toEqual(awaited);
+    await noteKnown(rig.options, restoreId);
+    await rig.gc();
+    expect(await left()).toEqual([forgotten.restoreId]);
+    rig.clock.move(91 * DAY);
+    await rig.gc();
+    expect(await left()).toEqual([]);
   });
 });

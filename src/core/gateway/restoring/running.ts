@@ -3,6 +3,7 @@ import {
   endRestore,
   listRestores,
   noteFinishing,
+  noteKnown,
   openRestoreView,
   pruneRestores,
   type RestoreEntry,
@@ -26,7 +27,7 @@ export interface RunningParts {
   /** To guests: then a store that is out of reach, or a full disk, is waited out. */
   readonly isServed: boolean;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
-  /** The restore is completed in the store. Its object there stays when this fails, and may go when not. */
+  /** The restore is completed in the store. Its object stays there until this has succeeded once. */
   readonly onCompleted?: () => Promise<void>;
 }
 
@@ -54,11 +55,15 @@ export async function openRunning(running: RunningParts, signal: AbortSignal): P
     isServed: running.isServed,
     onFinishing: async () => noteFinishing(blocks, restoreId),
     onCompleted: async (profile) => {
-      await endRestore(blocks, restoreId, 'completed', profile);
+      const { onCompleted } = running;
+      await endRestore(blocks, restoreId, 'completed', profile, onCompleted !== undefined);
       // A snapshot that was made for this restore has served its purpose.
       await dropHelperSnapshot(session, snapshotId).catch(() => undefined);
       try {
-        await running.onCompleted?.();
+        if (onCompleted !== undefined) {
+          await onCompleted();
+          await noteKnown(blocks, restoreId);
+        }
         await pruneRestores(blocks, snapshotId);
       } catch {
         // What stays is small, and goes with a later one.

@@ -2,7 +2,7 @@
  * An image that is served while it is restored, and after; a volume may shadow it. The restore goes on in the background, also
  * over a restart of the gateway; when it ends, the image is served as it is until it is detached.
  */
-import { getRestore, isRestoreId, type RestoreEntry } from '../../blockstore/index.ts';
+import { getRestore, isRestoreId, noteKnown, type RestoreEntry } from '../../blockstore/index.ts';
 import { openImageFile, type ImageFile } from '../../image/index.ts';
 import { assert, SgwError, type VolumeId } from '../../kit/index.ts';
 import { ImageDevice, RestoringImage } from '../../restore/index.ts';
@@ -47,7 +47,9 @@ export async function openRestored(
     const note = async (): Promise<void> => noteCompleted(completed);
     if (entry.state === 'completed') {
       // Else the next start does.
-      await note().catch(() => undefined);
+      await note()
+        .then(async () => noteKnown(session.blocks, entry.restoreId))
+        .catch(() => undefined);
       const ended = { ...row, restore: { ...record, completed } };
       return volumeId === null ? ofCompleted(ended, image) : await openShadowed(opening, ended, image);
     }
