@@ -1,5 +1,5 @@
 /** The requests that a gateway says it made are those that its store saw: over a directory, and over a real S3 server. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -15,6 +15,9 @@ import { S3Proxy } from '../support/s3-proxy.ts';
 
 const MIB = 1 << 20;
 const CALL = { signal: new AbortController().signal, onProgress: () => undefined, lockTimeoutMs: 10_000 };
+interface Saved {
+  readonly spans: readonly { readonly volumes: Readonly<Record<string, readonly number[]>> }[];
+}
 const METRIC = /^(sgw_\w+)\{(.*)\} (\d+)$/gm;
 
 describe('over a directory', () => {
@@ -85,6 +88,10 @@ describe('over a directory', () => {
     expect(after.requests).toBeNull();
     expect(after.byVolume).toHaveLength(1);
     expect(after.byVolume[0]?.requests.put).toBeGreaterThanOrEqual(first.requests.put);
+    expect(after.byVolume[0]?.measuredMs).toBeGreaterThanOrEqual(first.measuredMs);
+    const usage = JSON.parse(await readFile(path.join(folder, 'home', 'usage.json'), 'utf8')) as Saved;
+    // Behind the requests and the time: commits made.
+    expect(usage.spans.reduce((sum, span) => sum + (span.volumes[one.volumeId]?.[8] ?? 0), 0)).toBe(3);
     await rm(folder, { recursive: true });
   }, 60_000);
 
@@ -95,7 +102,13 @@ describe('over a directory', () => {
     const { volumeId } = await rig.ok('volume', 'show', 'db');
     const startMs = Date.now() - (Date.now() % 3_600_000) - 5 * 3_600_000;
     const use = [3650, 0, 0, 0, 0, 1e9, 2e9, 7_200_000, 3540, 3540, 600, 120, 40, 10];
-    const span = { startMs, lengthMs: 3_600_000, ranMs: 7_200_000, volumes: { [volumeId as string]: use } };
+    const span = {
+      startMs,
+      lengthMs: 3_600_000,
+      firstMs: startMs,
+      ranMs: 7_200_000,
+      volumes: { [volumeId as string]: use },
+    };
     const usage = JSON.stringify({ version: 1, storeId, spans: [span] });
     await writeFile(path.join(rig.home, 'usage.json'), usage);
     const prices = {

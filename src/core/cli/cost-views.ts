@@ -2,7 +2,16 @@
 import { formatSize, printable } from '../kit/index.ts';
 import type { Forecast, IntervalForecast, StoreStatsDocument, VolumeCost } from '../localapi/index.ts';
 import type { Style } from './style.ts';
-import { formatDuration, formatTime, plural, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
+import {
+  formatDuration,
+  formatTime,
+  plural,
+  renderFields,
+  renderTable,
+  withRemarks,
+  type Column,
+  type Field,
+} from './tables.ts';
 
 /** Below that an amount is shown with more digits. */
 const CENT = 0.01;
@@ -70,12 +79,17 @@ function volumeFields(stats: StoreStatsDocument): Field[] {
   ];
 }
 
-function costFields({ measured, prices, pricesPath, forecast }: StoreStatsDocument): Field[] {
+/** Whether anything has a price: without one, nothing is said of costs. */
+const isPriced = ({ forecast, prices, pricesPath }: StoreStatsDocument): boolean =>
+  pricesPath !== null || prices.source !== null || (forecast.total ?? forecast.storage) > 0;
+
+function costFields(stats: StoreStatsDocument): Field[] {
+  const { measured, prices, pricesPath, forecast } = stats;
   const since = measured.since === null ? '' : ` since ${formatTime(measured.since)} UTC`;
   return [
     ['measured', measured.since === null ? 'nothing yet' : `${formatDuration(measured.ranMs)} of running${since}`],
     ['prices', pricesPath === null ? prices.name : `${prices.name}, of ${pricesPath}`],
-    ['forecast', forecastText(forecast, prices.currency)],
+    ['forecast', isPriced(stats) ? forecastText(forecast, prices.currency) : null],
   ];
 }
 
@@ -122,22 +136,30 @@ async function requestTable({ requests }: StoreStatsDocument, style: Style, colu
   return `${style.dim(`Since the gateway began, ${formatTime(requests.since)} UTC:`)}\n${table}`;
 }
 
-async function volumeTable({ byVolume, prices }: StoreStatsDocument, style: Style, columns: number): Promise<string> {
-  const table = await renderTable(
-    byVolume,
-    [
-      { head: 'VOLUME', value: nameOf, isCut: true },
-      { head: 'STORED', value: (row) => formatSize(row.bytes), align: 'right' },
-      { head: 'SERVED', value: (row) => (row.measuredMs === 0 ? '-' : formatDuration(row.measuredMs)), align: 'right' },
-      { head: 'STORAGE', value: ({ forecast }) => formatAmount(forecast.storage), align: 'right' },
-      { head: 'REQUESTS', value: ({ forecast }) => amountOr(forecast.requests), align: 'right' },
-      { head: 'TRAFFIC', value: ({ forecast }) => amountOr(forecast.traffic), align: 'right' },
-      { head: 'TOTAL', value: ({ forecast }) => amountOr(forecast.total), align: 'right' },
-    ],
-    style,
-    columns,
-  );
-  return `${style.dim(`A month that goes on like what was measured, in ${printable(prices.currency)}:`)}\n${table}`;
+async function volumeTable(stats: StoreStatsDocument, style: Style, columns: number): Promise<string> {
+  const { byVolume, prices } = stats;
+  const common: Column<VolumeCost>[] = [
+    { head: 'VOLUME', value: nameOf, isCut: true },
+    { head: 'STORED', value: (row) => formatSize(row.bytes), align: 'right' },
+    { head: 'SERVED', value: (row) => (row.measuredMs === 0 ? '-' : formatDuration(row.measuredMs)), align: 'right' },
+  ];
+  const used: Column<VolumeCost>[] = [
+    { head: 'PUT', value: ({ requests }) => String(requests.put), align: 'right' },
+    { head: 'GET', value: ({ requests }) => String(requests.get), align: 'right' },
+    { head: 'UP', value: ({ requests }) => formatSize(requests.upBytes), align: 'right' },
+    { head: 'DOWN', value: ({ requests }) => formatSize(requests.downBytes), align: 'right' },
+  ];
+  const priced: Column<VolumeCost>[] = [
+    { head: 'STORAGE', value: ({ forecast }) => formatAmount(forecast.storage), align: 'right' },
+    { head: 'REQUESTS', value: ({ forecast }) => amountOr(forecast.requests), align: 'right' },
+    { head: 'TRAFFIC', value: ({ forecast }) => amountOr(forecast.traffic), align: 'right' },
+    { head: 'TOTAL', value: ({ forecast }) => amountOr(forecast.total), align: 'right' },
+  ];
+  const [title, layout] = isPriced(stats)
+    ? [`A month that goes on like what was measured, in ${printable(prices.currency)}:`, priced]
+    : ['Stored now, and asked while it was measured:', used];
+  const table = await renderTable(byVolume, [...common, ...layout], style, columns);
+  return `${style.dim(title)}\n${table}`;
 }
 
 const nameOf = ({ name, state, volumeId }: VolumeCost): string => {
@@ -145,12 +167,14 @@ const nameOf = ({ name, state, volumeId }: VolumeCost): string => {
   return state === 'available' || state === null ? (name ?? volumeId) : `${name ?? volumeId} (${state})`;
 };
 
-async function intervalTable(
-  { intervals, prices }: StoreStatsDocument,
-  style: Style,
-  columns: number,
-): Promise<string> {
+async function intervalTable(stats: StoreStatsDocument, style: Style, columns: number): Promise<string> {
+  const { intervals, prices } = stats;
   if (intervals.length === 0) return '';
+  const price: Column<IntervalForecast> = {
+    head: prices.currency,
+    value: (row) => formatAmount(row.price),
+    align: 'right',
+  };
   const table = await renderTable<IntervalForecast>(
     intervals,
     [
@@ -158,7 +182,7 @@ async function intervalTable(
       { head: '', value: (row) => (row.isCurrent ? 'now' : '') },
       { head: 'RECOVERY POINTS', value: (row) => String(row.commits), align: 'right' },
       { head: 'PUT', value: (row) => String(row.puts), align: 'right' },
-      { head: prices.currency, value: (row) => formatAmount(row.price), align: 'right' },
+      ...(isPriced(stats) ? [price] : []),
       { head: 'NOT IN THE STORE', value: (row) => `up to ${intervalText(row.intervalMs)}` },
     ],
     style,

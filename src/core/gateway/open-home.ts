@@ -89,8 +89,10 @@ export class OpenHome {
     this.#serving = serving;
     void this.#keepLimits();
     await serving.start(call);
-    this.#usage = await this.#keepUsage(serving);
-    serving.ended = async () => this.#usage?.[Symbol.asyncDispose]();
+    const usage = await this.#keepUsage(serving);
+    this.#usage = usage;
+    serving.closing = () => usage?.sample();
+    serving.ended = async () => usage?.[Symbol.asyncDispose]();
     return serving;
   }
 

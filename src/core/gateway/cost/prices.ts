@@ -16,7 +16,7 @@ export const pricesPath = (home: string): string => join(home, 'prices.json');
 
 const TABLES: Readonly<Record<PriceTableName, PriceTable>> = {
   aws: {
-    name: 'AWS S3 Standard, us-east-1, first steps of the price list',
+    name: 'AWS S3 Standard, us-east-1',
     currency: 'USD',
     gigabyteBytes: GIB,
     storagePerGigabyteMonth: 0.023,

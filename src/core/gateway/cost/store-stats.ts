@@ -8,7 +8,7 @@ import { volumeSettings } from '../serving/settings.ts';
 import { forecastOf, intervalForecasts, MEASURED_MS_MIN, monthOf } from './forecast.ts';
 import { KIND_NAMES, kindOf } from './kinds.ts';
 import { choosePrices, pricesPath, type ChosenPrices } from './prices.ts';
-import { addRequests, noRequests, NO_VOLUME, type RequestCounts, type RequestTally } from './tally.ts';
+import { addRequests, noRequests, NO_VOLUME, type RequestTally } from './tally.ts';
 import { noUsage, type Measured, type Usage, type UsageBook } from './usage-book.ts';
 
 /** What is known of requests: by the daemon since it began, and what was measured over time. */
@@ -131,7 +131,10 @@ async function volumeRows(
     if (!stored.has(volumeId)) addRequests(others.requests, requests);
   const rows = own.map(({ volumeId, name, state }) => {
     const usage = measured.volumes.get(volumeId) ?? noUsage();
-    return rowOf({ volumeId, name, state }, stored.get(volumeId) ?? rest, usage, usage.servedMs, prices);
+    // What is asked of a volume that nobody serves, gc and lists ask as long as the gateway runs.
+    const measuredMs = usage.servedMs > 0 ? usage.servedMs : measured.ranMs;
+    const row = rowOf({ volumeId, name, state }, stored.get(volumeId) ?? rest, usage, measuredMs, prices);
+    return { ...row, measuredMs: Math.round(usage.servedMs) };
   });
   const costOf = ({ forecast }: VolumeCost): number => forecast.total ?? forecast.storage;
   rows.sort((a, b) => costOf(b) - costOf(a) || b.bytes - a.bytes);
@@ -151,15 +154,11 @@ function rowOf(
   measuredMs: number,
   prices: PriceTable,
 ): VolumeCost {
-  const counts: RequestCounts = { ...requests };
-  // A volume that nobody serves costs no requests, so long as it stays so.
-  const isIdle = volume.volumeId !== null && measuredMs === 0 && Object.values(counts).every((count) => count === 0);
-  const month = isIdle ? noRequests() : monthOf(counts, measuredMs);
   return {
     ...volume,
-    ...{ objects, bytes, requests: counts },
+    ...{ objects, bytes, requests: { ...requests } },
     measuredMs: Math.round(measuredMs),
-    forecast: forecastOf(bytes, month, prices),
+    forecast: forecastOf(bytes, monthOf(requests, measuredMs), prices),
   };
 }
 
@@ -179,7 +178,7 @@ function measuredRemarks(rows: readonly VolumeCost[], { ranMs }: Measured): stri
   const hours = String(MEASURED_MS_MIN / 3_600_000);
   if (ranMs < MEASURED_MS_MIN)
     return [
-      `Requests are measured while the gateway runs, until now for ${String(Math.floor(ranMs / 60_000))} min: a month is forecast from ${hours} h on.`,
+      `Requests are measured while the gateway runs, so far for ${String(Math.floor(ranMs / 60_000))} min; a month is forecast from ${hours} h on.`,
     ];
   const missing = rows
     .filter(({ forecast }) => forecast.requests === null)

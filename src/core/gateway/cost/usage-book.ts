@@ -27,6 +27,8 @@ export interface Usage {
 interface Span {
   readonly startMs: number;
   readonly lengthMs: number;
+  /** When something was measured in it first. */
+  readonly firstMs: number;
   /** How long the gateway ran in it. */
   ranMs: number;
   readonly volumes: Map<string, Usage>;
@@ -36,7 +38,7 @@ interface Span {
 export interface Measured {
   /** How long the gateway ran. */
   readonly ranMs: number;
-  /** Begin of the oldest span, by the clock; null when nothing was measured. */
+  /** Since when, by the clock; null when nothing was measured. */
   readonly sinceMs: number | null;
   readonly volumes: ReadonlyMap<string, Readonly<Usage>>;
 }
@@ -64,7 +66,7 @@ export class UsageBook {
 
   /** The gateway ran for `ranMs` more until `nowMs`, and `more` was used meanwhile. */
   note(nowMs: number, ranMs: number, more: ReadonlyMap<string, Usage>): void {
-    const span = this.#spanAt(nowMs);
+    const span = this.#spanAt(nowMs, ranMs);
     span.ranMs += ranMs;
     for (const [volumeId, usage] of more) {
       const isKnown = span.volumes.has(volumeId) || span.volumes.size < VOLUMES_MAX;
@@ -77,15 +79,16 @@ export class UsageBook {
     const volumes = new Map<string, Usage>();
     for (const span of this.#spans) for (const [volumeId, usage] of span.volumes) addUsage(volumes, volumeId, usage);
     const ranMs = this.#spans.reduce((sum, span) => sum + span.ranMs, 0);
-    return { ranMs, sinceMs: this.#spans[0]?.startMs ?? null, volumes };
+    return { ranMs, sinceMs: this.#spans[0]?.firstMs ?? null, volumes };
   }
 
-  #spanAt(nowMs: number): Span {
+  #spanAt(nowMs: number, ranMs: number): Span {
     this.#spans = this.#spans.filter(({ startMs }) => startMs <= nowMs + HOUR_MS);
     const startMs = nowMs - (nowMs % HOUR_MS);
     const newest = this.#spans.at(-1);
     if (newest !== undefined && newest.startMs + newest.lengthMs > startMs) return newest;
-    const span = { startMs, lengthMs: HOUR_MS, ranMs: 0, volumes: new Map<string, Usage>() };
+    const firstMs = Math.max(startMs, Math.round(nowMs - ranMs));
+    const span = { startMs, lengthMs: HOUR_MS, firstMs, ranMs: 0, volumes: new Map<string, Usage>() };
     this.#spans.push(span);
     return span;
   }
@@ -130,10 +133,11 @@ function spansOf(storeId: string, text: string): Span[] {
   try {
     const value = JSON.parse(text) as { version: unknown; storeId: unknown; spans: (Span & { volumes: object })[] };
     if (value.version !== 1 || value.storeId !== storeId) return [];
-    return value.spans.map(({ startMs, lengthMs, ranMs, volumes }) => {
-      if (![startMs, lengthMs, ranMs].every(isCount) || ![HOUR_MS, DAY_MS].includes(lengthMs)) throw new TypeError();
+    return value.spans.map(({ startMs, lengthMs, firstMs, ranMs, volumes }) => {
+      if (![startMs, lengthMs, firstMs, ranMs].every(isCount) || ![HOUR_MS, DAY_MS].includes(lengthMs))
+        throw new TypeError();
       const usages = Object.entries(volumes).map(([id, numbers]) => [id, usageOf(numbers)] as const);
-      return { startMs, lengthMs, ranMs, volumes: new Map(usages) };
+      return { startMs, lengthMs, firstMs, ranMs, volumes: new Map(usages) };
     });
   } catch {
     return [];

@@ -60,7 +60,7 @@ export class UsageKeeper implements AsyncDisposable {
 
   /** With everything until now. */
   get book(): UsageBook {
-    this.#sample();
+    this.sample();
     return this.#book;
   }
 
@@ -69,7 +69,7 @@ export class UsageKeeper implements AsyncDisposable {
     try {
       for (let samples = 1; ; samples++) {
         await clock.sleep(SAMPLE_MS, this.#ended.signal);
-        this.#sample();
+        this.sample();
         if (samples % SAVE_EVERY_SAMPLES === 0) await this.#save();
       }
     } catch {
@@ -77,7 +77,8 @@ export class UsageKeeper implements AsyncDisposable {
     }
   }
 
-  #sample(): void {
+  /** Takes note of everything until now. */
+  sample(): void {
     const { clock, tally, served } = this.#parts;
     const nowMs = clock.monotonicMs();
     const ranMs = nowMs - this.#sampledMs;
@@ -119,7 +120,7 @@ export class UsageKeeper implements AsyncDisposable {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort();
     await this.#running;
-    this.#sample();
+    this.sample();
     await this.#save();
   }
 }

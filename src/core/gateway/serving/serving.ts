@@ -85,7 +85,8 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   listen: () => Promise<readonly string[]> = async () => Promise.resolve([]);
   /** Lets go of the clients of an export, once what is under way was answered. Set by who serves them. */
   letGo: (exportName: string) => Promise<void> = async () => Promise.resolve();
-  /** Called when all is closed. Set by who keeps figures of it. */
+  /** Called just before an export is closed, and when all are. Set by who keeps figures of them. */
+  closing: () => void = () => undefined;
   ended: () => Promise<void> = async () => Promise.resolve();
   /** What it was started with, for what can't be opened at once. */
   #secrets: CallContext['secrets'];
@@ -420,6 +421,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   /** Closes what is open, undrained when it can't be drained. Returns the bytes that stay in its log. */
   async #close(attachment: Attachment, drain: boolean, signal: AbortSignal): Promise<number> {
     const { opened } = attachment;
+    this.closing();
     try {
       await opened?.close({ drain, signal });
       return drain ? 0 : (opened?.volume?.stats.dirtyBytes ?? 0);
