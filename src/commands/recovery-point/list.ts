@@ -1,4 +1,4 @@
-import { recoveryPointTable, referenceArgument, SgwCommand } from '../../core/cli/index.ts';
+import { flagsOf, readStoreFlags, recoveryPointTable, referenceArgument, SgwCommand } from '../../core/cli/index.ts';
 
 export default class RecoveryPointList extends SgwCommand {
   static override summary = 'List the states of a volume that can be had again.';
@@ -12,10 +12,11 @@ export default class RecoveryPointList extends SgwCommand {
   static override args = {
     volume: referenceArgument('volume', 'Volume: id, beginning of an id (at least 4 digits), or name.'),
   };
+  static override flags = flagsOf('recovery-point list', { ...readStoreFlags() });
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(RecoveryPointList);
-    await using session = this.session(flags);
+    await using session = this.readingSession(flags);
     const list = await session.call('recovery-point.list', { volume: args.volume });
     await session.print(list, async (style, columns) => recoveryPointTable(list, style, columns));
     const last = list.recoveryPoints.at(-1)?.at ?? 'TIME';

@@ -8,6 +8,7 @@ import {
   formatFlag,
   formatOfPath,
   given,
+  readStoreFlags,
   SgwCommand,
   timeoutFlag,
 } from '../../core/cli/index.ts';
@@ -35,6 +36,7 @@ export default class SnapshotExport extends SgwCommand {
     }),
   };
   static override flags = flagsOf('snapshot export', {
+    ...readStoreFlags(),
     format: formatFlag({ description: 'Format to write. [default: by the suffix of OUT, else raw]' }),
     force: Flags.boolean({ description: 'Replace an existing file.' }),
     timeout: timeoutFlag(),
@@ -42,7 +44,7 @@ export default class SnapshotExport extends SgwCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(SnapshotExport);
-    await using session = this.session(flags);
+    await using session = this.readingSession(flags);
     const target = await askExport(session, { ...args, force: flags.force });
     const input = { ...target, force: flags.force, ...given({ format: flags.format ?? formatOfPath(target.path) }) };
     const result = await session.call('snapshot.export', input, { timeoutMs: flags.timeout });

@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { flagsOf, referenceFlag, SgwCommand, snapshotTable } from '../../core/cli/index.ts';
+import { flagsOf, readStoreFlags, referenceFlag, SgwCommand, snapshotTable } from '../../core/cli/index.ts';
 
 export default class SnapshotList extends SgwCommand {
   static override summary = 'List snapshots.';
@@ -11,6 +11,7 @@ export default class SnapshotList extends SgwCommand {
     '<%= config.bin %> <%= command.id %> --exportable --account 000000000002',
   ];
   static override flags = flagsOf('snapshot list', {
+    ...readStoreFlags(),
     volume: referenceFlag({
       description: 'Only those of this volume: id, beginning of an id (at least 4 digits), or name.',
       helpValue: 'VOLUME',
@@ -22,7 +23,7 @@ export default class SnapshotList extends SgwCommand {
 
   async run(): Promise<void> {
     const { flags } = await this.parse(SnapshotList);
-    await using session = this.session(flags);
+    await using session = this.readingSession(flags);
     const list = await session.call('snapshot.list', {
       ...(flags.volume === undefined ? {} : { volume: flags.volume }),
       ...(flags.exportable ? { exportable: true } : {}),

@@ -1,4 +1,4 @@
-import { referenceArgument, SgwCommand, snapshotDetails } from '../../core/cli/index.ts';
+import { flagsOf, readStoreFlags, referenceArgument, SgwCommand, snapshotDetails } from '../../core/cli/index.ts';
 
 export default class SnapshotShow extends SgwCommand {
   static override summary = 'Show a snapshot.';
@@ -11,10 +11,11 @@ export default class SnapshotShow extends SgwCommand {
   static override args = {
     snapshot: referenceArgument('snapshot', 'Snapshot: id, beginning of an id (at least 4 digits), or name.'),
   };
+  static override flags = flagsOf('snapshot show', { ...readStoreFlags() });
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(SnapshotShow);
-    await using session = this.session(flags);
+    await using session = this.readingSession(flags);
     const snapshot = await session.call('snapshot.show', { snapshot: args.snapshot });
     await session.print(snapshot, (style) => snapshotDetails(snapshot, style));
     await session.next(

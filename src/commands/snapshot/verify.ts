@@ -1,4 +1,11 @@
-import { flagsOf, referenceArgument, SgwCommand, timeoutFlag, verifyFields } from '../../core/cli/index.ts';
+import {
+  flagsOf,
+  readStoreFlags,
+  referenceArgument,
+  SgwCommand,
+  timeoutFlag,
+  verifyFields,
+} from '../../core/cli/index.ts';
 
 export default class SnapshotVerify extends SgwCommand {
   static override summary = 'Read back all data of a snapshot and check it.';
@@ -11,11 +18,11 @@ export default class SnapshotVerify extends SgwCommand {
   static override args = {
     snapshot: referenceArgument('snapshot', 'Snapshot: id, beginning of an id (at least 4 digits), or name.'),
   };
-  static override flags = flagsOf('snapshot verify', { timeout: timeoutFlag() });
+  static override flags = flagsOf('snapshot verify', { ...readStoreFlags(), timeout: timeoutFlag() });
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(SnapshotVerify);
-    await using session = this.session(flags);
+    await using session = this.readingSession(flags);
     const result = await session.call('snapshot.verify', { snapshot: args.snapshot }, { timeoutMs: flags.timeout });
     await session.print(result, (style) => verifyFields(result, style));
     await session.next(`sgw snapshot show ${result.name}`);

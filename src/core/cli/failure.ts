@@ -18,6 +18,9 @@ interface ParserError extends Error {
 /** Messages hold paths, which can be long; what is longer than this helps nobody. */
 const MESSAGE_LENGTH_MAX = 8192;
 
+const STORE_HINT =
+  'Only verbs that read take --store: snapshot list, show, export and verify, volume list and show, recovery-point list. For the rest, activate a gateway over the store: sgw activate --store PLACE';
+
 /** oclif wraps the message of whatever a flag's reader throws. */
 const FLAG_WRAPPING = /^Parsing --(\S+) \n\t([\s\S]*)\nSee more help with --help$/;
 
@@ -40,9 +43,13 @@ export function describeFailure(error: unknown): SgwError {
   }
   if (name === 'NonExistentFlagsError') {
     const flags = failure.flags ?? [];
-    return usage('unknown-flag', `unknown flag${flags.length === 1 ? '' : 's'} ${flags.map(shown).join(', ')}`, {
-      flags,
-    });
+    const message = `unknown flag${flags.length === 1 ? '' : 's'} ${flags.map(shown).join(', ')}`;
+    return usage(
+      'unknown-flag',
+      message,
+      { flags },
+      flags.some((flag) => /^--store(?:=|$)/.test(flag)) ? STORE_HINT : undefined,
+    );
   }
   if (name === 'UnexpectedArgsError') {
     const surplus = (failure.args ?? []).map(String);

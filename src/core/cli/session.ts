@@ -46,6 +46,7 @@ export class Session implements AsyncDisposable {
   readonly #isQuiet: boolean;
   readonly #isColored: boolean;
   readonly #progress: ProgressMode;
+  readonly #hasHome: boolean;
   readonly #newClient: () => GatewayClient;
   #client: GatewayClient;
   readonly #secrets: Secrets;
@@ -54,7 +55,8 @@ export class Session implements AsyncDisposable {
   /** The files of secrets that flags or variables name. */
   readonly secretFiles: SecretFiles;
 
-  constructor(flags: GlobalFlags, runtime: Runtime = currentRuntime()) {
+  /** With `store`, that store is read, and no home is looked at. */
+  constructor(flags: GlobalFlags, store?: string, runtime: Runtime = currentRuntime()) {
     const { env } = runtime;
     this.#runtime = runtime;
     this.preferences = readPreferences(env);
@@ -73,7 +75,13 @@ export class Session implements AsyncDisposable {
     const unasked = { ...this.secretSurroundings, neverAsks: true };
     this.#unaskedSecrets = unlockingSecrets(this.secretFiles, unasked);
     const account = flags.account === undefined ? {} : { accountId: flags.account };
-    const place = { home: this.home, lockTimeoutMs: flags['lock-timeout'], ...account };
+    const place = {
+      home: this.home,
+      lockTimeoutMs: flags['lock-timeout'],
+      ...account,
+      ...(store === undefined ? {} : { store }),
+    };
+    this.#hasHome = store === undefined;
     this.#newClient = () => new GatewayClient(place, runtime.openGateway);
     this.#client = this.#newClient();
   }
@@ -196,9 +204,10 @@ export class Session implements AsyncDisposable {
     if (!this.isJson && !this.#isQuiet) await write(this.#runtime.stderr, `${text}\n`);
   }
 
-  /** Tells the likely next commands, on a terminal only. */
+  /** Tells the likely next commands, on a terminal only: commands of the home's gateway. */
   async next(...commands: readonly string[]): Promise<void> {
     const { stderr, stdout } = this.#runtime;
+    if (!this.#hasHome) return;
     if (this.isJson || this.#isQuiet || stderr.isTTY !== true || stdout.isTTY !== true || commands.length === 0) return;
     const style = styleFor(stderr, this.#isColored);
     await write(stderr, `${style.dim('next:')} ${commands.join(style.dim('  or  '))}\n`);

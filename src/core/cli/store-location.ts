@@ -33,7 +33,13 @@ export const storeFlags = (description: string): StoreFlagsOfCommand => ({
   }),
 });
 
-interface StoreFlags {
+/** Of a verb that can read a store without a gateway. */
+export const readStoreFlags = (): StoreFlagsOfCommand =>
+  storeFlags(
+    'Read this store, a directory or s3://BUCKET/PREFIX, without a gateway; no home is needed. [default: that of the gateway]',
+  );
+
+export interface StoreFlags {
   readonly store?: string | undefined;
   readonly 'store-endpoint'?: string | undefined;
   readonly 'store-region'?: string | undefined;

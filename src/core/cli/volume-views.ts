@@ -27,7 +27,7 @@ import {
 
 /** The list of volumes, and what a person should know of it. */
 export async function volumeTable({ volumes, remarks }: VolumeList, style: Style, columns: number): Promise<string> {
-  if (volumes.length === 0) return 'There are no volumes.';
+  if (volumes.length === 0) return withRemarks('There are no volumes.', remarks, style);
   const short = shortIds(volumes.map((volume) => volume.volumeId));
   const table = await renderTable(
     volumes,
@@ -51,7 +51,7 @@ export const volumeFields = (volume: VolumeSummary, style: Style): string => ren
 /** One volume with everything known about it. */
 export function volumeDetails(volume: VolumeDocument, style: Style): string {
   const { attachment, holder, unfinishedImport } = volume;
-  return renderFields(
+  const fields = renderFields(
     [
       ...summaryFields(volume),
       ['commit', volume.seq === 0 ? 'none yet' : `${String(volume.seq)}, epoch ${String(volume.epoch)}`],
@@ -69,6 +69,7 @@ export function volumeDetails(volume: VolumeDocument, style: Style): string {
     ],
     style,
   );
+  return withRemarks(fields, volume.remarks, style);
 }
 
 function attachmentFields(attachment: AttachmentDocument): [string, string | null][] {
@@ -100,7 +101,7 @@ export function importFields(result: ImportDocument, style: Style): string {
 
 /** What `verify` of a volume or snapshot found. */
 export function verifyFields(result: VerifyDocument, style: Style): string {
-  return renderFields(
+  const fields = renderFields(
     [
       ['verified', `${result.name} (${result.id})`],
       result.ok ? ['result', 'ok', style.green] : ['result', 'damaged', style.red],
@@ -109,6 +110,7 @@ export function verifyFields(result: VerifyDocument, style: Style): string {
     ],
     style,
   );
+  return withRemarks(fields, result.remarks, style);
 }
 
 /** What `delete` did, or would do. */

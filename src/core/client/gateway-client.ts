@@ -15,6 +15,8 @@ export interface OpenOptions {
   /** 12 digits; the home's own account when absent. */
   readonly accountId?: string;
   readonly lockTimeoutMs: number;
+  /** A directory or the URL of a bucket: that store is read, without a home and a gateway. */
+  readonly store?: string;
 }
 
 /** Opens a gateway and hands over its local API; the caller closes it. `signal` ends a wait for a daemon that starts. */

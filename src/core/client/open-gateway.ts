@@ -7,9 +7,12 @@ import type { OpenGateway, OpenOptions } from './gateway-client.ts';
 /** How often a daemon is looked for that starts or ends. */
 const POLL_MS = 20;
 
-/** Opens the daemon's API where there is a daemon, else what `openInProcess` opens. */
+/** Opens the daemon's API where there is a daemon, else what `openInProcess` opens. A store alone has no daemon. */
 export function daemonFirst(openInProcess: OpenGateway): OpenGateway {
-  return async (options, signal) => (await openRunning(options, signal)) ?? (await openInProcess(options));
+  return async (options, signal) => {
+    const running = options.store === undefined ? await openRunning(options, signal) : undefined;
+    return running ?? (await openInProcess(options));
+  };
 }
 
 /**

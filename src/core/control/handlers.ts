@@ -1,5 +1,5 @@
 /** One handler for each operation of the local API: checks the input, then asks the gateway. */
-import { daemonNeeded, type Gateway } from '../gateway/index.ts';
+import { daemonNeeded, type Gateway, type Reads } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Input, Tags } from '../localapi/index.ts';
 import type { GatewayProcess } from './process.ts';
@@ -34,10 +34,7 @@ export function createHandlers(gateway: Gateway, running?: GatewayProcess): Hand
     ...processHandlers(running),
     ...volumeHandlers(gateway),
     ...snapshotHandlers(gateway),
-    'recovery-point.list': async (input, call) => {
-      checkRef(input.volume, 'volume');
-      return await gateway.listRecoveryPoints(input, call);
-    },
+    ...createReadHandlers(gateway),
     'bandwidth.set': async (input, call) => {
       checkBandwidth(input);
       return await gateway.setBandwidth(input, call);
@@ -46,6 +43,48 @@ export function createHandlers(gateway: Gateway, running?: GatewayProcess): Hand
     'bandwidth.remove': async (_input, call) => await gateway.removeBandwidth(call),
     ...scheduleHandlers(gateway),
     ...serviceHandlers(gateway),
+  };
+}
+
+type ReadName =
+  | 'volume.list'
+  | 'volume.show'
+  | 'recovery-point.list'
+  | 'snapshot.list'
+  | 'snapshot.show'
+  | 'snapshot.export'
+  | 'snapshot.verify';
+
+/** The handlers of what a store alone answers as well. */
+export function createReadHandlers(reads: Reads): Pick<Handlers, ReadName> {
+  return {
+    'volume.list': async (input, call) => await reads.listVolumes(input, call),
+    'volume.show': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      return await reads.showVolume(input, call);
+    },
+    'recovery-point.list': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      return await reads.listRecoveryPoints(input, call);
+    },
+    'snapshot.list': async (input, call) => {
+      if (input.volume !== undefined) checkRef(input.volume, 'volume');
+      return await reads.listSnapshots(input, call);
+    },
+    'snapshot.show': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      return await reads.showSnapshot(input, call);
+    },
+    'snapshot.export': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      checkPath(input.path, 'the image to write');
+      checkFormat(input.format);
+      return await reads.exportSnapshot(input, call);
+    },
+    'snapshot.verify': async (input, call) => {
+      checkRef(input.snapshot, 'snapshot');
+      return await reads.verifySnapshot(input, call);
+    },
   };
 }
 
@@ -141,7 +180,7 @@ function serviceHandlers(gateway: Gateway): Group<'service'> {
   };
 }
 
-function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover-log'> {
+function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover-log' | ReadName> {
   return {
     'volume.create': async (input, call) => {
       checkCreation(input.name, 'volume', input);
@@ -159,11 +198,6 @@ function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover
       if (input.into !== undefined) checkRef(input.into, 'volume');
       checkCreation(input.name, 'volume', input);
       return await gateway.importVolume(input, call);
-    },
-    'volume.list': async (input, call) => await gateway.listVolumes(input, call),
-    'volume.show': async (input, call) => {
-      checkRef(input.volume, 'volume');
-      return await gateway.showVolume(input, call);
     },
     'volume.resize': async (input, call) => {
       checkRef(input.volume, 'volume');
@@ -210,7 +244,7 @@ function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover
   };
 }
 
-function snapshotHandlers(gateway: Gateway): Group<'snapshot'> {
+function snapshotHandlers(gateway: Gateway): Omit<Group<'snapshot'>, ReadName> {
   return {
     'snapshot.create': async (input, call) => {
       checkRef(input.volume, 'volume');
@@ -218,14 +252,6 @@ function snapshotHandlers(gateway: Gateway): Group<'snapshot'> {
       checkDescription(input.description);
       if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);
       return await gateway.createSnapshot(input, call);
-    },
-    'snapshot.list': async (input, call) => {
-      if (input.volume !== undefined) checkRef(input.volume, 'volume');
-      return await gateway.listSnapshots(input, call);
-    },
-    'snapshot.show': async (input, call) => {
-      checkRef(input.snapshot, 'snapshot');
-      return await gateway.showSnapshot(input, call);
     },
     'snapshot.rename': async (input, call) => {
       checkRef(input.snapshot, 'snapshot');
@@ -236,12 +262,6 @@ function snapshotHandlers(gateway: Gateway): Group<'snapshot'> {
       checkRef(input.from, 'snapshot');
       checkRef(input.to, 'snapshot');
       return await gateway.diffSnapshots(input, call);
-    },
-    'snapshot.export': async (input, call) => {
-      checkRef(input.snapshot, 'snapshot');
-      checkPath(input.path, 'the image to write');
-      checkFormat(input.format);
-      return await gateway.exportSnapshot(input, call);
     },
     'snapshot.restore': async (input, call) => {
       checkRef(input.snapshot, 'snapshot');
@@ -272,10 +292,6 @@ function snapshotHandlers(gateway: Gateway): Group<'snapshot'> {
       checkRef(input.snapshot, 'snapshot');
       checkAccountId(input.accountId);
       return await gateway.unshareSnapshot(input, call);
-    },
-    'snapshot.verify': async (input, call) => {
-      checkRef(input.snapshot, 'snapshot');
-      return await gateway.verifySnapshot(input, call);
     },
   };
 }

@@ -2,7 +2,7 @@
 import { PAGE_BYTES, type DamagedEntry, type Head, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
 import { Semaphore, SgwError, type SnapshotId, type VolumeId } from '../kit/index.ts';
 import type { SnapshotSummary, VolumeSummary } from '../localapi/index.ts';
-import type { Session } from './session.ts';
+import { heldRemark, isHeldElsewhere, type Session } from './session.ts';
 
 const READS_AT_ONCE = 16;
 
@@ -39,7 +39,7 @@ export async function readVolumeSummary(
 export interface VolumeSummaries {
   /** Those of damaged volumes last. */
   readonly summaries: VolumeSummary[];
-  /** One for each damaged volume. */
+  /** One for each damaged volume, and to a reader for each that somebody has open. */
   readonly remarks: string[];
   readonly unfinished: readonly VolumeEntry[];
 }
@@ -55,7 +55,10 @@ export async function readVolumeSummaries(
   const read = async (entry: VolumeEntry): Promise<VolumeSummary> => {
     const release = await slots.acquire(1, options.signal);
     try {
-      return await readVolumeSummary(session, entry, options.signal);
+      const head = await session.catalog.headOf(entry.volumeId, options.signal);
+      if (session.isReader === true && isHeldElsewhere(session, head))
+        remarks.push(heldRemark(entry.name, head.holder));
+      return volumeSummary(session, entry, head);
     } catch (error) {
       if (!(error instanceof SgwError) || error.kind !== 'corrupt') throw error;
       remarks.push(damageRemark('Volume', entry.volumeId, error));

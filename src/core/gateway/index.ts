@@ -6,6 +6,8 @@ export { daemonNeeded } from './daemon-needed.ts';
 export { RequestTally } from './cost/tally.ts';
 export { Gateway } from './gateway.ts';
 export type { GatewayParts } from './parts.ts';
+export { needsGateway } from './reading/reader-service.ts';
+export { StoreReader, type Reads } from './reading/store-reader.ts';
 export { notActivated } from './session.ts';
 export type { ScheduleEvent } from './schedules/runner.ts';
 export type { ServingParts } from './serving/parts.ts';

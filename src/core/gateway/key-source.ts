@@ -74,7 +74,11 @@ export async function beginKeys(
 }
 
 /** Where a key is, things were sealed: somebody changed what the store says of itself. @throws corrupt `encryption-differs` */
-async function refuseKeys({ objects }: BlockStoreOptions, { storeId }: StoreInfo, signal: AbortSignal): Promise<void> {
+export async function refuseKeys(
+  { objects }: BlockStoreOptions,
+  { storeId }: StoreInfo,
+  signal: AbortSignal,
+): Promise<void> {
   for await (const { key } of objects.list('keys/', { limit: 1, signal })) {
     const message = `store ${storeId} says that it is not encrypted, and holds the key ${key}`;
     throw new SgwError('corrupt', 'encryption-differs', message, {

@@ -26,7 +26,23 @@ interface Identity {
 /** Messages that an operator sends. */
 export type OperatorMessageName = Exclude<MessageName, SignedMessageName | 'activation.register'>;
 
-export class ServiceAccess {
+/** What the work of a session asks the service. */
+export interface Service {
+  /** Sends a request that this gateway signs. @throws what the service refuses with; corrupt `identity-missing` */
+  ask<N extends SignedMessageName>(
+    name: N,
+    body: SignedBody<N>,
+    call: Pick<CallContext, 'signal' | 'lockTimeoutMs'>,
+  ): Promise<MessageResult<N>>;
+  /** Sends a request as the operator of the home. */
+  operate<N extends OperatorMessageName>(
+    name: N,
+    input: MessageInput<N>,
+    call: Pick<CallContext, 'signal'>,
+  ): Promise<MessageResult<N>>;
+}
+
+export class ServiceAccess implements Service {
   readonly #parts: GatewayParts;
   readonly #blocks: BlockStoreOptions;
   readonly #record: GatewayState;
@@ -39,7 +55,6 @@ export class ServiceAccess {
     this.#record = record;
   }
 
-  /** Sends a request that this gateway signs. @throws what the service refuses with; corrupt `identity-missing` */
   async ask<N extends SignedMessageName>(
     name: N,
     body: SignedBody<N>,
@@ -57,7 +72,6 @@ export class ServiceAccess {
     return await gateway.request(name, request as unknown as MessageInput<N>, { signal: call.signal });
   }
 
-  /** Sends a request as the operator of the home. */
   async operate<N extends OperatorMessageName>(
     name: N,
     input: MessageInput<N>,

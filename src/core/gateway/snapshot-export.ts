@@ -41,7 +41,8 @@ export async function exportSnapshot(
     signal,
   });
   const resumed = output.resumedFrom > 0;
-  const pin = pinOf(session, `exporting ${entry.snapshotId}`);
+  const remarks = binding ? [] : [advisoryRemark(session)];
+  const pin = pinOf(session, `exporting ${entry.snapshotId}`, remarks);
   const exporting = async (stop: AbortSignal): Promise<ExportReport> => {
     await using pool = session.openPool();
     return await exportView({
@@ -66,7 +67,7 @@ export async function exportSnapshot(
     dataBytes,
     resumed,
     verified: true,
-    remarks: binding ? [] : [advisoryRemark(session)],
+    remarks,
     durationMs: millisecondsSince(session, startedMs),
   };
 }

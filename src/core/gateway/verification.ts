@@ -15,9 +15,10 @@ export async function verifyVolume(
   call: CallContext,
 ): Promise<VerifyDocument> {
   const { volumeId, name, sizeBytes } = await resolveVolume(session.catalog, input.volume, call.signal);
-  const read: Subject['read'] = (work) =>
-    withPinnedVolume(session.blocks, volumeId, pinOf(session, `verifying ${volumeId}`), work, call.signal);
-  return await verify(session, { id: volumeId, name, sizeBytes, read }, call);
+  const remarks: string[] = [];
+  const pin = pinOf(session, `verifying ${volumeId}`, remarks);
+  const read: Subject['read'] = (work) => withPinnedVolume(session.blocks, volumeId, pin, work, call.signal);
+  return await verify(session, { id: volumeId, name, sizeBytes, read, remarks }, call);
 }
 
 /** Reads back and checks every page of a snapshot. @throws corrupt `damage-found` naming all extents hurt */
@@ -29,10 +30,11 @@ export async function verifySnapshot(
   const entry = await resolveSnapshot(session.catalog, input.snapshot, call.signal);
   const { snapshotId, name, sizeBytes } = entry;
   const view = openSnapshotView(session.blocks, entry);
-  const pin = pinOf(session, `verifying ${snapshotId}`);
+  const remarks: string[] = [];
+  const pin = pinOf(session, `verifying ${snapshotId}`, remarks);
   const read: Subject['read'] = (work) =>
     withPinnedSnapshot(session.blocks, entry, pin, (signal) => work(view, signal), call.signal);
-  return await verify(session, { id: snapshotId, name, sizeBytes, read }, call);
+  return await verify(session, { id: snapshotId, name, sizeBytes, read, remarks }, call);
 }
 
 interface Subject {
@@ -40,6 +42,8 @@ interface Subject {
   readonly name: string;
   /** As its entry says. */
   readonly sizeBytes: number;
+  /** What `read` has to tell. */
+  readonly remarks: readonly string[];
   /** Opens it, and keeps gc from what it reaches meanwhile. */
   readonly read: (work: (view: VolumeView, signal: AbortSignal) => Promise<VerifyReport>) => Promise<VerifyReport>;
 }
@@ -50,7 +54,9 @@ async function verify(session: Session, subject: Subject, call: CallContext): Pr
   const report = await readBack(session, subject, call);
   const { checkedBytes, checkedObjects, damage } = report;
   if (damage.length > 0) throw damageFound(subject, damage);
-  return { id, name, ok: true, checkedBytes, checkedObjects, durationMs: millisecondsSince(session, startedMs) };
+  const remarks = subject.remarks.length === 0 ? {} : { remarks: [...subject.remarks] };
+  const durationMs = millisecondsSince(session, startedMs);
+  return { id, name, ok: true, checkedBytes, checkedObjects, durationMs, ...remarks };
 }
 
 async function readBack(session: Session, subject: Subject, call: CallContext): Promise<VerifyReport> {

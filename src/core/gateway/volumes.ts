@@ -24,7 +24,7 @@ import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
 import { exportsOf } from './serving/documents.ts';
 import { requireFinished } from './unfinished-import.ts';
-import { holderOf, requireCachedMode, type Session } from './session.ts';
+import { heldRemark, holderOf, isHeldElsewhere, requireCachedMode, type Session } from './session.ts';
 
 /**
  * Creates an empty volume, or a clone of a snapshot. Durable in the store when it resolves.
@@ -157,6 +157,7 @@ export async function showVolume(
     unfinishedImport: entry.unfinishedImport,
     recovery: recoveryOf(session, entry.volumeId),
     attachment: attachmentOf(session, entry.volumeId),
+    ...(isHeldElsewhere(session, head) ? { remarks: [heldRemark(entry.name, head.holder)] } : {}),
   };
 }
 

@@ -65,10 +65,10 @@ export const VolumeSummary = object('volume', {
   tags: Tags,
 });
 
-/** Sentences that a person should read, one for each damaged entry; absent when there is none. */
-const ListRemarks = Type.Optional(Type.Array(Type.String()));
+/** Sentences that a person should read, of damaged entries for one; absent when there is none. */
+const Remarks = Type.Optional(Type.Array(Type.String()));
 
-export const VolumeList = object('volume-list', { volumes: Type.Array(VolumeSummary), remarks: ListRemarks });
+export const VolumeList = object('volume-list', { volumes: Type.Array(VolumeSummary), remarks: Remarks });
 
 export const VolumeDocument = object('volume-detail', {
   ...VolumeSummary.properties,
@@ -89,6 +89,7 @@ export const VolumeDocument = object('volume-detail', {
   recovery: RecoveryPolicy,
   /** How it is served here; null when it is not attached. */
   attachment: Nullable(AttachmentDocument),
+  remarks: Remarks,
 });
 
 export const VolumeCreated = object('volume-created', {
@@ -161,7 +162,7 @@ const Grant = Type.Object(
 export const SnapshotCreated = object('snapshot-created', { ...SnapshotSummary.properties, created: Type.Boolean() });
 export const SnapshotList = object('snapshot-list', {
   snapshots: Type.Array(SnapshotSummary),
-  remarks: ListRemarks,
+  remarks: Remarks,
 });
 export const SnapshotDocument = object('snapshot-detail', {
   ...SnapshotSummary.properties,
@@ -261,6 +262,7 @@ export const VerifyDocument = object('verify', {
   checkedBytes: Bytes,
   checkedObjects: Type.Integer({ minimum: 0 }),
   durationMs: Type.Integer({ minimum: 0 }),
+  remarks: Remarks,
 });
 
 export const StoreCheckDocument = object('store-check', {

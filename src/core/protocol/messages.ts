@@ -136,6 +136,26 @@ export interface Messages {
     result: { readonly name: string; readonly grants: readonly Grant[]; readonly changed: boolean };
   };
 
+  /**
+   * What a decision on an export would be, refused as that would be: for who reads a store without a gateway. Nothing is
+   * recorded, since the store may take no writes of his, and he has it anyway.
+   */
+  'export.judge': {
+    input: Acting & { readonly snapshotId: string };
+    result: { readonly binding: boolean };
+  };
+  /** The same of several, without a refusal. */
+  'export.survey': {
+    input: Acting & { readonly snapshotIds: readonly string[] };
+    result: {
+      readonly rights: readonly {
+        readonly snapshotId: string;
+        readonly exportable: boolean;
+        readonly grants: readonly Grant[];
+      }[];
+    };
+  };
+
   /** The operator takes a gateway away that can not sign any more. */
   'gateway.remove': { input: { readonly gatewayId: string }; result: Nothing };
 

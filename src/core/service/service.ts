@@ -36,6 +36,8 @@ const OPERATOR_MESSAGES: ReadonlySet<MessageName> = new Set<MessageName>([
   'account.list',
   'account.find',
   'account.begin',
+  'export.judge',
+  'export.survey',
 ]);
 
 /** Opens a service over a store for the process that holds both. Opening reads nothing. */
@@ -104,6 +106,8 @@ function answersOf(context: ServiceContext): Answers {
       const { accountId } = await asker('export.assess', input, signal);
       return await exports.assess(accountId, input.body.snapshotId, signal);
     },
+    'export.judge': async ({ accountId, snapshotId }, signal) => await exports.judge(accountId, snapshotId, signal),
+    'export.survey': async ({ accountId, snapshotIds }, signal) => await exports.survey(accountId, snapshotIds, signal),
     'snapshot.share': async (input, signal) =>
       await sharing.share(await asker('snapshot.share', input, signal), input.body, signal),
     'snapshot.unshare': async (input, signal) =>

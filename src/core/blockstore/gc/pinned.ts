@@ -15,6 +15,8 @@ const TRIES_MAX = 16;
 export interface Reading {
   readonly purpose: string;
   readonly holder: string;
+  /** Told that there is no pin, since the store takes no writes. */
+  readonly onUnpinned?: () => void;
 }
 
 /**

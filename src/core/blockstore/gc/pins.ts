@@ -41,6 +41,8 @@ export interface PinRequest {
   readonly objects?: readonly string[];
   /** Looks once more, now that the pin is there, whether what it pins is still a root elsewhere. Throws when it is not. */
   readonly check: () => Promise<void>;
+  /** Told that there is no pin, since the store takes no writes. */
+  readonly onUnpinned?: () => void;
 }
 
 /** Kinds of failures to create a pin after which the work goes on without one, as safe as the grace period makes it. */
@@ -65,6 +67,7 @@ export async function withPin<T>(
     key = await place(options, pin, signal);
   } catch (error) {
     if (!UNPINNED_KINDS.has(toSgwError(error).kind)) throw error;
+    request.onUnpinned?.();
     return await work(signal ?? new AbortController().signal);
   }
   const lost = new AbortController();

@@ -207,7 +207,7 @@ async function holdPin(session: Session, entry: SnapshotEntry): Promise<HeldPin>
   const held = withPinnedSnapshot(
     session.blocks,
     entry,
-    pinOf(session, `exporting ${entry.snapshotId}`),
+    pinOf(session, `exporting ${entry.snapshotId}`, []),
     async (signal) => {
       signal.addEventListener('abort', () => {
         lost.abort(toSgwError(signal.reason));

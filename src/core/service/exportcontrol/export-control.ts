@@ -35,7 +35,7 @@ export class ExportControl {
    */
   async decide(
     asker: Asker,
-    { snapshotId, purpose }: { readonly snapshotId: string; readonly purpose: 'export' | 'clone' },
+    { snapshotId, purpose }: { readonly snapshotId: string; readonly purpose: Purpose },
     signal: AbortSignal,
   ): Promise<MessageResult<'export.decide'>> {
     const entry = await this.#read(snapshotId, signal);
@@ -43,30 +43,45 @@ export class ExportControl {
     const verdict = judge(asker.accountId, entry);
     const granted = verdict.mayExport && entry.state === 'completed';
     await this.#audit.record({ kind: purpose, ...asker, snapshotId, granted, missing: verdict.missing }, signal);
-    // To whom it does not belong and is not shared with, it does not exist.
-    if (!verdict.isVisible) throw notFound(snapshotId);
-    if (entry.state !== 'completed') throw notCompleted(entry);
-    if (!verdict.mayExport) throw denied(asker, entry, verdict, purpose);
+    requireGranted(asker, entry, verdict, purpose);
+    return { binding: !this.#context.isEmbedded };
+  }
+
+  /** As `decide` does for an export, without a record. @throws the same */
+  async judge(accountId: string, snapshotId: string, signal: AbortSignal): Promise<MessageResult<'export.judge'>> {
+    const entry = await this.#read(snapshotId, signal);
+    if (entry === undefined) throw notFound(snapshotId);
+    requireGranted({ accountId }, entry, judge(accountId, entry), 'export');
     return { binding: !this.#context.isEmbedded };
   }
 
   /** Which of these the account may export. Leaves one record. */
   async list(asker: Asker, snapshotIds: readonly string[], signal: AbortSignal): Promise<string[]> {
+    const { rights } = await this.survey(asker.accountId, snapshotIds, signal);
+    const exportable = rights.filter((right) => right.exportable).map(({ snapshotId }) => snapshotId);
+    const leftOut = rights.filter((right) => !right.exportable).map(({ snapshotId }) => snapshotId);
+    await this.#audit.record({ kind: 'list', ...asker, listed: exportable, leftOut }, signal);
+    return exportable;
+  }
+
+  /** What decisions on exports would be, in the order asked. Leaves no record. */
+  async survey(
+    accountId: string,
+    snapshotIds: readonly string[],
+    signal: AbortSignal,
+  ): Promise<MessageResult<'export.survey'>> {
     const slots = new Semaphore(READS_AT_ONCE);
-    const may = await Promise.all(
+    const rights = await Promise.all(
       snapshotIds.map(async (snapshotId) => {
         const release = await slots.acquire(1, signal);
         try {
-          return (await this.assess(asker.accountId, snapshotId, signal)).exportable;
+          return { snapshotId, ...(await this.assess(accountId, snapshotId, signal)) };
         } finally {
           release();
         }
       }),
     );
-    const exportable = snapshotIds.filter((_, index) => may[index] === true);
-    const leftOut = snapshotIds.filter((_, index) => may[index] !== true);
-    await this.#audit.record({ kind: 'list', ...asker, listed: exportable, leftOut }, signal);
-    return exportable;
+    return { rights };
   }
 
   /** What a decision on an export would be. */
@@ -88,6 +103,20 @@ export class ExportControl {
   }
 }
 
+type Purpose = 'export' | 'clone';
+
+function requireGranted(
+  asker: Pick<Asker, 'accountId'>,
+  entry: SnapshotEntry,
+  verdict: Verdict,
+  purpose: Purpose,
+): void {
+  // To whom it does not belong and is not shared with, it does not exist.
+  if (!verdict.isVisible) throw notFound(entry.snapshotId);
+  if (entry.state !== 'completed') throw notCompleted(entry);
+  if (!verdict.mayExport) throw denied(asker, entry, verdict, purpose);
+}
+
 /** Also for one that the asker must not know of. */
 export function notFound(snapshotId: string): SgwError {
   const id = snapshotId.slice(0, 64);
@@ -104,7 +133,7 @@ function notCompleted(entry: SnapshotEntry): SgwError {
   });
 }
 
-function denied(asker: Asker, entry: SnapshotEntry, verdict: Verdict, purpose: 'export' | 'clone'): SgwError {
+function denied(asker: Pick<Asker, 'accountId'>, entry: SnapshotEntry, verdict: Verdict, purpose: Purpose): SgwError {
   const owners = verdict.missing.join(', ');
   const share = verdict.missing
     .map((creator) => `sgw snapshot share ${entry.snapshotId} --with ${asker.accountId} --account ${creator}`)
