@@ -133,6 +133,8 @@ async function runEveryVerb(): Promise<{ recoveryCodes: string[]; secrets: Secre
     'volume undelete c',
     'snapshot list',
     'snapshot show s',
+    `snapshot list --store ${inFolder('store')}`,
+    `volume show w --store ${inFolder('store')}`,
     'snapshot rename s t',
     'snapshot create w --name u',
     'snapshot diff t u',

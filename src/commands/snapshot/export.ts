@@ -22,6 +22,7 @@ export default class SnapshotExport extends SgwCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> v1 golden.img',
     '<%= config.bin %> <%= command.id %> failed-17 failed-17.qcow2',
+    '<%= config.bin %> <%= command.id %> v1 golden.img --store s3://backup/lab --store-region eu-central-1',
   ];
   static override args = {
     snapshot: Args.string({

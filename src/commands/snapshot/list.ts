@@ -9,6 +9,7 @@ export default class SnapshotList extends SgwCommand {
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --volume golden --json',
     '<%= config.bin %> <%= command.id %> --exportable --account 000000000002',
+    '<%= config.bin %> <%= command.id %> --store s3://backup/lab --key-file /media/usb/sgw.key',
   ];
   static override flags = flagsOf('snapshot list', {
     ...readStoreFlags(),
