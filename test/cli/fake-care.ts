@@ -47,6 +47,7 @@ type Care = Pick<
   Handlers,
   | 'snapshot.share'
   | 'snapshot.unshare'
+  | 'store.copy'
   | 'store.gc'
   | 'store.scrub'
   | 'store.rekey'
@@ -92,6 +93,21 @@ export function careHandlers({ SgwError, isDamaged, snapshotOf }: Surroundings):
       const after = before.filter((grant) => grant.accountId !== input.accountId);
       grants.set(snapshotId, after);
       return { snapshotId, name, grants: after, changed: after.length < before.length };
+    },
+    'store.copy': async ({ from, to, prepare, allowHeld, verifyOnly }) => {
+      if (from.endsWith('held') && allowHeld !== true && prepare !== true) {
+        throw new SgwError('conflict', 'volumes-held', 'open in a gateway: golden (in lab since today)', {
+          hint: 'Stop these gateways first.',
+        });
+      }
+      if (to === from) throw new SgwError('invalid', 'same-store', `${to} is the same place as ${from}`);
+      return {
+        ...{ from, to, storeId: 'store-1', asOf: TIME, resumed: true, objects: 12, bytes: 1 << 20 },
+        state: verifyOnly === true ? 'compared' : prepare === true ? 'unfinished' : 'finished',
+        ...{ copiedObjects: 3, copiedBytes: 4096, removedObjects: 1, remarks: ['Two places hold store-1 now.'] },
+        damage: isDamaged ? [{ key: DAMAGE[0].key, message: 'frame 3 does not match its checksum' }] : [],
+        durationMs: 5,
+      };
     },
     'store.gc': async (input, { onProgress }) => {
       onProgress({ label: 'marking', doneBytes: 1, totalBytes: 2 });

@@ -4,6 +4,7 @@ import * as documents from '../../src/core/cli/documents.ts';
 import * as schemas from '../../src/core/localapi/schemas.ts';
 import { bandwidthCases } from './bandwidth-cases.ts';
 import { costCases } from './cost-cases.ts';
+import { storeCopyCases } from './store-copy-cases.ts';
 import { ACCOUNT, PASSPHRASE, RECOVERY_CODE } from './fake-care.ts';
 import { scheduleCases } from './schedule-cases.ts';
 import { settingsCases } from './settings-cases.ts';
@@ -297,6 +298,7 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
   },
   ...bandwidthCases(bad, notActivated),
   ...scheduleCases({ bad, notActivated, unknownVolume }),
+  ...storeCopyCases(bad),
   'volume rename': {
     good: [
       {

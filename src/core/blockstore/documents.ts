@@ -119,8 +119,8 @@ function checksumOf(bytes: Buffer): string {
   return blake3Short(plain).toString('hex');
 }
 
-/** @throws corrupt `object-damaged` unless every byte of the document is as it was written */
-function checkDocument(key: string, bytes: Buffer): void {
+/** Needs no key. @throws corrupt `object-damaged` unless every byte of the document is as it was written */
+export function checkDocument(key: string, bytes: Buffer): void {
   const found = bytes.toString('latin1', CHECK_START.length, CHECK_START.length + CHECK_DIGITS);
   if (!bytes.subarray(0, CHECK_START.length).equals(CHECK_START))
     throw damaged(key, 'it does not begin with a checksum');

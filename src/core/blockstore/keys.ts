@@ -6,6 +6,8 @@ const seqName = (seq: number): string => seq.toString(16).padStart(16, '0');
 
 export const keys = {
   store: 'sgw.json',
+  /** In the place that a store was copied to: how far that is. */
+  copy: 'copy.json',
   /** How the key of an account is kept; in a store with a key. */
   accountKey: (keyId: string) => `keys/${keyId}.json`,
   volumes: 'volumes/',

@@ -40,6 +40,23 @@ export type TailResult = { readonly index: SegmentIndex } | { readonly needBytes
  * @throws corrupt `object-damaged`; denied `key-needed` when it is sealed and no key is given
  */
 export function parseSegmentTail(key: string, tail: Buffer, sizeBytes: number, dataKey?: KeyObject): TailResult {
+  const end = readEnd(key, tail, sizeBytes);
+  if ('needBytes' in end) return end;
+  const { footer, footerBytes, tables, hash } = end;
+  return { index: indexFrom(key, footer, hash, tables, openTables(key, footer, tables, footerBytes, dataKey)) };
+}
+
+interface SegmentEnd {
+  /** Of a sealed one without its creators. */
+  readonly footer: SegmentFooter;
+  readonly footerBytes: Buffer;
+  /** From the frame table to just before the hash. */
+  readonly tables: Buffer;
+  readonly hash: string;
+}
+
+/** What needs no key: the end, checked by its checksums. */
+function readEnd(key: string, tail: Buffer, sizeBytes: number): SegmentEnd | { readonly needBytes: number } {
   if (sizeBytes < SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES || tail.length < SEGMENT_TRAILER_BYTES) {
     throw damaged(key, `${String(sizeBytes)} bytes are too few for a segment`);
   }
@@ -57,10 +74,10 @@ export function parseSegmentTail(key: string, tail: Buffer, sizeBytes: number, d
   if (footer.segmentId !== trailer.toString('hex', 16, 32))
     throw damaged(key, 'footer and trailer name different segments');
   if (footer.frames.offset < tailAt) return { needBytes: sizeBytes - footer.frames.offset };
-  const hashed = tail.subarray(footer.frames.offset - tailAt, tail.length - 32);
-  const hash = blake3(hashed).toString('hex');
+  const tables = tail.subarray(footer.frames.offset - tailAt, tail.length - 32);
+  const hash = blake3(tables).toString('hex');
   if (hash !== trailer.toString('hex', 32, 64)) throw damaged(key, 'its tables do not match their hash');
-  return { index: indexFrom(key, footer, hash, hashed, openTables(key, footer, hashed, footerBytes, dataKey)) };
+  return { footer, footerBytes, tables, hash };
 }
 
 interface OpenedTables {
@@ -202,17 +219,34 @@ export function parseWholeSegment(key: string, body: Buffer, dataKey?: KeyObject
   const parsed = parseSegmentTail(key, body, body.length, dataKey);
   if (!('index' in parsed)) throw damaged(key, 'it is cut short');
   const { index } = parsed;
+  checkBody(key, body, index.footer, (i) => index.frame(i));
+  return index;
+}
+
+/**
+ * The same as far as it goes without a key: the checksums of every stored byte, also of a sealed segment.
+ * @throws corrupt `object-damaged`
+ */
+export function checkStoredSegment(key: string, body: Buffer): void {
+  const end = readEnd(key, body, body.length);
+  if ('needBytes' in end) throw damaged(key, 'it is cut short');
+  checkBody(key, body, end.footer, (i) => readFrameEntry(end.tables, i * FRAME_ENTRY_BYTES));
+}
+
+type StoredFrame = Pick<ReturnType<typeof readFrameEntry>, 'offset' | 'storedLength' | 'crc32'>;
+
+/** Header, page hashes and frames, by what the tables say. */
+function checkBody(key: string, body: Buffer, footer: SegmentFooter, frameAt: (i: number) => StoredFrame): void {
   if (!body.subarray(0, SEGMENT_HEADER_BYTES).equals(segmentHeader())) throw damaged(key, 'the header is wrong');
-  const { pageHashes, frames, pageHashesHash } = index.footer;
+  const { pageHashes, frames, pageHashesHash } = footer;
   if (blake3Short(body.subarray(pageHashes.offset, frames.offset)).toString('hex') !== pageHashesHash)
     throw damaged(key, 'its page hashes do not match their hash');
   let framesEnd = SEGMENT_HEADER_BYTES;
-  for (let i = 0; i < index.frameCount; i++) {
-    const { offset, storedLength, crc32: expected } = index.frame(i);
+  for (let i = 0; i < frames.count; i++) {
+    const { offset, storedLength, crc32: expected } = frameAt(i);
     if (offset !== framesEnd || crc32(body.subarray(offset, offset + storedLength)) !== expected)
       throw damaged(key, `frame ${String(i)} does not match its checksum`);
     framesEnd += storedLength;
   }
-  if (framesEnd !== index.footer.pageHashes.offset) throw damaged(key, 'there are bytes that belong to no frame');
-  return index;
+  if (framesEnd !== pageHashes.offset) throw damaged(key, 'there are bytes that belong to no frame');
 }

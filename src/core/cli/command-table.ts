@@ -96,7 +96,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'store stats': offline(2, 'volume'),
   'store gc': waits(3),
   'store scrub': waits(3),
-  'store copy': waits(6),
+  'store copy': { ...waits(6), isPresent: true },
   'store rekey': waits(3),
 
   'group create': offline(9),

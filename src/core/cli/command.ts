@@ -17,6 +17,11 @@ export abstract class SgwCommand extends Command {
     return new Session(flags, storeLocation(flags));
   }
 
+  /** The same for a verb that takes the store otherwise. */
+  protected storeSession(flags: GlobalFlags, store: string): Session {
+    return new Session(flags, store);
+  }
+
   /** Failures go to `main` untouched: it alone reports them and chooses the exit code. */
   protected override async catch(error: Error): Promise<never> {
     throw error;

@@ -20,6 +20,7 @@ export * from './secret-files.ts';
 export * from './service-views.ts';
 export * from './snapshot-views.ts';
 export * from './snapshot-wait.ts';
+export * from './store-copy.ts';
 export * from './store-location.ts';
 export * from './store-views.ts';
 export * from './values.ts';

@@ -17,6 +17,8 @@ import { Prompts } from './prompts.ts';
 import { columnsOf, currentRuntime, write, type Runtime } from './runtime.ts';
 import { styleFor, type Style } from './style.ts';
 
+/** They do what they can without a secret that is not given. */
+const NEVER_ASK: ReadonlySet<OperationName> = new Set<OperationName>(['status', 'store.copy']);
 /** For a daemon that `--start` starts. */
 const START_TIMEOUT_MS = 60_000;
 
@@ -50,7 +52,7 @@ export class Session implements AsyncDisposable {
   readonly #newClient: () => GatewayClient;
   #client: GatewayClient;
   readonly #secrets: Secrets;
-  /** Without questions: `status` tells what it can, at once. */
+  /** Without questions. */
   readonly #unaskedSecrets: Secrets;
   /** The files of secrets that flags or variables name. */
   readonly secretFiles: SecretFiles;
@@ -166,7 +168,7 @@ export class Session implements AsyncDisposable {
     };
     const { renew } = limits;
     const secrets: Secrets = {
-      unlock: async () => withoutProgress(name === 'status' ? this.#unaskedSecrets.unlock : this.#secrets.unlock),
+      unlock: async () => withoutProgress(NEVER_ASK.has(name) ? this.#unaskedSecrets.unlock : this.#secrets.unlock),
       ...(renew === undefined ? {} : { renew: async () => withoutProgress(renew) }),
     };
     try {

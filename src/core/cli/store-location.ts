@@ -47,10 +47,11 @@ export interface StoreFlags {
 }
 
 /**
- * A path as the gateway needs it, absolute; a URL with what the flags add; undefined when no store was named.
+ * A path as the gateway needs it, absolute; a URL with what the flags add; undefined when no store was named. `calledBy`:
+ * what the flags are called where they have other names.
  * @throws invalid `flag-alone` for flags of a bucket without one
  */
-export function storeLocation(flags: StoreFlags): string | undefined {
+export function storeLocation(flags: StoreFlags, calledBy = (flag: string): string => flag): string | undefined {
   const { store, 'store-endpoint': endpoint, 'store-region': region } = flags;
   const options = [
     ...(endpoint === undefined ? [] : [['endpoint', endpoint, '--store-endpoint'] as const]),
@@ -60,8 +61,8 @@ export function storeLocation(flags: StoreFlags): string | undefined {
   const [first] = options;
   if (first === undefined) return store === undefined || URL_SCHEME.test(store) ? store : path.resolve(store);
   if (store === undefined || !URL_SCHEME.test(store))
-    throw new SgwError('invalid', 'flag-alone', `${first[2]} means nothing without --store s3://BUCKET/PREFIX`, {
-      hint: `Name the bucket with --store, or leave ${first[2]} out.`,
+    throw new SgwError('invalid', 'flag-alone', `${calledBy(first[2])} means nothing without s3://BUCKET/PREFIX`, {
+      hint: `Name the bucket, as --store s3://BUCKET/PREFIX does, or leave ${calledBy(first[2])} out.`,
     });
   const [place = '', query = ''] = store.split('?', 2);
   const search = new URLSearchParams(query);

@@ -53,7 +53,8 @@ type ReadName =
   | 'snapshot.list'
   | 'snapshot.show'
   | 'snapshot.export'
-  | 'snapshot.verify';
+  | 'snapshot.verify'
+  | 'store.copy';
 
 /** The handlers of what a store alone answers as well. */
 export function createReadHandlers(reads: Reads): Pick<Handlers, ReadName> {
@@ -85,6 +86,11 @@ export function createReadHandlers(reads: Reads): Pick<Handlers, ReadName> {
       checkRef(input.snapshot, 'snapshot');
       return await reads.verifySnapshot(input, call);
     },
+    'store.copy': async (input, call) => {
+      checkPath(input.from, 'a store');
+      checkPath(input.to, 'a store');
+      return await reads.copyStore(input, call);
+    },
   };
 }
 
@@ -93,7 +99,7 @@ type Group<Prefix extends string> = Pick<Handlers, Extract<keyof Handlers, `${Pr
 function gatewayHandlers(
   gateway: Gateway,
 ): Pick<Handlers, 'activate' | 'deactivate' | 'status' | 'doctor' | 'volume.recover-log' | 'configure'> &
-  Group<'store'> {
+  Omit<Group<'store'>, ReadName> {
   return {
     activate: async (input, call) => {
       if (input.name !== undefined) checkName(input.name, 'gateway');

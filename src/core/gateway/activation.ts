@@ -6,7 +6,7 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import { assert, gatewayNameOfHost, SgwError, shellWord } from '../kit/index.ts';
+import { assert, gatewayNameOfHost, SgwError } from '../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import {
@@ -20,7 +20,7 @@ import { performHandshake, whileActivating, type Wish } from './handshake.ts';
 import { beginKeys, type BegunStore } from './key-source.ts';
 import type { GatewayParts } from './parts.ts';
 import { openableStore, placeOf } from './store-place.ts';
-import { tryStore } from './store-probe.ts';
+import { requireFit } from './store-probe.ts';
 
 /** The account of a home that is activated without naming one. */
 const DEFAULT_ACCOUNT_ID = '000000000001';
@@ -134,21 +134,7 @@ async function beginStore(
   const objects = await parts.openStore(place, { create: true });
   try {
     const blocks = { objects, clock: parts.clock, random: parts.random };
-    const { check, failure } = await tryStore({ ...blocks, signal: call.signal });
-    // A full disk or a missing right says nothing of what the store is able to do.
-    if (failure?.kind === 'exhausted' || failure?.kind === 'denied') throw failure;
-    const lacking = check.probes.find((probe) => !probe.ok && probe.required);
-    if (lacking !== undefined) {
-      throw new SgwError(
-        'unsupported',
-        'store-unfit',
-        `the store ${objects.description} can not be used: ${lacking.message}`,
-        {
-          hint: `\`sgw store check --store ${shellWord(place)}\` shows all it can and can't do.`,
-          details: { store: place, probe: lacking.name },
-        },
-      );
-    }
+    await requireFit({ ...blocks, signal: call.signal }, place);
     return { ...(await beginKeys(blocks, { encrypt, accountId: wish.accountId }, call)), objects };
   } catch (error) {
     await objects.close();

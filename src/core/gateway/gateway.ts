@@ -147,6 +147,12 @@ export class Gateway implements AsyncDisposable {
     }
   }
 
+  /** Works without activation. */
+  async copyStore(input: In<'store.copy'>, call: Call): Out<'store.copy'> {
+    const { copyStores } = await import('./store-copy.ts');
+    return await copyStores(this.#parts, input, call);
+  }
+
   async storeStats(input: In<'store.stats'>, call: Call): Out<'store.stats'> {
     const { storeStats } = await import('./cost/store-stats.ts');
     return await storeStats(await this.#open(call), await this.#home.usage(), input, call);

@@ -2,7 +2,7 @@
  * Tries out what sgw needs of an object store, on the store itself, under keys of its own that are removed again.
  */
 import type { Etag, ObjectStore, PutCondition, PutResult } from '../objectstore/index.ts';
-import { assert, SgwError, toSgwError, type Clock, type Random } from '../kit/index.ts';
+import { assert, SgwError, shellWord, toSgwError, type Clock, type Random } from '../kit/index.ts';
 import type { StoreCheckDocument } from '../localapi/index.ts';
 
 export interface ProbeOptions {
@@ -124,8 +124,25 @@ export async function probeStore(options: ProbeOptions): Promise<StoreCheckDocum
   return (await tryStore(options)).check;
 }
 
+/**
+ * Tries out a store before anything is begun in it; `place` as a user names it.
+ * @throws unsupported `store-unfit` when it lacks what sgw needs; denied, exhausted as the store says
+ */
+export async function requireFit(options: ProbeOptions, place: string): Promise<void> {
+  const { check, failure } = await tryStore(options);
+  // A full disk or a missing right says nothing of what the store is able to do.
+  if (failure?.kind === 'exhausted' || failure?.kind === 'denied') throw failure;
+  const lacking = check.probes.find((probe) => !probe.ok && probe.required);
+  if (lacking === undefined) return;
+  const message = `the store ${options.objects.description} can not be used: ${lacking.message}`;
+  throw new SgwError('unsupported', 'store-unfit', message, {
+    hint: `\`sgw store check --store ${shellWord(place)}\` shows all it can and can't do.`,
+    details: { store: place, probe: lacking.name },
+  });
+}
+
 /** As `probeStore`, and why the first required probe failed. */
-export async function tryStore(
+async function tryStore(
   options: ProbeOptions,
 ): Promise<{ readonly check: StoreCheckDocument; readonly failure: SgwError | undefined }> {
   const trial = new Trial(options);

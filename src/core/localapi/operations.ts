@@ -249,6 +249,15 @@ export interface Operations {
   'snapshot.verify': { input: { snapshot: Ref }; result: Doc.VerifyDocument };
 
   'store.check': { input: { store?: string }; result: Doc.StoreCheckDocument };
+  /**
+   * Copies a whole store to another place, or goes on with that. `prepare`: copies what is there, and leaves the copy
+   * unfinished, for a later call to copy what changed. `allowHeld`: also while gateways have volumes open, as they are in the
+   * store at that moment. `verifyOnly`: compares the two instead.
+   */
+  'store.copy': {
+    input: { from: string; to: string; prepare?: boolean; allowHeld?: boolean; verifyOnly?: boolean };
+    result: Doc.StoreCopyDocument;
+  };
   /** Of the whole store, or of one volume. `prices`: a table of this program in place of the home's own or the provider's. */
   'store.stats': { input: { volume?: Ref; prices?: Doc.PriceTableName }; result: Doc.StoreStatsDocument };
   /** `graceMs`: how long what is found unreachable is kept; with `preview`, nothing is changed. */

@@ -1,5 +1,6 @@
 /** What an object is, by its key (docs/formats/README.md). */
 import { isSnapshotId, isVolumeId, type SnapshotId, type VolumeId } from '../../kit/index.ts';
+import { keys } from '../keys.ts';
 
 export type ObjectName =
   | { readonly kind: 'segment'; readonly volumeId: VolumeId; readonly seq: number }
@@ -15,7 +16,7 @@ const DOCUMENT_FOLDERS = new Set(['keys', 'gc', 'pins', 'restores', 'service']);
 
 export function objectName(key: string): ObjectName {
   const [folder = '', id = '', part = '', seq = '', ...more] = key.split('/');
-  if (key === 'sgw.json') return { kind: 'document', owner: undefined };
+  if (key === keys.store || key === keys.copy) return { kind: 'document', owner: undefined };
   if (DOCUMENT_FOLDERS.has(folder)) return key.endsWith('.json') ? { kind: 'document', owner: undefined } : UNKNOWN;
   if (more.length > 0) return UNKNOWN;
   if (folder === 'volumes' && isVolumeId(id)) return volumeObject(id, part, seq);

@@ -18,7 +18,7 @@ const CLEAR_FIELDS: ReadonlySet<string> = new Set([
   'deletedAt',
   'epoch',
 ]);
-const NEVER_SEALED = /^(?:sgw\.json|keys\/.*|volumes\/[^/]*\/key\.json)$/;
+const NEVER_SEALED = /^(?:sgw\.json|copy\.json|keys\/.*|volumes\/[^/]*\/key\.json)$/;
 
 /** Where a version of a document stands. */
 export interface DocumentPlace {

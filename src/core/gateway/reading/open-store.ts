@@ -50,7 +50,8 @@ export async function openStoreSession(parts: GatewayParts, objects: ObjectStore
   };
 }
 
-async function noStore(objects: ObjectStore, signal: AbortSignal): Promise<SgwError> {
+/** Why there is no store of sgw to read. */
+export async function noStore(objects: ObjectStore, signal: AbortSignal): Promise<SgwError> {
   for await (const _ of objects.listFolders('volumes/', { signal })) return missing('sgw.json');
   return new SgwError('notFound', 'store-missing', `${objects.description} holds no sgw store`, {
     hint: 'Check the directory, or the bucket and the prefix.',

@@ -26,6 +26,7 @@ export type Reads = Pick<
   | 'showSnapshot'
   | 'exportSnapshot'
   | 'verifySnapshot'
+  | 'copyStore'
 >;
 
 export class StoreReader implements Reads, AsyncDisposable {
@@ -69,6 +70,11 @@ export class StoreReader implements Reads, AsyncDisposable {
   async verifySnapshot(input: In<'snapshot.verify'>, call: Call): Out<'snapshot.verify'> {
     const { verifySnapshot } = await import('../verification.ts');
     return await verifySnapshot(await this.#open(call), input, call);
+  }
+
+  async copyStore(input: In<'store.copy'>, call: Call): Out<'store.copy'> {
+    const { copyStores } = await import('../store-copy.ts');
+    return await copyStores(this.#parts, input, call);
   }
 
   /** Closes what was opened. Idempotent. */

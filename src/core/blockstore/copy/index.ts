@@ -1,0 +1,6 @@
+/** What copying stores gives to other rooms. An entrance of its own, since one command needs it: docs/ARCHITECTURE.md, "Loading". */
+export { compareStores, type ComparisonReport } from './compare.ts';
+export { copyStore, type CopyReport } from './copy-store.ts';
+export type { Damage } from './findings.ts';
+export { requireFree } from './mark.ts';
+export { openVolumes, type OpenVolume } from './open-volumes.ts';
