@@ -29,7 +29,6 @@ export const storeCopyCases = (
           to: 's3://b/lab?endpoint=http%3A%2F%2F127.0.0.1%3A9000&region=x&path-style=true',
         },
         ...document('finished'),
-        activated: false,
       },
       {
         words: ['/srv/held', '/srv/b', '--prepare'],

@@ -130,7 +130,7 @@ describe('a copy that is killed', () => {
     const from = crowd.rig.below;
     const expected = await expectedOf(from);
     expect([...expected.keys()].some((key) => key.startsWith('gc/purged/'))).toBe(true);
-    const life = new Mortal(Number.MAX_SAFE_INTEGER);
+    const life = new Mortal(1e9);
     await copy({ from: life.over(from), to: life.over(memoryStore()) });
     expect(life.calls).toBeGreaterThan(60);
     for (let dies = 0; dies < 2 * life.calls; dies++) {
@@ -186,10 +186,7 @@ describe('a copy that is killed', () => {
     expect(second.copiedObjects).toBeLessThan(first.copiedObjects);
     expect(second.removedObjects).toBeGreaterThan(0);
     expect(await contents(to)).toEqual(await expectedOf(rig.below));
-    expect(await compareStores({ from: rig.below, to })).toMatchObject({ differenceCount: 1 });
-    // A volume that is being created is no part of the copy.
-    const { differences } = await compareStores({ from: rig.below, to });
-    expect(differences.every(({ message }) => message === 'it is not in the copy')).toBe(true);
+    expect(await compareStores({ from: rig.below, to })).toMatchObject({ differenceCount: 0 });
   });
 
   it('gives way to another attempt', async () => {

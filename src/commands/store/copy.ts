@@ -8,7 +8,6 @@ import {
   SgwCommand,
   storeCopyText,
   timeoutFlag,
-  yesFlag,
 } from '../../core/cli/index.ts';
 
 export default class StoreCopy extends SgwCommand {
@@ -47,10 +46,10 @@ export default class StoreCopy extends SgwCommand {
     'verify-only': Flags.boolean({
       description: 'Read a finished copy whole, and compare it with FROM; change nothing.',
     }),
-    yes: {
-      ...yesFlag,
+    yes: Flags.boolean({
+      char: 'y',
       description: 'Copy also while gateways have volumes open: what is in the store at that moment.',
-    },
+    }),
     timeout: timeoutFlag(),
   });
 

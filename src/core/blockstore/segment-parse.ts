@@ -233,6 +233,13 @@ export function checkStoredSegment(key: string, body: Buffer): void {
   checkBody(key, body, end.footer, (i) => readFrameEntry(end.tables, i * FRAME_ENTRY_BYTES));
 }
 
+/** The epoch that a whole segment was written under; needs no key. @throws corrupt `object-damaged` */
+export function epochOfSegment(key: string, body: Buffer): number {
+  const end = readEnd(key, body, body.length);
+  if ('needBytes' in end) throw damaged(key, 'it is cut short');
+  return end.footer.epoch;
+}
+
 type StoredFrame = Pick<ReturnType<typeof readFrameEntry>, 'offset' | 'storedLength' | 'crc32'>;
 
 /** Header, page hashes and frames, by what the tables say. */

@@ -38,6 +38,8 @@ const quote = (text: string): string =>
 function useLines({ exportName, uris, readOnly }: AttachmentDocument): [string, string][] {
   const [uri] = uris;
   if (uri === undefined) return [];
+  // With TLS, the other programs take the client's own keys or certificates, which are not known here.
+  if (uri.startsWith('nbds')) return [['nbdinfo', `nbdinfo ${quote(printable(uri))}`]];
   const socket = /^nbd\+unix:\/\/\/.*\?socket=(.*)$/.exec(uri)?.[1];
   const place = socket === undefined ? hostAndPort(uri) : `-unix ${quote(decodeURIComponent(socket))}`;
   const access = readOnly ? ',readonly=on' : '';

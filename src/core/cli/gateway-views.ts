@@ -22,7 +22,7 @@ export function activationFields(result: ActivationDocument, style: Style, codeF
     ],
     style,
   );
-  return `${fields}${recoveryCodeText(result.recoveryCode, style, codeFile)}`;
+  return `${withRemarks(fields, result.remarks, style)}${recoveryCodeText(result.recoveryCode, style, codeFile)}`;
 }
 
 /** What `status` tells, its remarks last, where they are read. */

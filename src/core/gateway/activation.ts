@@ -19,7 +19,7 @@ import {
 import { performHandshake, whileActivating, type Wish } from './handshake.ts';
 import { beginKeys, type BegunStore } from './key-source.ts';
 import type { GatewayParts } from './parts.ts';
-import { openableStore, placeOf } from './store-place.ts';
+import { openableStore, placeOf, wayRemarks } from './store-place.ts';
 import { requireFit } from './store-probe.ts';
 
 /** The account of a home that is activated without naming one. */
@@ -189,6 +189,7 @@ function activationDocument(
   record: GatewayState,
   made: Pick<ActivationDocument, 'created' | 'recoveryCode'>,
 ): ActivationDocument {
+  const remarks = wayRemarks(record.store);
   return {
     gatewayId: record.gatewayId,
     name: record.name,
@@ -203,5 +204,6 @@ function activationDocument(
     activationKey: record.activationKey,
     metadata: record.metadata,
     ...made,
+    ...(remarks.length === 0 ? {} : { remarks }),
   };
 }

@@ -13,7 +13,7 @@ import type { Session } from './session.ts';
 import { deleteSnapshot, listSnapshots, renameSnapshot, showSnapshot, takeSnapshot } from './snapshots.ts';
 import { exportsOf } from './serving/documents.ts';
 import { readStatus } from './status.ts';
-import { openableStore } from './store-place.ts';
+import { openableStore, wayRemarks } from './store-place.ts';
 import { createVolume, deleteVolume, listVolumes, renameVolume, resizeVolume, showVolume } from './volumes.ts';
 
 type In<N extends Api.OperationName> = Api.Input<N>;
@@ -141,7 +141,8 @@ export class Gateway implements AsyncDisposable {
     const objects = await openStore(description, { create: false });
     try {
       const { probeStore } = await import('./store-probe.ts');
-      return await probeStore({ objects, clock, random, signal: call.signal });
+      const check = await probeStore({ objects, clock, random, signal: call.signal });
+      return { ...check, remarks: [...check.remarks, ...wayRemarks(description)] };
     } finally {
       await objects.close();
     }
@@ -278,8 +279,9 @@ export class Gateway implements AsyncDisposable {
 
   async scrubStore(input: In<'store.scrub'>, call: Call): Out<'store.scrub'> {
     const { scrubStore } = await import('./scrub.ts');
+    const { acceptOlder: acceptsOlder = false } = input;
     return await scrubStore(
-      await this.#open(call),
+      await this.#home.open(this.#parts.accountId, call, { acceptsOlder }),
       this.#home.witnessOf(await this.#home.requireRecord()),
       input,
       call,

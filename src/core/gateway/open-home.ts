@@ -25,7 +25,7 @@ import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
 import type { Serving } from './serving/serving.ts';
 import { LateStore } from './late-store.ts';
 import { openStoreOf } from './store-place.ts';
-import { HomeWitness } from './witness.ts';
+import { HomeWitness, LateNotes } from './witness.ts';
 
 /** How often it is seen whether other limits of the traffic begin. */
 const LIMITS_EVERY_MS = 15_000;
@@ -155,7 +155,11 @@ export class OpenHome {
   }
 
   /** What a call works with: the store as it was opened first, and the identity as it is configured now. */
-  async open(actingFor: string | undefined, call: CallContext): Promise<Session> {
+  async open(
+    actingFor: string | undefined,
+    call: CallContext,
+    { acceptsOlder = false }: { readonly acceptsOlder?: boolean } = {},
+  ): Promise<Session> {
     const { home, clock, random, openPool, serving: openServing } = this.#parts;
     const record = await this.requireRecord();
     this.#retireOthers(record);
@@ -166,8 +170,8 @@ export class OpenHome {
     // What calls before this one have noted.
     witness.flush();
     const shut = { objects, clock, random };
-    // An older key document opens the same key: what is older is told by what reads it to change it, and by a scrub.
-    const keys = record.encryption === 'none' ? undefined : await this.#unlocked(shut, record, call);
+    const seen = acceptsOlder ? undefined : witness;
+    const keys = record.encryption === 'none' ? undefined : await this.#unlocked(shut, seen, record, call);
     const blocks = { ...shut, witness, ...(keys === undefined ? {} : { keys }) };
     const service = new ServiceAccess(this.#parts, blocks, record);
     const accountId = actingFor ?? record.accountId;
@@ -249,11 +253,22 @@ export class OpenHome {
     this.#knownAccounts.add(accountId);
   }
 
-  /** The store's key, unlocked by the first call that needs it. Calls that wait for secrets do not wait for each other. */
-  async #unlocked(blocks: BlockStoreOptions, { storeId }: GatewayState, call: CallContext): Promise<KeyRing> {
+  /**
+   * The store's key, unlocked by the first call that needs it. Calls that wait for secrets do not wait for each other. With
+   * the `witness`, an older key document than was seen is refused: what it opens may have leaked since.
+   */
+  async #unlocked(
+    blocks: BlockStoreOptions,
+    witness: HomeWitness | undefined,
+    { storeId }: GatewayState,
+    call: CallContext,
+  ): Promise<KeyRing> {
     if (this.#keys?.storeId === storeId) return this.#keys;
     const { openKeys } = await import('./key-source.ts');
-    const keys = await openKeys(blocks, call);
+    const noting = witness === undefined ? undefined : new LateNotes(witness);
+    const keys = await openKeys({ ...blocks, ...(noting === undefined ? {} : { witness: noting }) }, call);
+    // Not sealed, so it counts only once it has opened the key.
+    noting?.keep();
     this.#keys = keys;
     return keys;
   }

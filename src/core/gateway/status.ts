@@ -8,7 +8,7 @@ import { limitsAt } from './bandwidth.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
-import { isDirectory, openableStore } from './store-place.ts';
+import { isDirectory, openableStore, wayRemarks } from './store-place.ts';
 import { importAgain } from './unfinished-import.ts';
 
 /** Codes of a store that is there, encrypted, and not opened by this call. */
@@ -48,7 +48,7 @@ export async function readStatus(
       remarks: ['This home is not activated: sgw activate'],
     };
   }
-  const here = [...exportRemarks(exports), ...scheduleRemarks(schedules)];
+  const here = [...exportRemarks(exports), ...scheduleRemarks(schedules), ...wayRemarks(record.store)];
   const { gatewayId, name, mode, region, activatedAt } = record;
   const gateway = { gatewayId, name, mode, accountId: record.accountId, region, activatedAt };
   try {

@@ -32,6 +32,18 @@ export function openableStore(home: string, place: string): string {
   return URL_SCHEME.test(place) || isAbsolute(place) ? place : join(home, place);
 }
 
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i;
+
+/** What to know of the way to a bucket: one that is not encrypted and leaves this machine. */
+export function wayRemarks(place: string): string[] {
+  if (!isS3Url(place)) return [];
+  const url = URL.parse(parseS3Place(place).endpoint ?? '');
+  if (url?.protocol !== 'http:' || LOOPBACK.test(url.hostname)) return [];
+  return [
+    `What goes between this machine and the store is not encrypted on its way (${url.origin}): use https, unless the whole way is trusted.`,
+  ];
+}
+
 /**
  * Opens the store at `place` and makes sure that it is the one of the gateway.
  * @throws notFound `store-missing`; conflict `another-store` for its own place, `other-store` for a new one; corrupt

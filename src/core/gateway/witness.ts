@@ -157,3 +157,33 @@ export function accepting(of: HomeWitness): Witness {
     known: () => [],
   };
 }
+
+/** Knows what `of` has seen, and tells it what was seen here only when that is to be kept. */
+export class LateNotes implements Witness {
+  readonly #of: HomeWitness;
+  readonly #seen = new Map<string, number>();
+
+  constructor(of: HomeWitness) {
+    this.#of = of;
+  }
+
+  newest(key: string): number | undefined {
+    return this.#of.newest(key);
+  }
+
+  saw(key: string, version: number): void {
+    this.#seen.set(key, Math.max(version, this.#seen.get(key) ?? 0));
+  }
+
+  forget(key: string): void {
+    this.#of.forget(key);
+  }
+
+  known(): Iterable<string> {
+    return this.#of.known();
+  }
+
+  keep(): void {
+    for (const [key, version] of this.#seen) this.#of.saw(key, version);
+  }
+}

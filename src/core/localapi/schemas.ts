@@ -14,6 +14,9 @@ export * from './schedule-schemas.ts';
 export * from './serving-schemas.ts';
 export { GatewayMode } from './schema-parts.ts';
 
+/** Sentences that a person should read, of damaged entries for one; absent when there is none. */
+const Remarks = Type.Optional(Type.Array(Type.String()));
+
 export const ActivationDocument = object('activation', {
   gatewayId: Type.String(),
   name: Type.String(),
@@ -34,6 +37,7 @@ export const ActivationDocument = object('activation', {
   recoveryCode: Nullable(Type.String()),
   /** False when `--if-not-exists` found the gateway already activated alike. */
   created: Type.Boolean(),
+  remarks: Remarks,
 });
 
 export const DeactivationDocument = object('deactivation', {
@@ -64,9 +68,6 @@ export const VolumeSummary = object('volume', {
   parentSnapshotId: Nullable(Type.String()),
   tags: Tags,
 });
-
-/** Sentences that a person should read, of damaged entries for one; absent when there is none. */
-const Remarks = Type.Optional(Type.Array(Type.String()));
 
 export const VolumeList = object('volume-list', { volumes: Type.Array(VolumeSummary), remarks: Remarks });
 

@@ -9,13 +9,15 @@ export interface TlsFiles {
   readonly key?: Buffer;
   /** PEM: who signs clients' certificates. With it, clients need one. */
   readonly clientCa?: Buffer;
-  /** Lines of `user:key in hex`, as GnuTLS's psktool writes them. */
+  /** Lines of `user:key in hex`, as GnuTLS's psktool writes them. Without `clientCa`, every client needs one of them. */
   readonly psk?: string;
 }
 
 export interface TlsSetup {
   readonly context: SecureContext;
   readonly needsClientCertificate: boolean;
+  /** Where pre-shared keys are all that proves clients, each needs one, also beside a certificate of the server. */
+  readonly needsKey: boolean;
   readonly psk: ReadonlyMap<string, Buffer> | undefined;
 }
 
@@ -30,16 +32,17 @@ export function tlsSetup(files: TlsFiles): TlsSetup {
   const isCertified = files.certificate !== undefined && files.key !== undefined;
   if (!isCertified && psk === undefined)
     throw badTls('TLS needs a certificate with its key, or pre-shared keys', undefined);
+  const needsKey = psk !== undefined && files.clientCa === undefined;
   try {
     const context = createSecureContext({
       minVersion: 'TLSv1.2',
       ...(isCertified ? { cert: files.certificate, key: files.key } : {}),
       ...(files.clientCa === undefined ? {} : { ca: files.clientCa }),
-      ...(psk === undefined ? {} : { ciphers: isCertified ? `${PSK_CIPHERS}:HIGH:!aNULL` : PSK_CIPHERS }),
+      ...(psk === undefined ? {} : { ciphers: needsKey ? PSK_CIPHERS : `${PSK_CIPHERS}:HIGH:!aNULL` }),
       // Node.js has a callback for pre-shared keys of TLS 1.2 only.
-      ...(psk === undefined || isCertified ? {} : { maxVersion: 'TLSv1.2' as const }),
+      ...(needsKey ? { maxVersion: 'TLSv1.2' as const } : {}),
     });
-    return { context, needsClientCertificate: files.clientCa !== undefined, psk };
+    return { context, needsClientCertificate: files.clientCa !== undefined, needsKey, psk };
   } catch (error) {
     throw badTls('certificate, key or CA can not be used', error);
   }
@@ -70,7 +73,7 @@ export async function secure(
   socket: Socket,
   setup: TlsSetup,
 ): Promise<{ readonly socket: Socket; readonly user: string | undefined }> {
-  const { context, needsClientCertificate, psk } = setup;
+  const { context, needsClientCertificate, needsKey, psk } = setup;
   let identity: string | undefined;
   const secured = new TLSSocket(socket, {
     isServer: true,
@@ -111,6 +114,10 @@ export async function secure(
   if (needsClientCertificate && identity === undefined && !isVerified(secured)) {
     secured.destroy();
     throw new SgwError('denied', 'tls-client', 'the client has no certificate that this server trusts');
+  }
+  if (needsKey && identity === undefined) {
+    secured.destroy();
+    throw new SgwError('denied', 'tls-client', 'the client has no pre-shared key');
   }
   return { socket: secured, user: identity ?? commonName(secured) };
 }

@@ -28,30 +28,31 @@ export interface Ends {
 
 /** What came of it: what stands there now, and whether it was written. */
 export interface Copied {
-  readonly sizeBytes: number;
+  readonly bytes: Buffer;
   readonly isWritten: boolean;
 }
 
 /**
- * Makes the object under `key` what it is in the source; undefined when it is not there any more, or can't be read. What was
- * there before is known as `seen`; undefined: nothing was.
+ * Makes the object under `key` what it is in the source; undefined when it is not there any more, or can't be read, or is not
+ * `isWanted`. What was there before is known as `seen`; undefined: nothing was.
  */
 export async function copyObject(
   ends: Ends,
   key: string,
   seen: ObjectInfo | undefined,
   signal?: AbortSignal,
+  isWanted: (bytes: Buffer) => boolean = () => true,
 ): Promise<Copied | undefined> {
   let before = seen;
   for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
     const source = await readSource(ends, key, signal);
-    if (source === undefined) return undefined;
+    if (source === undefined || !isWanted(source.bytes)) return undefined;
     const condition = before === undefined ? ({ ifAbsent: true } as const) : { ifMatch: before.etag };
     const result = await ends.to.put(key, source.bytes, { condition, ...withSignal(signal) });
-    const sizeBytes = source.bytes.length;
-    if (result.outcome === 'stored') return { sizeBytes, isWritten: true };
+    const { bytes } = source;
+    if (result.outcome === 'stored') return { bytes, isWritten: true };
     const there = await ends.to.get(key, withSignal(signal));
-    if (there?.bytes.equals(source.bytes) === true) return { sizeBytes, isWritten: false };
+    if (there?.bytes.equals(bytes) === true) return { bytes, isWritten: false };
     before = there;
   }
   throw new SgwError('unavailable', 'document-contended', `object ${key} is changed by others all the time`, {
@@ -66,7 +67,7 @@ export async function copyIfDifferent(ends: Ends, key: string, signal?: AbortSig
   if (there === undefined) return await copyObject(ends, key, undefined, signal);
   const source = await readSource(ends, key, signal);
   if (source === undefined) return undefined;
-  if (source.bytes.equals(there.bytes)) return { sizeBytes: there.sizeBytes, isWritten: false };
+  if (source.bytes.equals(there.bytes)) return { bytes: source.bytes, isWritten: false };
   return await copyObject(ends, key, there, signal);
 }
 

@@ -12,9 +12,10 @@
  */
 import { SgwError, throwIfAborted, type Clock, type Random } from '../../kit/index.ts';
 import type { ObjectInfo, ObjectStore } from '../../objectstore/index.ts';
-import { missing } from '../damage.ts';
-import { keys } from '../keys.ts';
+import { isCorrupt, missing } from '../damage.ts';
+import { keys, seqOfKey } from '../keys.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
+import { epochOfSegment } from '../segment-parse.ts';
 import { readStoreInfo } from '../store-info.ts';
 import { BoundedWork } from './bounded-work.ts';
 import { copyIfDifferent, copyObject, isCopied, type Copied, type Ends } from './copy-object.ts';
@@ -38,6 +39,7 @@ const DOCUMENTS: Readonly<Record<(typeof ITEM_FOLDERS)[number], readonly string[
   snapshots: ['snapshot.json'],
   volumes: ['volume.json', 'head.json', 'key.json'],
 };
+const HEAD = 'head.json';
 const isDocumentOfItem = (key: string): boolean => key.endsWith('.json');
 
 export interface CopyOptions {
@@ -83,8 +85,11 @@ class StoreCopy {
   readonly #options: CopyOptions;
   readonly #ends: Ends;
   readonly #to: BlockStoreOptions;
-  /** Folders of things whose entry was there when this round began: `volumes/vol-...`. */
-  #items = new Set<string>();
+  /**
+   * Folders of things whose entry was there when this round read it, such as `volumes/vol-...`, and of a volume the epoch
+   * of its head.
+   */
+  #items = new Map<string, number | undefined>();
   /** What is to be in the copy after this round. */
   #wanted = new Tally();
   #rounds = 0;
@@ -119,6 +124,7 @@ class StoreCopy {
       asOfMs = clock.nowMs();
       isWhole = await this.#round();
     }
+    await mark.requireOwn(this.#options.signal);
     await this.#prove();
     const decision = await this.#options.beforeFinish();
     await mark.requireOwn(this.#options.signal);
@@ -147,7 +153,7 @@ class StoreCopy {
   /** True when what was copied is a state that the store had. */
   async #round(): Promise<boolean> {
     this.#rounds += 1;
-    this.#items = new Set();
+    this.#items = new Map();
     this.#wanted = new Tally();
     this.#ends.unreadable.clear();
     const before = await this.#condemned();
@@ -207,8 +213,10 @@ class StoreCopy {
       const key = `${item}/${name}`;
       const copied = await this.#copyDocument(key, signal);
       if (copied === undefined && name === DOCUMENTS[folder][0] && !this.#ends.unreadable.has(key)) return;
-      this.#items.add(item);
-      if (copied !== undefined) this.#wanted.add(key, copied.sizeBytes);
+      if (!this.#items.has(item)) this.#items.set(item, undefined);
+      if (copied === undefined) continue;
+      if (name === HEAD) this.#items.set(item, epochOfHead(copied.bytes));
+      this.#wanted.add(key, copied.bytes.length);
     }
   }
 
@@ -231,13 +239,13 @@ class StoreCopy {
       if (!this.#items.has(item)) {
         if (pair.to !== undefined) await this.#remove(pair.to, stop);
       } else if (!isDocumentOfItem(pair.key)) {
-        await this.#settle(pair, stop);
+        await this.#settle(pair, stop, (bytes) => isOfEpoch(pair.key, bytes, this.#items.get(item)));
       }
     });
   }
 
   /** Makes the copy like the store under one key. */
-  async #settle(pair: Pair, signal: AbortSignal): Promise<void> {
+  async #settle(pair: Pair, signal: AbortSignal, isWanted?: (bytes: Buffer) => boolean): Promise<void> {
     const { key, from: source, to: target } = pair;
     if (source === undefined) {
       if (target !== undefined) await this.#remove(target, signal);
@@ -247,9 +255,9 @@ class StoreCopy {
       this.#wanted.add(key, source.sizeBytes);
       return;
     }
-    const copied = await copyObject(this.#ends, key, target, signal);
+    const copied = await copyObject(this.#ends, key, target, signal, isWanted);
     this.#count(copied);
-    if (copied !== undefined) this.#wanted.add(key, copied.sizeBytes);
+    if (copied !== undefined) this.#wanted.add(key, copied.bytes.length);
     // It went between the list and the reading.
     else if (target !== undefined) await this.#remove(target, signal);
   }
@@ -261,7 +269,7 @@ class StoreCopy {
   #count(copied: Copied | undefined): void {
     if (copied?.isWritten !== true) return;
     this.#copied.objects += 1;
-    this.#copied.bytes += copied.sizeBytes;
+    this.#copied.bytes += copied.bytes.length;
   }
 
   async #eachPair(prefix: string, work: (pair: Pair, stop: AbortSignal) => Promise<void>): Promise<void> {
@@ -311,6 +319,30 @@ class StoreCopy {
       hint: 'Somebody else writes there, or it lists what it should not. Run the same command again.',
       details: { store: description },
     });
+  }
+}
+
+/** It is in clear in every store. Undefined where the head is damaged. */
+function epochOfHead(bytes: Buffer): number | undefined {
+  try {
+    const { epoch } = JSON.parse(bytes.toString('utf8')) as { readonly epoch?: unknown };
+    return typeof epoch === 'number' ? epoch : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Whether a segment is one that the head knows of. A head names an epoch before the log has it: what an opening wrote since
+ * the head was read is left out, as if that opening had not come to it yet.
+ */
+function isOfEpoch(key: string, bytes: Buffer, epoch: number | undefined): boolean {
+  if (epoch === undefined || seqOfKey(key)?.kind !== 'log') return true;
+  try {
+    return epochOfSegment(key, bytes) <= epoch;
+  } catch (error) {
+    if (!isCorrupt(error)) throw error;
+    return true;
   }
 }
 

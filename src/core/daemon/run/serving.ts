@@ -81,7 +81,7 @@ export class VolumeServing implements Serving {
     if (exports === undefined || listeners === undefined) return false;
     const places = await this.#places();
     const isChanged = await listeners.apply(places);
-    exports.listening = { unix: places.unix, tcp: listeners.tcp, isTls: places.settings.tls !== 'off' };
+    exports.listening = { unix: places.unix, tcp: listeners.tcp, tls: places.settings.tls };
     return isChanged;
   }
 

@@ -101,13 +101,15 @@ export function exportsOf(
 export const configuredListening = (home: string, { serving }: Pick<GatewayState, 'serving'>): Listening => ({
   unix: socketPath(home, { serving }),
   tcp: serving.tcp,
-  isTls: serving.tls !== 'off',
+  tls: serving.tls,
 });
 
 /** How clients name an export, as the NBD URI specification says. */
-function urisOf(exportName: string, { unix, tcp, isTls }: Listening): string[] {
+function urisOf(exportName: string, { unix, tcp, tls }: Listening): string[] {
   const name = encodeURIComponent(exportName);
+  // Where TLS is required, it is on the socket too; where it is on, the socket takes clients in clear, whom it is private to.
+  const scheme = tls === 'require' ? 'nbds+unix' : 'nbd+unix';
   const local =
-    unix === null ? [] : [`nbd+unix:///${name}?socket=${encodeURI(unix).replaceAll(/[?#&]/g, encodeURIComponent)}`];
-  return [...local, ...tcp.map((place) => `${isTls ? 'nbds' : 'nbd'}://${place}/${name}`)];
+    unix === null ? [] : [`${scheme}:///${name}?socket=${encodeURI(unix).replaceAll(/[?#&]/g, encodeURIComponent)}`];
+  return [...local, ...tcp.map((place) => `${tls === 'off' ? 'nbd' : 'nbds'}://${place}/${name}`)];
 }

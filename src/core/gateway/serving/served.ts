@@ -1,7 +1,7 @@
 /** What a running gateway serves, as the verbs on volumes and snapshots see it. */
 import type { SgwError } from '../../kit/index.ts';
 import type { AttachmentDocument } from '../../localapi/index.ts';
-import type { AttachmentState } from '../../state/index.ts';
+import type { AttachmentState, GatewayState } from '../../state/index.ts';
 import type { ServedState, ServedVolume, VolumeStats } from '../../volume/index.ts';
 
 export type AttachmentPhase = 'opening' | 'waiting' | 'serving' | 'detaching' | 'ended';
@@ -59,8 +59,7 @@ export interface Listening {
   readonly unix: string | null;
   /** `HOST:PORT`. */
   readonly tcp: readonly string[];
-  /** Whether TCP clients must speak TLS. */
-  readonly isTls: boolean;
+  readonly tls: GatewayState['serving']['tls'];
 }
 
 export interface ServedExports {
