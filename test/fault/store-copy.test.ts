@@ -323,34 +323,38 @@ async function requireSound(living: Living, to: ObjectStore, from: ReadonlyMap<s
 }
 
 describe('beside a living store', () => {
-  it(`C10 C11 the copy is a state that the store had, whatever writers and gc do (seed ${String(SEED)})`, async () => {
-    let changes = 0;
-    let rounds = 0;
-    for (let run = 0; run < RUNS; run++) {
-      const random = seededRandom(SEED + run);
-      const living = new Living(await GcRig.start(SEED + run), random);
-      await living.begin();
-      const before = new Map([...living.states].map(([id, states]) => [id, states.length - 1]));
-      const to = memoryStore();
-      const hooked = new HookedStore(living.rig.below, async () => living.maybe());
-      // At times the copy is killed, and goes on while all goes on.
-      const report = await copy({
-        from: hooked,
-        to: random.float() < 0.5 ? new Mortal(Math.floor(random.float() * 200)).over(to) : to,
-      }).catch(async (error: unknown) => {
-        if (!(error instanceof Error) || error.message !== 'killed') throw error;
-        return await copy({ from: hooked, to }).catch((again: unknown) => {
-          if (again instanceof SgwError && again.code === 'copy-finished') return undefined;
-          throw again;
+  it(
+    `C10 C11 the copy is a state that the store had, whatever writers and gc do (seed ${String(SEED)})`,
+    async () => {
+      let changes = 0;
+      let rounds = 0;
+      for (let run = 0; run < RUNS; run++) {
+        const random = seededRandom(SEED + run);
+        const living = new Living(await GcRig.start(SEED + run), random);
+        await living.begin();
+        const before = new Map([...living.states].map(([id, states]) => [id, states.length - 1]));
+        const to = memoryStore();
+        const hooked = new HookedStore(living.rig.below, async () => living.maybe());
+        // At times the copy is killed, and goes on while all goes on.
+        const report = await copy({
+          from: hooked,
+          to: random.float() < 0.5 ? new Mortal(Math.floor(random.float() * 200)).over(to) : to,
+        }).catch(async (error: unknown) => {
+          if (!(error instanceof Error) || error.message !== 'killed') throw error;
+          return await copy({ from: hooked, to }).catch((again: unknown) => {
+            if (again instanceof SgwError && again.code === 'copy-finished') return undefined;
+            throw again;
+          });
         });
-      });
-      changes += living.done;
-      rounds += report?.rounds ?? 0;
-      await requireSound(living, to, before);
-    }
-    expect(changes).toBeGreaterThan(RUNS);
-    expect(rounds).toBeGreaterThan(RUNS);
-  }, 120_000);
+        changes += living.done;
+        rounds += report?.rounds ?? 0;
+        await requireSound(living, to, before);
+      }
+      expect(changes).toBeGreaterThan(RUNS);
+      expect(rounds).toBeGreaterThan(RUNS);
+    },
+    60_000 + RUNS * 5000,
+  );
 });
 
 describe('what it meets', () => {

@@ -52,6 +52,6 @@ export {
 export { completeBarrier, completeSnapshot, createPendingSnapshot, createSnapshot, failSnapshot } from './snapshots.ts';
 export { findPastState, listRecoveryPoints, openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';
 export { DEFAULT_RECOVERY_POLICY, keptPoints, type RecoveryPolicy } from './recovery-policy.ts';
-export { createStore, readStoreInfo, type StoreInfo } from './store-info.ts';
+export { createStore, readStoreInfo, refuseUnfinishedCopy, type StoreInfo } from './store-info.ts';
 export { openConsistentView, openSnapshotView, openVolumeView, type VolumeView } from './volume-view.ts';
 export { openVolumeWriter, VolumeWriter, type Batch } from './volume-writer.ts';

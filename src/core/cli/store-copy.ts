@@ -28,9 +28,8 @@ export const placeFlags = <S extends Side>(side: S, name: string): PlaceFlags<S>
     [`${side}-path-style`]: Flags.boolean({ description: `Name the bucket of ${name} in the path, not in the host.` }),
   }) as unknown as PlaceFlags<S>;
 
-type PlaceValues = {
-  readonly [F in `${Side}-endpoint` | `${Side}-region`]?: string | undefined;
-} & { readonly [F in `${Side}-path-style`]?: boolean };
+type PlaceValues = Readonly<Partial<Record<`${Side}-endpoint` | `${Side}-region`, string | undefined>>> &
+  Readonly<Partial<Record<`${Side}-path-style`, boolean>>>;
 
 /** A place as the gateway needs it. @throws invalid `flag-alone` for flags of a bucket without one */
 export function placeOf(place: string, side: Side, flags: PlaceValues): string {

@@ -3,7 +3,7 @@
  * the home can be moved as a whole; any other directory as an absolute path; a URL as it is.
  */
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
-import { missing, readStoreInfo, type StoreInfo } from '../blockstore/index.ts';
+import { missing, readStoreInfo, refuseUnfinishedCopy, type StoreInfo } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import { formatS3Place, isS3Url, parseS3Place, type ObjectStore } from '../objectstore/index.ts';
 import type { GatewayState } from '../state/index.ts';
@@ -75,8 +75,12 @@ export async function openStoreOf(
   }
 }
 
-/** @throws corrupt `object-missing` when the store has volumes, and only its own description is gone */
-async function refuseNameless(objects: ObjectStore, signal: AbortSignal): Promise<void> {
+/**
+ * For a place without a description of a store.
+ * @throws corrupt `object-missing` when there are volumes, and only that is gone; conflict `copy-unfinished`
+ */
+export async function refuseNameless(objects: ObjectStore, signal: AbortSignal): Promise<void> {
+  await refuseUnfinishedCopy(objects, { signal });
   for await (const _ of objects.listFolders('volumes/', { signal })) throw missing('sgw.json');
 }
 

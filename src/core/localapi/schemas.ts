@@ -12,6 +12,7 @@ export * from './cost-schemas.ts';
 export * from './gateway-schemas.ts';
 export * from './schedule-schemas.ts';
 export * from './serving-schemas.ts';
+export * from './store-copy-schemas.ts';
 export { GatewayMode } from './schema-parts.ts';
 
 /** Sentences that a person should read, of damaged entries for one; absent when there is none. */
@@ -288,30 +289,6 @@ export const StoreCheckDocument = object('store-check', {
   remarks: Type.Array(Type.String()),
 });
 
-export const StoreCopyDocument = object('store-copy', {
-  from: Type.String(),
-  to: Type.String(),
-  storeId: Type.String(),
-  /** `finished`: it is a store; `unfinished`: a later call goes on; `compared`: nothing was changed. */
-  state: Type.Union([Type.Literal('finished'), Type.Literal('unfinished'), Type.Literal('compared')]),
-  /** The copy has what had been committed to the store by then. */
-  asOf: Time,
-  /** Whether an earlier call had begun. */
-  resumed: Type.Boolean(),
-  /** In the copy. */
-  objects: Type.Integer({ minimum: 0 }),
-  bytes: Bytes,
-  /** Written by this call. */
-  copiedObjects: Type.Integer({ minimum: 0 }),
-  copiedBytes: Bytes,
-  /** Of an earlier call, and not in the store any more. */
-  removedObjects: Type.Integer({ minimum: 0 }),
-  /** What is damaged in the store, and so in the copy; when compared, also what differs. */
-  damage: Type.Array(Type.Object({ key: Type.String(), message: Type.String() }, { additionalProperties: false })),
-  remarks: Type.Array(Type.String()),
-  durationMs: Type.Integer({ minimum: 0 }),
-});
-
 const Counted = Type.Object({ objects: Type.Integer({ minimum: 0 }), bytes: Bytes }, { additionalProperties: false });
 
 export const GcDocument = object('store-gc', {
@@ -493,7 +470,6 @@ export type ExportDocument = Static<typeof ExportDocument>;
 export type RestoreDocument = Static<typeof RestoreDocument>;
 export type VerifyDocument = Static<typeof VerifyDocument>;
 export type StoreCheckDocument = Static<typeof StoreCheckDocument>;
-export type StoreCopyDocument = Static<typeof StoreCopyDocument>;
 export type DeactivationDocument = Static<typeof DeactivationDocument>;
 export type SnapshotSharing = Static<typeof SnapshotSharing>;
 export type GcDocument = Static<typeof GcDocument>;

@@ -25,7 +25,8 @@ export class BoundedWork {
       release = await this.#weights.acquire(weight, this.#signal);
     } catch (error) {
       this.#failure ??= { error };
-      return await this.end();
+      await this.end();
+      throw error;
     }
     const running = job(this.#signal)
       .catch((error: unknown) => {

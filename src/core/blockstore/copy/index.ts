@@ -1,6 +1,5 @@
 /** What copying stores gives to other rooms. An entrance of its own, since one command needs it: docs/ARCHITECTURE.md, "Loading". */
-export { compareStores, type ComparisonReport } from './compare.ts';
+export { compareStores } from './compare.ts';
 export { copyStore, type CopyReport } from './copy-store.ts';
-export type { Damage } from './findings.ts';
 export { requireFree } from './mark.ts';
-export { openVolumes, type OpenVolume } from './open-volumes.ts';
+export { openVolumes } from './open-volumes.ts';

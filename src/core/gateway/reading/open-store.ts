@@ -2,7 +2,7 @@
  * A session over a store alone: its place and, where it is encrypted, its key are all that it takes. No home is read or
  * written, no gateway is needed, and the store is written to for nothing but pins, which go again.
  */
-import { Catalog, missing, readStoreInfo, type BlockStoreOptions, type StoreInfo } from '../../blockstore/index.ts';
+import { Catalog, readStoreInfo, type BlockStoreOptions, type StoreInfo } from '../../blockstore/index.ts';
 import { SgwError } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
 import type { ObjectStore } from '../../objectstore/index.ts';
@@ -12,6 +12,7 @@ import { Locks } from '../locks.ts';
 import type { GatewayParts } from '../parts.ts';
 import type { Session } from '../session.ts';
 import type { Service } from '../service-access.ts';
+import { refuseNameless } from '../store-place.ts';
 import { ReaderService } from './reader-service.ts';
 
 /** Of volumes from before there were accounts. */
@@ -50,9 +51,9 @@ export async function openStoreSession(parts: GatewayParts, objects: ObjectStore
   };
 }
 
-/** Why there is no store of sgw to read. */
+/** Why there is no store of sgw to read. @throws it, where more is known */
 export async function noStore(objects: ObjectStore, signal: AbortSignal): Promise<SgwError> {
-  for await (const _ of objects.listFolders('volumes/', { signal })) return missing('sgw.json');
+  await refuseNameless(objects, signal);
   return new SgwError('notFound', 'store-missing', `${objects.description} holds no sgw store`, {
     hint: 'Check the directory, or the bucket and the prefix.',
     details: { store: objects.description },
