@@ -88,9 +88,9 @@ describe('from a directory to another', () => {
     await rig.ok('configure', '--store', to);
     await rig.ok('store', 'scrub');
     await rig.ok('volume', 'delete', 'golden', '--yes');
-    await rig.ok('store', 'gc', '--grace', '0s', '--yes');
     await rig.ok('configure', '--store', from);
-    expect(await rig.failure('volume', 'show', 'golden')).toMatchObject({ exitCode: 7, code: 'object-damaged' });
+    const { remarks } = await rig.ok('volume', 'list');
+    expect(String(remarks)).toMatch(/is version \d+, and version \d+ was seen here before/);
   }, 180_000);
 });
 
