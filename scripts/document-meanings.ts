@@ -1,5 +1,6 @@
 /** What the fields of the published documents mean: by name, or by `document.path` where that differs. */
 import { COST_MEANINGS } from './cost-meanings.ts';
+import { STORE_MEANINGS } from './store-meanings.ts';
 
 /** The commands that print each document. */
 export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
@@ -72,19 +73,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   ...under('schedule', SCHEDULE),
   ...under('schedule-list.schedules[]', SCHEDULE),
   ...under('status.schedules[]', SCHEDULE),
-  asOf: 'the copy has what had been committed to the store by then',
-  copiedBytes: 'bytes that this call wrote',
-  copiedObjects: 'objects that this call wrote',
-  removedObjects: 'objects of an earlier call that the store has no more',
-  'store-copy.from': 'where the store is',
-  'store-copy.to': 'where the copy is',
-  'store-copy.state':
-    '`finished`: the copy is a store; `unfinished`: the same command goes on; `compared`: nothing was changed',
-  'store-copy.resumed': 'whether an earlier call had begun',
-  'store-copy.objects': 'objects of the copy',
-  'store-copy.bytes': 'bytes of the copy',
-  'store-copy.damage': 'objects that are damaged in the store, and so in the copy; compared: also those that differ',
-  'store-copy.damage[].key': 'the object',
+  ...STORE_MEANINGS,
   accountId: 'the account that owns it, 12 digits',
   activated: 'whether the home is a gateway',
   activatedAt: 'when the gateway was activated',
@@ -121,7 +110,6 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   gatewayId: 'id of the gateway, `sgw-` and 8 hex digits',
   holder: 'the gateway that holds the volume open for writing; null when none',
   'verify.id': 'id of the volume or snapshot',
-  'store-check.probes[].durationMs': 'how long it took, in milliseconds, with fractions',
   home: 'absolute path of the home directory',
   id: 'id of the volume or snapshot; null when there was none',
   identical: 'whether the exports were byte-identical to what was imported',
@@ -169,7 +157,6 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   storedBytes: 'bytes that went into the object store',
   uploadBytesPerSecond: 'bytes a second that are sent to the store at most; null: no limit',
   'volume-map.storedBytes': 'bytes of the volume that hold data, before compression',
-  storeId: 'id of the store',
   tags: 'tags, key to value',
   to: 'id of the newer snapshot',
   toSizeBytes: 'size of the newer snapshot',
