@@ -1,8 +1,13 @@
 /** TLS as clients that break it see it: pre-shared keys, so that no certificate is needed. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { tlsSetup } from '../../../src/core/nbd/index.ts';
+import { requireTool, toolPath } from '../../requirements.ts';
 import { Scene } from './scene.ts';
 import { bytesOf, clientFlags, goData, option, optionReply, request, simpleReply } from './wire-builder.ts';
 
@@ -98,5 +103,51 @@ describe('TLS of an NBD server', () => {
     socket.write(Buffer.alloc(100, 7));
     await scene.settled();
     expect(scene.exports.released).toBe(1);
+  });
+});
+
+/** A certificate of the server's own, and its key. */
+function selfSigned(): { readonly certificate: Buffer; readonly key: Buffer } {
+  const folder = mkdtempSync(join(tmpdir(), 'sgw-tls-'));
+  try {
+    const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=server'];
+    execFileSync(toolPath('openssl') ?? 'openssl', ['req', '-x509', ...curve, '-keyout', key, '-out', certificate], {
+      stdio: 'ignore',
+    });
+    return { certificate: readFileSync(certificate), key: readFileSync(key) };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+requireTool('openssl').describe('a server with a certificate and pre-shared keys, and no CA of clients', () => {
+  const psk = `alice:${KEY.toString('hex')}\n`;
+
+  it('lets nobody in without a key', async () => {
+    await using scene = await Scene.open({ tls: { mode: 'require', setup: tlsSetup({ ...selfSigned(), psk }) } });
+    for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const socket = await startTls(scene);
+      const client = connectTls({ socket, maxVersion, rejectUnauthorized: false });
+      const ended = new Promise((resolve) => {
+        client.once('error', resolve);
+        client.once('close', resolve);
+      });
+      client.once('secureConnect', () => client.write(option(7, goData('mem'))));
+      await ended;
+      client.destroy();
+    }
+    await scene.settled();
+    expect(scene.exports.opened).toBe(0);
+  });
+
+  it('lets in who has one', async () => {
+    await using scene = await Scene.open({ tls: { mode: 'require', setup: tlsSetup({ ...selfSigned(), psk }) } });
+    const client = await secured(await startTls(scene), 'alice', KEY);
+    client.write(option(7, goData('mem')));
+    await read(client, 20 + 12 + 20 + 14 + 20);
+    expect(scene.server.connections()).toMatchObject([{ isTls: true, user: 'alice', exportName: 'mem' }]);
+    client.destroy();
+    await scene.settled();
   });
 });
