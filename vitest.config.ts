@@ -1,13 +1,32 @@
 /** How the tests run: see docs/TESTING.md. Tests start real processes and share few cores, so time limits are wide. */
+import os from 'node:os';
 import { defineConfig } from 'vitest/config';
+
+/** What goes by the machine's time: one file after the other, when all others are done. */
+const ALONE = ['test/cli/gateway.test.ts', 'test/unit/nbd/limits.test.ts', 'test/integration/put-counts.test.ts'];
+/** Two where there are two cores: files wait for processes, disks and timers as much as they compute. */
+const WORKERS = Math.max(2, os.availableParallelism() - 1);
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     pool: 'forks',
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     unstubEnvs: true,
     restoreMocks: true,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'together',
+          include: ['test/**/*.test.ts'],
+          exclude: ALONE,
+          globalSetup: ['test/support/shared-radosgw.ts'],
+          maxWorkers: WORKERS,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      { extends: true, test: { name: 'alone', include: ALONE, maxWorkers: 1, sequence: { groupOrder: 1 } } },
+    ],
   },
 });

@@ -1,6 +1,8 @@
 /**
- * `npm run test:sim -- [--served] [--seed N] [--minutes M] [--seeds K] [--steps S] [--trace LINES] [--record]`
+ * `npm run test:sim -- [--served] [--dialect NAME] [--seed N] [--minutes M] [--seeds K] [--steps S] [--trace LINES] [--record]`
  * (docs/TESTING.md). `--served`: volumes that are served, over write log, cache and uploader, instead of the block store alone.
+ * `--dialect`: over the real `S3Store` and a simulated server of that dialect (test/sim/dialects); `store check` is tried on
+ * it at each seed, and where it refuses nothing else is run.
  * `--week`: a week of one such volume's life, at one seed. `--month`: a month of snapshot schedules, seeds from N on.
  * Runs seeds from N on, until M minutes or K seeds are over; with --seed alone, that one; without arguments, for about a
  * minute. Ends with 1 when a rule was broken, or when what has to happen in so many runs did not.
@@ -8,10 +10,12 @@
 import { parseArgs } from 'node:util';
 import { recordRow } from './evidence.ts';
 import { missing, withoutCrash } from '../test/sim/required.ts';
+import type { DialectRun } from '../test/sim/dialects/index.ts';
 import { runSeed } from '../test/sim/run-seed.ts';
 import { missingServed } from '../test/sim/served/required.ts';
 import { ServedSimulation } from '../test/sim/served/served-simulation.ts';
 import { Month } from '../test/sim/schedules/month.ts';
+import type { SimulationResult } from '../test/sim/simulation.ts';
 import { Week } from '../test/sim/served/week.ts';
 import { Tally, countsLine } from '../test/sim/tally.ts';
 
@@ -28,6 +32,7 @@ const { values } = parseArgs({
     served: { type: 'boolean' },
     week: { type: 'boolean' },
     month: { type: 'boolean' },
+    dialect: option,
     seed: option,
     minutes: option,
     seeds: option,
@@ -50,6 +55,10 @@ function number(name: string, text: string): number {
   return value;
 }
 
+/** Loaded only here, with the SDK. */
+const dialects = values.dialect === undefined ? undefined : await import('../test/sim/dialects/index.ts');
+const dialect = dialects?.dialectOf(values.dialect ?? '');
+
 if (values.week === true) {
   console.log(await new Week({ seed: first, days: 7 }).run());
   process.exit();
@@ -62,6 +71,12 @@ if (values.month === true) {
   process.exit();
 }
 
+async function runOne(options: DialectRun): Promise<SimulationResult> {
+  if (dialects !== undefined && dialect !== undefined)
+    return await dialects.tryDialect(dialect, { ...options, isServed });
+  return isServed ? await new ServedSimulation(options).run() : await runSeed(options);
+}
+
 const startedMs = performance.now();
 const seconds = (): number => (performance.now() - startedMs) / 1000;
 const total = new Tally();
@@ -71,7 +86,7 @@ let failures = 0;
 while (seeds < seedsMax && seconds() < minutes * 60 && failures < FAILURES_MAX) {
   const seed = first + seeds;
   const options = { seed, steps, traceLines };
-  const result = isServed ? await new ServedSimulation(options).run() : await runSeed(options);
+  const result = await runOne(options);
   seeds += 1;
   stepsDone += result.steps;
   total.merge(result.tally);
@@ -81,7 +96,7 @@ while (seeds < seedsMax && seconds() < minutes * 60 && failures < FAILURES_MAX) 
   for (const line of result.trace) console.error(`  ${line}`);
   console.error(result.failure);
   console.error(
-    `again: npm run test:sim -- ${isServed ? '--served ' : ''}--seed ${String(seed)} --steps ${String(steps)} --trace 100000`,
+    `again: npm run test:sim -- ${isServed ? '--served ' : ''}${dialect === undefined ? '' : `--dialect ${dialect.name} `}--seed ${String(seed)} --steps ${String(steps)} --trace 100000`,
   );
 }
 
@@ -94,7 +109,11 @@ console.log(
     `no crash at: ${isServed ? 'not looked for' : withoutCrash(total).join(', ') || 'none'}`,
 );
 console.log(`invariants: ${countsLine(total.checks())}`);
-const absentOf = (): string[] => (isServed ? missingServed(total) : missing(total, seeds >= RARE_SEEDS));
+function absentOf(): string[] {
+  // What few seeds over a dialect have to bring about is what it is about.
+  if (dialects !== undefined && dialect !== undefined) return dialects.missingOver(dialect.name, total);
+  return isServed ? missingServed(total) : missing(total, seeds >= RARE_SEEDS);
+}
 const absent = seeds >= USUAL_SEEDS ? absentOf() : [];
 if (absent.length > 0) console.error(`did not happen: ${absent.join(', ')}`);
 const cpu = process.cpuUsage();
@@ -118,7 +137,23 @@ const faultCounts = {
   'take-overs': count('take-overs'),
 };
 const outcome = { invariants: checks, violations: failures, minutes: Math.ceil(seconds() / 60) };
-if (values.record === true && isServed) {
+if (values.record === true && dialect !== undefined) {
+  const events = total.events();
+  recordRow('dialects.md', {
+    dialect: dialect.name,
+    of: isServed ? 'served volume' : 'block store',
+    ...common,
+    'taken by store check': count('taken by store check'),
+    'refused by it': count('refused by store check'),
+    'answers 409': count('answered 409'),
+    'answers 412': count('answered 412'),
+    'answers 5xx': count('answered 500') + count('answered 503') + count('answered 501'),
+    ...{ 'lost replies': lostReply, 'told by its name': count('told by its name') },
+    'took effect late': count('took effect late') + count('copies that took effect'),
+    'late ones refused': events.get('copies that were refused') ?? 0,
+    ...outcome,
+  });
+} else if (values.record === true && isServed) {
   recordRow('served-simulation.md', {
     ...common,
     'process crashes': count('process crashes'),

@@ -8,6 +8,8 @@
  * `--shadow` kills a gateway that shadows an image (docs/evidence/shadow-kills.md).
  * `--outage --minutes M [--only KIND]` has the object store fail in each way for M minutes altogether (docs/evidence/outages.md).
  * `--steady --minutes M` serves a load that goes on and on, with flat memory and files (docs/evidence/steady-load.md).
+ * `--s3` has the store of any of these but `--stalled` in the bucket of an S3 server that is started for it; `--latency MS` and
+ * `--errors PERCENT` make the way there worse. Their rows are in docs/evidence/s3-soaks.md.
  * `--stalled --seconds S` stops writers in the middle instead (docs/evidence/stalled-writer.md).
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -21,6 +23,8 @@ import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
 import { outageCounts, runOutages, type Outage } from '../test/soak/outage/outages.ts';
 import { runSteady, steadyCounts } from '../test/soak/steady/steady.ts';
 import { runServed, servedCounts } from '../test/soak/served/round.ts';
+import { directoryStores, s3Stores, type SoakStores } from '../test/soak/store.ts';
+import { Radosgw } from '../test/support/radosgw.ts';
 import { restoreCounts, runRestores } from '../test/soak/restore/round.ts';
 import { runShadow, shadowCounts } from '../test/soak/shadow/round.ts';
 import { stallWriter, type StallAt } from '../test/soak/stalled.ts';
@@ -28,6 +32,8 @@ import { recordRow } from './evidence.ts';
 
 const PROGRESS_EVERY_ROUNDS = 25;
 const ERA_ROUNDS = 25;
+/** What a soak may take beyond its minutes. */
+const SERVER_SPARE_S = 1800;
 
 const { values } = parseArgs({
   options: {
@@ -53,6 +59,10 @@ const { values } = parseArgs({
     only: { type: 'string' },
     /** Instead of kills: a steady load over NBD (docs/evidence/steady-load.md). */
     steady: { type: 'boolean', default: false },
+    /** The store is a bucket. */
+    s3: { type: 'boolean', default: false },
+    latency: { type: 'string', default: '0' },
+    errors: { type: 'string', default: '0' },
     verbose: { type: 'boolean', default: false },
   },
 });
@@ -71,13 +81,29 @@ process.once('SIGINT', () => {
 });
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'sgw-soak-'));
-if (values.stalled) await stallWriters();
-else if (values.served) await killDaemons();
-else if (values.restore) await killRestores();
-else if (values.shadow) await killShadows();
-else if (values.outage) await sufferOutages();
-else if (values.steady) await goOnAndOn();
-else await killAtRandom();
+const latencyMs = numberOf('--latency', values.latency);
+const errorPercent = numberOf('--errors', values.errors.replace(/%$/, ''));
+if (values.s3 && values.stalled) throw new Error('--stalled watches the files of a directory store');
+const server = values.s3 ? await Radosgw.start({ lifeS: minutes * 60 + SERVER_SPARE_S }) : undefined;
+const stores: SoakStores =
+  server === undefined
+    ? directoryStores
+    : s3Stores({ server, latencyMs, errors: errorPercent / 100, random: seededRandom(seed + 1) });
+try {
+  await soak();
+} finally {
+  await server?.[Symbol.asyncDispose]();
+}
+
+async function soak(): Promise<void> {
+  if (values.stalled) await stallWriters();
+  else if (values.served) await killDaemons();
+  else if (values.restore) await killRestores();
+  else if (values.shadow) await killShadows();
+  else if (values.outage) await sufferOutages();
+  else if (values.steady) await goOnAndOn();
+  else await killAtRandom();
+}
 
 type Row = Readonly<Record<string, string | number>>;
 
@@ -100,8 +126,22 @@ async function runSoak<C extends object>({ counts: own, run, file, row }: Soak<C
   }
   const losses = lost === undefined ? 0 : 1;
   console.log(`seed ${seed}: ${JSON.stringify(own)}, ${losses} losses`);
-  if (values.record) recordRow(file, { seed, ...row(own), losses, minutes: minutesRun().toFixed(1) });
+  if (values.record && !recordOverS3(file, own, losses))
+    recordRow(file, { seed, ...row(own), losses, minutes: minutesRun().toFixed(1) });
   keepOrRemove();
+}
+
+/** Over S3 every kind has its row in one table, with what it counts as text. False: not over S3. */
+function recordOverS3(file: string, own: object, losses: number): boolean {
+  if (!values.s3) return false;
+  const kind = file.replace('.md', '').replaceAll('-', ' ');
+  const counted = Object.entries(own)
+    .filter(([, count]) => typeof count === 'number')
+    .map(([name, count]) => `${name} ${String(count)}`)
+    .join(', ');
+  const way = { 'latency ms': latencyMs, 'errors %': errorPercent };
+  recordRow('s3-soaks.md', { kind, ...way, seed, counted, losses, minutes: minutesRun().toFixed(1) });
+  return true;
 }
 
 /** Rounds of kills until the time or the rounds are over. */
@@ -112,12 +152,13 @@ function inRounds<C extends { readonly rounds: number }>(
     readonly counts: C;
     readonly goesOn: () => boolean;
     readonly onRound: (line: string) => void;
+    readonly stores: SoakStores;
   }) => Promise<void>,
 ): (counts: C) => Promise<void> {
   return async (own) => {
     console.log(`seed ${seed}, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
     await rounds({
-      ...{ folder, random: seededRandom(seed), counts: own },
+      ...{ folder, stores, random: seededRandom(seed), counts: own },
       goesOn: () => !interrupted && minutesRun() < minutes && own.rounds < roundsMax,
       onRound: (line) => {
         if (values.verbose || own.rounds % PROGRESS_EVERY_ROUNDS === 0) console.log(line);
@@ -175,7 +216,7 @@ async function sufferOutages(): Promise<void> {
     counts: outageCounts(),
     run: async (own) =>
       runOutages({
-        ...{ folder, random: seededRandom(seed), counts: own, plan, goesOn: () => !interrupted },
+        ...{ folder, stores, random: seededRandom(seed), counts: own, plan, goesOn: () => !interrupted },
         onOutage: (line) => {
           console.log(line);
         },
@@ -196,7 +237,7 @@ async function goOnAndOn(): Promise<void> {
     counts: steadyCounts(),
     run: async (own) =>
       runSteady({
-        ...{ folder, random: seededRandom(seed), counts: own, forMs: minutes * 60_000 },
+        ...{ folder, stores, random: seededRandom(seed), counts: own, forMs: minutes * 60_000 },
         ...{ withoutGc: values.without.includes('gc'), goesOn: () => !interrupted },
         onSample: (line) => {
           samples += 1;
@@ -215,11 +256,12 @@ async function killAtRandom(): Promise<void> {
   console.log(`seed ${seed}, ${lanes} lanes, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
   const present = new Set([...presentVerbs()].filter((verb) => !values.without.includes(verb)));
   const running = Array.from({ length: lanes }, async (_, lane) =>
-    runLane({ seed, lane, folder, limits: LIMITS, eraRounds: ERA_ROUNDS, present, goesOn, onRound }, counts).catch(
-      (error: unknown) => {
-        lost ??= error instanceof Error ? error : new Error(String(error));
-      },
-    ),
+    runLane(
+      { seed, lane, folder, limits: LIMITS, eraRounds: ERA_ROUNDS, present, goesOn, onRound, stores },
+      counts,
+    ).catch((error: unknown) => {
+      lost ??= error instanceof Error ? error : new Error(String(error));
+    }),
   );
   await Promise.all(running);
   report();
@@ -271,7 +313,7 @@ function report(): void {
   console.log(`\n${counts.table()}\n`);
   const losses = lost === undefined ? 0 : 1;
   console.log(`seed ${seed}: ${counts.rounds} rounds, ${counts.kills} kills, ${losses} losses`);
-  if (values.record) {
+  if (values.record && !recordOverS3('kill-rounds.md', counts, losses)) {
     const row = { seed, rounds: counts.rounds, kills: counts.kills, losses, minutes: minutesRun().toFixed(1) };
     recordRow('kill-rounds.md', row);
   }

@@ -177,7 +177,8 @@ it('restart replaces the process; commands that come meanwhile see a pause and n
   expect([...Value.Errors(GatewayRestart, restarted)]).toEqual([]);
   expect(restarted).toMatchObject({ previousPid: pid, pid: rig.daemonPid() });
   expect(new Set(await others)).toEqual(new Set([0]));
-  expect(restarted['pauseMs']).toBeLessThan(10_000);
+  // What waits for the new one would give up after 30 s.
+  expect(restarted['pauseMs']).toBeLessThan(30_000);
   await until('the old one is gone', () => !isAlive(pid as number));
   // With the flags of the old one: this look is told at debug only.
   await rig.ok('volume', 'list');

@@ -2,8 +2,9 @@
 import { afterAll, beforeAll } from 'vitest';
 import { seededRandom } from '../../src/core/kit/index.ts';
 import { openObjectStore, withRetry } from '../../src/core/objectstore/index.ts';
-import { Radosgw, requireRadosgw, S3_ENVIRONMENT } from '../support/radosgw.ts';
+import { requireRadosgw, type Radosgw } from '../support/radosgw.ts';
 import { byChance, S3Proxy } from '../support/s3-proxy.ts';
+import { sharedRadosgw } from '../support/shared-radosgw.ts';
 import { objectStoreContract } from './objectstore.ts';
 
 const SEED = Number(process.env['SGW_SEED'] ?? 20261129);
@@ -14,19 +15,17 @@ let stores = 0;
 
 requireRadosgw().describe('over a RADOS gateway', () => {
   beforeAll(async () => {
-    Object.assign(process.env, S3_ENVIRONMENT);
-    server = await Radosgw.start();
+    server = await sharedRadosgw();
     const fault = byChance(seededRandom(SEED), SHARE, ['busy', 'conflict', 'cut', 'lost', 'half']);
     way = await S3Proxy.start({ port: server.port, latencyMs: 50, fault });
   });
   afterAll(async () => {
     await way[Symbol.asyncDispose]();
-    await server[Symbol.asyncDispose]();
   });
 
   // With retries, as the product has it: the server answers 500 to some of the writers of one key.
   const store = async (port?: number) =>
-    withRetry(await openObjectStore(server.storeUrl(`s${String(stores++)}`, port)));
+    withRetry(await openObjectStore(server.storeUrl(`contract-${String(stores++)}`, port)));
 
   objectStoreContract('s3 with retries', async () => ({ store: await store() }));
 

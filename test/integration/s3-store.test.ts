@@ -5,13 +5,14 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { beforeAll, expect } from 'vitest';
 import { seededRandom } from '../../src/core/kit/index.ts';
 import { HomeRig, isAlive, until } from '../cli/gateway-rig.ts';
 import { requireTool, toolPath } from '../requirements.ts';
 import { NbdClient } from '../soak/served/nbd-client.ts';
-import { Radosgw, requireRadosgw, S3_ENVIRONMENT } from '../support/radosgw.ts';
+import { requireRadosgw, S3_ENVIRONMENT, type Radosgw } from '../support/radosgw.ts';
 import { byChance, S3Proxy } from '../support/s3-proxy.ts';
+import { sharedRadosgw } from '../support/shared-radosgw.ts';
 
 const SEED = Number(process.env['SGW_SEED'] ?? Math.floor(Math.random() * 0x1_0000_0000));
 const IMAGE_BYTES = 24 << 20;
@@ -100,11 +101,7 @@ requireRadosgw().describe('the program over an S3 server', () => {
   const ext4 = requireTool('mke2fs');
   let server: Radosgw;
   beforeAll(async () => {
-    Object.assign(process.env, S3_ENVIRONMENT);
-    server = await Radosgw.start();
-  });
-  afterAll(async () => {
-    await server[Symbol.asyncDispose]();
+    server = await sharedRadosgw();
   });
 
   ext4.it(

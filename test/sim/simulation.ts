@@ -15,9 +15,10 @@ import { checkEnd } from './check-end.ts';
 import { Auditor } from './auditor.ts';
 import { ACCOUNTS } from './disk-state.ts';
 import { FaultPlan, drawPlan, type FaultRates } from './fault-plan.ts';
-import { observed } from './observed-store.ts';
+import { observed, type StoreChange } from './observed-store.ts';
 import { Choices } from './random.ts';
 import { SimStore } from './sim-store.ts';
+import type { MakeStores, Stores, StoresParts } from './stores.ts';
 import { Tally } from './tally.ts';
 import { Violation } from './volume-ledger.ts';
 import { World, type Process } from './world.ts';
@@ -29,6 +30,8 @@ export interface SimulationOptions {
   readonly faults?: FaultRates;
   /** Default a store in memory. */
   readonly base?: ObjectStore;
+  /** Instead of stores over a base: a server of some dialect. Over it all calls are retried, as in the product. */
+  readonly stores?: MakeStores;
   /** Breaks the store of a process on purpose, to show that the auditor notices. */
   readonly sabotage?: (base: ObjectStore, process: string) => ObjectStore;
   /** What gc is told that the grace period is; default what is promised. */
@@ -69,12 +72,11 @@ export class Simulation {
   readonly tally = new Tally();
   readonly choices: Choices;
   readonly #options: SimulationOptions;
-  readonly #base: ObjectStore;
+  readonly #stores: Stores;
   readonly #settings: SimSettings;
   readonly #retries: boolean;
   readonly #sealed: boolean;
   #keys: KeyRing | undefined;
-  readonly #listPage: number;
   readonly #roles = new Map<Process, Role>();
   #incarnations = 0;
   #stamps = 0;
@@ -84,11 +86,6 @@ export class Simulation {
 
   constructor(options: SimulationOptions) {
     this.#options = options;
-    this.#base = observed(options.base ?? memoryStore(), (change) => {
-      this.#guard(() => {
-        this.auditor.observe(change);
-      });
-    });
     this.choices = Choices.named(options.seed, 'simulation');
     const plan = new FaultPlan(options.faults ?? drawPlan(Choices.named(options.seed, 'faults')));
     this.world = new World({
@@ -100,9 +97,9 @@ export class Simulation {
       },
     });
     if (options.traceLines !== undefined) this.world.traceLines = options.traceLines;
-    this.#retries = this.choices.chance(0.6);
+    this.#retries = this.choices.chance(0.6) || options.stores !== undefined;
     this.#sealed = options.sealed ?? this.choices.chance(0.15);
-    this.#listPage = this.choices.pick([5, 20, 1000]);
+    const listPage = this.choices.pick([5, 20, 1000]);
     const graceMs = this.choices.pick([2, 10, 60, 360]) * 60_000;
     this.#settings = {
       graceMs,
@@ -113,16 +110,30 @@ export class Simulation {
       snapshotsMax: this.choices.integer(1, 6),
     };
     this.auditor = new Auditor(this.tally, () => this.world.nowMs, this.#settings);
+    const observe = (change: StoreChange): void => {
+      this.#guard(() => {
+        this.auditor.observe(change);
+      });
+    };
+    const makeStores = options.stores ?? ((parts) => this.#storesOverBase(parts));
+    this.#stores = makeStores({ world: this.world, seed: options.seed, observe, listPage });
+  }
+
+  #storesOverBase({ world, observe, listPage }: StoresParts): Stores {
+    const { sabotage } = this.#options;
+    const base = observed(this.#options.base ?? memoryStore(), observe);
+    const of = (process: Process): ObjectStore =>
+      new SimStore({ world, process, base: sabotage?.(base, process.name) ?? base, listPage });
+    return { base, of };
   }
 
   /** Components of a process: its store, its clock, its randomness. */
   optionsOf(process: Process): BlockStoreOptions {
     const { world } = this;
-    const { seed, sabotage } = this.#options;
+    const { seed } = this.#options;
     const clock = world.clockOf(process);
     const random = Choices.named(seed, process.name).random;
-    const base = sabotage === undefined ? this.#base : sabotage(this.#base, process.name);
-    const bare = new SimStore({ world, process, base, listPage: this.#listPage });
+    const bare = this.#stores.of(process);
     const objects = this.#retries
       ? withRetry(bare, { clock, random: Choices.named(seed, `${process.name} retry`).random })
       : bare;
@@ -231,7 +242,7 @@ export class Simulation {
 
   async #setUp(): Promise<void> {
     const process = this.world.newProcess('setup');
-    const bare = { ...this.optionsOf(process), objects: this.#base };
+    const bare = { ...this.optionsOf(process), objects: this.#stores.base };
     if (this.#sealed) await this.#beginKey(bare);
     else await createStore(bare);
     const options = this.#keys === undefined ? bare : { ...bare, keys: this.#keys };
@@ -308,7 +319,7 @@ export class Simulation {
     }
     await this.alone('last-reader', readAll);
     checkEnd(this.auditor, this.tally);
-    const there = await Array.fromAsync(this.#base.list(''));
+    const there = await Array.fromAsync(this.#stores.base.list(''));
     const known = this.auditor.reader.keys();
     if (there.map(({ key }) => key).join() !== known.join())
       throw new Violation('the store has other objects than were put');

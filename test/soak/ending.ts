@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { lockHolder } from '../../src/core/state/index.ts';
 import type { GcDocument } from '../../src/core/localapi/index.ts';
 import type { ObjectStore } from '../../src/core/objectstore/index.ts';
+import type { SoakStore } from './store.ts';
 import type { StoreKeys } from '../reader/independent-sealing.ts';
 import { findOrphans } from './orphans.ts';
 import { Loss } from './oracle.ts';
@@ -11,6 +12,7 @@ import { documentOf, type Outcome } from './verb.ts';
 
 export interface Ending {
   readonly folder: string;
+  readonly store: SoakStore;
   readonly objects: ObjectStore;
   /** What opens an encrypted store. */
   readonly keys: StoreKeys | undefined;
@@ -33,11 +35,11 @@ export async function collectAll({ objects, keys, run }: Ending): Promise<void> 
 }
 
 /** After one more write. @throws Loss naming temporary files and locks that dead processes left */
-export async function checkNoLitter({ folder, run }: Ending): Promise<void> {
+export async function checkNoLitter({ folder, store, run }: Ending): Promise<void> {
   const home = join(folder, 'home');
   // Any write sweeps what killed processes left in the store's temporary folder.
   await run(['volume', 'create', 'last', '--size', '4KiB', '--json']);
-  const litter = readdirSync(join(folder, 'store', '@tmp'));
+  const litter = store.litter();
   if (litter.length > 0) throw new Loss(`temporary files are left in the store: ${litter.join(', ')}`);
   for (const file of readdirSync(join(home, 'locks')).filter((name) => name.endsWith('.lock'))) {
     const holder = await lockHolder(home, file.replace(/\.lock$/, '').replaceAll('+', ':'));

@@ -9,12 +9,13 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { seededRandom, type Random } from '../../src/core/kit/index.ts';
-import { directoryStore, type ObjectStore } from '../../src/core/objectstore/index.ts';
+import type { ObjectStore } from '../../src/core/objectstore/index.ts';
 import { chooseAction, type Action, type Limits, type Verb } from './actions.ts';
 import { type Counts, killPlan, type Habits } from './counts.ts';
 import { checkNoLitter, collectAll, type Ending } from './ending.ts';
 import { Model, oneState } from './model.ts';
 import { Loss, Oracle, type Listing } from './oracle.ts';
+import { directoryStores, type SoakStore, type SoakStores } from './store.ts';
 import { Runner, describeRun, documentOf, placeIn, type Outcome } from './verb.ts';
 
 export interface LaneOptions {
@@ -28,6 +29,8 @@ export interface LaneOptions {
   /** Asked before each round. */
   readonly goesOn: () => boolean;
   readonly onRound?: (line: string) => void;
+  /** Default directories. */
+  readonly stores?: SoakStores;
 }
 
 /** A command run again waits no longer than this for a lock: whoever held it is dead. */
@@ -56,7 +59,9 @@ export async function runLane(options: LaneOptions, counts: Counts): Promise<voi
     const random = seededRandom((options.seed * 31 + options.lane) * 1009 + number);
     // Every other home is over an encrypted store.
     const keyFile = (options.lane + number) % 2 === 0 ? undefined : join(folder, 'store.key');
-    const era = new Era(options, { folder, random, counts, habits, keyFile });
+    const store = await (options.stores ?? directoryStores)(folder);
+    const objects = await store.open();
+    const era = new Era(options, { folder, random, counts, habits, keyFile, store, objects });
     try {
       await era.run();
     } catch (error) {
@@ -64,6 +69,8 @@ export async function runLane(options: LaneOptions, counts: Counts): Promise<voi
       writeFileSync(join(folder, 'story.txt'), `${era.story.join('\n')}\n${stack}\n`);
       throw new Loss(`${message}\nkept, with its story: ${folder}`, { cause: error });
     }
+    await objects.close();
+    await store.remove();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -75,6 +82,9 @@ interface EraParts {
   readonly habits: Habits;
   /** Of an encrypted store. */
   readonly keyFile: string | undefined;
+  readonly store: SoakStore;
+  /** What the store holds. */
+  readonly objects: ObjectStore;
 }
 
 class Era {
@@ -83,33 +93,30 @@ class Era {
   readonly #parts: EraParts;
   readonly #model = new Model();
   readonly #runner: Runner;
-  readonly #store: string;
-  readonly #objects: ObjectStore;
   readonly #oracle: Oracle;
 
   constructor(options: LaneOptions, parts: EraParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#store = join(parts.folder, 'store');
-    const { folder, keyFile } = parts;
+    const { folder, keyFile, objects } = parts;
     const more = keyFile === undefined ? {} : { SGW_KEY_FILE: keyFile };
     this.#runner = new Runner(placeIn(folder, 'home', more));
-    this.#objects = directoryStore({ path: this.#store });
-    const premises = { home: join(folder, 'home'), objects: this.#objects, pages: options.limits.pages };
+    const premises = { home: join(folder, 'home'), objects, pages: options.limits.pages };
     this.#oracle = new Oracle({ ...premises, ...(keyFile === undefined ? {} : { keyFile }) }, this.#model);
   }
 
   async run(): Promise<void> {
     using runner = this.#runner;
+    const { folder, store, objects } = this.#parts;
     const sealing = this.#parts.keyFile === undefined ? [] : ['--encrypt'];
-    const words = ['activate', '--name', 'soak', '--mode', 'cached', '--store', this.#store, ...sealing, '--json'];
+    const words = ['activate', '--name', 'soak', '--mode', 'cached', '--store', store.where, ...sealing, '--json'];
     await this.#mustRun(words);
-    runner.watchStore(this.#store);
+    runner.watchStore(store);
     for (let round = 0; round < this.#options.eraRounds && this.#options.goesOn(); round++) await this.#round(round);
-    const { folder } = this.#parts;
     const ending: Ending = {
       folder,
-      objects: this.#objects,
+      store,
+      objects,
       keys: await this.#oracle.storeKeys(),
       run: async (command) => this.#mustRun(command),
     };

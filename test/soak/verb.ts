@@ -1,7 +1,8 @@
 /** One run of `sgw` that may be killed: when to kill it, and in which phase the kill found it. */
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync, watch, type FSWatcher } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { RUN_NAME, type SoakStore } from './store.ts';
 
 /** The command, as it is built. */
 export const RUN = join(import.meta.dirname, '..', '..', 'bin', 'run.js');
@@ -12,7 +13,7 @@ const HANGS_AT_LAST_MS = 900_000;
 const LOOKS_EVERY_MS = 5_000;
 const OUTPUT_CHARACTERS_MAX = 1 << 20;
 
-/** When a run is killed: after a time, or so long after its nth change of the files in the store's temporary folder. */
+/** When a run is killed: after a time, or so long after its nth write to the store began or ended. */
 export type KillPlan = { readonly afterMs: number } | { readonly atEvent: number; readonly delayMs: number };
 
 /**
@@ -27,7 +28,7 @@ export interface Outcome {
   /** Null when it was killed. */
   readonly exitCode: number | null;
   readonly phase: Phase;
-  /** Changes of files in the store's temporary folder: about two for each object written. */
+  /** Writes to the store that began, and that ended: about two for each object written. */
   readonly events: number;
   readonly durationMs: number;
   readonly stdout: string;
@@ -59,32 +60,33 @@ export function placeIn(folder: string, name = 'home', more: NodeJS.ProcessEnv =
 /** Starts and watches runs over one store. */
 export class Runner implements Disposable {
   readonly #place: Place;
-  #watcher: FSWatcher | undefined;
-  readonly #listeners = new Map<number, (name: string) => void>();
+  #watcher: Disposable | undefined;
+  /** By pid and by name of each run. */
+  readonly #listeners = new Map<string, (what: string) => void>();
+  #runs = 0;
 
   constructor(place: Place) {
     this.#place = place;
   }
 
   /** To be called once the store is there. */
-  watchStore(store: string): void {
-    this.#watcher = watch(join(store, '@tmp'), (event, name) => {
-      if (event === 'rename' && name !== null) this.#listeners.get(Number(name.split('-')[1]))?.(name);
-    });
+  watchStore(store: SoakStore): void {
+    this.#watcher = store.watch((by, what) => this.#listeners.get(by)?.(what));
   }
 
   /** Runs `sgw WORDS`, and kills it as planned unless it ends before. Resolves when it is gone. */
   async run(words: readonly string[], kill?: KillPlan): Promise<Outcome> {
     const startedMs = performance.now();
+    const name = `run-${String(++this.#runs)}`;
     const child = spawn(process.execPath, [RUN, ...words], {
       cwd: this.#place.folder,
-      env: this.#place.env,
+      env: { ...this.#place.env, [RUN_NAME]: name },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const text = { stdout: '', stderr: '' };
-    for (const name of ['stdout', 'stderr'] as const) {
-      child[name].setEncoding('utf8').on('data', (part: string) => {
-        text[name] = (text[name] + part).slice(-OUTPUT_CHARACTERS_MAX);
+    for (const stream of ['stdout', 'stderr'] as const) {
+      child[stream].setEncoding('utf8').on('data', (part: string) => {
+        text[stream] = (text[stream] + part).slice(-OUTPUT_CHARACTERS_MAX);
       });
     }
     const open = new Set<string>();
@@ -97,14 +99,14 @@ export class Runner implements Disposable {
         }, ms),
       );
     };
-    if (child.pid !== undefined) {
-      this.#listeners.set(child.pid, (name) => {
+    const known = [name, String(child.pid)];
+    for (const each of known)
+      this.#listeners.set(each, (what) => {
         if (killed) return;
         events += 1;
-        if (!open.delete(name)) open.add(name);
+        if (!open.delete(what)) open.add(what);
         if (kill !== undefined && 'atEvent' in kill && events === kill.atEvent) killIn(kill.delayMs);
       });
-    }
     if (kill !== undefined && 'afterMs' in kill) killIn(kill.afterMs);
     const hangs = new AbortController();
     const looking = setInterval(() => {
@@ -116,13 +118,13 @@ export class Runner implements Disposable {
     }, LOOKS_EVERY_MS).unref();
     const [exitCode, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
       child.once('error', reject);
-      child.once('close', (code, name) => {
-        resolve([code, name]);
+      child.once('close', (code, bySignal) => {
+        resolve([code, bySignal]);
       });
     });
     for (const timer of timers) clearTimeout(timer);
     clearInterval(looking);
-    if (child.pid !== undefined) this.#listeners.delete(child.pid);
+    for (const each of known) this.#listeners.delete(each);
     if (hangs.signal.aborted) throw new Error(`sgw ${words.join(' ')} hangs\n${text.stdout}${text.stderr}`);
     const phase = signal === null ? 'ended' : events === 0 ? 'before' : open.size > 0 ? 'writing' : 'between';
     return {
@@ -137,7 +139,7 @@ export class Runner implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#watcher?.close();
+    this.#watcher?.[Symbol.dispose]();
   }
 }
 

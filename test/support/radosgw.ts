@@ -1,6 +1,6 @@
 /**
  * A real S3 server for tests: Ceph's RADOS gateway over one monitor and one OSD in memory, on loopback, with a user and a
- * bucket. Its processes end with `stop`, or at the latest after `LIFE_S`.
+ * bucket. Its processes end when it is disposed of, or at the latest after their time.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -14,6 +14,7 @@ import { promisify } from 'node:util';
 import { requireThat, toolPath, type Requirement } from '../requirements.ts';
 
 const run = promisify(execFile);
+/** Ends what a test that died left running. */
 const LIFE_S = 1200;
 const READY_MS = 60_000;
 const TOOLS = ['radosgw', 'radosgw-admin', 'ceph-mon', 'ceph-osd', 'ceph', 'monmaptool'] as const;
@@ -32,19 +33,26 @@ export const S3_ENVIRONMENT = {
 } as const;
 
 export class Radosgw implements AsyncDisposable {
-  readonly #folder: string;
+  readonly #folder: string | undefined;
   readonly #children: ChildProcess[];
   readonly #port: number;
+  readonly #lifeS: number;
 
-  private constructor(folder: string, children: ChildProcess[], port: number) {
+  private constructor(folder: string | undefined, children: ChildProcess[], port: number, lifeS: number) {
     this.#folder = folder;
     this.#children = children;
     this.#port = port;
+    this.#lifeS = lifeS;
   }
 
   /** Base URL of the server. */
   get endpoint(): string {
     return `http://127.0.0.1:${String(this.#port)}`;
+  }
+
+  /** One that somebody else started, and ends. */
+  static at(port: number): Radosgw {
+    return new Radosgw(undefined, [], port, 0);
   }
 
   get port(): number {
@@ -56,14 +64,14 @@ export class Radosgw implements AsyncDisposable {
     return `s3://store/${prefix}?endpoint=http://127.0.0.1:${String(port)}&region=default&path-style=true`;
   }
 
-  /** Starts it, with the bucket `store`. Takes some 10 s. */
-  static async start(): Promise<Radosgw> {
+  /** Starts it, with the bucket `store`. Takes some 10 s. It ends by itself after `lifeS`, 1200 s if nothing else is said. */
+  static async start({ lifeS = LIFE_S }: { readonly lifeS?: number } = {}): Promise<Radosgw> {
     const folder = await mkdtemp(join(tmpdir(), 'sgw-rgw-'));
     const [monitorPort, port] = [await freePort(), await freePort()];
     const children: ChildProcess[] = [];
-    const server = new Radosgw(folder, children, port);
+    const server = new Radosgw(folder, children, port, lifeS);
     try {
-      await server.#begin(monitorPort);
+      await server.#begin(folder, monitorPort);
     } catch (error) {
       const log = await readFile(join(folder, 'radosgw.out'), 'utf8').catch(() => '');
       await server[Symbol.asyncDispose]();
@@ -72,11 +80,11 @@ export class Radosgw implements AsyncDisposable {
     return server;
   }
 
-  async #begin(monitorPort: number): Promise<void> {
-    const at = (name: string): string => join(this.#folder, name);
+  async #begin(folder: string, monitorPort: number): Promise<void> {
+    const at = (name: string): string => join(folder, name);
     const [cluster, osd] = [randomUUID(), randomUUID()];
     await Promise.all(['mon', 'osd', 'log', 'rgw'].map(async (name) => mkdir(at(name))));
-    await writeFile(at('ceph.conf'), configuration(this.#folder, cluster, monitorPort, this.#port));
+    await writeFile(at('ceph.conf'), configuration(folder, cluster, monitorPort, this.#port));
     const conf = ['-c', at('ceph.conf')];
     const tool = async (name: string, ...args: readonly string[]): Promise<string> =>
       (await run(toolOf(name), args, { timeout: READY_MS, env: { ...process.env, CEPH_CONF: at('ceph.conf') } }))
@@ -115,7 +123,7 @@ export class Radosgw implements AsyncDisposable {
 
   #spawn(name: string, ...args: readonly string[]): void {
     const stdio = ['ignore', 'ignore', 'ignore'] as const;
-    this.#children.push(spawn('timeout', [String(LIFE_S), toolOf(name), ...args], { stdio: [...stdio] }));
+    this.#children.push(spawn('timeout', [String(this.#lifeS), toolOf(name), ...args], { stdio: [...stdio] }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -129,7 +137,7 @@ export class Radosgw implements AsyncDisposable {
       await ended;
       clearTimeout(kill);
     }
-    await rm(this.#folder, { recursive: true, force: true });
+    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
   }
 }
 
@@ -198,4 +206,7 @@ rgw dynamic resharding = false
 rgw dns name = localhost
 rgw enable usage log = false
 rgw override bucket index max shards = 1
+rgw gc obj min wait = 10
+rgw gc processor period = 10
+rgw gc processor max time = 10
 `;

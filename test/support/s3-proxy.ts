@@ -26,6 +26,15 @@ export interface Passing {
   readonly index: number;
 }
 
+/** A PUT as it is seen on the way: once when it comes, once when it is answered or over. */
+export interface SeenPut {
+  /** The User-Agent header. */
+  readonly agent: string;
+  readonly path: string;
+  /** The same both times. */
+  readonly index: number;
+}
+
 export interface WayOptions {
   /** Port of the server, on 127.0.0.1. */
   readonly port: number;
@@ -50,6 +59,7 @@ export class S3Proxy implements AsyncDisposable {
   /** May be changed at any time. */
   latencyMs: number;
   fault: ((passing: Passing) => WayFault | undefined) | undefined;
+  onPut: ((put: SeenPut) => void) | undefined;
   /** Requests by method, and faults by kind, so far. */
   readonly seen = new Map<string, number>();
   #upBytes = 0;
@@ -91,7 +101,9 @@ export class S3Proxy implements AsyncDisposable {
 
   async #pass(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { method = '', url: path = '' } = incoming;
-    const fault = this.fault?.({ method, path, index: this.#count++ });
+    const index = this.#count++;
+    const fault = this.fault?.({ method, path, index });
+    if (method === 'PUT') this.#tell({ agent: incoming.headers['user-agent'] ?? '', path, index }, outgoing);
     this.#tally(method);
     if (fault !== undefined) this.#tally(fault);
     // A client that stops waiting breaks the connection.
@@ -100,6 +112,11 @@ export class S3Proxy implements AsyncDisposable {
     if (fault === 'busy' || fault === 'conflict') await refuse(incoming, outgoing, fault);
     else if (fault === 'cut') incoming.socket.destroy();
     else await this.#forward(incoming, outgoing, fault);
+  }
+
+  #tell(put: SeenPut, outgoing: ServerResponse): void {
+    this.onPut?.(put);
+    outgoing.once('close', () => this.onPut?.(put));
   }
 
   async #forward(incoming: IncomingMessage, outgoing: ServerResponse, fault: WayFault | undefined): Promise<void> {

@@ -9,9 +9,10 @@ import { memoryStore, withRetry } from '../../../src/core/objectstore/index.ts';
 import type { ServedVolume, VolumeSettings } from '../../../src/core/volume/index.ts';
 import { readSnapshot, readVolume, toBuffer } from '../../reader/independent-reader.ts';
 import { ACCOUNTS } from '../disk-state.ts';
-import { FaultPlan, drawPlan } from '../fault-plan.ts';
+import { FaultPlan, drawPlan, type FaultRates } from '../fault-plan.ts';
 import { Choices } from '../random.ts';
 import { SimStore } from '../sim-store.ts';
+import type { MakeStores, Stores } from '../stores.ts';
 import type { SimulationResult } from '../simulation.ts';
 import { Tally } from '../tally.ts';
 import { hold, Violation } from '../volume-ledger.ts';
@@ -26,7 +27,16 @@ export interface ServedOptions {
   /** Store calls after which the run is brought to its end. */
   readonly steps: number;
   readonly traceLines?: number;
+  /** Default drawn from the seed. */
+  readonly faults?: FaultRates;
+  /** Default over a store in memory; over others all calls are retried, as in the product. */
+  readonly stores?: MakeStores;
 }
+
+const overMemory: MakeStores = ({ world, listPage }) => {
+  const base = memoryStore();
+  return { base, of: (process) => new SimStore({ world, process, base, listPage }) };
+};
 
 const SETTLING_STEPS = 20_000;
 const GRACE_MS = 3_600_000;
@@ -46,7 +56,7 @@ export class ServedSimulation {
   readonly tally = new Tally();
   readonly choices: Choices;
   readonly #options: ServedOptions;
-  readonly #base = memoryStore();
+  readonly #stores: Stores;
   readonly #settings: VolumeSettings;
   readonly #crashRate: number;
   readonly #retries: boolean;
@@ -68,7 +78,7 @@ export class ServedSimulation {
     this.#options = options;
     this.choices = Choices.named(seed, 'served');
     const { choices } = this;
-    const plan = drawPlan(Choices.named(seed, 'faults'));
+    const plan = options.faults ?? drawPlan(Choices.named(seed, 'faults'));
     this.world = new World({
       choices: Choices.named(seed, 'world'),
       plan: new FaultPlan({ ...plan, delayMaxMs: 60_000, stallMaxMs: GRACE_MS / 4 }),
@@ -79,7 +89,9 @@ export class ServedSimulation {
     });
     if (options.traceLines !== undefined) this.world.traceLines = options.traceLines;
     this.#crashRate = choices.pick([0, 0.002, 0.01]);
-    this.#retries = choices.chance(0.5);
+    this.#retries = choices.chance(0.5) || options.stores !== undefined;
+    const makeStores = options.stores ?? overMemory;
+    this.#stores = makeStores({ world: this.world, seed, observe: () => undefined, listPage: 20 });
     this.#settings = {
       ack: choices.chance(0.85) ? 'log' : 'store',
       bufferBytes: choices.pick([8, 16, 40]) * 16 * 4096,
@@ -91,7 +103,7 @@ export class ServedSimulation {
   #optionsOf(process: Process): BlockStoreOptions {
     const { seed } = this.#options;
     const clock = this.world.clockOf(process);
-    const bare = new SimStore({ world: this.world, process, base: this.#base, listPage: 20 });
+    const bare = this.#stores.of(process);
     const random = Choices.named(seed, `${process.name} retry`).random;
     const objects = this.#retries ? withRetry(bare, { clock, random }) : bare;
     return { objects, clock, random: Choices.named(seed, process.name).random };
@@ -154,7 +166,7 @@ export class ServedSimulation {
 
   async #setUp(): Promise<void> {
     const process = this.world.newProcess('setup');
-    const options = { ...this.#optionsOf(process), objects: this.#base };
+    const options = { ...this.#optionsOf(process), objects: this.#stores.base };
     await createStore(options);
     const sizeBytes = this.choices.pick(SIZES);
     this.#entry = await new Catalog(options).createVolume({ name: 'v', sizeBytes, accountId: ACCOUNTS[0] });
@@ -326,7 +338,7 @@ export class ServedSimulation {
   async #end(): Promise<void> {
     for (const home of this.#livingHomes()) await this.#openLast(home);
     const found = await this.#openLast(await this.#newHome(this.#optionsOf(this.world.newProcess('new home'))));
-    const get = async (key: string): Promise<Buffer | undefined> => (await this.#base.get(key))?.bytes;
+    const get = async (key: string): Promise<Buffer | undefined> => (await this.#stores.base.get(key))?.bytes;
     const contents = await toBuffer(await readVolume(get, this.#entry.volumeId, 'newest'));
     hold(found.equals(contents), () => 'another reader of the store reads something else');
     this.tally.check('another reader of the store reads the same');
@@ -356,7 +368,7 @@ export class ServedSimulation {
 
   async #checkSnapshots(get: (key: string) => Promise<Buffer | undefined>): Promise<void> {
     const process = this.world.newProcess('snapshot-reader');
-    const catalog = new Catalog({ ...this.#optionsOf(process), objects: this.#base });
+    const catalog = new Catalog({ ...this.#optionsOf(process), objects: this.#stores.base });
     const all = await catalog.listSnapshots();
     for (const { snapshotId, least, most, home, isPromised } of this.#snapshots) {
       const entry = all.find((one) => one.snapshotId === snapshotId);

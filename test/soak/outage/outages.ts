@@ -5,7 +5,7 @@
  * the store holds exactly what was acknowledged, and the gateway's memory stayed within its bound.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { readFileSync, renameSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
@@ -14,6 +14,7 @@ import type { Random } from '../../../src/core/kit/index.ts';
 import { NbdClient } from '../served/nbd-client.ts';
 import { PAGE, stamped, stampOf } from '../served/stamps.ts';
 import { sgw } from '../run-sgw.ts';
+import { directoryStores, type SoakStore, type SoakStores } from '../store.ts';
 import { placeIn, type Place } from '../verb.ts';
 import type { StoreMode } from './gateway.ts';
 
@@ -27,7 +28,7 @@ const GROWTH_MIB_MAX = 256;
 const READY_MS = 60_000;
 const SETTLES_MS = 120_000;
 
-/** `gone`: the folder of the store is away, for real. */
+/** `gone`: the folder of the store is away, or the way to its server is cut, for real. */
 export type Outage = Exclude<StoreMode, 'well'> | 'gone';
 /** Those in which nothing can be uploaded. */
 const STOPPING: readonly Outage[] = ['full', 'denied', 'hanging', 'gone'];
@@ -56,11 +57,14 @@ export interface OutageOptions {
   readonly plan: Iterable<{ readonly outage: Outage; readonly forMs: number }>;
   readonly goesOn?: () => boolean;
   readonly onOutage?: (line: string) => void;
+  /** Default directories. */
+  readonly stores?: SoakStores;
 }
 
 /** @throws Error at the first loss, failed request, or figure out of bounds */
 export async function runOutages(options: OutageOptions): Promise<void> {
-  const scene = new Scene(options);
+  const store = await (options.stores ?? directoryStores)(options.folder);
+  const scene = new Scene(options, store);
   try {
     await scene.begin();
     for (const { outage, forMs } of options.plan) {
@@ -68,6 +72,7 @@ export async function runOutages(options: OutageOptions): Promise<void> {
       await scene.suffer(outage, forMs);
     }
     await scene.end();
+    await store.remove();
   } finally {
     scene.destroy();
   }
@@ -77,7 +82,7 @@ class Scene {
   readonly #options: OutageOptions;
   readonly #place: Place;
   readonly #home: string;
-  readonly #store: string;
+  readonly #store: SoakStore;
   /** The write that each page holds, acknowledged. */
   readonly #pages = new Float64Array(PAGES);
   #gateway: ChildProcessByStdio<Writable, Readable, Readable> | undefined;
@@ -86,16 +91,17 @@ class Scene {
   #load: Promise<void> | undefined;
   #loadFailure: Error | undefined;
   #isLoading = true;
+  #isAway = false;
 
-  constructor(options: OutageOptions) {
+  constructor(options: OutageOptions, store: SoakStore) {
     this.#options = options;
     this.#place = placeIn(options.folder);
     this.#home = join(options.folder, 'home');
-    this.#store = join(options.folder, 'store');
+    this.#store = store;
   }
 
   async begin(): Promise<void> {
-    await this.#sgw('activate', '--name', 'outage', '--store', this.#store);
+    await this.#sgw('activate', '--name', 'outage', '--store', this.#store.where);
     await this.#sgw('configure', '--cache', '64MiB', '--cache-ram', '16MiB');
     await this.#sgw('volume', 'create', 'disk', '--size', String(PAGES * PAGE));
     await this.#sgw('volume', 'configure', 'disk', '--buffer', String(BUFFER_BYTES), '--seal-interval', '1s');
@@ -165,7 +171,7 @@ class Scene {
     const other = placeIn(folder, 'elsewhere');
     const image = join(folder, 'out.img');
     for (const words of [
-      ['activate', '--name', 'elsewhere', '--store', this.#store],
+      ['activate', '--name', 'elsewhere', '--store', this.#store.where],
       ['snapshot', 'create', 'disk', '--name', 'check'],
       ['snapshot', 'export', 'check', image],
       ['store', 'scrub'],
@@ -196,18 +202,13 @@ class Scene {
   }
 
   async #strike(outage: Outage | 'well'): Promise<void> {
-    const away = `${this.#store}-away`;
     if (outage === 'gone') {
-      renameSync(this.#store, away);
+      this.#store.take();
+      this.#isAway = true;
       return;
     }
-    if (outage === 'well') {
-      try {
-        renameSync(away, this.#store);
-      } catch {
-        // It was there.
-      }
-    }
+    if (this.#isAway) this.#store.bring();
+    this.#isAway = false;
     this.#answers.length = 0;
     this.#gateway?.stdin.write(`${outage}\n`);
     await this.#until(`the store is ${outage}`, () => this.#answers.includes(outage));

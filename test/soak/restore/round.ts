@@ -12,6 +12,7 @@ import { runSgw, sgw } from '../run-sgw.ts';
 import { KillableGateway } from '../served/killable-gateway.ts';
 import { NbdClient } from '../served/nbd-client.ts';
 import { PAGE, stamped, stampOf } from '../served/stamps.ts';
+import { directoryStores, type SoakStore, type SoakStores } from '../store.ts';
 import { placeIn, RUN, type Place } from '../verb.ts';
 import { PageBook } from './book.ts';
 
@@ -51,14 +52,18 @@ export interface RestoreSoakOptions {
   readonly counts: RestoreCounts;
   readonly goesOn: () => boolean;
   readonly onRound?: (line: string) => void;
+  /** Default directories. */
+  readonly stores?: SoakStores;
 }
 
 /** Runs restores until `goesOn` says no. @throws Error at the first loss */
 export async function runRestores(options: RestoreSoakOptions): Promise<void> {
-  const soak = new RestoreSoak(options);
+  const store = await (options.stores ?? directoryStores)(options.folder);
+  const soak = new RestoreSoak(options, store);
   try {
     await soak.begin();
     while (options.goesOn()) await (options.random.float() < 0.25 ? soak.commandAlone() : soak.served());
+    await store.remove();
   } finally {
     soak.destroy();
   }
@@ -69,6 +74,7 @@ class RestoreSoak {
   readonly #place: Place;
   readonly #home: string;
   readonly #image: string;
+  readonly #store: string;
   #contents: number[] = [];
   #snapshotId = '';
   readonly #gateway: KillableGateway;
@@ -76,16 +82,13 @@ class RestoreSoak {
   #mode: 'cached' | 'shadowing' = 'cached';
   #export = 'disk';
 
-  constructor(options: RestoreSoakOptions) {
+  constructor(options: RestoreSoakOptions, store: SoakStore) {
     this.#options = options;
+    this.#store = store.where;
     this.#place = placeIn(options.folder);
     this.#home = join(options.folder, 'home');
     this.#image = join(options.folder, 'restored.img');
     this.#gateway = new KillableGateway(this.#place, this.#home);
-  }
-
-  get #store(): string {
-    return join(this.#options.folder, 'store');
   }
 
   async begin(): Promise<void> {

@@ -3,11 +3,12 @@
  * with SIGKILL at a random moment, sometimes its cache is dropped, it is started again, and everything that was acknowledged
  * must be there. Now and then the whole home is lost: a copy of the store must open elsewhere at an exact state from before.
  */
-import { closeSync, cpSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
 import { runSgw, sgw } from '../run-sgw.ts';
+import { directoryStores, type SoakStore, type SoakStores } from '../store.ts';
 import { placeIn, type Place } from '../verb.ts';
 import { KillableGateway } from './killable-gateway.ts';
 import { NbdClient } from './nbd-client.ts';
@@ -42,15 +43,19 @@ export interface ServedOptions {
   readonly counts: ServedCounts;
   readonly goesOn: () => boolean;
   readonly onRound?: (line: string) => void;
+  /** Default directories. */
+  readonly stores?: SoakStores;
 }
 
 /** Runs rounds until `goesOn` says no. @throws Error at the first loss */
 export async function runServed(options: ServedOptions): Promise<void> {
-  const era = new ServedEra(options);
+  const store = await (options.stores ?? directoryStores)(options.folder);
+  const era = new ServedEra(options, store);
   try {
     await era.begin();
     while (options.goesOn()) await era.round();
     await era.end();
+    await store.remove();
   } finally {
     era.destroy();
   }
@@ -62,17 +67,19 @@ class ServedEra {
   readonly #home: string;
   readonly #book = new StampBook(PAGES);
   readonly #gateway: KillableGateway;
+  readonly #store: SoakStore;
   #snapshotNumber = 0;
 
-  constructor(options: ServedOptions) {
+  constructor(options: ServedOptions, store: SoakStore) {
     this.#options = options;
+    this.#store = store;
     this.#place = placeIn(options.folder);
     this.#home = join(options.folder, 'home');
     this.#gateway = new KillableGateway(this.#place, this.#home);
   }
 
   async begin(): Promise<void> {
-    await this.#sgw('activate', '--name', 'served', '--store', join(this.#options.folder, 'store'));
+    await this.#sgw('activate', '--name', 'served', '--store', this.#store.where);
     await this.#sgw('volume', 'create', 'disk', '--size', String(PAGES * PAGE));
     await this.#gateway.start();
     await this.#sgw('volume', 'attach', 'disk');
@@ -159,12 +166,13 @@ class ServedEra {
     const other = join(folder, 'elsewhere');
     rmSync(other, { recursive: true, force: true });
     mkdirSync(other);
-    cpSync(join(folder, 'store'), join(other, 'store'), { recursive: true });
+    const copy = await this.#store.copyTo(other);
     const place = placeIn(other);
-    await sgw(place, 'activate', '--name', 'elsewhere', '--store', join(other, 'store'));
+    await sgw(place, 'activate', '--name', 'elsewhere', '--store', copy.where);
     await this.#exportAndCheck(place, (pages) => {
       this.#book.checkPrefix(pages, this.#book.history(), 0);
     });
+    await copy.remove();
     rmSync(other, { recursive: true, force: true });
     counts.homesLost += 1;
   }

@@ -4,11 +4,12 @@
  * then somebody writes to the image while nobody serves it, and it is started again. The image must have everything that was
  * acknowledged, and once the store has caught up it must hold just what the image holds.
  */
-import { closeSync, openSync, readFileSync, readSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
 import { runSgw, sgw } from '../run-sgw.ts';
+import { directoryStores, type SoakStore, type SoakStores } from '../store.ts';
 import { placeIn, type Place } from '../verb.ts';
 import { KillableGateway } from '../served/killable-gateway.ts';
 import { NbdClient } from '../served/nbd-client.ts';
@@ -45,15 +46,19 @@ export interface ShadowOptions {
   readonly counts: ShadowCounts;
   readonly goesOn: () => boolean;
   readonly onRound?: (line: string) => void;
+  /** Default directories. */
+  readonly stores?: SoakStores;
 }
 
 /** Runs rounds until `goesOn` says no. @throws Error at the first loss */
 export async function runShadow(options: ShadowOptions): Promise<void> {
-  const era = new ShadowEra(options);
+  const store = await (options.stores ?? directoryStores)(options.folder);
+  const era = new ShadowEra(options, store);
   try {
     await era.begin();
     while (options.goesOn()) await era.round();
     await era.compare();
+    await store.remove();
   } finally {
     era.destroy();
   }
@@ -70,17 +75,17 @@ class ShadowEra {
   readonly #options: ShadowOptions;
   readonly #place: Place;
   readonly #home: string;
-  readonly #store: string;
+  readonly #store: SoakStore;
   readonly #image: string;
   readonly #book = new StampBook(PAGES);
   readonly #gateway: KillableGateway;
 
-  constructor(options: ShadowOptions) {
+  constructor(options: ShadowOptions, store: SoakStore) {
     const { folder } = options;
     this.#options = options;
     this.#place = placeIn(folder);
     this.#home = join(folder, 'home');
-    this.#store = join(folder, 'store');
+    this.#store = store;
     this.#image = join(folder, 'disk.img');
     this.#gateway = new KillableGateway(this.#place, this.#home);
   }
@@ -88,7 +93,7 @@ class ShadowEra {
   async begin(): Promise<void> {
     writeFileSync(this.#image, Buffer.alloc(PAGES * PAGE));
     for (let page = 0; page < PAGES / 2; page += 16) this.#writeBehind(page, 16);
-    await sgw(this.#place, 'activate', '--name', 'shadow', '--mode', 'shadowing', '--store', this.#store);
+    await sgw(this.#place, 'activate', '--name', 'shadow', '--mode', 'shadowing', '--store', this.#store.where);
     await this.#gateway.start();
     await sgw(this.#place, 'volume', 'attach', 'disk', '--image', this.#image);
     await sgw(this.#place, 'volume', 'configure', 'disk', '--buffer', '64MiB', '--seal-interval', '1s');
@@ -99,7 +104,7 @@ class ShadowEra {
     counts.rounds += 1;
     const isOut = random.float() < 0.3;
     const client = await NbdClient.connect(join(this.#home, 'nbd.sock'), 'disk');
-    if (isOut) this.#takeStore();
+    if (isOut) this.#store.take();
     const load = sendStamped(client, { random, book: this.#book, counts });
     const snapshot = !isOut && random.float() < 0.2 ? this.#snapshot() : Promise.resolve();
     await delay(100 + random.float() * (isOut ? 4000 : 1500));
@@ -107,7 +112,7 @@ class ShadowEra {
     // Back, so that a kill meets the sending as well.
     const comesBack = isOut && random.float() < 0.5;
     if (comesBack) {
-      this.#bringStore();
+      this.#store.bring();
       await delay(random.float() * 1500);
     }
     await this.#gateway.kill();
@@ -116,7 +121,7 @@ class ShadowEra {
     client.close();
     counts.kills += 1;
     if (isOut) counts.outages += 1;
-    if (isOut && !comesBack) this.#bringStore();
+    if (isOut && !comesBack) this.#store.bring();
     this.#book.checkAfterKill(this.#stamps());
     const isBehind = random.float() < 0.25;
     if (isBehind) {
@@ -174,14 +179,6 @@ class ShadowEra {
     const { counts } = this.#options;
     const ran = await runSgw(this.#place, ['snapshot', 'create', 'disk', '--name', `s${counts.rounds}`]);
     if (ran.exitCode === 0) counts.snapshots += 1;
-  }
-
-  #takeStore(): void {
-    renameSync(this.#store, `${this.#store}-away`);
-  }
-
-  #bringStore(): void {
-    renameSync(`${this.#store}-away`, this.#store);
   }
 
   /** As somebody who knows nothing of the gateway. */

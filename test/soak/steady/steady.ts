@@ -11,6 +11,7 @@ import type { Random } from '../../../src/core/kit/index.ts';
 import { NbdClient } from '../served/nbd-client.ts';
 import { PAGE, stamped, stampOf } from '../served/stamps.ts';
 import { sgw } from '../run-sgw.ts';
+import { directoryStores, type SoakStores } from '../store.ts';
 import { placeIn, type Place } from '../verb.ts';
 
 const PAGES = 65_536;
@@ -58,6 +59,8 @@ export interface SteadyOptions {
   readonly withoutGc?: boolean;
   readonly goesOn?: () => boolean;
   readonly onSample?: (line: string) => void;
+  /** Default directories. */
+  readonly stores?: SoakStores;
 }
 
 interface Sample {
@@ -70,7 +73,8 @@ interface Sample {
 export async function runSteady(options: SteadyOptions): Promise<void> {
   const place = placeIn(options.folder);
   const home = join(options.folder, 'home');
-  await sgw(place, 'activate', '--name', 'steady', '--store', join(options.folder, 'store'));
+  const store = await (options.stores ?? directoryStores)(options.folder);
+  await sgw(place, 'activate', '--name', 'steady', '--store', store.where);
   await sgw(place, 'configure', '--cache', String(CACHE_BYTES), '--cache-ram', '16MiB');
   await sgw(place, 'volume', 'create', 'disk', '--size', String(PAGES * PAGE));
   await sgw(place, 'volume', 'configure', 'disk', '--buffer', String(BUFFER_BYTES), '--seal-interval', '1s');
@@ -83,6 +87,7 @@ export async function runSteady(options: SteadyOptions): Promise<void> {
   } finally {
     await sgw(place, 'gateway', 'stop');
   }
+  await store.remove();
 }
 
 async function underLoad(options: SteadyOptions, place: Place, home: string, pid: number): Promise<Sample[]> {

@@ -125,9 +125,9 @@ test('looking up takes far less than ten microseconds a page', async () => {
   const place = newPlace();
   let mapped = 0;
   for (let i = 0; i < 1e5; i++) if (warm.locate(i % 1024, place) === 'mapped') mapped += 1;
-  const before = performance.now();
+  const before = process.cpuUsage();
   for (let i = 0; i < 1e6; i++) if (warm.locate(i % 1024, place) === 'mapped') mapped += 1;
-  // In ms. Generous, so that a busy machine does not fail it.
-  expect((performance.now() - before) / 1e6).toBeLessThan(0.01);
+  // In microseconds of CPU: a busy machine does not fail it.
+  expect(process.cpuUsage(before).user / 1e6).toBeLessThan(10);
   expect(mapped).toBeGreaterThan(0);
 });

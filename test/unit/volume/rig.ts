@@ -52,11 +52,11 @@ export class VolumeRig implements AsyncDisposable {
 
   async open(
     settings: Partial<VolumeSettings> = {},
-    more: { gateway?: string; takeOver?: boolean; log?: string } = {},
+    more: { gateway?: string; takeOver?: boolean; log?: string; objects?: ObjectStore } = {},
   ): Promise<ServedVolume> {
-    const { gateway = 'sgw-00000001', takeOver = false, log = 'log' } = more;
+    const { gateway = 'sgw-00000001', takeOver = false, log = 'log', objects = this.blocks.objects } = more;
     return await openCachedVolume({
-      blocks: this.blocks,
+      blocks: { ...this.blocks, objects },
       volumeId: this.entry.volumeId,
       holder: { gatewayId: gateway, name: gateway },
       accountId: ACCOUNT,

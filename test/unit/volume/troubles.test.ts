@@ -2,7 +2,7 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { createPendingSnapshot, type SnapshotEntry } from '../../../src/core/blockstore/index.ts';
 import { SgwError, type ErrorKind } from '../../../src/core/kit/index.ts';
-import { memoryStore } from '../../../src/core/objectstore/index.ts';
+import { memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
 import { StoreLayer } from '../../../src/core/objectstore/layer.ts';
 import type { PutBody, PutOptions, PutResult } from '../../../src/core/objectstore/index.ts';
 import { ACCOUNT, MIB, readBytes, VolumeRig } from './rig.ts';
@@ -21,11 +21,12 @@ class Refusing extends StoreLayer {
   }
 }
 
-async function start(sizeBytes = MIB): Promise<{ rig: VolumeRig; store: Refusing }> {
-  const store = new Refusing(memoryStore());
+async function start(sizeBytes = MIB): Promise<{ rig: VolumeRig; store: Refusing; base: ObjectStore }> {
+  const base = memoryStore();
+  const store = new Refusing(base);
   const rig = await VolumeRig.start(sizeBytes, store);
   onTestFinished(async () => rig[Symbol.asyncDispose]());
-  return { rig, store };
+  return { rig, store, base };
 }
 
 it.each(['unavailable', 'exhausted', 'denied'] as const)(
@@ -100,7 +101,7 @@ it('an error of the program stops the uploading, says how to go on, and loses no
 });
 
 it('C8 a snapshot that waits for room is refused when the volume is fenced meanwhile', async () => {
-  const { rig, store } = await start(64 * MIB);
+  const { rig, store, base } = await start(64 * MIB);
   const volume = await rig.open({ bufferBytes: 8 * MIB });
   store.kind = 'unavailable';
   const written = Array.from({ length: 40 }, async (_, i) =>
@@ -126,8 +127,9 @@ it('C8 a snapshot that waits for room is refused when the volume is fenced meanw
   });
   await rig.blocks.clock.sleep(500);
   expect(asked).toBeLessThan(SNAPSHOTS);
+  // Nothing of the first volume arrives before it is fenced.
+  const other = await rig.open({}, { gateway: 'sgw-00000002', takeOver: true, log: 'other', objects: base });
   store.kind = undefined;
-  const other = await rig.open({}, { gateway: 'sgw-00000002', takeOver: true, log: 'other' });
   const ends = await Promise.all(snapshots);
   expect(ends.at(-1)).toBe('fenced');
   expect(ends.filter((end) => end === 'made')).toHaveLength(asked);

@@ -24,6 +24,9 @@ export interface SeenOfServer {
   server: string | undefined;
 }
 
+/** What sends one request for each call, and answers or throws as the SDK does. */
+export type S3Sender = Pick<S3Client, 'send' | 'destroy'>;
+
 export interface ClientOptions {
   readonly place: S3Place;
   readonly clock: Clock;

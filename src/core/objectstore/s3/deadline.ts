@@ -1,19 +1,24 @@
 /** A caller's signal and a limit of time as one signal. Dispose it when the work is done. */
+import type { Clock } from '../../kit/index.ts';
+
 export class Deadline implements Disposable {
   readonly #stop = new AbortController();
+  readonly #waiting = new AbortController();
   readonly #caller: AbortSignal | undefined;
-  readonly #timer: NodeJS.Timeout;
   #isOver = false;
 
   /** @param timeoutMs from now */
-  constructor(caller: AbortSignal | undefined, timeoutMs: number) {
+  constructor(caller: AbortSignal | undefined, timeoutMs: number, clock: Clock) {
     this.#caller = caller;
     caller?.addEventListener('abort', this.#onCaller, { once: true });
     if (caller?.aborted === true) this.#onCaller();
-    this.#timer = setTimeout(() => {
-      this.#isOver = true;
-      this.#stop.abort();
-    }, timeoutMs);
+    clock.sleep(timeoutMs, this.#waiting.signal).then(
+      () => {
+        this.#isOver = true;
+        this.#stop.abort();
+      },
+      () => undefined,
+    );
   }
 
   get signal(): AbortSignal {
@@ -30,7 +35,7 @@ export class Deadline implements Disposable {
   };
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
+    this.#waiting.abort();
     this.#caller?.removeEventListener('abort', this.#onCaller);
   }
 }

@@ -4,6 +4,7 @@ import { formatS3Place } from './place.ts';
 import { S3Store, type S3StoreOptions } from './store.ts';
 
 export { S3Store, type S3StoreOptions };
+export type { S3Sender, SeenOfServer } from './client.ts';
 
 const TRIES = 4;
 const BASE_DELAY_MS = 200;

@@ -23,7 +23,6 @@ import {
   type ListObjectsV2CommandInput,
   type ListObjectsV2CommandOutput,
   type PutObjectCommandInput,
-  type S3Client,
 } from '@aws-sdk/client-s3';
 import type { Readable } from 'node:stream';
 import { Semaphore, SgwError, systemClock, throwIfAborted, type Clock } from '../../kit/index.ts';
@@ -54,8 +53,9 @@ import type {
 import type { OnRequest } from '../meter.ts';
 import { collect, matchesCheck, outgoing } from './body.ts';
 import { rangeOf, spanLength } from './span.ts';
-import { CEPH, s3Client, type SeenOfServer } from './client.ts';
+import { CEPH, s3Client, type S3Sender, type SeenOfServer } from './client.ts';
 import { Deadline } from './deadline.ts';
+import { etagText, isSendable, plainEtag } from './etag.ts';
 import { isAbsentToHead, isNoSuchKey, isNotFound, s3Failure, statusOf } from './failure.ts';
 import { Hedging } from './hedge.ts';
 import { formatS3Place, type S3Place } from './place.ts';
@@ -77,6 +77,8 @@ export interface S3StoreOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Told of each request, also of those that a call takes beside its own: looking at what refuses a put, second tries of slow reads. */
   readonly onRequest?: OnRequest;
+  /** What sends the requests, and notes what answers show of the server. Default the SDK's client. */
+  readonly client?: (seen: SeenOfServer) => S3Sender;
 }
 
 /** A request may take longer the more it carries: no way is slower than that. */
@@ -84,8 +86,6 @@ const SLOWEST_BYTES_PER_SECOND = 64 * 1024;
 /** Connections for second tries, beside those for requests. */
 const HEDGE_CONNECTIONS = 8;
 const PAGE_KEYS_MAX = 1000;
-/** What no etag of a server holds would be a list of etags, or any. */
-const SENDABLE_ETAG = /^[^\s",*]+$/;
 
 const FIRST_BYTE = { offset: 0, length: 1 };
 const CHECK_NAME = 'sgw-crc32';
@@ -122,7 +122,8 @@ export class S3Store implements ObjectStore {
   readonly description: string;
   readonly #place: S3Place;
   readonly #prefix: string;
-  readonly #client: S3Client;
+  readonly #client: S3Sender;
+  readonly #clock: Clock;
   readonly #sent: Way;
   readonly #received: Way;
   readonly #requestTimeoutMs: number;
@@ -143,15 +144,18 @@ export class S3Store implements ObjectStore {
     this.#received = { requests: new Semaphore(requestsMax), bytes: new Semaphore(bytesMax) };
     this.#requestTimeoutMs = options.requestTimeoutMs ?? 60_000;
     this.#hedging = options.hedges === false ? undefined : new Hedging(clock);
-    this.#client = s3Client({
-      place,
-      clock,
-      seen: this.#seen,
-      connectionsMax: 2 * requestsMax + HEDGE_CONNECTIONS,
-      env: options.env ?? process.env,
-      ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
-      ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
-    });
+    this.#clock = clock;
+    this.#client =
+      options.client?.(this.#seen) ??
+      s3Client({
+        place,
+        clock,
+        seen: this.#seen,
+        connectionsMax: 2 * requestsMax + HEDGE_CONNECTIONS,
+        env: options.env ?? process.env,
+        ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
+        ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
+      });
   }
 
   facts(): StoreFacts {
@@ -168,7 +172,7 @@ export class S3Store implements ObjectStore {
     checkKey(key);
     const { condition, signal } = options;
     throwIfAborted(signal);
-    if (condition !== undefined && 'ifMatch' in condition && !SENDABLE_ETAG.test(condition.ifMatch))
+    if (condition !== undefined && 'ifMatch' in condition && !isSendable(condition.ifMatch))
       return { outcome: 'preconditionFailed' };
     const { sizeBytes, content, sha256, crc32 } = await outgoing(body);
     const input: PutObjectCommandInput = {
@@ -445,7 +449,7 @@ export class S3Store implements ObjectStore {
     const { what, way, signal, sizeBytes = 0, isAbsence } = asked;
     const release = await way.requests.acquire(1, signal);
     const timeoutMs = this.#requestTimeoutMs + (sizeBytes / SLOWEST_BYTES_PER_SECOND) * 1000;
-    using deadline = new Deadline(signal, timeoutMs);
+    using deadline = new Deadline(signal, timeoutMs, this.#clock);
     try {
       return await request(deadline.signal);
     } catch (error) {
@@ -472,11 +476,7 @@ class Absent extends Error {
   }
 }
 
-const plainEtag = (etag: string | undefined): Etag => (etag ?? '').replace(/^W\//, '').replace(/^"|"$/g, '');
-
 /** The answer of an attempt that lost. */
 const discard = ({ Body }: GetObjectCommandOutput): void => {
   (Body as Readable | undefined)?.destroy();
 };
-
-const etagText = (etag: Etag, quotes: boolean): string => (quotes ? `"${etag}"` : etag);
