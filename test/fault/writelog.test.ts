@@ -105,6 +105,30 @@ describe('C13: damage and torn tails', () => {
     await log.close();
   });
 
+  it('C13: what the store has is known from entries too, where the first page that told of it was given up', async () => {
+    const disk = new ForgetfulLogDisk();
+    const log = await openOn(disk, 0, 3);
+    // Three files of seven records each; then the first one is used again, and tells that the store has ten.
+    await appendPages(log, 16);
+    await log.flush();
+    await appendPages(log, 5, 17);
+    log.uploaded(10);
+    await appendPages(log, 1, 22);
+    const cut = disk.copy();
+    cut.bootId = '2'.repeat(32);
+    // Records 17 and later did not get to the disk, and only the first page of the file used again did.
+    cut.bytesOf('000002.log').fill(0, 6 * LOG_PAGE_BYTES);
+    cut.bytesOf('000000.log').fill(0, LOG_PAGE_BYTES);
+    expect(await findLog(cut)).toMatchObject({ damage: null, lastSequence: 16, uploadedSequence: 10 });
+    const again = await openOn(cut, 10, 3);
+    await appendPages(again, 2, 17);
+    await again.close();
+    expect(await findLog(cut)).toMatchObject({ damage: null, lastSequence: 18, uploadedSequence: 10 });
+    const last = await openOn(cut, 10, 3);
+    expect([11, 16, 17, 18].map((i) => valueOf(last, i))).toEqual([11, 16, 17, 18]);
+    await last.close();
+  });
+
   it('C13: a failed sync is remembered: every later flush and append fails, also after the disk works again', async () => {
     const disk = new ForgetfulLogDisk();
     const log = await openOn(disk);

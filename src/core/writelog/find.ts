@@ -105,9 +105,7 @@ class Walk {
       for (const incarnation of header.incarnations) this.#begins(incarnation);
       this.#uploaded = Math.max(this.#uploaded, header.uploadedSequence);
     }
-    // Behind the newest file that begins at, or before, the first record that counts, there are only later ones.
-    const start = this.#own.findLast(({ header }) => header.firstSequence <= this.#uploaded + 1) ?? first;
-    await this.#walk(start);
+    await this.#walk(this.#start() ?? first);
     found.lastSequence = this.#sequence - 1;
     found.lastChecksum = this.#checksum;
     found.uploadedSequence = this.#uploaded;
@@ -168,13 +166,24 @@ class Walk {
     return { chained, reader: new PageReader(this.#handle(file.name), header.pageCount) };
   }
 
-  async #walk(start: OwnFile): Promise<void> {
+  /** Behind the newest file that begins at, or before, the first record that counts, there are only later ones. */
+  #start(): OwnFile | undefined {
+    return this.#own.findLast(({ header }) => header.firstSequence <= this.#uploaded + 1);
+  }
+
+  async #walk(first: OwnFile): Promise<void> {
+    let start = first;
     if (start.header.firstSequence > this.#uploaded + 1) {
-      // The file before is gone, or what made it the file before never got to the disk.
+      // The file before is gone, or what made it the file before never got to the disk. Of what is in the store, entries may
+      // know more than first pages do.
       this.#sequence = this.#uploaded + 1;
       const survivors = await this.#search(this.#behind(undefined));
-      this.#found.damage ??= this.#damageOf(survivors, 'the log', false);
-      return;
+      const known = this.#start();
+      if (known === undefined) {
+        this.#found.damage ??= this.#damageOf(survivors, 'the log', false);
+        return;
+      }
+      start = known;
     }
     this.#sequence = start.header.firstSequence;
     this.#checksum = start.header.previousChecksum;

@@ -40,8 +40,15 @@ export interface Tampering {
   readonly failure?: (failure: unknown) => unknown;
 }
 
-/** Conditional puts that were sent and have not taken effect. */
-export type UnderWay = Set<{ readonly process: Process; readonly key: string }>;
+/** A conditional put that was sent and has not taken effect. */
+interface Racer {
+  readonly process: Process;
+  readonly key: string;
+  /** Another one of the same key took effect meanwhile. */
+  hasMet: boolean;
+}
+
+export type UnderWay = Set<Racer>;
 
 export interface WireParts {
   readonly world: World;
@@ -167,7 +174,7 @@ class Wire {
     const { world, process, underWay } = this.#parts;
     const { name, key: about, put, removes } = request;
     const writes = put !== undefined || removes !== undefined;
-    const racer = put !== undefined && isConditional(put) ? { process, key: about } : undefined;
+    const racer = put !== undefined && isConditional(put) ? { process, key: about, hasMet: false } : undefined;
     if (racer !== undefined) underWay.add(racer);
     if (writes) this.#copyLater(request);
     try {
@@ -175,7 +182,7 @@ class Wire {
         if (racer !== undefined) underWay.delete(racer);
         if (whole.isGivenUp) world.tally.event(`took effect late`);
         await Promise.resolve();
-        return this.#takeEffect(request, whole.isGivenUp);
+        return this.#takeEffect(request, racer, whole.isGivenUp);
       };
       const answer = await world.call(process, { name, about, writes, execute: takes });
       return this.#looksFirst(request) ? await this.#storeLater(request) : answer;
@@ -184,13 +191,15 @@ class Wire {
     }
   }
 
-  #takeEffect(request: Request, isLate: boolean): object {
+  #takeEffect(request: Request, racer: Racer | undefined, isLate: boolean): object {
     const { bucket, choices, underWay, dialect, world } = this.#parts;
     const { put, key, removes } = request;
     if (removes !== undefined && !dialect.server.conditionalRemovals) world.tally.event('removed without a condition');
     if (put === undefined) return request.execute(isLate);
     const { race } = dialect.server;
-    const isRace = isConditional(put) && [...underWay].some((other) => other.key === key && other.process.alive);
+    const rivals = [...underWay].filter((other) => other.key === key && other.process.alive);
+    const isRace = racer !== undefined && (racer.hasMet || rivals.length > 0);
+    for (const rival of rivals) rival.hasMet = true;
     if (isRace && race !== undefined && choices.chance(RACE_SHARE)) {
       world.tally.event(`raced: ${race}`);
       if (race === 'internal' && choices.chance(0.5)) request.execute(isLate);

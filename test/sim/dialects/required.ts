@@ -2,8 +2,8 @@
 import type { Tally } from '../tally.ts';
 
 const EVENTS: Readonly<Record<string, readonly string[]>> = {
-  aws: ['raced: conflict', 'answered 409', 'answered 503', 'answered 412'],
-  rgw: ['raced: internal', 'answered 500', 'answered 412', 'removed without a condition'],
+  aws: ['raced: conflict', 'answered 409', 'answered 412'],
+  rgw: ['raced: internal', 'answered 412', 'removed without a condition'],
   lossy: ['answered 409', 'answered 412', 'told by its name'],
   nameless: ['answered 412', 'refused, maybe by itself'],
   copying: ['copies that took effect', 'copies that were refused'],

@@ -109,7 +109,7 @@ export const DIALECTS: readonly Dialect[] = [
   {
     name: 'looking',
     about: 'a condition is looked at, and the object stored a moment later: updates are lost',
-    server: { ...AWS, conditions: 'looked-at-first' },
+    server: { conditions: 'looked-at-first', bareEtags: false, conditionalRemovals: false },
     verdict: 'refused',
   },
   {
