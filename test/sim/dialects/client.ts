@@ -13,6 +13,7 @@ import {
   type ListObjectsV2CommandInput,
   type PutObjectCommandInput,
 } from '@aws-sdk/client-s3';
+import { Readable } from 'node:stream';
 import { SgwError } from '../../../src/core/kit/index.ts';
 import type { S3Sender, SeenOfServer } from '../../../src/core/objectstore/s3/index.ts';
 import type { Choices } from '../random.ts';
@@ -113,11 +114,18 @@ function putName({ Key = '', IfNoneMatch }: PutObjectCommandInput): string {
   return kind === 'head' && IfNoneMatch !== undefined ? 'first-head.put' : `${kind}.put`;
 }
 
+/** A body may be a stream, which is sent once: of a request that arrives twice the bytes are kept. */
+async function withBytes(command: Command): Promise<Command> {
+  const { input } = command;
+  if (!(command instanceof PutObjectCommand) || !('Body' in input) || !(input.Body instanceof Readable)) return command;
+  const Body = Buffer.concat((await Array.fromAsync(input.Body)) as Buffer[]);
+  return new PutObjectCommand({ ...command.input, Body });
+}
+
 /** A sender that answers at once. */
 export function trueSender(bucket: Bucket): S3Sender {
   const send = async (command: Command): Promise<object> => {
-    await Promise.resolve();
-    return requestOf(command, bucket, { truly: true, listPage: 1000 }).execute(false);
+    return requestOf(await withBytes(command), bucket, { truly: true, listPage: 1000 }).execute(false);
   };
   return { send, destroy: () => undefined };
 }
@@ -142,7 +150,11 @@ class Wire {
   async send(command: Command, signal: AbortSignal | undefined): Promise<object> {
     const { bucket, listPage, tampering, world, refused } = this.#parts;
     const { late } = tampering;
-    const request = requestOf(command, bucket, { truly: false, listPage, ...(late === undefined ? {} : { late }) });
+    const request = requestOf(await withBytes(command), bucket, {
+      truly: false,
+      listPage,
+      ...(late === undefined ? {} : { late }),
+    });
     tampering.asked?.(request);
     const whole = { isGivenUp: false };
     const name = request.put?.Metadata?.['sgw-call'] ?? '';
