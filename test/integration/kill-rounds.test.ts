@@ -7,7 +7,7 @@ import { Counts } from '../soak/counts.ts';
 import { runLane } from '../soak/lane.ts';
 import { LIMITS, presentVerbs } from '../soak/settings.ts';
 
-const ROUNDS = 10;
+const ROUNDS = 6;
 const SEED = Number(process.env['SGW_SEED'] ?? Math.floor(Math.random() * 0x1_0000_0000));
 
 it(`commands killed at random lose nothing, stop no later command, and leave nothing that gc does not find (seed ${SEED})`, async () => {

@@ -1,7 +1,7 @@
 /**
  * A gateway that is killed with SIGKILL under a file system at work: nothing that was synced is lost, and the file system is
  * whole again once its journal was replayed. Of a shadowed image, so is every recovery point that is restored. `SGW_KILLS` says
- * how often, 3 by itself.
+ * how often, 2 by itself.
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { requireThat, toolPath } from '../requirements.ts';
 import { hashFiles, lacking, LOOP_DISK_TOOLS, mounted, withDisk } from './loop-disk.ts';
 import { client, exitCode } from './nbd-checks.ts';
 
-const KILLS = Number(process.env['SGW_KILLS'] ?? 3);
+const KILLS = Number(process.env['SGW_KILLS'] ?? 2);
 const SEED = Number(process.env['SGW_SEED'] ?? 21);
 const SIZE = 192 << 20;
 /** Recovery points that are restored after each kill. */

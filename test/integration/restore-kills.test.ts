@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 import { seededRandom } from '../../src/core/kit/index.ts';
 import { restoreCounts, runRestores } from '../soak/restore/round.ts';
 
-const KILLS = 8;
+const KILLS = 5;
 const SEED = Number(process.env['SGW_SEED'] ?? Math.floor(Math.random() * 0x1_0000_0000));
 
 it(`C23 C24 C25 a restore that is killed at random, served or not, is the snapshot and the writes in the end (seed ${SEED})`, async () => {

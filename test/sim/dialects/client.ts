@@ -75,7 +75,7 @@ export interface Request {
 type Command = PutObjectCommand | GetObjectCommand | HeadObjectCommand | ListObjectsV2Command | DeleteObjectCommand;
 
 /** What a command asks of a bucket. `truly`: of the newest, wherever that is. */
-export function requestOf(
+function requestOf(
   command: Command,
   bucket: Bucket,
   { truly, listPage, late }: { readonly truly: boolean; readonly listPage: number; readonly late?: Tampering['late'] },
