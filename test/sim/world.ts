@@ -50,6 +50,8 @@ export class World {
   readonly plan: FaultPlan;
   /** Store calls that were executed. */
   steps = 0;
+  /** Turns of the event loop within which everything that follows without waiting has happened. */
+  turns = 1;
   /** Lines of the trace that are kept. */
   traceLines = 80;
   #nowMs = START_MS;
@@ -254,7 +256,7 @@ export class World {
     this.#items.splice(this.#items.indexOf(item), 1);
     this.note(`${process?.name ?? '-'} ${item.name} ${item.about}`);
     await item.run(fault);
-    await drained();
+    for (let turn = 0; turn < this.turns; turn++) await nextTurn();
   }
 
   #pick(): Item | undefined {
@@ -286,8 +288,7 @@ const readyAt = (item: Item): number => Math.max(item.readyAtMs, item.process?.s
 const failed = (code: string, name: string, about: string): SgwError =>
   new SgwError('unavailable', code, `${name} ${about}: ${code}`);
 
-/** Everything that follows without waiting has happened once a turn of the event loop is over. */
-const drained = async (): Promise<void> =>
+const nextTurn = async (): Promise<void> =>
   new Promise((resolve) => {
     setImmediate(resolve);
   });

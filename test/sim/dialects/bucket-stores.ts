@@ -8,12 +8,15 @@ import { simSender, trueSender, type Tampering, type UnderWay } from './client.t
 import type { Dialect } from './servers.ts';
 import { SettledStore } from './settled-store.ts';
 
+const TURNS = 4;
 const PLACE = parseS3Place('s3://simulated?endpoint=http://simulated&region=simulated&path-style');
 
 export const bucketStores =
   (dialect: Dialect, tampering: Tampering = {}): MakeStores =>
   ({ world, seed, observe, listPage }) => {
     const { server } = dialect;
+    // Bodies are streams, and what is read is handed on over a few turns.
+    world.turns = TURNS;
     const choices = Choices.named(seed, 'bucket');
     const bucket = new Bucket({ server, nowMs: () => world.nowMs, observe, choices });
     const underWay: UnderWay = new Set();

@@ -115,17 +115,21 @@ function putName({ Key = '', IfNoneMatch }: PutObjectCommandInput): string {
 }
 
 /** A body may be a stream, which is sent once: of a request that arrives twice the bytes are kept. */
-async function withBytes(command: Command): Promise<Command> {
-  const { input } = command;
-  if (!(command instanceof PutObjectCommand) || !('Body' in input) || !(input.Body instanceof Readable)) return command;
-  const Body = Buffer.concat((await Array.fromAsync(input.Body)) as Buffer[]);
+async function withBytes(command: PutObjectCommand, stream: Readable): Promise<Command> {
+  const Body = Buffer.concat((await Array.fromAsync(stream)) as Buffer[]);
   return new PutObjectCommand({ ...command.input, Body });
 }
+
+const streamOf = ({ input }: Command): Readable | undefined =>
+  'Body' in input && input.Body instanceof Readable ? input.Body : undefined;
 
 /** A sender that answers at once. */
 export function trueSender(bucket: Bucket): S3Sender {
   const send = async (command: Command): Promise<object> => {
-    return requestOf(await withBytes(command), bucket, { truly: true, listPage: 1000 }).execute(false);
+    await Promise.resolve();
+    const stream = streamOf(command);
+    const whole = stream === undefined ? command : await withBytes(command as PutObjectCommand, stream);
+    return requestOf(whole, bucket, { truly: true, listPage: 1000 }).execute(false);
   };
   return { send, destroy: () => undefined };
 }
@@ -150,7 +154,10 @@ class Wire {
   async send(command: Command, signal: AbortSignal | undefined): Promise<object> {
     const { bucket, listPage, tampering, world, refused } = this.#parts;
     const { late } = tampering;
-    const request = requestOf(await withBytes(command), bucket, {
+    // Without a stream the request is there at once: nothing else may happen before.
+    const stream = streamOf(command);
+    const sent = stream === undefined ? command : await withBytes(command as PutObjectCommand, stream);
+    const request = requestOf(sent, bucket, {
       truly: false,
       listPage,
       ...(late === undefined ? {} : { late }),
