@@ -115,9 +115,9 @@ function putName({ Key = '', IfNoneMatch }: PutObjectCommandInput): string {
 }
 
 /** A body may be a stream, which is sent once: of a request that arrives twice the bytes are kept. */
-async function withBytes(command: PutObjectCommand, stream: Readable): Promise<Command> {
+async function withBytes({ input }: Command, stream: Readable): Promise<Command> {
   const Body = Buffer.concat((await Array.fromAsync(stream)) as Buffer[]);
-  return new PutObjectCommand({ ...command.input, Body });
+  return new PutObjectCommand({ ...(input as PutObjectCommandInput), Body });
 }
 
 const streamOf = ({ input }: Command): Readable | undefined =>
@@ -128,7 +128,7 @@ export function trueSender(bucket: Bucket): S3Sender {
   const send = async (command: Command): Promise<object> => {
     await Promise.resolve();
     const stream = streamOf(command);
-    const whole = stream === undefined ? command : await withBytes(command as PutObjectCommand, stream);
+    const whole = stream === undefined ? command : await withBytes(command, stream);
     return requestOf(whole, bucket, { truly: true, listPage: 1000 }).execute(false);
   };
   return { send, destroy: () => undefined };
@@ -156,7 +156,7 @@ class Wire {
     const { late } = tampering;
     // Without a stream the request is there at once: nothing else may happen before.
     const stream = streamOf(command);
-    const sent = stream === undefined ? command : await withBytes(command as PutObjectCommand, stream);
+    const sent = stream === undefined ? command : await withBytes(command, stream);
     const request = requestOf(sent, bucket, {
       truly: false,
       listPage,

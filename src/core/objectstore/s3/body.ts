@@ -85,3 +85,8 @@ function cut(key: string, gotBytes: number, sizeBytes: number): SgwError {
   const message = `the store sent ${String(gotBytes)} of ${String(sizeBytes)} bytes of ${key}`;
   return new SgwError('unavailable', 'short-reply', message, { details: { key } });
 }
+
+/** Ends an answer that nobody reads. */
+export const discard = ({ Body }: { readonly Body?: unknown }): void => {
+  (Body as Readable | undefined)?.destroy();
+};

@@ -51,7 +51,7 @@ import type {
   StoreFacts,
 } from '../contract.ts';
 import type { OnRequest } from '../meter.ts';
-import { collect, matchesCheck, outgoing } from './body.ts';
+import { collect, discard, matchesCheck, outgoing } from './body.ts';
 import { rangeOf, spanLength } from './span.ts';
 import { CEPH, s3Client, type S3Sender, type SeenOfServer } from './client.ts';
 import { Deadline } from './deadline.ts';
@@ -475,8 +475,3 @@ class Absent extends Error {
     this.status = status;
   }
 }
-
-/** The answer of an attempt that lost. */
-const discard = ({ Body }: GetObjectCommandOutput): void => {
-  (Body as Readable | undefined)?.destroy();
-};
