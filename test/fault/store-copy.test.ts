@@ -357,6 +357,26 @@ describe('beside a living store', () => {
   );
 });
 
+it('C11 what gc takes between the documents and the data is copied anew, as of later documents', async () => {
+  const rig = await GcRig.start();
+  const model = await rig.volume('golden');
+  for (const value of [1, 2]) await rig.write(model, value, [0, 1]);
+  const to = memoryStore();
+  let isRead = false;
+  const from = new HookedStore(rig.below, async ({ operation, key }) => {
+    isRead ||= operation === 'get' && key.endsWith('head.json');
+    // The list of the data, after the head was read.
+    if (!isRead || operation !== 'list' || key !== 'snapshots/') return;
+    isRead = false;
+    if (rig.clock.nowMs() > Date.UTC(2026, 0, 2)) return;
+    rig.clock.move(2 * 24 * 3_600_000);
+    await rig.write(model, 3, [0, 1]);
+    await rig.gc();
+  });
+  expect(await copy({ from, to })).toMatchObject({ rounds: 2, state: 'finished' });
+  expect((await toBuffer(await readVolume(getterOf(to), model.entry.volumeId))).equals(model.image)).toBe(true);
+});
+
 describe('what it meets', () => {
   let rig: GcRig;
   let model: Model;
