@@ -1,6 +1,7 @@
 /** What the fields of the published documents mean: by name, or by `document.path` where that differs. */
 import { COST_MEANINGS } from './cost-meanings.ts';
 import { STORE_MEANINGS } from './store-meanings.ts';
+import { SCHEDULE_MEANINGS } from './schedule-meanings.ts';
 
 /** The commands that print each document. */
 export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
@@ -55,25 +56,17 @@ export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
   'volume-map': ['sgw volume map'],
 };
 
-/** What the fields of a schedule mean, wherever one is shown. */
-const SCHEDULE: Readonly<Record<string, string>> = {
-  at: 'when in the day it runs, UTC, where that was said; else null',
-  'keep[].count': 'how many periods count',
-  name: 'name of the volume, as it was when the schedule was set or last ran',
-  state: '`waiting`, `running`, `retrying` after a failure, `stopped`: no gateway daemon runs',
-  'lastRun.name': 'the name that it was given',
-  'lastRun.at': 'when it was made',
-  'failure.at': 'since when it fails',
-};
-
-const under = (place: string, fields: Readonly<Record<string, string>>): Record<string, string> =>
-  Object.fromEntries(Object.entries(fields).map(([name, meaning]) => [`${place}.${name}`, meaning]));
-
 export const MEANINGS: Readonly<Record<string, string>> = {
-  ...under('schedule', SCHEDULE),
-  ...under('schedule-list.schedules[]', SCHEDULE),
-  ...under('status.schedules[]', SCHEDULE),
   ...STORE_MEANINGS,
+  ...SCHEDULE_MEANINGS,
+  'snapshot.verified': 'what came of verifying it last; null while it never was',
+  'snapshot-created.verified': 'what came of verifying it last; null while it never was',
+  'snapshot-detail.verified': 'what came of verifying it last; null while it never was',
+  'snapshot-list.snapshots[].verified': 'what came of verifying it last; null while it never was',
+  'status.snapshots': 'the snapshots that are there',
+  unverified: 'completed ones that were never verified; null where the store can not be read',
+  unsound: 'completed ones that were, and are not sound; null where the store can not be read',
+  verify: 'how the newest snapshot is verified; null: not at all',
   accountId: 'the account that owns it, 12 digits',
   activated: 'whether the home is a gateway',
   activatedAt: 'when the gateway was activated',

@@ -66,8 +66,14 @@ if (values.week === true) {
 
 if (values.month === true) {
   const until = first + (Number.isFinite(seedsMax) ? seedsMax : 1);
-  for (let seed = first; seed < until; seed++)
-    console.log(`seed ${String(seed)}: ${JSON.stringify(await new Month({ seed, days: 31 }).run())}`);
+  const total: Record<string, number> = {};
+  for (let seed = first; seed < until; seed++) {
+    const counts = await new Month({ seed, days: 31 }).run();
+    console.log(`seed ${String(seed)}: ${JSON.stringify(counts)}`);
+    for (const [name, count] of Object.entries(counts)) total[name] = (total[name] ?? 0) + count;
+  }
+  if (values.record === true)
+    recordRow('schedule-months.md', { seeds: `${String(first)}-${String(until - 1)}`, ...total, violations: 0 });
   process.exit();
 }
 

@@ -143,6 +143,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
     description: snapshot.description,
     tags: snapshot.tags,
     scheduleId: null,
+    verified: null,
   });
   const verifyDoc = (id: string, name: string): Result<'volume.verify'> => ({
     id,
@@ -236,7 +237,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
       },
       daemon: { running: false, pid: null, since: null },
       volumes: { count: volumes.length, sizeBytes: 0, mappedBytes: 0 },
-      snapshots: { count: snapshots.length },
+      snapshots: { count: snapshots.length, unverified: snapshots.length, unsound: 0 },
       exports: [],
       schedules: [],
       remarks: [

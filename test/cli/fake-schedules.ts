@@ -2,6 +2,10 @@
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
 import type { Handlers, ScheduleDocument } from '../../src/core/localapi/index.ts';
 
+const VERIFY = {
+  ...{ everyMs: 1, share: 0.05, command: null, timeoutMs: 3_600_000 },
+  ...{ state: 'stopped' as const, nextRunAt: '2026-11-23T00:00:00.000Z', last: null, failure: null },
+};
 const TIME = '2026-11-22T23:45:00.000Z';
 
 interface Around {
@@ -23,6 +27,7 @@ export function scheduleHandlers({
     ...{ setAt: TIME, nextRunAt: TIME, retryAt: TIME, runs: 3 },
     lastRun: { snapshotId: 'snap-000000000000000aa', name: 'other-20261122T230000Z', at: TIME },
     failure: { at: TIME, code: 'unavailable', message: 'the store is out of reach' },
+    verify: null,
     remarks: [],
   });
   const all = (): ScheduleDocument[] => {
@@ -37,7 +42,7 @@ export function scheduleHandlers({
     return found;
   };
   return {
-    'schedule.set': async ({ volume, ...input }) => {
+    'schedule.set': async ({ volume, verify, ...input }) => {
       requireActivated();
       const { volumeId, name } = volumeOf(volume);
       const now = all().find((one) => one.name === name);
@@ -48,7 +53,9 @@ export function scheduleHandlers({
         });
       const document: ScheduleDocument = {
         ...{ at: null, keep: null, setAt: TIME, nextRunAt: TIME, retryAt: null, runs: 0, lastRun: null, failure: null },
+        verify: null,
         ...now,
+        ...(verify === undefined ? {} : { verify: verify && { ...VERIFY, ...verify } }),
         ...input,
         ...{ volumeId, name, everyMs, state: 'stopped' },
         remarks: ['Nothing runs without the gateway daemon: sgw gateway start'],

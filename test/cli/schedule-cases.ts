@@ -44,6 +44,32 @@ export const scheduleCases = ({
         shows: 'every 2 weeks',
       },
       {
+        words: [
+          ...['other', '--verify', 'weekly', '--verify-sample', '2.5%'],
+          ...['--verify-command', 'e2fsck -fn "$SGW_IMAGE"', '--verify-timeout', '10m'],
+        ],
+        schema: schemas.ScheduleDocument,
+        input: {
+          volume: 'other',
+          verify: {
+            ...{ everyMs: 7 * 24 * HOUR_MS, share: 0.025, command: 'e2fsck -fn "$SGW_IMAGE"', timeoutMs: 600_000 },
+          },
+        },
+        shows: 'every week, 2.5% is read',
+      },
+      {
+        words: ['other', '--verify', 'daily', '--verify-all', '--verify-command', 'none'],
+        schema: schemas.ScheduleDocument,
+        input: { volume: 'other', verify: { everyMs: 24 * HOUR_MS, share: 1, command: null } },
+        shows: 'every day, all is read',
+      },
+      {
+        words: ['other', '--verify', 'none'],
+        schema: schemas.ScheduleDocument,
+        input: { volume: 'other', verify: null },
+        shows: 'every hour',
+      },
+      {
         words: ['other', '--keep', 'all', '--at', 'none'],
         schema: schemas.ScheduleDocument,
         input: { volume: 'other', keep: null, at: null },
@@ -62,6 +88,9 @@ export const scheduleCases = ({
       bad('a unit twice', ['golden', '--every', '1d', '--keep', '7d,8d'], 'bad-schedule'),
       bad('nothing kept', ['golden', '--every', '1d', '--keep', '0d'], 'bad-schedule'),
       bad('no time of the day', ['golden', '--every', '1d', '--at', '25:00'], 'bad-schedule'),
+      bad('no sample', ['other', '--verify-sample', '0%'], 'bad-schedule'),
+      bad('more than all', ['other', '--verify-sample', '101%'], 'bad-schedule'),
+      bad('no pace of verifying', ['other', '--verify', 'often'], 'bad-schedule'),
       unknownVolume('nope', '--every', '4h'),
       notActivated('golden', '--every', '4h'),
     ],

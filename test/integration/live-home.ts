@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { createHandlers } from '../../src/core/control/index.ts';
 import { partsOf } from '../../src/core/daemon/parts.ts';
 import { Gateway, type Serving } from '../../src/core/gateway/index.ts';
+import type { ScheduleRunner } from '../../src/core/gateway/schedules/runner.ts';
+import type { Clock } from '../../src/core/kit/index.ts';
 import type { CallContext, Handlers, Input, OperationName, Result } from '../../src/core/localapi/index.ts';
 
 const CALL: CallContext = {
@@ -25,8 +27,9 @@ export class LiveProcess implements AsyncDisposable {
     this.#handlers = createHandlers(gateway);
   }
 
-  static async open(home: string): Promise<LiveProcess> {
-    return new LiveProcess(new Gateway(await partsOf(home)));
+  static async open(home: string, clock?: Clock): Promise<LiveProcess> {
+    const parts = await partsOf(home);
+    return new LiveProcess(new Gateway(clock === undefined ? parts : { ...parts, clock }));
   }
 
   async call<N extends OperationName>(
@@ -41,6 +44,11 @@ export class LiveProcess implements AsyncDisposable {
   async serve(): Promise<Serving> {
     this.#serving = await this.#gateway.serve(CALL);
     return this.#serving;
+  }
+
+  /** Runs the schedules, from now on. */
+  async runSchedules(): Promise<ScheduleRunner> {
+    return await this.#gateway.runSchedules(() => undefined, CALL);
   }
 
   /** Fills a page of an export with a byte, acknowledged. */

@@ -66,6 +66,22 @@ export interface SnapshotEntry {
   readonly deletedAt?: string;
   /** Of a snapshot that a schedule made and may delete again. */
   readonly schedule?: ScheduleMark;
+  /** What came of verifying it last; absent while it never was. */
+  readonly verified?: Verified;
+}
+
+/** A snapshot was read back, and perhaps looked at by a command. */
+export interface Verified {
+  /** RFC 3339, UTC. */
+  readonly at: string;
+  readonly ok: boolean;
+  readonly checkedBytes: number;
+  /** Of what it maps, the part that was read: 1 is all. */
+  readonly share: number;
+  /** Of the command; null where none ran to its end. */
+  readonly exitCode: number | null;
+  /** Why it is not ok; null when it is. */
+  readonly message: string | null;
 }
 
 /** Which run of which schedule made a snapshot. */

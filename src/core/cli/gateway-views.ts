@@ -42,7 +42,7 @@ export function statusText(status: StatusDocument, style: Style): string {
       ['free space', freeSpace(status)],
       daemonField(status, style),
       ['volumes', volumeTotals(status)],
-      ['snapshots', known(status.snapshots.count)],
+      ['snapshots', snapshotTotals(status)],
       ...status.exports.map((one): Field => exportField(one, style)),
       ...status.schedules.map((one): Field => scheduleField(one, style)),
       ['version', status.version],
@@ -127,6 +127,17 @@ export async function storeCheckText(check: StoreCheckDocument, style: Style, co
 }
 
 /** A count that can not be had while the store can not be read. */
+/** Of the completed ones: how many were never verified, and how many are not sound. */
+function snapshotTotals({ snapshots: { count, unverified, unsound } }: StatusDocument): string {
+  const details = [
+    ...(unverified === null || unverified === 0 || unverified === count
+      ? []
+      : [`${String(unverified)} never verified`]),
+    ...(unsound === null || unsound === 0 ? [] : [`${String(unsound)} not sound`]),
+  ];
+  return [known(count), ...details].join(', ');
+}
+
 const known = (count: number | null): string => (count === null ? 'unknown' : String(count));
 
 function volumeTotals({ volumes }: StatusDocument): string {

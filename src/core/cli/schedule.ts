@@ -1,8 +1,9 @@
 /** Snapshot schedules, as people write and read them. */
-import { quoted, SgwError } from '../kit/index.ts';
-import type { ScheduleDocument, ScheduleList } from '../localapi/index.ts';
+import { formatSize, quoted, SgwError } from '../kit/index.ts';
+import type { Input, ScheduleDocument, ScheduleList } from '../localapi/index.ts';
 import type { Style } from './style.ts';
 import { formatTime, plural, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
+import { given } from './values.ts';
 
 type Keep = NonNullable<ScheduleDocument['keep']>;
 type Unit = Keep[number]['unit'];
@@ -62,6 +63,45 @@ export function parseTimeOfDay(text: string): string | null {
 const badSchedule = (flag: string, text: string, hint: string): SgwError =>
   new SgwError('invalid', 'bad-schedule', `${flag} can not be ${quoted(text)}`, { hint, details: { value: text } });
 
+const NAMED_PACES: Readonly<Record<string, string>> = { daily: '1d', weekly: '1w', monthly: '30d' };
+
+/** As `parsePace`, and `daily`, `weekly`, `monthly` (30 days); null for `none`. @throws invalid `bad-schedule` */
+export function parseVerifyPace(text: string): number | null {
+  const words = text.trim().toLowerCase();
+  return words === 'none' ? null : parsePace(NAMED_PACES[words] ?? words);
+}
+
+/** `5%` as a part of 1. @throws invalid `bad-schedule` */
+function parseShare(text: string): number {
+  const [, digits = ''] = /^(\d{1,3}(?:\.\d{1,3})?)%$/.exec(text.trim()) ?? [];
+  const share = Number(digits) / 100;
+  if (digits !== '' && share > 0 && share <= 1) return share;
+  throw badSchedule('--verify-sample', text, 'Give a part of 100, such as 5%.');
+}
+
+type VerifyWish = NonNullable<Input<'schedule.set'>['verify']>;
+
+interface VerifyFlags {
+  readonly verify: { readonly everyMs: number | null } | undefined;
+  readonly all: boolean;
+  readonly sample: string | undefined;
+  /** `none`: no command. */
+  readonly command: string | undefined;
+  readonly timeoutMs: number | undefined;
+}
+
+/** What is asked of verification; undefined when nothing is, null when there is to be none. @throws invalid `bad-schedule` */
+export function verifyWish({ verify, all, sample, command, timeoutMs }: VerifyFlags): VerifyWish | null | undefined {
+  if (verify?.everyMs === null) return null;
+  const wish = given({
+    everyMs: verify?.everyMs ?? undefined,
+    share: all ? 1 : sample === undefined ? undefined : parseShare(sample),
+    command: command === 'none' ? null : command,
+    timeoutMs,
+  });
+  return Object.keys(wish).length === 0 ? undefined : wish;
+}
+
 /** `every 4 hours`, `every day at 02:30 UTC`. */
 function paceText({ everyMs, at }: Pick<ScheduleDocument, 'everyMs' | 'at'>): string {
   const [name, letter] = PACE_NAMES.find(([, unit]) => everyMs % (PACE_MS[unit] ?? 1) === 0) ?? ['minute', 'm'];
@@ -86,8 +126,30 @@ export function scheduleFields(schedule: ScheduleDocument, style: Style): string
     ['failure', failure === null ? null : `${failure.message} (since ${formatTime(failure.at)} UTC)`, style.red],
     ['tried again', retryAt === null ? null : `${formatTime(retryAt)} UTC`],
   ];
-  return withRemarks(renderFields(fields, style), remarks, style);
+  return withRemarks(renderFields([...fields, ...verifyFields(schedule, style)], style), remarks, style);
 }
+
+function verifyFields({ verify }: ScheduleDocument, style: Style): Field[] {
+  if (verify === null) return [];
+  const { everyMs, share, command, state, nextRunAt, last, failure } = verify;
+  const part = share === 1 ? 'all is read' : `${String(Number((share * 100).toFixed(3)))}% is read`;
+  const outcome =
+    last === null ? 'nothing yet' : `${last.name}, ${last.ok ? 'ok' : 'not sound'}, ${formatTime(last.at)} UTC`;
+  return [
+    ['verified', `${paceText({ everyMs, at: null })}, ${part}`],
+    ['command', command],
+    ['verifying', state === 'waiting' ? `next ${formatTime(nextRunAt)} UTC` : state],
+    ['last verified', outcome, last === null ? style.yellow : last.ok ? style.green : style.red],
+    ['read', last === null ? null : formatSize(last.checkedBytes)],
+    ['exit code', exitText(last?.exitCode)],
+    ['found', last?.message ?? null, style.red],
+    ['output', last === null || last.ok || last.output === null ? null : last.output],
+    ['not verified', failure === null ? null : `${failure.message} (since ${formatTime(failure.at)} UTC)`, style.red],
+  ];
+}
+
+const exitText = (exitCode: number | null | undefined): string | null =>
+  exitCode === null || exitCode === undefined ? null : String(exitCode);
 
 function stateField({ state, failure }: ScheduleDocument, style: Style): Field {
   const isWell = failure === null && state !== 'stopped';

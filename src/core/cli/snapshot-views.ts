@@ -21,6 +21,7 @@ import {
   renderTable,
   shortIds,
   withRemarks,
+  type Column,
 } from './tables.ts';
 
 /** Extents shown before the rest is only counted. */
@@ -31,6 +32,11 @@ interface ShownExtent {
   readonly length: number;
   readonly state: string;
 }
+
+const VERIFIED: Column<SnapshotSummary> = {
+  head: 'VERIFIED',
+  value: ({ verified }) => (verified === null ? '-' : verified.ok ? 'ok' : 'failed'),
+};
 
 /** The list of snapshots, and what a person should know of it. */
 export async function snapshotTable(
@@ -48,6 +54,7 @@ export async function snapshotTable(
       { head: 'VOLUME', value: (snapshot) => snapshot.volumeName, isCut: true },
       { head: 'SIZE', value: (snapshot) => formatListedSize(snapshot, snapshot.sizeBytes), align: 'right' },
       { head: 'STATE', value: (snapshot) => snapshot.state },
+      ...(snapshots.some(({ verified }) => verified !== null) ? [VERIFIED] : []),
       { head: 'CREATED (UTC)', value: (snapshot) => formatListedTime(snapshot.createdAt) },
     ],
     style,
@@ -154,6 +161,13 @@ export function restoreFields(result: RestoreDocument, style: Style): string {
   return withRemarks(`${fields}${served}`, result.remarks, style);
 }
 
+function verifiedText(verified: SnapshotSummary['verified']): string | null {
+  if (verified === null) return null;
+  const { at, ok, checkedBytes, share, message } = verified;
+  const part = share === 1 ? 'all of it' : `a sample of ${String(Number((share * 100).toFixed(3)))}%`;
+  return `${ok ? 'ok' : `failed: ${message ?? ''}`}, ${formatTime(at)} UTC, ${formatSize(checkedBytes)}, ${part}`;
+}
+
 function summaryFields(snapshot: SnapshotSummary): [string, string | null][] {
   return [
     ['snapshot', snapshot.name],
@@ -167,6 +181,7 @@ function summaryFields(snapshot: SnapshotSummary): [string, string | null][] {
     ['completed', snapshot.completedAt === null ? null : `${formatTime(snapshot.completedAt)} UTC`],
     ['description', snapshot.description === '' ? null : snapshot.description],
     ['tags', formatTags(snapshot.tags)],
+    ['verified', verifiedText(snapshot.verified)],
     ['made by', snapshot.scheduleId === null ? null : `the schedule of the volume (${snapshot.scheduleId})`],
   ];
 }

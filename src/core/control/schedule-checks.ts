@@ -8,8 +8,12 @@ const UNITS: readonly unknown[] = ['hour', 'day', 'week', 'month', 'year'];
 const COUNT_MAX = 10_000;
 const TIME_OF_DAY = /^(?:[01]?\d|2[0-3]):[0-5]\d$/;
 
+const COMMAND_CHARACTERS_MAX = 4096;
+const TIMEOUT_MS_MAX = 24 * 60 * MINUTE_MS;
+
 /** @throws invalid `bad-schedule` */
-export function checkSchedule({ everyMs, at, keep }: Pick<Input<'schedule.set'>, 'everyMs' | 'at' | 'keep'>): void {
+export function checkSchedule({ everyMs, at, keep, verify }: Omit<Input<'schedule.set'>, 'volume'>): void {
+  if (verify !== undefined && verify !== null) checkVerify(verify);
   if (everyMs !== undefined && !isPace(everyMs))
     throw badSchedule(everyMs, 'how often it runs', 'Give whole minutes, from 1 minute to 366 days, in milliseconds.');
   if (at !== undefined && at !== null && !(typeof at === 'string' && TIME_OF_DAY.test(at)))
@@ -17,6 +21,25 @@ export function checkSchedule({ everyMs, at, keep }: Pick<Input<'schedule.set'>,
   if (keep === undefined || keep === null) return;
   if (!Array.isArray(keep) || keep.length === 0 || !keep.every(isRule) || isTwice(keep))
     throw badSchedule(keep, 'what is kept', 'Give each unit once, with how many of it count, from 1 to 10,000.');
+}
+
+function checkVerify(verify: unknown): void {
+  const { everyMs, share, command, timeoutMs } = (typeof verify === 'object' ? verify : {}) as Record<string, unknown>;
+  if (everyMs !== undefined && !isPace(everyMs))
+    throw badSchedule(everyMs, 'how often it is verified', 'Give whole minutes, from 1 minute to 366 days.');
+  if (share !== undefined && !(typeof share === 'number' && share > 0 && share <= 1))
+    throw badSchedule(share, 'the part that is read', 'Give a number above 0 and up to 1.');
+  const isTimeout =
+    Number.isSafeInteger(timeoutMs) && (timeoutMs as number) >= 1000 && (timeoutMs as number) <= TIMEOUT_MS_MAX;
+  if (timeoutMs !== undefined && !isTimeout)
+    throw badSchedule(timeoutMs, 'the time of a command', 'Give 1 second to 24 hours, in milliseconds.');
+  const isCommand = typeof command === 'string' && command.trim() !== '' && command.length <= COMMAND_CHARACTERS_MAX;
+  if (command !== undefined && command !== null && !(isCommand && !command.includes('\0')))
+    throw badSchedule(
+      command,
+      'a command',
+      `Give a line for the shell of at most ${String(COMMAND_CHARACTERS_MAX)} characters.`,
+    );
 }
 
 const isPace = (value: unknown): boolean =>

@@ -61,7 +61,7 @@ export async function examine({ parts, exports, schedules, checkStore }: DoctorS
       await guarded('space', async () => checkSpace(home, found)),
       checkClock(parts.clock.nowMs(), found),
       ...rows.filter(({ reason }) => reason !== null).map(exportCheck),
-      ...schedules(found).map(scheduleCheck),
+      ...schedules(found).flatMap((one) => [scheduleCheck(one), ...verificationCheck(one)]),
       ...(await logChecks(home, rows)),
     );
   }
@@ -173,6 +173,18 @@ function scheduleCheck({ name: volume, state, nextRunAt, lastRun, failure }: Sch
     return failed(name, 'unavailable', `it fails since ${failure.at}: ${failure.message}; ${last}, ${next}`, show);
   if (state === 'stopped') return warning(name, `${last}, ${next}, and no gateway runs`, 'sgw gateway start');
   return well(name, `${last}, ${next}`);
+}
+
+function verificationCheck({ name: volume, verify }: ScheduleDocument): Check[] {
+  if (verify === null) return [];
+  const name = `verification of ${volume}`;
+  const { last, failure } = verify;
+  const show = `sgw schedule show ${volume}`;
+  if (failure !== null)
+    return [failed(name, 'unavailable', `it can not be tried since ${failure.at}: ${failure.message}`, show)];
+  if (last === null) return [warning(name, 'no snapshot was verified yet', show)];
+  if (!last.ok) return [failed(name, 'corrupt', `snapshot ${last.name} is not sound: ${last.message ?? ''}`, show)];
+  return [well(name, `snapshot ${last.name} was verified at ${last.at}`)];
 }
 
 /** Write logs that nobody serves, and those of volumes that another gateway has taken over (C4, C6). */

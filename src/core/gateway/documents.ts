@@ -118,6 +118,7 @@ export const damagedSnapshot = ({ id }: DamagedEntry<SnapshotId>): SnapshotSumma
   description: '',
   tags: {},
   scheduleId: null,
+  verified: null,
 });
 
 /** What to tell people of a damaged entry. */
@@ -140,5 +141,6 @@ export function snapshotSummary(entry: SnapshotEntry): SnapshotSummary {
     description: entry.description,
     tags: entry.tags,
     scheduleId: entry.schedule?.scheduleId ?? null,
+    verified: entry.verified ?? null,
   };
 }

@@ -107,7 +107,8 @@ export class OpenHome {
     assert(this.#schedules === undefined, 'the schedules of a home are run once');
     const { ScheduleRunner: Runner } = await import('./schedules/runner.ts');
     const openSession = async (accountId: string, of: CallContext): Promise<Session> => this.open(accountId, of);
-    this.#schedules = new Runner({ home, clock, openSession, secrets: call.secrets, onEvent });
+    const { gatewayId } = await this.requireRecord();
+    this.#schedules = new Runner({ home, gatewayId, clock, openSession, secrets: call.secrets, onEvent });
     this.#schedules.start();
     return this.#schedules;
   }

@@ -21,8 +21,14 @@ const SHUT: ReadonlySet<string> = new Set([
   'one-of',
 ]);
 
-const NOTHING = { volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 }, snapshots: { count: 0 } };
-const UNKNOWN = { volumes: { count: null, sizeBytes: null, mappedBytes: null }, snapshots: { count: null } };
+const NOTHING = {
+  volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 },
+  snapshots: { count: 0, unverified: 0, unsound: 0 },
+};
+const UNKNOWN = {
+  volumes: { count: null, sizeBytes: null, mappedBytes: null },
+  snapshots: { count: null, unverified: null, unsound: null },
+};
 
 /** What is known without the store. */
 interface Here {
@@ -128,7 +134,14 @@ function scheduleRemarks(schedules: readonly ScheduleDocument[]): string[] {
   const failed = schedules.flatMap(({ name, failure }) =>
     failure === null ? [] : [`The schedule of ${name} fails since ${failure.at}: ${failure.message}.`],
   );
-  return [...waiting, ...failed];
+  const unsound = schedules.flatMap(({ name, verify }) => {
+    const { last = null, failure = null } = verify ?? {};
+    if (failure !== null)
+      return [`The snapshots of ${name} can not be verified since ${failure.at}: ${failure.message}.`];
+    if (last === null || last.ok) return [];
+    return [`Snapshot ${last.name} of ${name} was verified at ${last.at} and is not sound: ${last.message ?? ''}.`];
+  });
+  return [...waiting, ...failed, ...unsound];
 }
 
 /** The daemon holds a lock of the home for as long as it lives. */
@@ -152,13 +165,18 @@ async function countContents(session: Session, call: CallContext): Promise<Conte
   const { catalog } = session;
   const { summaries, remarks, unfinished } = await readVolumeSummaries(session, { signal: call.signal });
   const snapshots = await catalog.surveySnapshots({ signal: call.signal });
+  const completed = snapshots.entries.filter(({ state }) => state === 'completed');
   return {
     volumes: {
       count: summaries.length,
       sizeBytes: summaries.reduce((sum, volume) => sum + volume.sizeBytes, 0),
       mappedBytes: summaries.reduce((sum, volume) => sum + volume.mappedBytes, 0),
     },
-    snapshots: { count: snapshots.entries.length + snapshots.damaged.length },
+    snapshots: {
+      count: snapshots.entries.length + snapshots.damaged.length,
+      unverified: completed.filter(({ verified }) => verified === undefined).length,
+      unsound: completed.filter(({ verified }) => verified?.ok === false).length,
+    },
     damage: [...remarks, ...snapshots.damaged.map(({ id, error }) => damageRemark('Snapshot', id, error))],
     unfinished,
   };

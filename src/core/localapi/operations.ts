@@ -89,7 +89,14 @@ export interface Operations {
    * a time of the day, UTC, for schedules of whole days.
    */
   'schedule.set': {
-    input: { volume: Ref; everyMs?: number; at?: string | null; keep?: Doc.ScheduleDocument['keep'] };
+    input: {
+      volume: Ref;
+      everyMs?: number;
+      at?: string | null;
+      keep?: Doc.ScheduleDocument['keep'];
+      /** How snapshots are verified; null: not at all. What is not given stays as it is. */
+      verify?: { everyMs?: number; share?: number; command?: string | null; timeoutMs?: number } | null;
+    };
     result: Doc.ScheduleDocument;
   };
   'schedule.show': { input: { volume?: Ref }; result: Doc.ScheduleList };

@@ -1,6 +1,6 @@
 /** The documents of snapshot schedules. As in `schemas.ts`, fields are only ever added. */
 import Type, { type Static } from 'typebox';
-import { Nullable, object, Time } from './schema-parts.ts';
+import { Bytes, Nullable, object, Time } from './schema-parts.ts';
 
 const Unit = Type.Union([
   Type.Literal('hour'),
@@ -9,6 +9,52 @@ const Unit = Type.Union([
   Type.Literal('month'),
   Type.Literal('year'),
 ]);
+
+const Share = Type.Number({ exclusiveMinimum: 0, maximum: 1 });
+const Failure = Nullable(
+  Type.Object({ at: Time, code: Type.String(), message: Type.String() }, { additionalProperties: false }),
+);
+const Outcome = {
+  at: Time,
+  ok: Type.Boolean(),
+  checkedBytes: Bytes,
+  /** Of what it maps, the part that was read: 1 is all. */
+  share: Share,
+  /** Of the command; null where none ran to its end. */
+  exitCode: Nullable(Type.Integer()),
+  /** Why it is not ok; null when it is. */
+  message: Nullable(Type.String()),
+};
+
+/** What came of verifying a snapshot last; null while it never was. */
+export const Verified = Nullable(Type.Object(Outcome, { additionalProperties: false }));
+
+const Verification = Type.Object(
+  {
+    everyMs: Type.Integer({ minimum: 1 }),
+    share: Share,
+    command: Nullable(Type.String()),
+    timeoutMs: Type.Integer({ minimum: 1 }),
+    state: Type.Union([Type.Literal('waiting'), Type.Literal('running'), Type.Literal('stopped')]),
+    nextRunAt: Time,
+    last: Nullable(
+      Type.Object(
+        {
+          snapshotId: Type.String(),
+          name: Type.String(),
+          ...Outcome,
+          /** The end of what the command wrote. */
+          output: Nullable(Type.String()),
+          durationMs: Type.Integer({ minimum: 0 }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    /** Why the one at hand could not be tried. */
+    failure: Failure,
+  },
+  { additionalProperties: false },
+);
 
 export const ScheduleDocument = object('schedule', {
   volumeId: Type.String(),
@@ -36,9 +82,9 @@ export const ScheduleDocument = object('schedule', {
   lastRun: Nullable(
     Type.Object({ snapshotId: Type.String(), name: Type.String(), at: Time }, { additionalProperties: false }),
   ),
-  failure: Nullable(
-    Type.Object({ at: Time, code: Type.String(), message: Type.String() }, { additionalProperties: false }),
-  ),
+  failure: Failure,
+  /** How its snapshots are verified; null: not at all. */
+  verify: Nullable(Verification),
   /** Sentences that a person should read. */
   remarks: Type.Array(Type.String()),
 });

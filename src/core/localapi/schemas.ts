@@ -4,7 +4,7 @@
  * `docs/schemas/` are written from these; only tests and the schema writer load this module at run time.
  */
 import Type, { type Static } from 'typebox';
-import { ScheduleDocument } from './schedule-schemas.ts';
+import { ScheduleDocument, Verified } from './schedule-schemas.ts';
 import { AttachmentDocument, ServingConfiguration, VolumeAttached } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, RecoveryPolicy, Tags, Time } from './schema-parts.ts';
 
@@ -153,6 +153,7 @@ export const SnapshotSummary = object('snapshot', {
   tags: Tags,
   /** The schedule that made it and may delete it; null of one that was made, or renamed, by hand. */
   scheduleId: Nullable(Type.String()),
+  verified: Verified,
 });
 
 /** `by` lets `accountId` use the blocks that `by` wrote. */
@@ -429,7 +430,11 @@ export const StatusDocument = object('status', {
     { count: Nullable(Type.Integer()), sizeBytes: Nullable(Bytes), mappedBytes: Nullable(Bytes) },
     { additionalProperties: false },
   ),
-  snapshots: Type.Object({ count: Nullable(Type.Integer()) }, { additionalProperties: false }),
+  /** `unverified` were never read back, `unsound` were, and found wanting. */
+  snapshots: Type.Object(
+    { count: Nullable(Type.Integer()), unverified: Nullable(Type.Integer()), unsound: Nullable(Type.Integer()) },
+    { additionalProperties: false },
+  ),
   /** What is attached, and how that does. */
   exports: Type.Array(AttachmentDocument),
   /** Snapshot schedules, and how they do. */

@@ -1,5 +1,5 @@
 /** Snapshot schedules of volumes, as the state keeps them. */
-import { findBad, isAccount, isObject, isText, isTime, orNull, type Check, type Checks } from './serving.ts';
+import { findBad, isAccount, isObject, isText, isTime, orAbsent, orNull, type Check, type Checks } from './serving.ts';
 
 export const RETENTION_UNITS = ['hour', 'day', 'week', 'month', 'year'] as const;
 export type RetentionUnit = (typeof RETENTION_UNITS)[number];
@@ -40,6 +40,42 @@ export interface ScheduleState {
   last: { snapshotId: string; name: string; at: string } | null;
   /** Why the run at hand is not done yet, or was not thinned after; null when all is well. */
   failure: ScheduleFailure | null;
+  /** How its snapshots are verified; absent: not at all. */
+  verify?: VerifyingState;
+}
+
+export interface VerifyingState {
+  everyMs: number;
+  /** Of what is mapped, the part that is read: above 0, up to 1. */
+  share: number;
+  /** For `/bin/sh -c`; null: none. Only ever from the operator's own command line. */
+  command: string | null;
+  timeoutMs: number;
+  /** As that of the schedule. */
+  doneSlot: string;
+  /** What came of the newest one. */
+  last: VerificationState | null;
+  /** When one last found a snapshot sound; null before that. */
+  lastOkAt: string | null;
+  /** Why the one at hand could not be tried; null when all is well. */
+  failure: ScheduleFailure | null;
+}
+
+/** What a verification found. */
+export interface VerificationState {
+  snapshotId: string;
+  name: string;
+  at: string;
+  ok: boolean;
+  checkedBytes: number;
+  share: number;
+  /** Of the command; null where none ran to its end. */
+  exitCode: number | null;
+  /** Why it is not ok; null when it is. */
+  message: string | null;
+  /** The end of what the command wrote. */
+  output: string | null;
+  durationMs: number;
 }
 
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -57,7 +93,34 @@ const has =
   (value) =>
     findBad(value, checks) === undefined;
 
-const SCHEDULE_FIELDS: Checks<ScheduleState> = {
+const isShare: Check = (value) => typeof value === 'number' && value > 0 && value <= 1;
+const isOk: Check = (value) => typeof value === 'boolean';
+const isAnyText: Check = (value) => typeof value === 'string';
+
+const VERIFICATION_FIELDS: Checks<VerificationState> = {
+  snapshotId: isText,
+  name: isText,
+  at: isTime,
+  ok: isOk,
+  checkedBytes: isCount,
+  share: isShare,
+  exitCode: orNull((value) => Number.isSafeInteger(value)),
+  message: orNull(isAnyText),
+  output: orNull(isAnyText),
+  durationMs: isCount,
+};
+const VERIFYING_FIELDS: Checks<VerifyingState> = {
+  everyMs: isAbove0,
+  share: isShare,
+  command: orNull(isText),
+  timeoutMs: isAbove0,
+  doneSlot: isTime,
+  last: orNull(has(VERIFICATION_FIELDS)),
+  lastOkAt: orNull(isTime),
+  failure: orNull(has(FAILURE_FIELDS)),
+};
+
+const SCHEDULE_FIELDS: Checks<Required<ScheduleState>> = {
   scheduleId: isText,
   volumeName: isText,
   accountId: isAccount,
@@ -69,6 +132,7 @@ const SCHEDULE_FIELDS: Checks<ScheduleState> = {
   runs: isCount,
   last: orNull(has(LAST_FIELDS)),
   failure: orNull(has(FAILURE_FIELDS)),
+  verify: orAbsent(has(VERIFYING_FIELDS)),
 };
 
 /** By volume id. */

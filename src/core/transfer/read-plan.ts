@@ -64,6 +64,8 @@ export interface PlanOptions {
   readonly fromPage: number;
   readonly signal: AbortSignal;
   readonly onDamage?: OnDamage | undefined;
+  /** Whether what lies below a node of the map is read; by default everything is. */
+  readonly enter?: ((node: { readonly mappedPages: number }) => boolean) | undefined;
 }
 
 /** Mapped runs that are planned together. */
@@ -97,11 +99,18 @@ export async function* planRead(view: VolumeView, options: PlanOptions): AsyncGe
   }
 }
 
-async function* windowsOf(view: VolumeView, { fromPage, signal, onDamage }: PlanOptions): AsyncGenerator<Window> {
+async function* windowsOf(
+  view: VolumeView,
+  { fromPage, signal, onDamage, enter }: PlanOptions,
+): AsyncGenerator<Window> {
   let runs: PageRun[] = [];
   let pages = 0;
   let endPage = fromPage;
-  const walk = { fromPage, signal, ...(onDamage === undefined ? {} : { damage: onDamage }) };
+  const walk = {
+    ...{ fromPage, signal },
+    ...(onDamage === undefined ? {} : { damage: onDamage }),
+    ...(enter === undefined ? {} : { enter }),
+  };
   for await (const leaf of view.map.leaves(walk)) {
     for (const run of leaf.runs) {
       if (run.page + run.count <= fromPage) continue;

@@ -5,7 +5,7 @@
 import { isCorrupt, PAGE_BYTES, type FrameJob, type FramePool, type VolumeView } from '../blockstore/index.ts';
 import { MIB, assert } from '../kit/index.ts';
 import { runInOrder } from './ordered-pipeline.ts';
-import { planRead, type OnDamage, type PlannedSpan, type ReadUnit } from './read-plan.ts';
+import { planRead, type OnDamage, type PlannedSpan, type PlanOptions, type ReadUnit } from './read-plan.ts';
 
 export interface ReadOptions {
   readonly pool: FramePool;
@@ -17,6 +17,8 @@ export interface ReadOptions {
   readonly onDone: (pages: number, donePage: number | undefined) => Promise<void>;
   /** Takes damage, and the reading goes on behind it; for readers without a target. */
   readonly onDamage?: OnDamage | undefined;
+  /** As for `planRead`. */
+  readonly enter?: PlanOptions['enter'];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -44,7 +46,7 @@ export async function readView(options: ReadOptions): Promise<ReadTotals> {
   let writtenBytes = 0;
   try {
     await runInOrder<ReadUnit, UnitDone>({
-      source: planRead(view, { fromPage: options.fromPage, signal, onDamage: options.onDamage }),
+      source: planRead(view, { fromPage: options.fromPage, signal, onDamage: options.onDamage, enter: options.enter }),
       weigh: (unit) => unit.storedBytes + unit.pages * PAGE_BYTES,
       weightMax: Math.max(4, 3 * options.pool.threads) * UNIT_WEIGHT_BYTES,
       work: async (unit, workSignal) => await readSound(options, unit, workSignal),

@@ -35,6 +35,7 @@ const snapshot = {
   description: '',
   tags: {},
   scheduleId: null,
+  verified: null,
 } as const;
 
 it.each([40, 60, 80, 120])('a table with long names fits %d columns', async (columns) => {

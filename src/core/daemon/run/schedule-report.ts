@@ -12,6 +12,10 @@ export function reportSchedule(log: Logger, event: ScheduleEvent): void {
       if (event.names.length > 0)
         log.info({ volumeId, snapshots: event.names }, 'a schedule deleted snapshots that it does not keep');
       return;
+    case 'verified':
+      if (event.ok) log.info({ volumeId, snapshot: event.name }, 'a snapshot was verified');
+      else log.error({ volumeId, snapshot: event.name, reason: event.message }, 'a snapshot is not sound');
+      return;
     case 'failed':
       log.warn({ volumeId, err: event.failure, retryInMs: event.retryInMs }, 'a schedule failed, and is tried again');
       return;

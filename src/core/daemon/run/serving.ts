@@ -54,7 +54,7 @@ export class VolumeServing implements Serving {
   readonly #options: ServingOptions;
   #exports: Exports | undefined;
   #listeners: NbdListeners | undefined;
-  #schedules: { stop(): Promise<void> } | undefined;
+  #schedules: { stop(): Promise<void>; metrics(): Promise<string> } | undefined;
 
   constructor(options: ServingOptions) {
     this.#options = options;
@@ -142,6 +142,7 @@ export class VolumeServing implements Serving {
   }
 
   async metrics(): Promise<string> {
-    return (await this.#exports?.metrics()) ?? '';
+    const parts = await Promise.all([this.#exports?.metrics(), this.#schedules?.metrics()]);
+    return parts.filter((text) => text !== undefined).join('\n');
   }
 }

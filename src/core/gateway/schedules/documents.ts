@@ -1,12 +1,13 @@
 /** Schedules as the local API tells of them, from what the state has and what the daemon does. */
 import type { ScheduleDocument } from '../../localapi/index.ts';
-import type { ScheduleState } from '../../state/index.ts';
+import type { ScheduleState, VerifyingState } from '../../state/index.ts';
 import type { Schedules } from './book.ts';
 import { nextSlot } from './slots.ts';
+import type { SchedulePhase } from './runner.ts';
 
 /** How the schedules of a daemon do. */
 export interface SchedulePhases {
-  phaseOf(volumeId: string): { readonly isRunning: boolean; readonly retryInMs: number | null };
+  phaseOf(volumeId: string): SchedulePhase;
 }
 
 const UNIT_MS = {
@@ -26,7 +27,7 @@ export function scheduleDocument(
 ): ScheduleDocument {
   const { volumeName, everyMs, atMinute, keep, setAt, doneSlot, runs, last, failure } = schedule;
   const nextMs = nextSlot(schedule, Date.parse(doneSlot), nowMs);
-  const { isRunning = false, retryInMs = null } = phases?.phaseOf(volumeId) ?? {};
+  const { isRunning, retryInMs, isVerifying } = phases?.phaseOf(volumeId) ?? NO_PHASE;
   const working = isRunning ? 'running' : retryInMs === null ? 'waiting' : 'retrying';
   return {
     volumeId,
@@ -41,11 +42,27 @@ export function scheduleDocument(
     runs,
     lastRun: last,
     failure,
+    verify: verificationDocument(schedule.verify, nowMs, phases === undefined ? undefined : isVerifying),
     remarks: [
       ...(phases === undefined ? ['Nothing runs without the gateway daemon: sgw gateway start'] : []),
       ...sparse(schedule),
     ],
   };
+}
+
+const NO_PHASE: SchedulePhase = { isRunning: false, retryInMs: null, isVerifying: false };
+
+/** `isVerifying` is undefined where no daemon runs. */
+function verificationDocument(
+  verify: VerifyingState | undefined,
+  nowMs: number,
+  isVerifying: boolean | undefined,
+): ScheduleDocument['verify'] {
+  if (verify === undefined) return null;
+  const { doneSlot, last, lastOkAt: _, ...rest } = verify;
+  const nextMs = nextSlot({ everyMs: verify.everyMs, atMinute: null }, Date.parse(doneSlot), nowMs);
+  const state = isVerifying === undefined ? 'stopped' : isVerifying ? 'running' : 'waiting';
+  return { ...rest, state, nextRunAt: new Date(nextMs).toISOString(), last: last && { ...last } };
 }
 
 /** Who makes more than is kept should know. */

@@ -7,23 +7,21 @@
  * on the snapshots and the time alone, so it may be stopped anywhere and done again. Nothing here asks the store for anything
  * while nothing is due.
  */
-import { SgwError, Semaphore, toSgwError, type Clock, type ErrorKind, type VolumeId } from '../../kit/index.ts';
+import { SgwError, Semaphore, toSgwError, type Clock, type VolumeId } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
 import type { ScheduleState } from '../../state/index.ts';
 import type { Session } from '../session.ts';
 import { noteSchedule, readSchedules, type Schedules } from './book.ts';
+import { Job } from './job.ts';
 import { beginRun, untilCompleted } from './run.ts';
 import { mendedSlot, nextSlot, owedSlot } from './slots.ts';
 import { SteadyClock } from './steady-clock.ts';
 import { thin } from './thin.ts';
+import { tidyPlaces } from './verification/place.ts';
+import { Verifier } from './verification/verifier.ts';
 
 /** How often the time is looked at: timers do not run while a machine sleeps, nor when its clock is set. */
 const TICK_MS = 60_000;
-const RETRY_FIRST_MS = 15_000;
-const RETRY_MAX_MS = 5 * 60_000;
-/** For what trying again does not mend: the operator does, outside. */
-const RETRY_LASTING_MS = 60 * 60_000;
-const LASTING_KINDS: ReadonlySet<ErrorKind> = new Set(['notFound', 'corrupt', 'unsupported', 'internal', 'denied']);
 /** A snapshot that is pending for longer is told of. */
 const PENDING_TOLD_MS = 10 * 60_000;
 /** Runs that make their snapshots at once: these take turns at the lock of names. */
@@ -34,11 +32,26 @@ const LOCK_TIMEOUT_MS = 30_000;
 export type ScheduleEvent =
   | { readonly kind: 'made'; readonly volumeId: string; readonly name: string; readonly dueAt: string }
   | { readonly kind: 'thinned'; readonly volumeId: string; readonly names: readonly string[] }
+  | {
+      readonly kind: 'verified';
+      readonly volumeId: string;
+      readonly name: string;
+      readonly ok: boolean;
+      readonly message: string | null;
+    }
   | { readonly kind: 'failed'; readonly volumeId: string; readonly failure: SgwError; readonly retryInMs: number };
+
+export interface SchedulePhase {
+  readonly isRunning: boolean;
+  /** Null unless what failed waits to be tried again. */
+  readonly retryInMs: number | null;
+  readonly isVerifying: boolean;
+}
 
 export interface RunnerOptions {
   /** Absolute path of the home directory. */
   readonly home: string;
+  readonly gatewayId: string;
   readonly clock: Clock;
   /** What the work for an account stands on. */
   readonly openSession: (accountId: string, call: CallContext) => Promise<Session>;
@@ -46,18 +59,13 @@ export interface RunnerOptions {
   readonly onEvent: (event: ScheduleEvent) => void;
 }
 
-interface Job {
-  work: Promise<void> | undefined;
-  /** By the monotonic clock; 0: at once. */
-  retryAtMs: number;
-  failures: number;
-  isThinningOwed: boolean;
-}
-
 export class ScheduleRunner {
   readonly #options: RunnerOptions;
   readonly #ended = new AbortController();
   readonly #jobs = new Map<string, Job>();
+  /** Volumes whose snapshots were thinned since the last run. */
+  readonly #thinned = new Set<string>();
+  readonly #verifier: Verifier;
   readonly #turns = new Semaphore(RUNS_AT_ONCE);
   readonly #steady: SteadyClock;
   #schedules: Schedules = {};
@@ -66,10 +74,24 @@ export class ScheduleRunner {
   #changes = 0;
   #wake = new AbortController();
   #loop: Promise<void> | undefined;
+  #metrics: { text(): Promise<string> } | undefined;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.#steady = new SteadyClock(options.clock);
+    const { home, clock, openSession, onEvent } = options;
+    this.#verifier = new Verifier({
+      ...{ home, clock, openSession },
+      onVerified: (volumeId, name, ok, message) => {
+        onEvent({ kind: 'verified', volumeId, name, ok, message });
+      },
+      onFailure: (volumeId, failure, retryInMs) => {
+        onEvent({ kind: 'failed', volumeId, failure, retryInMs });
+      },
+      lookAgain: () => {
+        this.#lookAgain();
+      },
+    });
   }
 
   start(): void {
@@ -78,23 +100,37 @@ export class ScheduleRunner {
 
   /** The schedules, or what stood in their way, are others now: looks at them anew, at once. */
   changed(): void {
-    for (const job of this.#jobs.values()) Object.assign(job, { retryAtMs: 0, isThinningOwed: true });
+    for (const job of this.#jobs.values()) job.retryNow();
+    this.#verifier.retryNow();
+    this.#thinned.clear();
     this.#changes += 1;
     this.#lookAgain();
   }
 
-  /** How the schedule of a volume does; `retryInMs` is null unless it waits to be tried again. */
-  phaseOf(volumeId: string): { readonly isRunning: boolean; readonly retryInMs: number | null } {
+  /** How the schedule of a volume does. */
+  phaseOf(volumeId: string): SchedulePhase {
     const job = this.#jobs.get(volumeId);
-    const waitMs = (job?.retryAtMs ?? 0) - this.#options.clock.monotonicMs();
-    return { isRunning: job?.work !== undefined, retryInMs: waitMs > 0 ? waitMs : null };
+    const waitMs = job?.retryInMs ?? 0;
+    return {
+      isRunning: job?.isRunning === true,
+      retryInMs: waitMs > 0 ? waitMs : null,
+      isVerifying: this.#verifier.isRunning(volumeId),
+    };
+  }
+
+  /** In the text format of Prometheus. */
+  async metrics(): Promise<string> {
+    const { scheduleMetrics } = await import('./metrics.ts');
+    this.#metrics ??= scheduleMetrics(() => this.#schedules);
+    return await this.#metrics.text();
   }
 
   /** Stops what is under way, which the next start goes on with. Idempotent. */
   async stop(): Promise<void> {
     this.#ended.abort(new SgwError('aborted', 'aborted', 'the gateway is stopping'));
     await this.#loop;
-    await Promise.all([...this.#jobs.values()].map(async ({ work }) => work));
+    await Promise.all([...this.#jobs.values()].map(async (job) => job.ended));
+    await this.#verifier.ended();
   }
 
   #lookAgain(): void {
@@ -103,12 +139,17 @@ export class ScheduleRunner {
   }
 
   async #run(): Promise<void> {
-    const { home, clock } = this.#options;
+    const { home, gatewayId, clock } = this.#options;
+    // What a killed process had made for a command to look at.
+    await tidyPlaces(home, gatewayId).catch(() => undefined);
     while (!this.#ended.signal.aborted) {
       this.#wake = new AbortController();
       // What can't be read now is read at the next look.
       await this.#read(home);
-      const waits = Object.entries(this.#schedules).map(([volumeId, schedule]) => this.#look(volumeId, schedule));
+      const waits = Object.entries(this.#schedules).flatMap(([volumeId, schedule]) => [
+        this.#look(volumeId, schedule),
+        this.#verifier.look(volumeId, schedule, this.#call()),
+      ]);
       const signal = AbortSignal.any([this.#ended.signal, this.#wake.signal]);
       this.#steady.waitMs();
       await clock.sleep(Math.max(1, Math.min(TICK_MS, ...waits)), signal).catch(() => undefined);
@@ -131,11 +172,10 @@ export class ScheduleRunner {
   /** Begins what is to be done for a volume. Returns how long nothing is, in milliseconds. */
   #look(volumeId: string, schedule: ScheduleState): number {
     const { clock } = this.#options;
-    const job = this.#jobs.get(volumeId) ?? { work: undefined, retryAtMs: 0, failures: 0, isThinningOwed: true };
+    const job = this.#jobs.get(volumeId) ?? new Job(clock);
     this.#jobs.set(volumeId, job);
-    if (job.work !== undefined) return TICK_MS;
-    const retryInMs = job.retryAtMs - clock.monotonicMs();
-    if (retryInMs > 0) return retryInMs;
+    if (job.isRunning) return TICK_MS;
+    if (job.retryInMs > 0) return job.retryInMs;
     const nowMs = clock.nowMs();
     const doneMs = Date.parse(schedule.doneSlot);
     const mendedMs = mendedSlot(schedule, doneMs, nowMs);
@@ -145,34 +185,34 @@ export class ScheduleRunner {
     }
     const slotMs = owedSlot(schedule, doneMs, nowMs);
     if (slotMs !== undefined) {
-      this.#begin(volumeId, schedule, job, async (call) => this.#make(volumeId, schedule, slotMs, job, call));
+      this.#begin(volumeId, schedule, job, async (call) => this.#make(volumeId, schedule, slotMs, call));
       return TICK_MS;
     }
     const untilNextMs = nextSlot(schedule, doneMs, nowMs) - nowMs;
-    if (!job.isThinningOwed) return untilNextMs;
+    if (this.#thinned.has(volumeId)) return untilNextMs;
     const unsteadyMs = this.#steady.waitMs();
     if (unsteadyMs > 0) return Math.min(unsteadyMs, untilNextMs);
-    this.#begin(volumeId, schedule, job, async (call) => this.#thin(volumeId, schedule, job, call));
+    this.#begin(volumeId, schedule, job, async (call) => this.#thin(volumeId, schedule, call));
     return TICK_MS;
   }
 
   #begin(volumeId: string, schedule: ScheduleState, job: Job, work: (call: CallContext) => Promise<void>): void {
+    const call = this.#call();
+    job.begin(
+      async () => work(call),
+      async (error) => this.#onFailure(volumeId, schedule, job, toSgwError(error), call),
+      () => {
+        this.#lookAgain();
+      },
+    );
+  }
+
+  /** What the work is done with. */
+  #call(): CallContext {
     const { secrets } = this.#options;
     const { signal } = this.#ended;
-    const call = {
-      ...{ signal, onProgress: () => undefined, lockTimeoutMs: LOCK_TIMEOUT_MS },
-      ...(secrets === undefined ? {} : { secrets }),
-    };
-    job.work = work(call)
-      .then(() => {
-        job.failures = 0;
-        job.retryAtMs = 0;
-      })
-      .catch(async (error: unknown) => this.#onFailure(volumeId, schedule, job, toSgwError(error), call))
-      .finally(() => {
-        job.work = undefined;
-        this.#lookAgain();
-      });
+    const common = { signal, onProgress: () => undefined, lockTimeoutMs: LOCK_TIMEOUT_MS };
+    return { ...common, ...(secrets === undefined ? {} : { secrets }) };
   }
 
   /** Takes back a slot of a time that has not come. */
@@ -181,7 +221,7 @@ export class ScheduleRunner {
     await noteSchedule(this.#options.home, volumeId, scheduleId, (now) => ({ ...now, doneSlot }), call);
   }
 
-  async #make(volumeId: string, schedule: ScheduleState, slotMs: number, job: Job, call: CallContext): Promise<void> {
+  async #make(volumeId: string, schedule: ScheduleState, slotMs: number, call: CallContext): Promise<void> {
     const { home, openSession, onEvent } = this.#options;
     const { scheduleId } = schedule;
     const session = await openSession(schedule.accountId, call);
@@ -201,11 +241,12 @@ export class ScheduleRunner {
     const last = { snapshotId, name, at: createdAt };
     const done = { volumeName: volume.name, doneSlot: dueAt, last, failure: null };
     await noteSchedule(home, volumeId, scheduleId, (now) => ({ ...now, ...done, runs: Math.max(now.runs, run) }), call);
-    job.isThinningOwed = true;
+    this.#thinned.delete(volumeId);
+    this.#verifier.retryNow(volumeId);
     onEvent({ kind: 'made', volumeId, name, dueAt });
   }
 
-  async #thin(volumeId: string, schedule: ScheduleState, job: Job, call: CallContext): Promise<void> {
+  async #thin(volumeId: string, schedule: ScheduleState, call: CallContext): Promise<void> {
     const { home, openSession, onEvent } = this.#options;
     const changes = this.#changes;
     if (schedule.keep !== null) {
@@ -213,7 +254,7 @@ export class ScheduleRunner {
       const deleted = await thin(session, volumeId, schedule, call);
       onEvent({ kind: 'thinned', volumeId, names: deleted.map(({ name }) => name) });
     }
-    job.isThinningOwed = changes !== this.#changes;
+    if (changes === this.#changes) this.#thinned.add(volumeId);
     if (schedule.failure === null) return;
     await noteSchedule(home, volumeId, schedule.scheduleId, (now) => ({ ...now, failure: null }), call);
   }
@@ -226,13 +267,7 @@ export class ScheduleRunner {
     call: CallContext,
   ): Promise<void> {
     if (this.#ended.signal.aborted) return;
-    const { clock, onEvent } = this.#options;
-    const retryInMs = LASTING_KINDS.has(failure.kind)
-      ? Math.min(RETRY_LASTING_MS, schedule.everyMs)
-      : Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(job.failures, 10));
-    job.failures += 1;
-    job.retryAtMs = clock.monotonicMs() + retryInMs;
-    onEvent({ kind: 'failed', volumeId, failure, retryInMs });
+    this.#options.onEvent({ kind: 'failed', volumeId, failure, retryInMs: job.failed(failure, schedule.everyMs) });
     await this.#note(volumeId, schedule, failure, call);
   }
 

@@ -1,7 +1,7 @@
 /** `schedule set`, `show` and `remove`. Only `set` needs the store. */
 import { SgwError, toSgwError, type ErrorKind } from '../../kit/index.ts';
 import type { CallContext, Input, ScheduleDocument, ScheduleList, ScheduleRemoved } from '../../localapi/index.ts';
-import type { ScheduleState } from '../../state/index.ts';
+import type { ScheduleState, VerifyingState } from '../../state/index.ts';
 import type { GatewayParts } from '../parts.ts';
 import { resolveVolume } from '../references.ts';
 import type { Session } from '../session.ts';
@@ -40,14 +40,48 @@ export async function setSchedule(
       gateway.configurationVersion += 1;
       const { accountId } = session.identity;
       const keep = input.keep === undefined ? (now?.keep ?? null) : input.keep;
-      const begun = now ?? { scheduleId, setAt: iso(nowMs), runs: 0, last: null, failure: null };
-      return { ...begun, volumeName: name, accountId, ...pace, keep, doneSlot: iso(doneSlotOf(pace, now, nowMs)) };
+      const begun: Begun = now ?? { scheduleId, setAt: iso(nowMs), runs: 0, last: null, failure: null };
+      const verify = verifyOf(input.verify, now?.verify, nowMs);
+      const { verify: _, ...rest } = begun;
+      const verifying = verify === undefined ? {} : { verify };
+      return {
+        ...rest,
+        ...verifying,
+        volumeName: name,
+        accountId,
+        ...pace,
+        keep,
+        doneSlot: iso(doneSlotOf(pace, now, nowMs)),
+      };
     },
     call,
   );
   runner?.changed();
   if (schedule === undefined) throw noSchedule(name);
   return scheduleDocument(volumeId, schedule, nowMs, runner);
+}
+
+type Begun = Pick<ScheduleState, 'scheduleId' | 'setAt' | 'runs' | 'last' | 'failure' | 'verify'>;
+
+const NEVER_VERIFIED = { share: 0.05, command: null, timeoutMs: 60 * 60_000, last: null, lastOkAt: null };
+
+/** The first verification is owed at once. */
+function verifyOf(
+  wanted: Input<'schedule.set'>['verify'],
+  now: VerifyingState | undefined,
+  nowMs: number,
+): VerifyingState | undefined {
+  if (wanted === undefined) return now;
+  if (wanted === null) return undefined;
+  const everyMs = wanted.everyMs ?? now?.everyMs;
+  if (everyMs === undefined)
+    throw new SgwError('invalid', 'schedule-incomplete', 'how often snapshots are verified is missing', {
+      hint: 'Add --verify, such as --verify weekly.',
+    });
+  const owed = iso(slotAt({ everyMs, atMinute: null }, nowMs) - everyMs);
+  const before: VerifyingState = now ?? { ...NEVER_VERIFIED, everyMs, doneSlot: owed, failure: null };
+  const { share = before.share, command = before.command, timeoutMs = before.timeoutMs } = wanted;
+  return { ...before, everyMs, share, command, timeoutMs, failure: null };
 }
 
 /** Another pace begins at its next slot, unless a run is owed already. */
