@@ -135,6 +135,8 @@ async function runEveryVerb(): Promise<{ recoveryCodes: string[]; secrets: Secre
     'snapshot show s',
     `snapshot list --store ${inFolder('store')}`,
     `volume show w --store ${inFolder('store')}`,
+    `store copy ${inFolder('store')} ${inFolder('copy')}`,
+    `store copy ${inFolder('store')} ${inFolder('copy')} --verify-only`,
     'snapshot rename s t',
     'snapshot create w --name u',
     'snapshot diff t u',
