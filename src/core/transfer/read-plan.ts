@@ -20,6 +20,7 @@ import {
   type VolumeView,
 } from '../blockstore/index.ts';
 import { MIB, Semaphore, SgwError } from '../kit/index.ts';
+import type { MapSample } from './map-sample.ts';
 
 const WINDOW_PAGES = (8 * MIB) / PAGE_BYTES;
 const SPAN_BYTES_MAX = 4 * MIB;
@@ -64,8 +65,8 @@ export interface PlanOptions {
   readonly fromPage: number;
   readonly signal: AbortSignal;
   readonly onDamage?: OnDamage | undefined;
-  /** Whether what lies below a node of the map is read; by default everything is. */
-  readonly enter?: ((node: { readonly mappedPages: number }) => boolean) | undefined;
+  /** Says which parts of the map are read; without it, everything is. */
+  readonly sample?: Pick<MapSample, 'enter' | 'leave'> | undefined;
 }
 
 /** Mapped runs that are planned together. */
@@ -101,7 +102,7 @@ export async function* planRead(view: VolumeView, options: PlanOptions): AsyncGe
 
 async function* windowsOf(
   view: VolumeView,
-  { fromPage, signal, onDamage, enter }: PlanOptions,
+  { fromPage, signal, onDamage, sample }: PlanOptions,
 ): AsyncGenerator<Window> {
   let runs: PageRun[] = [];
   let pages = 0;
@@ -109,7 +110,7 @@ async function* windowsOf(
   const walk = {
     ...{ fromPage, signal },
     ...(onDamage === undefined ? {} : { damage: onDamage }),
-    ...(enter === undefined ? {} : { enter }),
+    ...(sample === undefined ? {} : { enter: sample.enter, leave: sample.leave }),
   };
   for await (const leaf of view.map.leaves(walk)) {
     for (const run of leaf.runs) {

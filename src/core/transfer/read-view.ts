@@ -18,7 +18,7 @@ export interface ReadOptions {
   /** Takes damage, and the reading goes on behind it; for readers without a target. */
   readonly onDamage?: OnDamage | undefined;
   /** As for `planRead`. */
-  readonly enter?: PlanOptions['enter'];
+  readonly sample?: PlanOptions['sample'];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -46,7 +46,12 @@ export async function readView(options: ReadOptions): Promise<ReadTotals> {
   let writtenBytes = 0;
   try {
     await runInOrder<ReadUnit, UnitDone>({
-      source: planRead(view, { fromPage: options.fromPage, signal, onDamage: options.onDamage, enter: options.enter }),
+      source: planRead(view, {
+        fromPage: options.fromPage,
+        signal,
+        onDamage: options.onDamage,
+        sample: options.sample,
+      }),
       weigh: (unit) => unit.storedBytes + unit.pages * PAGE_BYTES,
       weightMax: Math.max(4, 3 * options.pool.threads) * UNIT_WEIGHT_BYTES,
       work: async (unit, workSignal) => await readSound(options, unit, workSignal),

@@ -1,9 +1,10 @@
 /** Checks everything that a view maps without writing it anywhere, and goes on after damage. */
-import { LEAF_PAGES, PAGE_BYTES, type FramePool, type VolumeView } from '../blockstore/index.ts';
+import { PAGE_BYTES, type FramePool, type VolumeView } from '../blockstore/index.ts';
 import { DamageLedger, type HurtExtent } from '../blockstore/scrub/index.ts';
 import type { Random } from '../kit/index.ts';
 import { countMismatch } from './map-count.ts';
-import { readView, type ReadOptions } from './read-view.ts';
+import { MapSample } from './map-sample.ts';
+import { readView } from './read-view.ts';
 
 export interface VerifyOptions {
   readonly pool: FramePool;
@@ -30,26 +31,6 @@ export interface VerifyReport {
   readonly damage: readonly ViewDamage[];
 }
 
-/** However small the share, so much of a volume is read where there is so much. */
-const SAMPLED_PAGES_MIN = 4 * LEAF_PAGES;
-
-/** Evenly spaced over what is mapped, from a random place on: whole parts of the map, of a leaf's size at most. */
-function sampled({ share, random }: NonNullable<VerifyOptions['sample']>, mappedPages: number): ReadOptions['enter'] {
-  const part = Math.max(share, Math.min(1, SAMPLED_PAGES_MIN / Math.max(1, mappedPages)));
-  if (part >= 1) return undefined;
-  let due = random.float();
-  let isRoot = true;
-  return ({ mappedPages: below }) => {
-    const isWhole = below > LEAF_PAGES || isRoot;
-    isRoot = false;
-    if (isWhole) return true;
-    due += (part * below) / LEAF_PAGES;
-    if (due < 1) return false;
-    due -= 1;
-    return true;
-  };
-}
-
 /**
  * Reads and decodes every mapped page of the view, or of the sample, and checks it against its stored hash.
  * @throws corrupt `map-count` when a map without other damage has not the pages that it counts; what the store throws
@@ -60,6 +41,7 @@ export async function verifyView(options: VerifyOptions): Promise<VerifyReport> 
   const { mappedPages } = view.map;
   const ledger = new DamageLedger();
   const subject = { kind: 'volume', id: '', name: '', sizeBytes } as const;
+  const sample = sampleOf(options, mappedPages);
   let donePages = 0;
   const totals = await readView({
     pool,
@@ -67,7 +49,7 @@ export async function verifyView(options: VerifyOptions): Promise<VerifyReport> 
     target: undefined,
     fromPage: 0,
     signal,
-    enter: options.sample === undefined ? undefined : sampled(options.sample, mappedPages),
+    sample,
     onDamage: (error, firstPage, pageCount) => {
       ledger.hurtPages(error, subject, firstPage, pageCount);
     },
@@ -77,12 +59,20 @@ export async function verifyView(options: VerifyOptions): Promise<VerifyReport> 
       return Promise.resolve();
     },
   });
-  if (options.sample === undefined && ledger.empty && totals.pages !== mappedPages)
-    throw countMismatch(totals.pages, mappedPages);
+  // A sample of something is something: else the map counts what it does not have.
+  const expected = sample === undefined || sample.taken.parts === 0 ? mappedPages : sample.taken.pages;
+  if (ledger.empty && totals.pages !== expected) throw countMismatch(totals.pages, expected);
   const damage = ledger.damage.map(({ key, message, affects }) => ({
     key,
     message,
     extents: affects.flatMap((hurt) => hurt.extents),
   }));
   return { checkedBytes: totals.pages * PAGE_BYTES, checkedObjects: totals.objects, damage };
+}
+
+/** Undefined where all is read. */
+function sampleOf({ sample }: VerifyOptions, mappedPages: number): MapSample | undefined {
+  if (sample === undefined) return undefined;
+  const parts = new MapSample(sample.share, mappedPages, sample.random);
+  return parts.isAll ? undefined : parts;
 }
