@@ -251,7 +251,7 @@ export class ScheduleRunner {
     const changes = this.#changes;
     if (schedule.keep !== null) {
       const session = await openSession(schedule.accountId, call);
-      const deleted = await thin(session, volumeId, schedule, call);
+      const deleted = await thin(session, volumeId, schedule, call, () => changes === this.#changes);
       onEvent({ kind: 'thinned', volumeId, names: deleted.map(({ name }) => name) });
     }
     if (changes === this.#changes) this.#thinned.add(volumeId);

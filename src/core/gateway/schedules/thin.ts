@@ -10,6 +10,7 @@ import { retained } from './retention.ts';
  * Deletes the snapshots that this schedule of this volume made, and that its rules do not keep. One that was renamed is the
  * schedule's no more. One that is shared, attached, being exported, verified or restored stays for now, and is looked at again
  * after the next run. Each deletion is durable by itself, so that it may be stopped anywhere and done again.
+ * `isWanted` is asked before each: whoever has said that more is kept loses no more of them.
  * @returns those deleted
  */
 export async function thin(
@@ -17,6 +18,7 @@ export async function thin(
   volumeId: string,
   { scheduleId, keep }: Pick<ScheduleState, 'scheduleId' | 'keep'>,
   { signal }: CallContext,
+  isWanted: () => boolean,
 ): Promise<SnapshotEntry[]> {
   if (keep === null) return [];
   const { catalog, blocks } = session;
@@ -30,6 +32,7 @@ export async function thin(
   const isUsed = await usesOf(session, signal);
   const deleted: SnapshotEntry[] = [];
   for (const { snapshotId, root } of surplus) {
+    if (!isWanted()) break;
     if (isUsed(snapshotId, root)) continue;
     const deletedAt = timestamp(session);
     // By what it is at that moment: it may have been shared, or renamed.

@@ -214,6 +214,25 @@ describe('thinning', () => {
     expect(await scene.names()).not.toContain(first?.name);
   });
 
+  it('ends where the rules are changed meanwhile', async () => {
+    await using scene = await withSchedule(HOUR);
+    await scene.run();
+    await scene.pass(5 * HOUR);
+    const before = (await scene.names()).length;
+    const put = scene.below.put.bind(scene.below);
+    let deletions = 0;
+    scene.below.put = async (key, body, options) => {
+      if (key.startsWith("snapshots/snap-") && ++deletions === 1)
+        await scene.rig.call('schedule.set', { volume: 'db', keep: null });
+      return put(key, body, options);
+    };
+    await scene.rig.call('schedule.set', { volume: 'db', keep: keepDays(1) });
+    await scene.pass(20 * MINUTE);
+    // The one that was being deleted when it was said.
+    expect(deletions).toBe(1);
+    expect(await scene.names()).toHaveLength(before - 1);
+  });
+
   it('is not done by a schedule that takes the place of another', async () => {
     await using scene = await withSchedule(HOUR, 1);
     await scene.run();
