@@ -24,13 +24,15 @@ const PACE_NAMES: readonly (readonly [string, string])[] = [
 const PACE_MS_MAX = 366 * 24 * 60 * MINUTE_MS;
 const UNITS: Readonly<Record<string, Unit>> = { h: 'hour', d: 'day', w: 'week', m: 'month', y: 'year' };
 const COUNT_MAX = 10_000;
+/** All of it is in the document. */
+const OUTPUT_LINES = 10;
 
-/** Milliseconds of `15m`, `4h`, `1d` or `2w`. @throws invalid `bad-schedule` */
-export function parsePace(text: string): number {
+/** Milliseconds of `15m`, `4h`, `1d` or `2w`, for a flag. @throws invalid `bad-schedule` */
+export function parsePace(text: string, flag = '--every'): number {
   const [, count = '', unit = ''] = /^(\d{1,6})([mhdw])$/.exec(text.trim()) ?? [];
   const paceMs = Number(count) * (PACE_MS[unit] ?? 0);
   if (paceMs >= MINUTE_MS && paceMs <= PACE_MS_MAX) return paceMs;
-  throw badSchedule('--every', text, 'Give minutes, hours, days or weeks, such as 15m, 4h, 1d or 2w, up to a year.');
+  throw badSchedule(flag, text, 'Give minutes, hours, days or weeks, such as 15m, 4h, 1d or 2w, up to a year.');
 }
 
 /** What `7d,4w,12m` keeps; null, everything, for `all`. @throws invalid `bad-schedule` */
@@ -68,7 +70,7 @@ const NAMED_PACES: Readonly<Record<string, string>> = { daily: '1d', weekly: '1w
 /** As `parsePace`, and `daily`, `weekly`, `monthly` (30 days); null for `none`. @throws invalid `bad-schedule` */
 export function parseVerifyPace(text: string): number | null {
   const words = text.trim().toLowerCase();
-  return words === 'none' ? null : parsePace(NAMED_PACES[words] ?? words);
+  return words === 'none' ? null : parsePace(NAMED_PACES[words] ?? words, '--verify');
 }
 
 /** `5%` as a part of 1. @throws invalid `bad-schedule` */
@@ -143,9 +145,16 @@ function verifyFields({ verify }: ScheduleDocument, style: Style): Field[] {
     ['read', last === null ? null : formatSize(last.checkedBytes)],
     ['exit code', exitText(last?.exitCode)],
     ['found', last?.message ?? null, style.red],
-    ['output', last === null || last.ok || last.output === null ? null : last.output],
+    ...outputFields(last),
     ['not verified', failure === null ? null : `${failure.message} (since ${formatTime(failure.at)} UTC)`, style.red],
   ];
+}
+
+/** The last lines that a command that failed has written. */
+function outputFields(last: NonNullable<ScheduleDocument['verify']>['last']): Field[] {
+  if (last === null || last.ok || last.output === null) return [];
+  const lines = last.output.split('\n').filter((line) => line.trim() !== '');
+  return lines.slice(-OUTPUT_LINES).map((line) => ['output', line.trimEnd()]);
 }
 
 const exitText = (exitCode: number | null | undefined): string | null =>
