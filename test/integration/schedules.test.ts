@@ -173,14 +173,19 @@ it(
   async () => {
     const folder = join(directory, 'home', 'verify', 'run-left');
     await mkdir(folder, { recursive: true });
-    const command = spawn('/bin/sh', ['-c', 'sleep 300; true'], { cwd: folder, detached: true, stdio: 'ignore' });
-    const ended = new Promise((resolve) =>
-      command.once('exit', (_code, signal) => {
-        resolve(signal);
-      }),
-    );
+    const begin = async (at: { cwd: string; env?: NodeJS.ProcessEnv }): Promise<unknown> => {
+      const command = spawn('/bin/sh', ['-c', 'sleep 300; true'], { ...at, detached: true, stdio: 'ignore' });
+      return await new Promise((resolve) =>
+        command.once('exit', (_code, signal) => {
+          resolve(signal);
+        }),
+      );
+    };
+    const within = begin({ cwd: folder });
+    const elsewhere = begin({ cwd: tmpdir(), env: { ...process.env, TMPDIR: join(folder, 'tmp') } });
     runner = await live.runSchedules();
-    expect(await ended).toBe('SIGKILL');
+    expect(await within).toBe('SIGKILL');
+    expect(await elsewhere).toBe('SIGKILL');
     while (existsSync(join(directory, 'home', 'verify'))) await new Promise((resolve) => setTimeout(resolve, 10));
   },
 );

@@ -44,9 +44,9 @@ export class Job {
     this.#retryAtMs = 0;
   }
 
-  /** Is not tried again before `retryNow`. */
+  /** There was nothing to do: it is looked at again after `retryNow`, which may have been just before, or in an hour. */
   rest(): void {
-    this.#retryAtMs = Number.POSITIVE_INFINITY;
+    this.#retryAtMs = this.#clock.monotonicMs() + RETRY_LASTING_MS;
   }
 
   /** Runs `work`; `onEnd` is called when it has ended, and what it threw was taken by `onFailure`. */

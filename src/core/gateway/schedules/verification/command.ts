@@ -28,15 +28,21 @@ export interface CommandResult {
 
 const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TZ'] as const;
 
+/** What other programs may know of this process's environment: in the rest may be secrets. */
+export function plainEnvironment(): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const name of PASSED_ON) {
+    const value = process.env[name];
+    if (value !== undefined) env[name] = value;
+  }
+  return env;
+}
+
 /** @throws the signal's reason, once the command and its children have ended; what starting a shell throws */
 export async function runCommand(request: CommandRequest): Promise<CommandResult> {
   const { command, cwd, timeoutMs, signal } = request;
   signal.throwIfAborted();
-  const env: Record<string, string> = { ...request.env };
-  for (const name of PASSED_ON) {
-    const value = process.env[name];
-    if (value !== undefined) env[name] ??= value;
-  }
+  const env = { ...plainEnvironment(), ...request.env };
   // A process group of its own, so that its children end with it.
   const child = spawn('/bin/sh', ['-c', command], { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';

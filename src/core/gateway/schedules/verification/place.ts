@@ -4,13 +4,14 @@
  * removed at the next start.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, realpath, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BlockDevice } from '../../../blockdevice/index.ts';
 import { formatSize, GIB, SgwError, type Clock } from '../../../kit/index.ts';
 import { NbdServer, type ExportDirectory } from '../../../nbd/index.ts';
 import { freeBytes } from '../../../objectstore/index.ts';
+import { plainEnvironment } from './command.ts';
 import { endCommandsIn } from './left-behind.ts';
 
 const SOCKET_NAME = 'nbd.sock';
@@ -89,7 +90,11 @@ export class VerifyPlace implements AsyncDisposable {
     const mount = join(this.folder, MOUNT_NAME);
     const path = join(mount, IMAGE_NAME);
     await mkdir(mount, { mode: 0o700 });
-    const child = spawn('nbdfuse', ['-r', path, this.uri], { stdio: 'ignore', detached: true });
+    const child = spawn('nbdfuse', ['-r', path, this.uri], {
+      stdio: 'ignore',
+      detached: true,
+      env: plainEnvironment(),
+    });
     const ended = new AbortController();
     const end = (): void => {
       ended.abort();
@@ -110,7 +115,7 @@ export class VerifyPlace implements AsyncDisposable {
     if (child === undefined) return;
     this.#fuse = undefined;
     const gone =
-      child.exitCode !== null || child.pid === undefined
+      child.exitCode !== null || child.signalCode !== null || child.pid === undefined
         ? Promise.resolve()
         : new Promise<void>((resolve) =>
             child.once('exit', () => {
@@ -135,7 +140,7 @@ export class VerifyPlace implements AsyncDisposable {
 /** Removes what a process of this home that was killed has left. To be called while nobody else verifies. */
 export async function tidyPlaces(home: string, gatewayId: string): Promise<void> {
   const runs = await readdir(verifyFolder(home)).catch(() => []);
-  if (runs.length > 0) await endCommandsIn(await realpath(verifyFolder(home)));
+  if (runs.length > 0) await endCommandsIn(verifyFolder(home));
   for (const name of runs) await unmount(join(verifyFolder(home), name, MOUNT_NAME));
   await rm(verifyFolder(home), { recursive: true, force: true });
   for (const name of await readdir(tmpdir()).catch(() => []))
