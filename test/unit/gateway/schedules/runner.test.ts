@@ -222,7 +222,7 @@ describe('thinning', () => {
     const put = scene.below.put.bind(scene.below);
     let deletions = 0;
     scene.below.put = async (key, body, options) => {
-      if (key.startsWith("snapshots/snap-") && ++deletions === 1)
+      if (key.startsWith('snapshots/snap-') && ++deletions === 1)
         await scene.rig.call('schedule.set', { volume: 'db', keep: null });
       return put(key, body, options);
     };
