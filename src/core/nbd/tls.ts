@@ -38,9 +38,10 @@ export function tlsSetup(files: TlsFiles): TlsSetup {
       minVersion: 'TLSv1.2',
       ...(isCertified ? { cert: files.certificate, key: files.key } : {}),
       ...(files.clientCa === undefined ? {} : { ca: files.clientCa }),
-      ...(psk === undefined ? {} : { ciphers: needsKey ? PSK_CIPHERS : `${PSK_CIPHERS}:HIGH:!aNULL` }),
-      // Node.js has a callback for pre-shared keys of TLS 1.2 only.
-      ...(needsKey ? { maxVersion: 'TLSv1.2' as const } : {}),
+      // RSA-PSK would ask for a certificate beside the key.
+      ...(psk === undefined ? {} : { ciphers: needsKey ? PSK_CIPHERS : `${PSK_CIPHERS}:HIGH:!aNULL:!kRSAPSK` }),
+      // TLS 1.3 asks for the key of whatever identity a client names, and then goes on by certificate where that proves nothing.
+      ...(psk === undefined ? {} : { maxVersion: 'TLSv1.2' as const }),
     });
     return { context, needsClientCertificate: files.clientCa !== undefined, needsKey, psk };
   } catch (error) {
@@ -111,15 +112,17 @@ export async function secure(
       resolve();
     });
   });
-  if (needsClientCertificate && identity === undefined && !isVerified(secured)) {
+  // Named by the client; proven where its key made those of the connection.
+  const user = secured.getCipher().name.includes('PSK') ? identity : undefined;
+  if (needsClientCertificate && user === undefined && !isVerified(secured)) {
     secured.destroy();
     throw new SgwError('denied', 'tls-client', 'the client has no certificate that this server trusts');
   }
-  if (needsKey && identity === undefined) {
+  if (needsKey && user === undefined) {
     secured.destroy();
     throw new SgwError('denied', 'tls-client', 'the client has no pre-shared key');
   }
-  return { socket: secured, user: identity ?? commonName(secured) };
+  return { socket: secured, user: user ?? commonName(secured) };
 }
 
 /** `authorized` is set only by servers of node:tls; here the context has verified, and its word is asked for. */

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { tlsSetup } from '../../../src/core/nbd/index.ts';
 import { requireTool, toolPath } from '../../requirements.ts';
@@ -106,12 +106,12 @@ describe('TLS of an NBD server', () => {
   });
 });
 
-/** A certificate of the server's own, and its key. */
-function selfSigned(): { readonly certificate: Buffer; readonly key: Buffer } {
+/** A certificate that only its owner vouches for, and its key. */
+function selfSigned(name = 'server'): { readonly certificate: Buffer; readonly key: Buffer } {
   const folder = mkdtempSync(join(tmpdir(), 'sgw-tls-'));
   try {
     const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
-    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=server'];
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', `/CN=${name}`];
     execFileSync(toolPath('openssl') ?? 'openssl', ['req', '-x509', ...curve, '-keyout', key, '-out', certificate], {
       stdio: 'ignore',
     });
@@ -150,4 +150,44 @@ requireTool('openssl').describe('a server with a certificate and pre-shared keys
     client.destroy();
     await scene.settled();
   });
+});
+
+requireTool('openssl').describe('a server with pre-shared keys and a CA of clients', () => {
+  const trusted = selfSigned('client');
+  const both = tlsSetup({ ...selfSigned(), clientCa: trusted.certificate, psk: `alice:${KEY.toString('hex')}\n` });
+
+  /** Who the server says it is; undefined when it lets the client go. */
+  async function userOf(options: ConnectionOptions): Promise<string | null | undefined> {
+    await using scene = await Scene.open({ tls: { mode: 'require', setup: both } });
+    const socket = await startTls(scene);
+    const client = connectTls({ socket, rejectUnauthorized: false, checkServerIdentity: () => undefined, ...options });
+    client.once('secureConnect', () => client.write(option(7, goData('mem'))));
+    client.on('error', () => undefined);
+    const user = await read(client, 20 + 12 + 20 + 14 + 20).then(
+      () => scene.server.connections()[0]?.user,
+      () => undefined,
+    );
+    client.destroy();
+    await scene.settled();
+    return user;
+  }
+
+  it('takes one of them', async () => {
+    expect(await userOf({ cert: trusted.certificate, key: trusted.key })).toBe('client');
+    const pskCallback = (): { psk: Buffer; identity: string } => ({ psk: KEY, identity: 'alice' });
+    expect(await userOf({ ciphers: 'PSK', maxVersion: 'TLSv1.2', pskCallback })).toBe('alice');
+  });
+
+  it.each(['TLSv1.2', 'TLSv1.3'] as const)(
+    'does not take the name of a user for a proof beside a certificate of nobody, by %s',
+    async (version) => {
+      const own = selfSigned('nobody');
+      for (const identity of ['alice', 'bob']) {
+        const pskCallback = (): { psk: Buffer; identity: string } => ({ psk: Buffer.alloc(16), identity });
+        const ciphers = 'TLS_AES_256_GCM_SHA384:ECDHE-ECDSA-AES256-GCM-SHA384';
+        const client = { cert: own.certificate, key: own.key, minVersion: version, maxVersion: version, ciphers };
+        expect(await userOf({ ...client, pskCallback })).toBeUndefined();
+      }
+    },
+  );
 });
