@@ -14,7 +14,13 @@ import {
   type SnapshotEntry,
 } from '../../src/core/blockstore/index.ts';
 import { seededRandom, SgwError, systemClock, systemRandom, type Random } from '../../src/core/kit/index.ts';
-import { memoryStore, StoreLayer, type ObjectStore } from '../../src/core/objectstore/index.ts';
+import {
+  memoryStore,
+  StoreLayer,
+  type ListOptions,
+  type ObjectInfo,
+  type ObjectStore,
+} from '../../src/core/objectstore/index.ts';
 import { readSnapshot, readVolume, toBuffer, type GetObject } from '../reader/independent-reader.ts';
 import { unlock } from '../reader/independent-sealing.ts';
 import { findOrphans } from '../soak/orphans.ts';
@@ -375,6 +381,80 @@ it('C11 what gc takes between the documents and the data is copied anew, as of l
   });
   expect(await copy({ from, to })).toMatchObject({ rounds: 2, state: 'finished' });
   expect((await toBuffer(await readVolume(getterOf(to), model.entry.volumeId))).equals(model.image)).toBe(true);
+});
+
+/** Lists as long lists are in truth: each key when it is asked for. */
+class SlowListStore extends HookedStore {
+  override async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
+    for (let last = ''; ;) {
+      let next: ObjectInfo | undefined;
+      for await (const info of super.list(prefix, options)) if (info.key > last) next ??= info;
+      if (next === undefined) return;
+      yield next;
+      last = next.key;
+    }
+  }
+}
+
+/** The copy of a store with a volume that is written, and shown by a snapshot, when that is asked of the store first. */
+async function copyBeside(moment: RegExp): Promise<{ rig: GcRig; model: Model; before: Buffer; to: ObjectStore }> {
+  const rig = await GcRig.start();
+  const model = await rig.volume('golden');
+  for (const value of [1, 2]) await rig.write(model, value, [0, 1]);
+  const before = Buffer.from(model.image);
+  const to = memoryStore();
+  let isOver = false;
+  const from = new SlowListStore(rig.below, async ({ operation, key }) => {
+    if (isOver || operation !== 'get' || !moment.test(key)) return;
+    isOver = true;
+    await rig.write(model, 3, [0, 1]);
+    await rig.snapshot(model, 'later');
+  });
+  expect(await copy({ from, to })).toMatchObject({ rounds: 1, state: 'finished' });
+  expect(isOver).toBe(true);
+  return { rig, model, before, to };
+}
+
+describe('a volume that is opened while it is copied', () => {
+  it.each([
+    ['its documents', /\/key\.json$/],
+    ['its maps', /\/map\/0/],
+    ['its log', /\/log\/0/],
+  ])('goes on in the copy, past what was written while %s were read', async (_, moment) => {
+    const { rig, model, to } = await copyBeside(moment);
+    const options = { ...rig.options, objects: to };
+    const { volumeId } = model.entry;
+    const image = await readAll(await openVolumeView(options, volumeId));
+    for (let value = 10; value < 16; value++) {
+      const writer = await openVolumeWriter(options, volumeId, { holder, accountId: ACCOUNT, takeOver: true });
+      fillBlock(image, value, value);
+      await writer.commit({ encoded: [encodeBlocks(image, [value])], consistent: true });
+      await writer.close();
+    }
+    expect((await readAll(await openVolumeView(options, volumeId))).equals(image)).toBe(true);
+  });
+
+  it('has its snapshots whole, also one that was made after its entry was read', async () => {
+    const { rig, model, to } = await copyBeside(/\/key\.json$/);
+    const options = { ...rig.options, objects: to };
+    const [later] = await new Catalog(options).listSnapshots();
+    if (later === undefined) throw new Error('there is no snapshot');
+    expect((await readAll(openSnapshotView(options, later))).equals(model.image)).toBe(true);
+  });
+});
+
+it('C1 an attempt that finishes a copy which another one has taken over makes no store of it', async () => {
+  const { rig } = await Crowd.gather();
+  const to = memoryStore();
+  let isFirst = true;
+  const slow = new HookedStore(to, async ({ operation, key }) => {
+    if (operation !== 'put' || key !== 'sgw.json' || !isFirst) return;
+    isFirst = false;
+    await copy({ from: rig.below, to, decide: async () => Promise.resolve('leave') });
+  });
+  await expect(copy({ from: rig.below, to: slow })).rejects.toMatchObject({ code: 'copy-taken-over' });
+  expect(await to.head('sgw.json')).toBeUndefined();
+  expect(await copy({ from: rig.below, to })).toMatchObject({ state: 'finished' });
 });
 
 describe('what it meets', () => {

@@ -24,9 +24,11 @@ export async function copyStores(parts: GatewayParts, input: Wish, call: CallCon
   await requireApart(input.from, input.to);
   const from = await parts.openStore(input.from, { create: false });
   try {
+    const info = await readStoreInfo(from, { signal: call.signal });
+    if (info === undefined) throw await noStore(from, call.signal);
     const to = await parts.openStore(input.to, { create: input.verifyOnly !== true });
     try {
-      return await new Copying(parts, input, from, to, call).run();
+      return await new Copying(parts, input, from, to, call).run(info);
     } finally {
       await to.close();
     }
@@ -54,10 +56,7 @@ class Copying {
     this.#startedMs = parts.clock.monotonicMs();
   }
 
-  async run(): Promise<StoreCopyDocument> {
-    const { signal } = this.#call;
-    const info = await readStoreInfo(this.#from, { signal });
-    if (info === undefined) throw await noStore(this.#from, signal);
+  async run(info: StoreInfo): Promise<StoreCopyDocument> {
     return this.#input.verifyOnly === true ? await this.#compare() : await this.#copy(info);
   }
 
@@ -107,7 +106,7 @@ class Copying {
         return 'finish';
       },
     });
-    const { asOfMs, damage, rounds: _rounds, ...rest } = report;
+    const { asOfMs, damage, damageCount: _damageCount, rounds: _rounds, ...rest } = report;
     return this.#document({ ...rest, asOf: asOfMs, damage: [...damage], remarks: this.#remarks(report) });
   }
 
@@ -131,14 +130,18 @@ class Copying {
     };
   }
 
-  #remarks({ state, storeId, damage }: CopyReport): string[] {
+  #remarks({ state, storeId, damageCount, resumed }: CopyReport): string[] {
     const to = shellWord(this.#input.to);
-    const damaged =
-      damage.length === 0
+    const damaged = [
+      ...(damageCount === 0
         ? []
         : [
-            `${String(damage.length)} objects are damaged in the store, and copied as they are: sgw store scrub says who is hurt.`,
-          ];
+            `${String(damageCount)} object${damageCount === 1 ? ' is' : 's are'} damaged in the store, and copied as found: sgw store scrub says who is hurt.`,
+          ]),
+      ...(resumed
+        ? ['What an earlier run copied was checked then, and its damage named then: --verify-only reads all.']
+        : []),
+    ];
     if (state === 'unfinished') {
       return [
         'The copy is not finished, and no gateway can open it: stop the gateways that write, then run the same command without --prepare. It copies only what changed.',
@@ -183,7 +186,10 @@ class Copying {
     const what = held.isKnown
       ? `open in a gateway, or not closed by one that was killed: ${named(held.names)}`
       : 'whether a gateway has volumes of the encrypted store open can not be known without its key';
-    throw new SgwError('conflict', 'volumes-held', what, { hint, details: { volumes: held.names } });
+    throw new SgwError('conflict', 'volumes-held', what, {
+      hint: held.isKnown ? hint : UNKNOWN,
+      details: { volumes: held.names },
+    });
   }
 }
 
@@ -197,6 +203,8 @@ const BEFORE =
   'Stop these gateways first: sgw gateway stop. To copy while they write, and the rest later: --prepare. To copy what is in the store at one moment: --yes.';
 const AFTER =
   'All is copied, and the copy not finished. Stop these gateways and run the same command again, which copies only what changed; or add --yes to take what is in the store now.';
+const UNKNOWN =
+  'Give the key, with --key-file for instance. To copy what is there, and finish later: --prepare. To copy what is in the store at one moment: --yes.';
 
 async function readHeld(source: BlockStoreOptions, signal: AbortSignal): Promise<Held> {
   const catalog = new Catalog(source);

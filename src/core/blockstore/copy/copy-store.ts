@@ -1,8 +1,9 @@
 /**
  * Copies a whole store to another place, as it is at one moment, beside writers and gc (docs/adr/0016-store-copy.md).
  *
- * A round reads the documents and then lists the data and copies what is not there yet: all that a document needs was in
- * the store before the document was read, so the list has it. Only gc takes anything away, and nothing of what the
+ * A round reads the documents, the heads of volumes after all entries, and then lists the data and copies what is not there
+ * yet, maps before logs: all that a document needs was in the store before the document was read, so the list has it, and
+ * no map is of a state that the log in the copy does not come to. Only gc takes anything away, and nothing of what the
  * documents need as long as they are the newest; it changes `gc/condemned.json` before it does. So a round in which that did
  * not change has copied a state that the store had; after any other one there is another round, which copies what changed.
  *
@@ -14,6 +15,7 @@ import { SgwError, throwIfAborted, type Clock, type Random } from '../../kit/ind
 import type { ObjectInfo, ObjectStore } from '../../objectstore/index.ts';
 import { isCorrupt, missing } from '../damage.ts';
 import { keys, seqOfKey } from '../keys.ts';
+import { parseMapObject } from '../map-object.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
 import { epochOfSegment } from '../segment-parse.ts';
 import { readStoreInfo } from '../store-info.ts';
@@ -34,13 +36,16 @@ const ROUNDS_MAX = 32;
 
 /** Folders of which each holds one thing with its documents. */
 const ITEM_FOLDERS = ['snapshots', 'volumes'] as const;
-/** The documents of an item, its entry first: what is read before another one was there before it. */
+/** The documents of an item but heads, its entry first: what is read before another one was there before it. */
 const DOCUMENTS: Readonly<Record<(typeof ITEM_FOLDERS)[number], readonly string[]>> = {
   snapshots: ['snapshot.json'],
-  volumes: ['volume.json', 'head.json', 'key.json'],
+  volumes: ['volume.json', 'key.json'],
 };
-const HEAD = 'head.json';
+/** What entries name, accounts, and what tells of entries that are gone: read after them. */
+const LATER_FOLDERS: ReadonlySet<string> = new Set(['gc', 'service']);
+
 const isDocumentOfItem = (key: string): boolean => key.endsWith('.json');
+const isOfLog = (key: string): boolean => seqOfKey(key)?.kind === 'log';
 
 export interface CopyOptions {
   readonly from: ObjectStore;
@@ -70,6 +75,8 @@ export interface CopyReport {
   readonly removedObjects: number;
   /** Objects that are as damaged in the copy as they are in the source. */
   readonly damage: readonly Damage[];
+  /** Also of those that are too many for the list. */
+  readonly damageCount: number;
 }
 
 /**
@@ -141,6 +148,7 @@ class StoreCopy {
       copiedBytes: this.#copied.bytes,
       removedObjects: this.#copied.removed,
       damage: this.#ends.damage.list,
+      damageCount: this.#ends.damage.count,
     };
   }
 
@@ -157,11 +165,13 @@ class StoreCopy {
     this.#wanted = new Tally();
     this.#ends.unreadable.clear();
     const before = await this.#condemned();
-    await this.#copyOthers((folder) => folder !== 'gc');
+    await this.#copyOthers((folder) => !LATER_FOLDERS.has(folder));
     await this.#copyDocumentsOfItems();
+    await this.#copyHeads();
     // What gc has purged is noted before it goes: read after the entries, it explains each that is not there.
-    await this.#copyOthers((folder) => folder === 'gc');
-    for (const folder of ITEM_FOLDERS) await this.#copyData(folder);
+    await this.#copyOthers((folder) => LATER_FOLDERS.has(folder));
+    for (const folder of ITEM_FOLDERS) await this.#copyData(folder, (key) => !isOfLog(key));
+    await this.#copyData('volumes', isOfLog);
     return (await this.#condemned()) === before;
   }
 
@@ -178,7 +188,8 @@ class StoreCopy {
     for (const folder of [...folders].sort()) {
       if ((ITEM_FOLDERS as readonly string[]).includes(folder) || !isWanted(folder)) continue;
       const prefix = `${folder}/`;
-      await this.#eachPair(prefix, async (pair, stop) => {
+      const all = (): boolean => true;
+      await this.#eachPair(prefix, all, async (pair, stop) => {
         const source = pair.from === undefined || isLeftOut(pair.key) ? undefined : pair.from;
         await this.#settle({ ...pair, from: source }, stop);
       });
@@ -186,8 +197,8 @@ class StoreCopy {
   }
 
   /**
-   * The documents of all snapshots and volumes, turn by turn until a turn finds no new ones: whatever a document names was
-   * there before it was read, so it is found at the latest by the turn after.
+   * The documents of all snapshots and volumes but heads, turn by turn until a turn finds no new ones: whatever a document
+   * names was there before it was read, so it is found at the latest by the turn after.
    */
   async #copyDocumentsOfItems(): Promise<void> {
     const seen = new Set<string>();
@@ -214,10 +225,23 @@ class StoreCopy {
       const copied = await this.#copyDocument(key, signal);
       if (copied === undefined && name === DOCUMENTS[folder][0] && !this.#ends.unreadable.has(key)) return;
       if (!this.#items.has(item)) this.#items.set(item, undefined);
-      if (copied === undefined) continue;
-      if (name === HEAD) this.#items.set(item, epochOfHead(copied.bytes));
-      this.#wanted.add(key, copied.bytes.length);
+      if (copied !== undefined) this.#wanted.add(key, copied.bytes.length);
     }
+  }
+
+  /** Once all entries were read, so that no snapshot is of a later epoch than the head of its volume. */
+  async #copyHeads(): Promise<void> {
+    await this.#work(async (work) => {
+      for (const item of [...this.#items.keys()].filter((one) => one.startsWith('volumes/'))) {
+        await work.start(WEIGHT_MIN_BYTES, async (stop) => {
+          const key = `${item}/head.json`;
+          const copied = await this.#copyDocument(key, stop);
+          if (copied === undefined) return;
+          this.#items.set(item, epochOfHead(copied.bytes));
+          this.#wanted.add(key, copied.bytes.length);
+        });
+      }
+    });
   }
 
   async #copyDocument(key: string, signal: AbortSignal): Promise<Copied | undefined> {
@@ -232,9 +256,12 @@ class StoreCopy {
     return copied;
   }
 
-  /** Logs and maps of the items; what the copy has and the store has not goes. */
-  async #copyData(folder: string): Promise<void> {
-    await this.#eachPair(`${folder}/`, async (pair, stop) => {
+  /**
+   * Maps or logs of the items; what the copy has and the store has not goes. Maps are listed first: a later one, beyond the
+   * end of the log in the copy, would stand in the way of who goes on there.
+   */
+  async #copyData(folder: string, isWanted: (key: string) => boolean): Promise<void> {
+    await this.#eachPair(`${folder}/`, isWanted, async (pair, stop) => {
       const item = pair.key.split('/', 2).join('/');
       if (!this.#items.has(item)) {
         if (pair.to !== undefined) await this.#remove(pair.to, stop);
@@ -272,11 +299,16 @@ class StoreCopy {
     this.#copied.bytes += copied.bytes.length;
   }
 
-  async #eachPair(prefix: string, work: (pair: Pair, stop: AbortSignal) => Promise<void>): Promise<void> {
+  async #eachPair(
+    prefix: string,
+    isWanted: (key: string) => boolean,
+    work: (pair: Pair, stop: AbortSignal) => Promise<void>,
+  ): Promise<void> {
     const { from, to, signal } = this.#options;
     await this.#work(async (pool) => {
       for await (const pair of merge(from.list(prefix, this.#call), to.list(prefix, this.#call))) {
         throwIfAborted(signal);
+        if (!isWanted(pair.key)) continue;
         const sizeBytes = pair.from?.sizeBytes ?? 0;
         await pool.start(Math.max(WEIGHT_MIN_BYTES, sizeBytes), async (stop) => {
           await work(pair, stop);
@@ -333,13 +365,14 @@ function epochOfHead(bytes: Buffer): number | undefined {
 }
 
 /**
- * Whether a segment is one that the head knows of. A head names an epoch before the log has it: what an opening wrote since
- * the head was read is left out, as if that opening had not come to it yet.
+ * Whether a segment or map of a volume is one that the head knows of. A head names an epoch before the log has it: what an
+ * opening wrote since the head was read is left out, as if that opening had not come to it yet.
  */
 function isOfEpoch(key: string, bytes: Buffer, epoch: number | undefined): boolean {
-  if (epoch === undefined || seqOfKey(key)?.kind !== 'log') return true;
+  const kind = seqOfKey(key)?.kind;
+  if (epoch === undefined || kind === undefined) return true;
   try {
-    return epochOfSegment(key, bytes) <= epoch;
+    return (kind === 'log' ? epochOfSegment(key, bytes) : parseMapObject(key, bytes).epoch) <= epoch;
   } catch (error) {
     if (!isCorrupt(error)) throw error;
     return true;

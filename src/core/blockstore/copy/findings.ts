@@ -32,10 +32,6 @@ export class Findings {
     return this.#count;
   }
 
-  get leftOut(): number {
-    return this.#count - this.#listed.size;
-  }
-
   /** By key. */
   get list(): Damage[] {
     return [...this.#listed].map(([key, message]) => ({ key, message })).sort((a, b) => (a.key < b.key ? -1 : 1));

@@ -4,7 +4,7 @@
  *
  * The attempt that began last is the only one that goes on: each looks before it changes what is there.
  */
-import { SgwError } from '../../kit/index.ts';
+import { SgwError, toSgwError } from '../../kit/index.ts';
 import { changeDocument, createDocument, readDocument } from '../documents.ts';
 import { keys } from '../keys.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
@@ -45,16 +45,27 @@ export class CopyMarkKeeper {
     if (!isResumed && !(await createDocument(to, keys.copy, mark, signal))) throw takenOver(to);
     if (isResumed)
       await changeDocument<CopyMark>(to, keys.copy, (now) => ({ ...now, attemptId, finishedAt: null }), signal);
-    return new CopyMarkKeeper(to, attemptId, isResumed);
+    const keeper = new CopyMarkKeeper(to, attemptId, isResumed);
+    // The attempt before may have finished meanwhile.
+    await keeper.requireOwn(signal);
+    return keeper;
   }
 
-  /** @throws conflict `copy-taken-over` when another attempt began since */
+  /** @throws conflict `copy-taken-over` when another attempt began since, or finished the copy */
   async requireOwn(signal?: AbortSignal): Promise<void> {
+    await this.#requireAttempt(signal);
+    if ((await this.#to.objects.head(keys.store, withSignal(signal))) !== undefined) throw takenOver(this.#to);
+  }
+
+  async #requireAttempt(signal: AbortSignal | undefined): Promise<void> {
     const mark = await readDocument<CopyMark>(this.#to, keys.copy, signal);
     if (mark?.value.attemptId !== this.#attemptId) throw takenOver(this.#to);
   }
 
-  /** Makes the copy a store: its description last of all. Durable when it resolves. */
+  /**
+   * Makes the copy a store: its description last of all. Durable when it resolves.
+   * @throws conflict `copy-taken-over`; then it is no store by this attempt
+   */
   async finish(description: Buffer, signal?: AbortSignal): Promise<void> {
     const finishedAt = new Date(this.#to.clock.nowMs()).toISOString();
     const finish = (mark: CopyMark): CopyMark => {
@@ -66,6 +77,14 @@ export class CopyMarkKeeper {
     await this.#to.objects.put(keys.store, description, { condition, ...withSignal(signal) });
     const there = await this.#to.objects.get(keys.store, withSignal(signal));
     if (there?.bytes.equals(description) !== true) throw takenOver(this.#to);
+    try {
+      // One that began before the description was there goes on, and has changed what is not proven any more.
+      await this.#requireAttempt(signal);
+    } catch (error) {
+      if (toSgwError(error).code === 'copy-taken-over')
+        await this.#to.objects.delete(keys.store, { ifMatch: there.etag, ...withSignal(signal) });
+      throw error;
+    }
   }
 }
 
