@@ -1,7 +1,7 @@
 /** What counts as the store's own word: a 404 of something in between is no absence. And reads do not wait for uploads. */
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { toSgwError, type SgwError } from '../../../src/core/kit/index.ts';
 import { parseS3Place } from '../../../src/core/objectstore/index.ts';
 import { S3Store, type S3StoreOptions } from '../../../src/core/objectstore/s3/index.ts';
@@ -96,6 +96,39 @@ describe('answers of a store in a bucket', () => {
     expect(await opened.delete('k')).toBe(false);
     expect(await opened.put('k', BODY, { condition: { ifMatch: 'e' } })).toEqual({ outcome: 'preconditionFailed' });
     expect(await failure(opened.put('k', BODY))).toMatchObject({ kind: 'unavailable' });
+  });
+
+  it('a body in pieces is sent again, whole, where the bucket is in another region', async () => {
+    const sent: { readonly region: string | undefined; readonly body: Buffer }[] = [];
+    await open((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        const region = /Credential=[^/]+\/\d+\/([^/]+)\//.exec(request.headers.authorization ?? '')?.[1];
+        sent.push({ region, body: Buffer.concat(chunks) });
+        if (sent.length > 1) response.writeHead(200, { etag: '"e"' }).end();
+        else
+          response
+            .writeHead(301, { 'content-type': 'application/xml', 'x-amz-bucket-region': 'eu-west-1' })
+            .end(xml('PermanentRedirect'));
+      });
+    });
+    const { port } = server?.address() as AddressInfo;
+    const said = vi.spyOn(console, 'warn');
+    process.env['AWS_ENDPOINT_URL_S3'] = `http://127.0.0.1:${String(port)}`;
+    try {
+      const place = parseS3Place('s3://bucket/p?region=us-east-1&path-style');
+      await store?.close();
+      store = new S3Store({ place, hedges: false, idleTimeoutMs: 500 });
+      const pieces = [Buffer.alloc(400_000, 1), Buffer.alloc(400_000, 2)];
+      expect(await store.put('k', pieces)).toMatchObject({ outcome: 'stored' });
+      expect(sent.map(({ region }) => region)).toEqual(['us-east-1', 'eu-west-1']);
+      expect(sent.every(({ body }) => body.equals(Buffer.concat(pieces)))).toBe(true);
+      expect(said).not.toHaveBeenCalled();
+    } finally {
+      delete process.env['AWS_ENDPOINT_URL_S3'];
+      said.mockRestore();
+    }
   });
 
   it('a missing bucket is a failure', async () => {

@@ -1,4 +1,5 @@
 /** Bodies on their way: what is sent with its checksums, and what is received in one buffer. */
+import type { PutObjectCommand } from '@aws-sdk/client-s3';
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -49,6 +50,23 @@ function contentOf(pieces: readonly Uint8Array[], sizeBytes: number): OutgoingBo
   if (sizeBytes > JOINED_BYTES_MAX) return () => Readable.from(pieces, { objectMode: false });
   const joined = Buffer.concat(pieces);
   return () => joined;
+}
+
+/** Lets the command send the body, and its hash in its signature, as often as it is sent. */
+export function carry(command: PutObjectCommand, { content, sha256 }: OutgoingBody): void {
+  let isAgain = false;
+  command.middlewareStack.add(
+    (next) => async (args) => {
+      const request = args.request as { headers: Record<string, string>; body: unknown };
+      // Found by the signer, which then hashes nothing itself.
+      request.headers['x-amz-content-sha256'] = sha256;
+      // Sent again, to the region that the bucket is in, it comes by again, and its stream was read before.
+      if (isAgain) request.body = content();
+      isAgain = true;
+      return await next(args);
+    },
+    { step: 'build', name: 'sgwBodyHash' },
+  );
 }
 
 const checkText = (check: number): string => check.toString(16).padStart(8, '0');

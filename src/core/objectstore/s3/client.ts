@@ -10,6 +10,9 @@ const CONNECT_TIMEOUT_MS = 5000;
 const IDLE_TIMEOUT_MS = 15_000;
 /** Region of the signature where a server has none of its own. */
 const NO_REGION = 'us-east-1';
+const ignore = (): void => undefined;
+/** Without one the SDK writes to standard error, such as of each request with a stream that fails; failures are thrown. */
+const SILENT = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
 /** The date of an answer is in whole seconds. */
 const HALF_SECOND_MS = 500;
 
@@ -49,6 +52,7 @@ export function s3Client(options: ClientOptions): S3Client {
     ...(endpoint === undefined ? { followRegionRedirects: true } : { endpoint }),
     forcePathStyle: place.pathStyle,
     maxAttempts: 1,
+    logger: SILENT,
     // Many servers refuse bodies in frames with trailing checksums; a body's SHA-256 is in its signature anyway.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',

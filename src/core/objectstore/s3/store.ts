@@ -51,7 +51,7 @@ import type {
   StoreFacts,
 } from '../contract.ts';
 import type { OnRequest } from '../meter.ts';
-import { collect, discard, matchesCheck, outgoing } from './body.ts';
+import { carry, collect, discard, matchesCheck, outgoing, type OutgoingBody } from './body.ts';
 import { rangeOf, spanLength } from './span.ts';
 import { CEPH, s3Client, type S3Sender, type SeenOfServer } from './client.ts';
 import { Deadline } from './deadline.ts';
@@ -174,14 +174,14 @@ export class S3Store implements ObjectStore {
     throwIfAborted(signal);
     if (condition !== undefined && 'ifMatch' in condition && !isSendable(condition.ifMatch))
       return { outcome: 'preconditionFailed' };
-    const { sizeBytes, content, sha256, crc32 } = await outgoing(body);
+    const sent = await outgoing(body);
     const input: PutObjectCommandInput = {
       ...this.#at(key),
-      ContentLength: sizeBytes,
-      Metadata: { [CHECK_NAME]: crc32, ...(options.callId === undefined ? {} : { [CALL_NAME]: options.callId }) },
+      ContentLength: sent.sizeBytes,
+      Metadata: { [CHECK_NAME]: sent.crc32, ...(options.callId === undefined ? {} : { [CALL_NAME]: options.callId }) },
     };
     const send = async (conditions: Partial<PutObjectCommandInput>): Promise<Etag | undefined> =>
-      await this.#sendPut(key, { ...input, ...conditions, Body: content() }, sha256, signal);
+      await this.#sendPut(key, { ...input, ...conditions, Body: sent.content() }, sent, signal);
     if (condition === undefined) {
       const etag = await send({});
       if (etag === undefined) throw new SgwError('unavailable', 'store-error', `the store refused to put ${key}`);
@@ -226,20 +226,13 @@ export class S3Store implements ObjectStore {
   async #sendPut(
     key: string,
     input: PutObjectCommandInput,
-    sha256: string,
+    body: OutgoingBody,
     signal: AbortSignal | undefined,
   ): Promise<Etag | undefined> {
-    const sizeBytes = input.ContentLength ?? 0;
+    const { sizeBytes } = body;
     return await this.#ask({ what: `put ${key}`, way: this.#sent, sizeBytes, signal }, async (stop) => {
       const command = new PutObjectCommand(input);
-      // Found by the signer, which then hashes nothing itself.
-      command.middlewareStack.add(
-        (next) => async (args) => {
-          (args.request as { headers: Record<string, string> }).headers['x-amz-content-sha256'] = sha256;
-          return await next(args);
-        },
-        { step: 'build', name: 'sgwBodyHash' },
-      );
+      carry(command, body);
       const isConditional = input.IfMatch !== undefined || input.IfNoneMatch !== undefined;
       try {
         const release = await this.#sent.bytes.acquire(sizeBytes, stop);
