@@ -6,7 +6,7 @@
 export { convertFromRaw, convertToRaw, inspectImage } from './conversion.ts';
 export type { ConvertOptions, ImageInspection, InspectOptions } from './conversion.ts';
 export type { DataExtentOptions, Extent } from './data-extents.ts';
-export { deviceIdentity } from './device-identity.ts';
+export { deviceIdentity, mayBeSameDevice } from './device-identity.ts';
 export { detectImageFormat } from './format.ts';
 export type { ImageFormat } from './format.ts';
 export { openImageFile } from './image-file.ts';

@@ -1,11 +1,11 @@
 /** A block device is told from another that has its number later. */
-import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RestoreEntry } from '../../../src/core/blockstore/index.ts';
 import { recogniseEntry } from '../../../src/core/gateway/restoring/begin.ts';
-import { deviceIdentity } from '../../../src/core/image/index.ts';
+import { deviceIdentity, mayBeSameDevice } from '../../../src/core/image/index.ts';
 import { requireThat } from '../../requirements.ts';
 
 let sys: string;
@@ -35,20 +35,38 @@ describe('the identity of a block device', () => {
     await device('8:0', 'sda', { 'device/wwid': 'naa.5000c500a1b2c3d4', 'device/serial': 'ZA1', size: '100' });
     await device('8:16', 'sdb', { serial: 'ZA2', 'device/wwid': '' });
     await device('253:0', 'dm-0', { 'dm/uuid': 'LVM-abc', size: '100' });
-    expect(await deviceIdentity(numberOf(8, 0), sys)).toBe('device/wwid:naa.5000c500a1b2c3d4');
-    expect(await deviceIdentity(numberOf(8, 16), sys)).toBe('serial:ZA2');
-    expect(await deviceIdentity(numberOf(253, 0), sys)).toBe('dm/uuid:LVM-abc');
+    const disk = await deviceIdentity(numberOf(8, 0), sys);
+    expect(disk).toMatch(/^device\/wwid:naa\.5000c500a1b2c3d4@./);
+    expect(await deviceIdentity(numberOf(8, 16), sys)).toMatch(/^serial:ZA2@./);
+    expect(await deviceIdentity(numberOf(253, 0), sys)).toMatch(/^dm\/uuid:LVM-abc@./);
     await rm(join(sys, '8:0'));
     await symlink(join(sys, 'devices', 'sda'), join(sys, '8:32'));
-    expect(await deviceIdentity(numberOf(8, 32), sys)).toBe('device/wwid:naa.5000c500a1b2c3d4');
+    expect(await deviceIdentity(numberOf(8, 32), sys)).toBe(disk);
+  });
+
+  it('is not that of one with the same name in another machine, which it may be all the same', () => {
+    expect(mayBeSameDevice('wwid:t10.QEMU@m1', 'wwid:t10.QEMU@m2')).toBe(true);
+    expect(mayBeSameDevice('wwid:t10.QEMU@m1', 'wwid:t10.OTHER@m1')).toBe(false);
+    expect(mayBeSameDevice('boot:b1:2048', 'boot:b2:2048')).toBe(false);
+  });
+
+  it('of a loop device is that of the file behind it, and not of one that had its path before', async () => {
+    const file = join(sys, 'disk.img');
+    await writeFile(file, '1');
+    await device('7:0', 'loop0', { 'loop/backing_file': file });
+    const before = await deviceIdentity(numberOf(7, 0), sys);
+    expect(await deviceIdentity(numberOf(7, 0), sys)).toBe(before);
+    await writeFile(join(sys, 'other.img'), '2');
+    await rename(join(sys, 'other.img'), file);
+    expect(await deviceIdentity(numberOf(7, 0), sys)).not.toBe(before);
   });
 
   it('of a part of a disk is that of the disk, and where the part begins', async () => {
     await device('8:0', 'sda', { wwid: 'naa.1' });
     await device('8:1', 'sda/sda1', { partition: '1', start: '2048' });
     await device('8:2', 'sda/sda2', { partition: '2', start: '9000' });
-    expect(await deviceIdentity(numberOf(8, 1), sys)).toBe('wwid:naa.1+2048');
-    expect(await deviceIdentity(numberOf(8, 2), sys)).toBe('wwid:naa.1+9000');
+    expect(await deviceIdentity(numberOf(8, 1), sys)).toMatch(/^wwid:naa\.1\+2048@./);
+    expect(await deviceIdentity(numberOf(8, 2), sys)).toMatch(/^wwid:naa\.1\+9000@./);
   });
 
   it('of one without a name is that of its number until the machine is started anew', async () => {

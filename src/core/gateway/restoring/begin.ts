@@ -13,7 +13,7 @@ import {
   type SnapshotEntry,
 } from '../../blockstore/index.ts';
 import type { BlockDevice } from '../../blockdevice/index.ts';
-import { deviceIdentity, openImageFile, openNewImage, type ImageFile } from '../../image/index.ts';
+import { deviceIdentity, mayBeSameDevice, openImageFile, openNewImage, type ImageFile } from '../../image/index.ts';
 import { SgwError, shellWord, type SnapshotId } from '../../kit/index.ts';
 import { beginImage, geometryFor, recogniseImage, type MarkedBy, type MarkedImage } from '../../restore/index.ts';
 import { timestamp, type Session } from '../session.ts';
@@ -128,7 +128,9 @@ export async function runningHere(session: Session, path: string, signal: AbortS
   const running = (await listRestores(session.blocks, undefined, signal)).filter(({ state }) => state === 'restoring');
   if (running.length === 0) return [];
   const place = await placeOf(path);
-  return running.filter((entry) => isSamePlace(entry, place) || entry.image.path === path);
+  const mayBeHere = ({ identity }: RestoreEntry['image']): boolean =>
+    identity !== undefined && place.identity !== undefined && mayBeSameDevice(identity, place.identity);
+  return running.filter((entry) => isSamePlace(entry, place) || mayBeHere(entry.image) || entry.image.path === path);
 }
 
 /** What a gateway shadows is not overwritten while it is attached, be it served at the moment or not. */
