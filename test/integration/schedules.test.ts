@@ -1,7 +1,8 @@
 /** Schedules over volumes that are served for real, and verified restores with commands that look at them. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -65,6 +66,19 @@ async function verified(verify: object): Promise<Last> {
   runner = await live.runSchedules();
   const done = await until(({ verify }) => verify !== null && verify.last !== null);
   return done.verify?.last as Last;
+}
+
+/** Runs `work` where no nbdfuse is found. */
+async function withoutFuse<T>(work: () => Promise<T>): Promise<T> {
+  const path = process.env['PATH'];
+  const folder = join(directory, 'bin');
+  const tools = ['cmp', 'stat', 'sh'].map((name) => [name, toolPath(name)] as const);
+  await mkdir(folder);
+  for (const [name, place] of tools) if (place !== undefined) await symlink(place, join(folder, name));
+  process.env['PATH'] = folder;
+  return await work().finally(() => {
+    process.env['PATH'] = path;
+  });
 }
 
 const leftIn = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder) : []);
@@ -141,17 +155,33 @@ describe('a verified restore', { timeout: 60_000 }, () => {
   });
 
   it('makes a copy for the command where there is no nbdfuse', async () => {
-    const path = process.env['PATH'];
-    const tools = ['cmp', 'stat', 'sh'].map((name) => [name, toolPath(name)] as const);
-    process.env['PATH'] = join(directory, 'bin');
-    spawnSync('/bin/mkdir', ['-p', join(directory, 'bin')]);
-    for (const [name, place] of tools)
-      if (place !== undefined) spawnSync('/bin/ln', ['-s', place, join(directory, 'bin', name)]);
     const command = 'cmp -n 1048576 "$SGW_IMAGE" ../../../disk.img && test -w "$SGW_IMAGE"';
-    const last = await verified({ command }).finally(() => {
-      process.env['PATH'] = path;
-    });
+    const last = await withoutFuse(async () => verified({ command }));
     expect(last).toMatchObject({ ok: true, exitCode: 0 });
+    expect(leftIn(join(directory, 'home', 'verify'))).toEqual([]);
+  });
+
+  it('that meets damage only in the copy, beside the sample, is an outcome too', async () => {
+    const image = join(directory, 'disk.img');
+    await writeFile(image, randomBytes(40 * MIB));
+    await live.call('volume.import', { file: image, name: 'db' });
+    await live.call('snapshot.create', { volume: 'db', name: 'v1' });
+    const store = directoryStore({ path: join(directory, 'home', 'store') });
+    for await (const { key, sizeBytes } of store.list('volumes/')) {
+      if (!key.includes('/log/') || sizeBytes < MIB) continue;
+      const { bytes } = (await store.get(key)) ?? { bytes: Buffer.alloc(0) };
+      bytes[200] = (bytes[200] ?? 0) ^ 1;
+      await store.put(key, bytes);
+      break;
+    }
+    await live.serve();
+    const verify = { everyMs: 24 * HOUR, share: 0.01, command: 'test -s "$SGW_IMAGE"' };
+    await live.call('schedule.set', { volume: 'db', everyMs: HOUR, verify });
+    const done = await withoutFuse(async () => {
+      runner = await live.runSchedules();
+      return await until(({ verify }) => verify?.failure !== null || verify.last !== null);
+    });
+    expect(done.verify).toMatchObject({ failure: null, last: { ok: false, exitCode: null } });
     expect(leftIn(join(directory, 'home', 'verify'))).toEqual([]);
   });
 

@@ -47,7 +47,9 @@ export async function verifySnapshotOf(
       const view = openSnapshotView(session.blocks, entry);
       const read = await readBack(session, view, how.share, signal);
       if (!read.ok || how.command === null) return read;
-      return { ...read, ...(await lookAt(session, entry, view, { ...how, command: how.command }, signal)) };
+      const look = lookAt(session, entry, view, { ...how, command: how.command }, signal);
+      // What the sample passed over may be damaged: the copy for the command finds it.
+      return await look.then((found) => ({ ...read, ...found }), damaged(read));
     },
     call.signal,
   );
@@ -67,11 +69,18 @@ async function readBack(session: Session, view: VolumeView, share: number, signa
     const message = first === undefined ? null : `${String(damage.length)} objects are damaged: ${first.message}`;
     return { ...nothing, ok: first === undefined, checkedBytes, message };
   } catch (error) {
-    const failure = toSgwError(error);
-    if (failure.kind !== 'corrupt') throw failure;
-    return { ...nothing, ok: false, checkedBytes: 0, message: failure.message };
+    return damaged({ ...nothing, ok: false, checkedBytes: 0, message: null })(error);
   }
 }
+
+/** Makes an outcome of damage, which is none of a command. @throws anything else */
+const damaged =
+  (read: Outcome) =>
+  (error: unknown): Outcome => {
+    const failure = toSgwError(error);
+    if (failure.kind !== 'corrupt') throw failure;
+    return { ...read, ok: false, message: failure.message };
+  };
 
 type Look = Pick<VerifyingState, 'timeoutMs'> & { readonly command: string };
 
