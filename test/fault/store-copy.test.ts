@@ -443,6 +443,25 @@ describe('a volume that is opened while it is copied', () => {
   });
 });
 
+it('a copy that takes long is of what the store is in the end', async () => {
+  const rig = await GcRig.start();
+  const model = await rig.volume('golden');
+  await rig.write(model, 1, [0, 1]);
+  const to = memoryStore();
+  let isOver = false;
+  const from = new HookedStore(rig.below, async ({ operation, key }) => {
+    if (isOver || operation !== 'get' || !key.includes('/log/')) return;
+    isOver = true;
+    rig.clock.move(3_600_000);
+    await rig.write(model, 2, [0, 1]);
+  });
+  const { clock } = rig;
+  const finish = async (): Promise<'finish'> => Promise.resolve('finish');
+  const report = await copyStore({ from, to, clock, random: systemRandom, beforeFinish: finish });
+  expect(report).toMatchObject({ rounds: 2, asOfMs: clock.nowMs() });
+  expect((await toBuffer(await readVolume(getterOf(to), model.entry.volumeId))).equals(model.image)).toBe(true);
+});
+
 it('C1 an attempt that finishes a copy which another one has taken over makes no store of it', async () => {
   const { rig } = await Crowd.gather();
   const to = memoryStore();

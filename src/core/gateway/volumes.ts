@@ -3,6 +3,7 @@ import {
   DEFAULT_RECOVERY_POLICY,
   openVolumeView,
   openVolumeWriter,
+  type Head,
   type SnapshotEntry,
   type VolumeEntry,
 } from '../blockstore/index.ts';
@@ -155,14 +156,16 @@ export async function showVolume(
       .filter((snapshot) => snapshot.volumeId === entry.volumeId)
       .map(({ snapshotId, name }) => ({ snapshotId, name })),
     unfinishedImport: entry.unfinishedImport,
-    recovery: recoveryOf(session, entry.volumeId),
+    recovery: recoveryOf(session, entry.volumeId, head),
     attachment: attachmentOf(session, entry.volumeId),
     ...(isHeldElsewhere(session, head) ? { remarks: [heldRemark(entry.name, head.holder)] } : {}),
   };
 }
 
-function recoveryOf({ settings }: Session, volumeId: string): VolumeDocument['recovery'] {
-  const { allForMs, allMax, tiers } = settings.volumeSettings[volumeId]?.recovery ?? DEFAULT_RECOVERY_POLICY;
+/** As this gateway would keep them; who only reads the store shows what its writer went by last. */
+function recoveryOf({ settings, isReader }: Session, volumeId: string, head: Head): VolumeDocument['recovery'] {
+  const known = isReader === true ? head.recovery?.policy : settings.volumeSettings[volumeId]?.recovery;
+  const { allForMs, allMax, tiers } = known ?? DEFAULT_RECOVERY_POLICY;
   return { allForMs, allMax, tiers: tiers.map((tier) => ({ ...tier })) };
 }
 

@@ -123,6 +123,17 @@ it('tells of a volume that a gateway has open that there may be more of it', asy
   expect((await reader.showVolume({ volume: 'golden' }, CALL)).remarks).toBeUndefined();
 });
 
+it('shows by what rule the writer of a volume keeps its recovery points, not by what rule a gateway here would', async () => {
+  const { volumeId } = await rig.call('volume.show', { volume: 'golden' });
+  const blocks = { objects, clock: systemClock, random: systemRandom };
+  const holder = { gatewayId: 'sgw-0badcafe', name: 'elsewhere' };
+  const recovery = { allForMs: 7000, allMax: 3, tiers: [{ periodMs: 60_000, forMs: 600_000 }] };
+  const writer = await openVolumeWriter(blocks, volumeId as VolumeId, { holder, accountId: OWNER, recovery });
+  await writer.resize(8 * MIB);
+  await writer.close();
+  expect((await readerOf().showVolume({ volume: 'golden' }, CALL)).recovery).toEqual(recovery);
+});
+
 describe('of several accounts', () => {
   beforeEach(async () => {
     await rig.call('service.account.create', { name: 'research', accountId: PARTNER });

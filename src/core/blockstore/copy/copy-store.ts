@@ -33,6 +33,9 @@ const HELD_BYTES_MAX = 64 * 1024 * 1024;
 const WEIGHT_MIN_BYTES = 2 * 1024 * 1024;
 /** gc may run again and again, but not that often. */
 const ROUNDS_MAX = 32;
+/** A round that took longer has copied what was, and is followed by one that copies what came since: at most so many. */
+const LATE_MS = 10 * 60_000;
+const LATE_ROUNDS_MAX = 2;
 
 /** Folders of which each holds one thing with its documents. */
 const ITEM_FOLDERS = ['snapshots', 'volumes'] as const;
@@ -125,11 +128,16 @@ class StoreCopy {
     this.#isResumed = mark.isResumed;
     await this.#measure();
     let asOfMs = clock.nowMs();
-    for (let isWhole = false; !isWhole;) {
+    let lateRounds = 0;
+    for (let isEnough = false; !isEnough;) {
       if (this.#rounds === ROUNDS_MAX) throw restless();
       await mark.requireOwn(this.#options.signal);
       asOfMs = clock.nowMs();
-      isWhole = await this.#round();
+      const startedMs = clock.monotonicMs();
+      const isWhole = await this.#round();
+      const isLate = clock.monotonicMs() - startedMs > LATE_MS && lateRounds < LATE_ROUNDS_MAX;
+      if (isWhole && isLate) lateRounds += 1;
+      isEnough = isWhole && !isLate;
     }
     await mark.requireOwn(this.#options.signal);
     await this.#prove();
