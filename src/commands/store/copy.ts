@@ -13,7 +13,8 @@ import {
 export default class StoreCopy extends SgwCommand {
   static override summary = 'Copy a whole store to another place.';
   static override description =
-    'Copies between directories and buckets, either way; no gateway, home or key is needed, and nothing is written to FROM. ' +
+    'Copies between directories and buckets, either way; no gateway or home is needed, nor a key, but to see which volumes ' +
+    'of an encrypted store are open; nothing is written to FROM. ' +
     'Each object is checked on its way, and the copy becomes a store with the last step. A copy that was interrupted goes ' +
     'on when the same command is run again. TO is empty, or such a copy. Gateways may go on writing meanwhile: with ' +
     '--prepare all that is there is copied, and a later run, once they have stopped, copies what changed. Then point each ' +
