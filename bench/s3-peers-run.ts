@@ -117,8 +117,9 @@ async function writesOfS3backer(way: S3Way, blockBytes: number): Promise<void> {
   const mount = path.join(folder, `s3backer-${String(blockBytes)}`);
   mkdirSync(mount, { recursive: true });
   const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: key } = S3_ENVIRONMENT;
+  // With a region it would name the bucket in the host.
   const argv = [
-    ...['-f', '--quiet', `--baseURL=${way.endpoint}/`, '--region=default', `--accessId=${id}`, `--accessKey=${key}`],
+    ...['-f', '--quiet', `--baseURL=${way.endpoint}/`, `--accessId=${id}`, `--accessKey=${key}`],
     ...[`--prefix=s3backer-${String(blockBytes)}-`, `--blockSize=${String(blockBytes)}`],
     ...[`--size=${String(VOLUME_BYTES)}`, `--blockCacheSize=${String(VOLUME_BYTES / blockBytes)}`, '--listBlocks'],
     ...['store', mount],
