@@ -59,10 +59,6 @@ export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
 export const MEANINGS: Readonly<Record<string, string>> = {
   ...STORE_MEANINGS,
   ...SCHEDULE_MEANINGS,
-  'snapshot.verified': 'what came of verifying it last; null while it never was',
-  'snapshot-created.verified': 'what came of verifying it last; null while it never was',
-  'snapshot-detail.verified': 'what came of verifying it last; null while it never was',
-  'snapshot-list.snapshots[].verified': 'what came of verifying it last; null while it never was',
   'status.snapshots': 'the snapshots that are there',
   unverified: 'completed ones that were never verified; null where the store can not be read',
   unsound: 'completed ones that were, and are not sound; null where the store can not be read',

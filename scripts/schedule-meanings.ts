@@ -39,18 +39,17 @@ const OUTCOME: Readonly<Record<string, string>> = {
 const under = (place: string, fields: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(fields).map(([name, meaning]) => [`${place}.${name}`, meaning]));
 
-export const SCHEDULE_MEANINGS: Readonly<Record<string, string>> = {
-  ...under('schedule', SCHEDULE),
-  ...under('schedule.verify', VERIFICATION),
-  ...under('schedule.verify.last', OUTCOME),
-  ...under('schedule-list.schedules[].verify', VERIFICATION),
-  ...under('schedule-list.schedules[].verify.last', OUTCOME),
-  ...under('status.schedules[].verify', VERIFICATION),
-  ...under('status.schedules[].verify.last', OUTCOME),
-  ...under('snapshot.verified', OUTCOME),
-  ...under('snapshot-created.verified', OUTCOME),
-  ...under('snapshot-detail.verified', OUTCOME),
-  ...under('snapshot-list.snapshots[].verified', OUTCOME),
-  ...under('schedule-list.schedules[]', SCHEDULE),
-  ...under('status.schedules[]', SCHEDULE),
-};
+const VERIFIED = 'what came of verifying it last; null while it never was';
+const SCHEDULES = ['schedule', 'schedule-list.schedules[]', 'status.schedules[]'];
+const SNAPSHOTS = ['snapshot', 'snapshot-created', 'snapshot-detail', 'snapshot-list.snapshots[]'];
+
+export const SCHEDULE_MEANINGS: Readonly<Record<string, string>> = Object.fromEntries(
+  [
+    ...SCHEDULES.flatMap((place) => [
+      under(place, SCHEDULE),
+      under(`${place}.verify`, VERIFICATION),
+      under(`${place}.verify.last`, OUTCOME),
+    ]),
+    ...SNAPSHOTS.flatMap((place) => [under(place, { verified: VERIFIED }), under(`${place}.verified`, OUTCOME)]),
+  ].flatMap((meanings) => Object.entries(meanings)),
+);

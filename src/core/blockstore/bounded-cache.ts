@@ -25,6 +25,11 @@ export class BoundedCache<V> {
     return value;
   }
 
+  /** What is kept under `key`; it does not count as a use. */
+  peek(key: string): V | undefined {
+    return this.#values.get(key);
+  }
+
   put(key: string, value: V): void {
     if (this.#values.has(key)) return;
     this.#values.set(key, value);

@@ -110,14 +110,14 @@ export class SegmentReader {
   async pageHashes(ref: SegmentRef, signal?: AbortSignal): Promise<Buffer> {
     const load = async (stop: AbortSignal): Promise<Buffer> => {
       const index = await this.index(ref, stop);
+      const along = this.#hashes.peek(ref.segmentId + ref.key);
+      if (along !== undefined) return along;
       const { offset, count } = index.footer.pageHashes;
       if (count === 0) return Buffer.alloc(0);
       const opened = openedHashes(index, await this.readSpan(ref, offset, storedHashesBytes(index), stop));
       if ('damage' in opened) throw damaged(ref.key, opened.damage);
       return opened.hashes;
     };
-    // The index may bring them along.
-    await this.index(ref, signal);
     return this.#hashes.get(ref.segmentId + ref.key, load, signal);
   }
 

@@ -1,6 +1,7 @@
 /** Snapshot schedules, as people write and read them. */
-import { formatSize, quoted, SgwError } from '../kit/index.ts';
+import { formatSize, isClockTime, quoted, SgwError } from '../kit/index.ts';
 import type { Input, ScheduleDocument, ScheduleList } from '../localapi/index.ts';
+import { periodMs, periodsText, wholePeriod } from './periods.ts';
 import type { Style } from './style.ts';
 import { formatTime, plural, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
 import { given } from './values.ts';
@@ -8,20 +9,8 @@ import { given } from './values.ts';
 type Keep = NonNullable<ScheduleDocument['keep']>;
 type Unit = Keep[number]['unit'];
 
-const MINUTE_MS = 60_000;
-const PACE_MS: Readonly<Record<string, number>> = {
-  m: MINUTE_MS,
-  h: 60 * MINUTE_MS,
-  d: 24 * 60 * MINUTE_MS,
-  w: 7 * 24 * 60 * MINUTE_MS,
-};
-const PACE_NAMES: readonly (readonly [string, string])[] = [
-  ['week', 'w'],
-  ['day', 'd'],
-  ['hour', 'h'],
-  ['minute', 'm'],
-];
-const PACE_MS_MAX = 366 * 24 * 60 * MINUTE_MS;
+const PACE_MS_MIN = 60_000;
+const PACE_MS_MAX = 366 * 24 * 60 * PACE_MS_MIN;
 const UNITS: Readonly<Record<string, Unit>> = { h: 'hour', d: 'day', w: 'week', m: 'month', y: 'year' };
 const COUNT_MAX = 10_000;
 /** All of it is in the document. */
@@ -30,8 +19,8 @@ const OUTPUT_LINES = 10;
 /** Milliseconds of `15m`, `4h`, `1d` or `2w`, for a flag. @throws invalid `bad-schedule` */
 export function parsePace(text: string, flag = '--every'): number {
   const [, count = '', unit = ''] = /^(\d{1,6})([mhdw])$/.exec(text.trim()) ?? [];
-  const paceMs = Number(count) * (PACE_MS[unit] ?? 0);
-  if (paceMs >= MINUTE_MS && paceMs <= PACE_MS_MAX) return paceMs;
+  const paceMs = Number(count) * periodMs(unit);
+  if (paceMs >= PACE_MS_MIN && paceMs <= PACE_MS_MAX) return paceMs;
   throw badSchedule(flag, text, 'Give minutes, hours, days or weeks, such as 15m, 4h, 1d or 2w, up to a year.');
 }
 
@@ -58,7 +47,7 @@ const badKeep = (text: string): SgwError =>
 /** A time of the day, UTC; null for `none`. @throws invalid `bad-schedule` */
 export function parseTimeOfDay(text: string): string | null {
   if (text.trim().toLowerCase() === 'none') return null;
-  if (/^(?:[01]?\d|2[0-3]):[0-5]\d$/.test(text.trim())) return text.trim();
+  if (isClockTime(text.trim())) return text.trim();
   throw badSchedule('--at', text, 'Give a time of the day in UTC, such as 02:30, or none.');
 }
 
@@ -106,9 +95,8 @@ export function verifyWish({ verify, all, sample, command, timeoutMs }: VerifyFl
 
 /** `every 4 hours`, `every day at 02:30 UTC`. */
 function paceText({ everyMs, at }: Pick<ScheduleDocument, 'everyMs' | 'at'>): string {
-  const [name, letter] = PACE_NAMES.find(([, unit]) => everyMs % (PACE_MS[unit] ?? 1) === 0) ?? ['minute', 'm'];
-  const count = everyMs / (PACE_MS[letter] ?? 1);
-  return `every ${count === 1 ? name : plural(count, name)}${at === null ? '' : ` at ${at} UTC`}`;
+  const { ms, name } = wholePeriod(everyMs);
+  return `every ${everyMs === ms ? name : periodsText(everyMs)}${at === null ? '' : ` at ${at} UTC`}`;
 }
 
 const keepText = (keep: Keep | null): string =>

@@ -1,12 +1,11 @@
 /** Checks of what callers hand in about schedules: how often, when, what is kept. */
-import { quoted, SgwError } from '../kit/index.ts';
+import { isClockTime, quoted, SgwError } from '../kit/index.ts';
 import type { Input } from '../localapi/index.ts';
 
 const MINUTE_MS = 60_000;
 const EVERY_MS_MAX = 366 * 24 * 60 * MINUTE_MS;
 const UNITS: readonly unknown[] = ['hour', 'day', 'week', 'month', 'year'];
 const COUNT_MAX = 10_000;
-const TIME_OF_DAY = /^(?:[01]?\d|2[0-3]):[0-5]\d$/;
 
 const COMMAND_CHARACTERS_MAX = 4096;
 const TIMEOUT_MS_MAX = 24 * 60 * MINUTE_MS;
@@ -16,7 +15,7 @@ export function checkSchedule({ everyMs, at, keep, verify }: Omit<Input<'schedul
   if (verify !== undefined && verify !== null) checkVerify(verify);
   if (everyMs !== undefined && !isPace(everyMs))
     throw badSchedule(everyMs, 'how often it runs', 'Give whole minutes, from 1 minute to 366 days, in milliseconds.');
-  if (at !== undefined && at !== null && !(typeof at === 'string' && TIME_OF_DAY.test(at)))
+  if (at !== undefined && at !== null && !isClockTime(at))
     throw badSchedule(at, 'a time of the day', 'Write it as 02:30; it is UTC.');
   if (keep === undefined || keep === null) return;
   if (!Array.isArray(keep) || keep.length === 0 || !keep.every(isRule) || isTwice(keep))

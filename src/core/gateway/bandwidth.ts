@@ -1,4 +1,5 @@
 /** Limits of the traffic with the store: for all volumes together, by the hours of the week, changed while it runs. */
+import { clockText, minuteOfDay } from '../kit/index.ts';
 import type { BandwidthDocument, CallContext, Input } from '../localapi/index.ts';
 import type { Rates } from '../objectstore/index.ts';
 import {
@@ -102,15 +103,6 @@ type RuleDocument = BandwidthDocument['schedule'][number];
 const ruleOf = ({ from, to, days, ...limits }: RuleDocument): BandwidthRule => ({
   ...limits,
   days: [...new Set(days)].sort((a, b) => a - b),
-  fromMinute: minuteOf(from),
-  toMinute: minuteOf(to) % MINUTES_A_DAY,
+  fromMinute: minuteOfDay(from),
+  toMinute: minuteOfDay(to) % MINUTES_A_DAY,
 });
-
-/** Of a time of the day that was checked. */
-function minuteOf(text: string): number {
-  const [hours = '', minutes = ''] = text.split(':');
-  return Number(hours) * 60 + Number(minutes);
-}
-
-const clockText = (minute: number): string =>
-  `${String(Math.floor(minute / 60)).padStart(2, '0')}:${String(minute % 60).padStart(2, '0')}`;

@@ -26,6 +26,13 @@ export {
   type VolumeSettingsState,
 } from './serving.ts';
 export type { BandwidthLimits, BandwidthRule, BandwidthState } from './bandwidth.ts';
-export type { RetentionRule, RetentionUnit, ScheduleState, VerificationState, VerifyingState } from './schedules.ts';
+export type {
+  RetentionRule,
+  RetentionUnit,
+  ScheduleFailure,
+  ScheduleState,
+  VerificationState,
+  VerifyingState,
+} from './schedules.ts';
 export { openState, updateState } from './state.ts';
 export { makeFolder, syncFolder } from './home-folder.ts';

@@ -6,6 +6,27 @@
  */
 import { Semaphore } from '../../kit/index.ts';
 
+/** Bytes of objects that copying and comparing hold at once. */
+export const HELD_BYTES_MAX = 64 * 1024 * 1024;
+/** Small objects count as this much, so that not too many requests are under way. */
+export const WEIGHT_MIN_BYTES = 2 * 1024 * 1024;
+
+/** Runs `begin`, which starts jobs. Resolves when all have ended. @throws the first failure, once none is under way */
+export async function boundedWork(
+  weightMax: number,
+  signal: AbortSignal | undefined,
+  begin: (work: BoundedWork) => Promise<void>,
+): Promise<void> {
+  const work = new BoundedWork(weightMax, signal);
+  try {
+    await begin(work);
+  } catch (error) {
+    await work.abandon();
+    throw error;
+  }
+  await work.end();
+}
+
 export class BoundedWork {
   readonly #weights: Semaphore;
   readonly #stop = new AbortController();

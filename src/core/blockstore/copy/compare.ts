@@ -9,13 +9,10 @@ import { keys } from '../keys.ts';
 import { withSignal } from '../options.ts';
 import { damageOfStored } from '../scrub/check-stored.ts';
 import { readStoreInfo } from '../store-info.ts';
-import { BoundedWork } from './bounded-work.ts';
+import { boundedWork, HELD_BYTES_MAX, WEIGHT_MIN_BYTES } from './bounded-work.ts';
 import { Findings, type Damage } from './findings.ts';
 import { isLeftOut } from './left-out.ts';
 import { merge, type Pair } from './merge.ts';
-
-const HELD_BYTES_MAX = 64 * 1024 * 1024;
-const WEIGHT_MIN_BYTES = 2 * 1024 * 1024;
 
 export interface CompareOptions {
   readonly from: ObjectStore;
@@ -44,8 +41,7 @@ export async function compareStores(options: CompareOptions): Promise<Comparison
   for await (const { key, sizeBytes } of to.list('', withSignal(signal))) if (!isLeftOut(key)) totalBytes += sizeBytes;
   const findings = new Findings();
   const count = { objects: 0, bytes: 0 };
-  const work = new BoundedWork(HELD_BYTES_MAX, signal);
-  try {
+  await boundedWork(HELD_BYTES_MAX, signal, async (work) => {
     for await (const pair of merge(from.list('', withSignal(signal)), to.list('', withSignal(signal)))) {
       if (isLeftOut(pair.key)) continue;
       const sizeBytes = pair.to?.sizeBytes ?? 0;
@@ -57,11 +53,7 @@ export async function compareStores(options: CompareOptions): Promise<Comparison
         options.onProgress?.(count.bytes, Math.max(count.bytes, totalBytes));
       });
     }
-  } catch (error) {
-    await work.abandon();
-    throw error;
-  }
-  await work.end();
+  });
   return { storeId: info.storeId, ...count, differences: findings.list, differenceCount: findings.count };
 }
 

@@ -19,7 +19,7 @@ import { parseMapObject } from '../map-object.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
 import { epochOfSegment } from '../segment-parse.ts';
 import { readStoreInfo } from '../store-info.ts';
-import { BoundedWork } from './bounded-work.ts';
+import { boundedWork, HELD_BYTES_MAX, WEIGHT_MIN_BYTES, type BoundedWork } from './bounded-work.ts';
 import { copyIfDifferent, copyObject, isCopied, type Copied, type Ends } from './copy-object.ts';
 import { Findings, type Damage } from './findings.ts';
 import { isLeftOut } from './left-out.ts';
@@ -27,10 +27,6 @@ import { CopyMarkKeeper } from './mark.ts';
 import { merge, type Pair } from './merge.ts';
 import { Tally } from './tally.ts';
 
-/** Bytes of objects that are held at once. */
-const HELD_BYTES_MAX = 64 * 1024 * 1024;
-/** Small objects count as this much, so that not too many requests are under way. */
-const WEIGHT_MIN_BYTES = 2 * 1024 * 1024;
 /** gc may run again and again, but not that often. */
 const ROUNDS_MAX = 32;
 /** A round that took longer has copied what was, and is followed by one that copies what came since: at most so many. */
@@ -333,15 +329,8 @@ class StoreCopy {
     this.#options.onProgress?.(this.#doneBytes, Math.max(this.#doneBytes, this.#totalBytes));
   }
 
-  async #work(run: (work: BoundedWork) => Promise<void>): Promise<void> {
-    const work = new BoundedWork(HELD_BYTES_MAX, this.#options.signal);
-    try {
-      await run(work);
-    } catch (error) {
-      await work.abandon();
-      throw error;
-    }
-    await work.end();
+  async #work(begin: (work: BoundedWork) => Promise<void>): Promise<void> {
+    await boundedWork(HELD_BYTES_MAX, this.#options.signal, begin);
   }
 
   /** @throws corrupt `copy-incomplete`; unavailable `copy-differs` unless the copy is exactly what it is to be */

@@ -61,8 +61,8 @@ export async function storeStats(
     kinds.add(kindOf(key), sizeBytes);
     owners.add(volumeOfKey(key) ?? snapshotOfKey(key) ?? NO_VOLUME, sizeBytes);
   }
-  const { rows, volumes, snapshots } = await volumeRows(session, owners, book.measured(), chosen.prices, call);
   const measured = book.measured();
+  const { rows, volumes, snapshots } = await volumeRows(session, owners, measured, chosen.prices, call);
   const shown = named === undefined ? rows : rows.filter(({ volumeId }) => volumeId === named.volumeId);
   const own = named === undefined ? undefined : measured.volumes.get(named.volumeId);
   const settings = named && (await volumeSettings(session.home, session.settings, named.volumeId));

@@ -1,6 +1,13 @@
 /** The schedules in `state.json`: what was set, and how far each has come. */
+import type { SgwError } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
-import { openState, updateState, type GatewayState, type ScheduleState } from '../../state/index.ts';
+import {
+  openState,
+  updateState,
+  type GatewayState,
+  type ScheduleFailure,
+  type ScheduleState,
+} from '../../state/index.ts';
 import { notActivated } from '../session.ts';
 
 type Call = Pick<CallContext, 'signal' | 'lockTimeoutMs'>;
@@ -48,3 +55,10 @@ export async function noteSchedule(
 ): Promise<void> {
   await changeSchedule(home, volumeId, (now) => (now?.scheduleId === scheduleId ? change(now) : now), call);
 }
+
+/** What is noted of a failure: of a row of the same, the first. */
+export const failureToNote = (
+  noted: ScheduleFailure | null,
+  { code, message }: SgwError,
+  nowMs: number,
+): ScheduleFailure => (noted?.code === code ? noted : { at: new Date(nowMs).toISOString(), code, message });

@@ -1,4 +1,5 @@
 /** Schedules as the local API tells of them, from what the state has and what the daemon does. */
+import { clockText } from '../../kit/index.ts';
 import type { ScheduleDocument } from '../../localapi/index.ts';
 import type { ScheduleState, VerifyingState } from '../../state/index.ts';
 import type { Schedules } from './book.ts';
@@ -73,9 +74,6 @@ function sparse({ everyMs, keep }: ScheduleState): string[] {
     `Of each ${finest.unit} only the newest snapshot is kept: what a later run of it makes takes the place of the one before.`,
   ];
 }
-
-const clockText = (minute: number): string =>
-  `${String(Math.floor(minute / 60)).padStart(2, '0')}:${String(minute % 60).padStart(2, '0')}`;
 
 /** Every schedule, by the name of its volume. */
 export const scheduleDocuments = (

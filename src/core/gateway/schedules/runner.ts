@@ -11,7 +11,7 @@ import { SgwError, Semaphore, toSgwError, type Clock, type VolumeId } from '../.
 import type { CallContext } from '../../localapi/index.ts';
 import type { ScheduleState } from '../../state/index.ts';
 import type { Session } from '../session.ts';
-import { noteSchedule, readSchedules, type Schedules } from './book.ts';
+import { failureToNote, noteSchedule, readSchedules, type Schedules } from './book.ts';
 import { Job } from './job.ts';
 import { beginRun, untilCompleted } from './run.ts';
 import { mendedSlot, nextSlot, owedSlot } from './slots.ts';
@@ -271,14 +271,12 @@ export class ScheduleRunner {
     await this.#note(volumeId, schedule, failure, call);
   }
 
-  /** Best effort: it is tried again whether it is noted or not. The first of a row of the same failures is the one that is kept. */
+  /** Best effort: it is tried again whether it is noted or not. */
   async #note(volumeId: string, { scheduleId }: ScheduleState, error: SgwError, call: CallContext): Promise<void> {
     const { home, clock } = this.#options;
-    const failure = { at: new Date(clock.nowMs()).toISOString(), code: error.code, message: error.message };
-    const isSame = (now: ScheduleState): boolean => now.failure?.code === failure.code;
-    await noteSchedule(home, volumeId, scheduleId, (now) => (isSame(now) ? now : { ...now, failure }), call).catch(
-      () => undefined,
-    );
+    const nowMs = clock.nowMs();
+    const note = (now: ScheduleState): ScheduleState => ({ ...now, failure: failureToNote(now.failure, error, nowMs) });
+    await noteSchedule(home, volumeId, scheduleId, note, call).catch(() => undefined);
   }
 }
 

@@ -1,5 +1,5 @@
 /** `schedule set`, `show` and `remove`. Only `set` needs the store. */
-import { SgwError, toSgwError, type ErrorKind } from '../../kit/index.ts';
+import { minuteOfDay, SgwError, toSgwError, type ErrorKind } from '../../kit/index.ts';
 import type { CallContext, Input, ScheduleDocument, ScheduleList, ScheduleRemoved } from '../../localapi/index.ts';
 import type { ScheduleState, VerifyingState } from '../../state/index.ts';
 import type { GatewayParts } from '../parts.ts';
@@ -103,18 +103,12 @@ function paceOf(input: Input<'schedule.set'>, now: ScheduleState | undefined, na
         hint: 'Add --every, such as --every 4h.',
       },
     );
-  const atMinute = input.at === undefined ? (now?.atMinute ?? null) : minuteOf(input.at);
+  const { at = now?.atMinute ?? null } = input;
+  const atMinute = typeof at === 'string' ? minuteOfDay(at) : at;
   if (atMinute === null || everyMs % DAY_MS === 0) return { everyMs, atMinute };
   throw new SgwError('invalid', 'bad-schedule', 'a time of the day is for schedules of whole days', {
     hint: 'Give --every 1d or longer, or --at none.',
   });
-}
-
-/** Of a time that was checked. */
-function minuteOf(text: string | null): number | null {
-  if (text === null) return null;
-  const [hours = '', minutes = ''] = text.split(':');
-  return Number(hours) * 60 + Number(minutes);
 }
 
 /** All schedules, or that of one volume, also of one that was deleted. @throws notFound `schedule-not-found` */

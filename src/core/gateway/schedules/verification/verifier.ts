@@ -7,7 +7,7 @@ import { Semaphore, toSgwError, type Clock } from '../../../kit/index.ts';
 import type { CallContext } from '../../../localapi/index.ts';
 import type { ScheduleState, VerifyingState } from '../../../state/index.ts';
 import type { Session } from '../../session.ts';
-import { noteSchedule } from '../book.ts';
+import { failureToNote, noteSchedule } from '../book.ts';
 import { Job } from '../job.ts';
 import { mendedSlot, nextSlot, owedSlot, slotAt, type Pace } from '../slots.ts';
 import { newestSnapshot, verifySnapshotOf } from './verify.ts';
@@ -109,14 +109,10 @@ export class Verifier {
     if (call.signal.aborted) return;
     const { home, clock, onFailure } = this.#options;
     onFailure(volumeId, error, job.failed(error, everyMs));
-    const failure = { at: new Date(clock.nowMs()).toISOString(), code: error.code, message: error.message };
-    await noteSchedule(
-      home,
-      volumeId,
-      scheduleId,
-      (now) => (now.verify?.failure?.code === failure.code ? now : withVerify(now, { failure })),
-      call,
-    ).catch(() => undefined);
+    const nowMs = clock.nowMs();
+    const note = (now: ScheduleState): ScheduleState =>
+      withVerify(now, { failure: failureToNote(now.verify?.failure ?? null, error, nowMs) });
+    await noteSchedule(home, volumeId, scheduleId, note, call).catch(() => undefined);
   }
 }
 
