@@ -11,20 +11,18 @@ import { benchExport } from './export.ts';
 import { benchImport } from './import.ts';
 import { benchFirstByte } from './first-byte.ts';
 import { describeMachine } from './machine.ts';
-import { benchNbd, benchShadow, type NbdFinding } from './nbd.ts';
+import { benchNbd, benchShadow } from './nbd.ts';
 import { call } from './programs.ts';
-import { toMarkdown, type Finding } from './report.ts';
-import { benchPuts, type PutsFinding } from './puts.ts';
+import { toMarkdown, type Finding, type ReadyFinding } from './report.ts';
+import { benchPuts } from './puts.ts';
 import { benchRestore } from './restore.ts';
-import { benchS3, type S3Finding } from './s3.ts';
-import { benchS3Peers, type S3PeersFinding } from './s3-peers.ts';
+import { benchS3 } from './s3.ts';
+import { benchS3Peers } from './s3-peers.ts';
 import type { Settings } from './settings.ts';
 import { benchSnapshot } from './snapshot.ts';
 import { benchOpen, benchStart } from './start.ts';
 
-type AnyFinding = Finding | NbdFinding | PutsFinding | S3Finding | S3PeersFinding;
-
-const BENCHMARKS: Readonly<Record<string, (settings: Settings) => AnyFinding>> = {
+const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | ReadyFinding<unknown>>> = {
   nbd: benchNbd,
   shadow: benchShadow,
   p6: benchImport,

@@ -12,6 +12,7 @@ import {
   type ServerChoice,
 } from './nbd-servers.ts';
 import { call, versionOf } from './programs.ts';
+import type { ReadyFinding } from './report.ts';
 import { spread, type Spread } from './rounds.ts';
 import { workFolder, type Settings } from './settings.ts';
 
@@ -32,12 +33,7 @@ interface Measured {
   readonly cpuMicros: number;
 }
 
-/** What a benchmark of NBD found; its text is ready. */
-export interface NbdFinding {
-  readonly id: string;
-  readonly markdown: string;
-  readonly samples: Readonly<Record<string, Readonly<Record<string, readonly Measured[]>>>>;
-}
+type NbdFinding = ReadyFinding<Readonly<Record<string, Readonly<Record<string, readonly Measured[]>>>>>;
 
 const RANDOM = ['--bs=4k', `--size=${String(SIZE_BYTES / 2)}`];
 const WRITETHROUGH = 'qemu-nbd --cache=writethrough';

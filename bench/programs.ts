@@ -40,6 +40,10 @@ export function call({ argv, env, cwd }: Call): string {
   return ran.stdout;
 }
 
+/** What a script of this folder prints, as JSON. @throws Error with what it printed, when it fails */
+export const callScript = (script: string, ...args: readonly string[]): unknown =>
+  JSON.parse(call({ argv: [process.execPath, script, ...args] }));
+
 /**
  * Times a call, alone and with the sync that makes its output durable. What others wrote before is synced first,
  * so that it is not counted. `into` is the folder or file that the call writes.

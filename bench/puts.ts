@@ -1,24 +1,18 @@
 /** P10: how many requests to the store random writes over NBD cost, and an idle volume. */
 import path from 'node:path';
 import { putsMax, type PutCounts } from '../test/soak/served/puts.ts';
-import { call } from './programs.ts';
+import { callScript } from './programs.ts';
+import type { ReadyFinding } from './report.ts';
 import { workFolder, type Settings } from './settings.ts';
 
 const BYTES = 2 ** 30;
 const IDLE_MS = 60_000;
 const RUN = path.join(import.meta.dirname, 'puts-run.ts');
 
-export interface PutsFinding {
-  readonly id: string;
-  readonly markdown: string;
-  readonly counts: PutCounts;
-}
-
 /** Runs once, whatever the rounds: requests are counted, not timed. */
-export function benchPuts(settings: Settings): PutsFinding {
+export function benchPuts(settings: Settings): ReadyFinding<PutCounts> {
   using work = workFolder(settings, 'p10');
-  const printed = call({ argv: [process.execPath, RUN, work.path, String(BYTES), String(IDLE_MS)] });
-  const counts = JSON.parse(printed) as PutCounts;
+  const counts = callScript(RUN, work.path, String(BYTES), String(IDLE_MS)) as PutCounts;
   const mib = (bytes: number): string => String(Math.round(bytes / 2 ** 20));
   const lines = [
     '### P10: requests of random writes',
@@ -34,5 +28,5 @@ export function benchPuts(settings: Settings): PutsFinding {
     `| requests in ${String(counts.idleSeconds)} s of nothing | ${String(counts.idleRequests)} | 0 |`,
     `| seconds until all was in the store | ${counts.seconds.toFixed(1)} | |`,
   ];
-  return { id: 'P10', markdown: `${lines.join('\n')}\n`, counts };
+  return { id: 'P10', markdown: `${lines.join('\n')}\n`, samples: counts };
 }

@@ -16,6 +16,13 @@ export interface Finding {
   readonly skipped: readonly string[];
 }
 
+/** What a benchmark found that has a table of its own; its text is ready. */
+export interface ReadyFinding<S> {
+  readonly id: string;
+  readonly markdown: string;
+  readonly samples: S;
+}
+
 /** A finding as a section in Markdown. Ratios are the subject's durable time over the peer's: below 1 is faster. */
 export function toMarkdown(finding: Finding): string {
   const subject = finding.series.find((series) => series.name === finding.subject);

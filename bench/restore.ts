@@ -3,7 +3,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { baseImage } from './image.ts';
 import { ARCHIVERS } from './peers.ts';
-import { call, time } from './programs.ts';
+import { call, callScript, time } from './programs.ts';
 import { toMarkdown, type Finding } from './report.ts';
 import { interleave, type Contender } from './rounds.ts';
 import { workFolder, type Settings } from './settings.ts';
@@ -46,7 +46,7 @@ export function benchRestore(settings: Settings): RestoreFinding {
     for (let round = 0; round < settings.rounds; round += 1) {
       rmSync(output, { force: true });
       call(subject.does('gateway', 'start'));
-      lives.push(JSON.parse(call({ argv: [process.execPath, RUN, subject.home, 'v1', output] })) as Life);
+      lives.push(callScript(RUN, subject.home, 'v1', output) as Life);
       call(subject.does('gateway', 'stop'));
     }
   }

@@ -9,6 +9,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { seededRandom } from '../src/core/kit/index.ts';
 import { NbdClient } from '../test/soak/served/nbd-client.ts';
+import { writeAtRandom } from '../test/soak/served/puts.ts';
 import { S3_ENVIRONMENT } from '../test/support/radosgw.ts';
 import { change, copyImage, type Image } from './image.ts';
 import { treeBytes, versionOf } from './programs.ts';
@@ -17,8 +18,6 @@ import { S3Way, type Program } from './s3-way.ts';
 const SHARE = 0.01;
 const VOLUME_BYTES = 256 * 2 ** 20;
 const WRITTEN_BYTES = 64 * 2 ** 20;
-const WRITE_BYTES = 4096;
-const IN_FLIGHT = 32;
 /** s3backer's own default, and what it is mostly given for disks of size. */
 const BLOCK_SIZES = [4096, 65_536] as const;
 /** Nothing more is on the way when the bucket got no request for so long. */
@@ -84,16 +83,8 @@ async function images(way: S3Way, round: number): Promise<void> {
 
 const turned = <T>(items: readonly T[], by: number): T[] => items.map((_, i) => items[(i + by) % items.length] as T);
 
-async function atRandom(write: (offset: number, data: Buffer) => Promise<unknown>): Promise<void> {
-  const random = seededRandom(10);
-  let left = WRITTEN_BYTES / WRITE_BYTES;
-  await Promise.all(
-    Array.from({ length: IN_FLIGHT }, async () => {
-      while (left-- > 0)
-        await write(Math.floor(random.float() * (VOLUME_BYTES / WRITE_BYTES)) * WRITE_BYTES, random.bytes(WRITE_BYTES));
-    }),
-  );
-}
+const atRandom = async (write: (offset: number, data: Buffer) => Promise<unknown>): Promise<void> =>
+  writeAtRandom({ bytes: WRITTEN_BYTES, volumeBytes: VOLUME_BYTES, random: seededRandom(10) }, write);
 
 async function writesOfSgw(way: S3Way): Promise<void> {
   await way.activate('writes');

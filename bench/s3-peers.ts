@@ -1,24 +1,18 @@
 /** The work of P6, P7 and P10 over a real S3 server, against restic and s3backer: time, requests, bytes. */
 import path from 'node:path';
 import { baseImage } from './image.ts';
-import { call, versionOf } from './programs.ts';
+import { callScript, versionOf } from './programs.ts';
+import type { ReadyFinding } from './report.ts';
 import { spread } from './rounds.ts';
 import type { PeerSample } from './s3-peers-run.ts';
 import { workFolder, type Settings } from './settings.ts';
 
 const RUN = path.join(import.meta.dirname, 's3-peers-run.ts');
 
-export interface S3PeersFinding {
-  readonly id: string;
-  readonly markdown: string;
-  readonly samples: readonly PeerSample[];
-}
-
-export function benchS3Peers(settings: Settings): S3PeersFinding {
+export function benchS3Peers(settings: Settings): ReadyFinding<readonly PeerSample[]> {
   using work = workFolder(settings, 's3-peers');
   const image = baseImage(settings.folder);
-  const printed = call({ argv: [process.execPath, RUN, work.path, image.path, String(settings.rounds)] });
-  const samples = JSON.parse(printed) as PeerSample[];
+  const samples = callScript(RUN, work.path, image.path, String(settings.rounds)) as PeerSample[];
   const works = [...new Set(samples.map(({ work: of }) => of))];
   const lines = [
     '### S3 peers: time, requests and bytes over a bucket',

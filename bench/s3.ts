@@ -1,6 +1,7 @@
 /** Import, export and reads on demand over a real S3 server, against the AWS SDK alone, with 0, 20 and 50 ms on the way. */
 import path from 'node:path';
-import { call } from './programs.ts';
+import { callScript } from './programs.ts';
+import type { ReadyFinding } from './report.ts';
 import { spread, type Spread } from './rounds.ts';
 import type { S3Samples } from './s3-run.ts';
 import { workFolder, type Settings } from './settings.ts';
@@ -8,16 +9,9 @@ import { workFolder, type Settings } from './settings.ts';
 const RUN = path.join(import.meta.dirname, 's3-run.ts');
 const IMAGE_MIB = 512;
 
-export interface S3Finding {
-  readonly id: string;
-  readonly markdown: string;
-  readonly samples: readonly S3Samples[];
-}
-
-export function benchS3(settings: Settings): S3Finding {
+export function benchS3(settings: Settings): ReadyFinding<readonly S3Samples[]> {
   using work = workFolder(settings, 's3');
-  const printed = call({ argv: [process.execPath, RUN, work.path, String(settings.rounds)] });
-  const samples = JSON.parse(printed) as S3Samples[];
+  const samples = callScript(RUN, work.path, String(settings.rounds)) as S3Samples[];
   const lines = [
     '### S3: import, export and reads on demand over a bucket',
     '',

@@ -51,13 +51,8 @@ export async function countPuts(options: {
     const before = await metrics(home);
     const client = await NbdClient.connect(join(home, 'nbd.sock'), 'disk');
     const startedMs = performance.now();
-    let left = bytes / WRITE_BYTES;
-    const pages = VOLUME_BYTES / WRITE_BYTES;
-    await Promise.all(
-      Array.from({ length: IN_FLIGHT }, async () => {
-        while (left-- > 0)
-          await client.write(Math.floor(random.float() * pages) * WRITE_BYTES, random.bytes(WRITE_BYTES));
-      }),
+    await writeAtRandom({ bytes, volumeBytes: VOLUME_BYTES, random }, async (offset, data) =>
+      client.write(offset, data),
     );
     await client.flush();
     await sgw(place, 'snapshot', 'create', 'disk', '--name', 'all', '--wait');
@@ -79,6 +74,26 @@ export async function countPuts(options: {
   } finally {
     await sgw(place, 'gateway', 'stop');
   }
+}
+
+interface RandomWrites {
+  readonly bytes: number;
+  readonly volumeBytes: number;
+  readonly random: Random;
+}
+
+/** Writes pages that do not compress in random places, 32 in flight. */
+export async function writeAtRandom(
+  { bytes, volumeBytes, random }: RandomWrites,
+  write: (offset: number, data: Buffer) => Promise<unknown>,
+): Promise<void> {
+  let left = bytes / WRITE_BYTES;
+  const pages = volumeBytes / WRITE_BYTES;
+  await Promise.all(
+    Array.from({ length: IN_FLIGHT }, async () => {
+      while (left-- > 0) await write(Math.floor(random.float() * pages) * WRITE_BYTES, random.bytes(WRITE_BYTES));
+    }),
+  );
 }
 
 interface Metrics {
