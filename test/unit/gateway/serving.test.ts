@@ -307,6 +307,8 @@ describe('a restart', () => {
     next.failures.set(ids[1] ?? '', new SgwError('conflict', 'volume-held', 'gateway b holds it', { hint: 'Wait.' }));
     const other = rig.again({ serving: next.parts, clock: hasty });
     await using started = await other.serve();
+    // Between two tries it waits; a slow machine may find it in one.
+    await until(() => started.named('b')?.phase === 'waiting');
     expect(started.show()).toMatchObject([
       { phase: 'serving', record: { exportName: 'a' } },
       { phase: 'waiting', reason: 'gateway b holds it', hint: 'Wait.', retryAtMs: expect.any(Number) as number },
