@@ -7,7 +7,7 @@
 /** Rooms of src/core by level. A room imports only rooms of lower levels, and only through their index.ts. */
 const LEVELS = [
   ['kit'],
-  ['blockdevice', 'objectstore', 'state', 'localapi', 'protocol', 'image'],
+  ['blockdevice', 'objectstore', 'state', 'localapi', 'protocol', 'image', 'sockets'],
   ['nbd', 'iscsi', 'blockstore', 'client', 'serviceclient'],
   ['writelog', 'cache', 'restore', 'transfer', 'cli'],
   ['volume'],

@@ -5,12 +5,10 @@
  * the connection is under way; a socket is read only while what it brings may be held.
  */
 import type { Socket } from 'node:net';
-import { Arena, type BufferPool } from './buffer-pool.ts';
-import { ByteQueue } from './byte-queue.ts';
+import { Arena, ByteQueue, receiveInto, type BufferPool, type InFlight } from '../sockets/index.ts';
 import type { ExportDirectory, OpenedExport } from './exports.ts';
 import { greeting, Handshake, type HandshakeStep, type TlsMode } from './handshake.ts';
-import type { InFlight, ServerLimits } from './limits.ts';
-import { receiveInto } from './receive.ts';
+import type { ServerLimits } from './limits.ts';
 import { Replies } from './replies.ts';
 import { secure, type TlsSetup } from './tls.ts';
 import { Transmission } from './transmission.ts';

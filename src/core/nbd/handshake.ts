@@ -7,7 +7,7 @@
  * is looked at; options and their data are bounded.
  */
 import { SgwError, toSgwError } from '../kit/index.ts';
-import type { ByteQueue } from './byte-queue.ts';
+import type { ByteQueue } from '../sockets/index.ts';
 import { optionError } from './errors.ts';
 import type { ExportDirectory, OpenedExport } from './exports.ts';
 import type { ServerLimits } from './limits.ts';

@@ -7,13 +7,12 @@
  * exactly one reply, unless the connection is gone.
  */
 import type { BlockDevice, Completion, DeviceCall, WriteCall, ZeroCall } from '../blockdevice/index.ts';
-import type { Arena, Lent, PooledBuffer } from './buffer-pool.ts';
-import type { ByteQueue } from './byte-queue.ts';
+import type { Arena, ByteQueue, InFlight, Lent, PooledBuffer, Room } from '../sockets/index.ts';
 import { wireError } from './errors.ts';
 import type { OpenedExport, StatusExtent } from './exports.ts';
-import type { ConnectionLimits, InFlight } from './limits.ts';
+import type { ConnectionLimits } from './limits.ts';
 import type { Replies } from './replies.ts';
-import { writeChunkHeader, writeSimple, type Cookie, type Room } from './replies.ts';
+import { writeChunkHeader, writeSimple, type Cookie } from './replies.ts';
 import { parseRequest, validateRequest, type Request } from './requests.ts';
 import {
   CHUNK,

@@ -1,6 +1,6 @@
 /** Negotiation, in bytes from an independent builder: whole, split, and one at a time. */
 import { describe, expect, it } from 'vitest';
-import { ByteQueue } from '../../../src/core/nbd/byte-queue.ts';
+import { ByteQueue } from '../../../src/core/sockets/index.ts';
 import { Handshake, type HandshakeStep, type TlsMode } from '../../../src/core/nbd/handshake.ts';
 import { DEFAULT_LIMITS } from '../../../src/core/nbd/limits.ts';
 import { MemoryExports, SIZE, type SceneOptions } from './scene.ts';

@@ -1,8 +1,8 @@
 /** Replies are gathered, kept apart, and their memory goes back once it was sent. */
 import { Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { BATCH_BYTES, BufferPool } from '../../../src/core/nbd/buffer-pool.ts';
-import { Replies, writeSimple, type Room } from '../../../src/core/nbd/replies.ts';
+import { Replies, writeSimple } from '../../../src/core/nbd/replies.ts';
+import { BATCH_BYTES, BufferPool, type Room } from '../../../src/core/sockets/index.ts';
 import { bytesOf, chunk, simpleReply } from './wire-builder.ts';
 
 const cookie = (low: number): { high: number; low: number } => ({ high: 0, low });

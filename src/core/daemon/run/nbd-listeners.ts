@@ -5,10 +5,10 @@ import {
   NbdServer,
   tlsSetup,
   type ExportDirectory,
-  type ListenAddress,
   type TlsMode,
   type TlsSetup,
 } from '../../nbd/index.ts';
+import type { ListenAddress } from '../../sockets/index.ts';
 import type { ServingSettings } from '../../state/index.ts';
 
 /** Where NBD is to be served. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
-import { ByteQueue } from '../../../src/core/nbd/byte-queue.ts';
+import { ByteQueue } from '../../../src/core/sockets/index.ts';
 import { seededRandom } from '../../../src/core/kit/index.ts';
 
 describe('byte queue', () => {
