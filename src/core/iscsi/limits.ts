@@ -14,6 +14,10 @@ export interface SessionLimits {
   readonly transferBytesMax: number;
   /** Responses of one connection that the initiator has not taken yet. */
   readonly backlogBytesMax: number;
+  /** After so long without a PDU an initiator is asked whether it is there; after so much more it is let go. */
+  readonly idleMs: number;
+  /** An initiator that owes data for a command is let go when none came for so long. */
+  readonly dataMs: number;
 }
 
 export interface ServerLimits extends SessionLimits {
@@ -28,10 +32,6 @@ export interface ServerLimits extends SessionLimits {
   readonly failedLoginAddressesMax: number;
   /** As `bytesMax`, over all sessions. */
   readonly allBytesMax: number;
-  /** After so long without a PDU an initiator is asked whether it is there; after so much more it is let go. */
-  readonly idleMs: number;
-  /** An initiator that owes data for a command is let go when none came for so long. */
-  readonly dataMs: number;
   /** How long initiators that were asked to log out have for that. */
   readonly logoutMs: number;
   /** How long a session that another one takes the place of has to end its commands. */

@@ -175,7 +175,12 @@ export class Responses extends Output {
     this.#finish(room, data.length);
   }
 
-  /** 11.19: a ping of our own; with NO_TAG it only tells of the command window. StatSN is not used up. */
+  /** 11.19: tells of the command window. */
+  window(): void {
+    this.ping(NO_TAG);
+  }
+
+  /** 11.19: a ping of our own. StatSN is not used up. */
   ping(ttt: number): void {
     const room = this.#begin(RESPONSE.nopIn, NO_TAG, 0, false);
     room.buffer.bytes.writeUInt32BE(ttt, room.start + AT.targetTransferTag);

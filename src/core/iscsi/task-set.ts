@@ -80,7 +80,7 @@ export class TaskSet {
   start(task: Task): void {
     if (task.isEnded) return;
     this.commands += 1;
-    if (this.#waiting.length === 0 && this.#hasRoom) {
+    if (this.#waiting.length === 0 && this.hasRoom) {
       this.#run(task);
       return;
     }
@@ -93,13 +93,14 @@ export class TaskSet {
     this.#group = undefined;
   }
 
-  get #hasRoom(): boolean {
+  /** Whether one more command may run. */
+  get hasRoom(): boolean {
     return this.#bytes < this.#parts.limits.bytesMax && this.#parts.inFlight.hasRoom;
   }
 
   /** Runs commands that waited for memory. */
   #pump(): void {
-    while (this.#waiting.length > 0 && this.#hasRoom) {
+    while (this.#waiting.length > 0 && this.hasRoom) {
       const task = this.#waiting.shift();
       if (task === undefined || task.isEnded) continue;
       this.#run(task);
@@ -163,12 +164,14 @@ export class TaskSet {
     if (command === undefined) return;
     const controller = this.#controllers.pop() ?? new AbortController();
     task.abort = controller;
+    task.isExecuting = true;
     let outcome: ScsiResult | Promise<ScsiResult>;
     try {
       outcome = command.run(task.dataOut, this.#dataIn(task, command.dataInBytes), controller.signal);
     } catch {
       outcome = INTERNAL;
     }
+    task.isExecuting = false;
     if (outcome instanceof Promise) this.#wait(task, outcome);
     else this.#finish(task, outcome);
   }

@@ -89,7 +89,9 @@ export class Task {
   chargedBytes = 0;
   isStarted = false;
   isKnown = false;
+  /** The device server has it; `isExecuting` until it answers or makes a promise. */
   isRunning = false;
+  isExecuting = false;
   isAborted = false;
   isEnded = false;
   abort: AbortController | undefined;
@@ -125,7 +127,7 @@ export class Task {
     this.filledBytes = immediateBytes;
     this.askedBytes = immediateBytes;
     if (immediateBytes === 0 && !isMore) return;
-    const unaskedMax = Math.min(this.expectedBytes, rules.firstBurstLength);
+    const unaskedMax = this.isWrite ? Math.min(this.expectedBytes, rules.firstBurstLength) : 0;
     if (immediateBytes > 0 && !rules.immediateData) this.fail(SENSE.unexpectedUnsolicited);
     if (immediateBytes > unaskedMax) this.fail(SENSE.incorrectAmount);
     if (!isMore) return;
@@ -186,7 +188,7 @@ export class Task {
       return;
     }
     // A number that is not the next one tells of a PDU that was lost.
-    if (dataSn !== sequence.dataSn) this.fail(SENSE.dataSequence);
+    if (dataSn !== sequence.dataSn) this.fail(SENSE.crc);
     sequence.dataSn = plus(sequence.dataSn, 1);
     if (offset !== this.filledBytes || sequence !== this.#sequences?.[0]) this.fail(SENSE.dataOffset);
     if (offset + length > sequence.end) this.fail(SENSE.incorrectAmount);

@@ -87,8 +87,8 @@ const ABORTED_COMMAND = 0x0b;
 export const SENSE = {
   unexpectedUnsolicited: fixedSense(ABORTED_COMMAND, 0x0c, 0x0c),
   incorrectAmount: fixedSense(ABORTED_COMMAND, 0x0c, 0x0d),
-  /** Protocol service CRC error: also of data that are missing (7.9). */
-  dataSequence: fixedSense(ABORTED_COMMAND, 0x47, 0x05),
+  /** Protocol service CRC error: also where data are missing (7.9). */
+  crc: fixedSense(ABORTED_COMMAND, 0x47, 0x05),
   invalidTransferTag: fixedSense(ABORTED_COMMAND, 0x4b, 0x01),
   dataOffset: fixedSense(ABORTED_COMMAND, 0x4b, 0x05),
   /** Internal target failure. */
