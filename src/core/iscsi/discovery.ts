@@ -9,7 +9,7 @@
 import { isOperationalKey, parseSegmentBytes } from './negotiation.ts';
 import { isSecurityKey } from './authentication.ts';
 import type { TargetDirectory } from './targets.ts';
-import { ANSWER, encodePairs, isAnswer, splitText, TextAssembler, TextError, type Pair } from './text.ts';
+import { ANSWER, encodePairs, isAnswer, splitText, TEXT_LIMITS, TextAssembler, TextError, type Pair } from './text.ts';
 import { AT, FINAL, LOGIN_FLAG, NO_TAG, plus, REJECT } from './wire.ts';
 
 /** Where a target can be reached. */
@@ -158,6 +158,7 @@ export class TextExchange {
       if (isAnswer(value)) continue;
       if (exchange.seen.has(key)) throw new TextError(`${key} comes twice`);
       exchange.seen.add(key);
+      if (exchange.seen.size > TEXT_LIMITS.keysMax) throw new TextError(`more than ${TEXT_LIMITS.keysMax} keys`);
       if (key === 'SendTargets') answers.push(...(await this.#sendTargets(value)));
       else answers.push(...answerKey(key));
     }
