@@ -66,8 +66,7 @@ async function attachRow(
   const document = ({ report }: Attachment): AttachmentDocument =>
     attachmentDocument(report, serving.listening ?? configuredListening(session.home, session.settings));
   const isSame = present !== undefined && namesSame(present.record, row) && serving.chap.has(row.exportName, chap);
-  if (isSame && present.phase === 'serving' && input.ifNotExists === true)
-    return withRemarks(document(present), false);
+  if (isSame && present.phase === 'serving' && input.ifNotExists === true) return withRemarks(document(present), false);
   if (input.ack !== undefined && row.volumeId !== null) {
     const attached = serving.ofVolume(row.volumeId);
     if (attached?.phase === 'serving' && attached.failure === undefined) throw alreadyAttached(attached);
@@ -84,9 +83,7 @@ const withRemarks = (document: AttachmentDocument, created: boolean): VolumeAtta
 });
 
 const chapOf = ({ iscsi }: Input<'volume.attach'>): ChapSecrets | undefined =>
-  iscsi?.chap === undefined
-    ? undefined
-    : { initiator: iscsi.chap.secret, target: iscsi.chapTarget?.secret ?? null };
+  iscsi?.chap === undefined ? undefined : { initiator: iscsi.chap.secret, target: iscsi.chapTarget?.secret ?? null };
 
 async function newAttachment(
   session: Session,

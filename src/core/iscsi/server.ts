@@ -25,8 +25,8 @@ export interface IscsiServerOptions {
   readonly limits?: Partial<ServerLimits>;
   /** What is asked for in negotiations. */
   readonly wishes?: Partial<Wishes>;
-  /** `HOST:PORT` of each portal that initiators are told of; by default those that the server listens at. */
-  readonly portals?: readonly string[];
+  /** `HOST:PORT` of each portal that initiators are told of now; none: those that the server listens at. */
+  readonly portals?: () => readonly string[];
   /** Told when a connection ended because of what its initiator did. */
   readonly onClientFault?: (info: ConnectionInfo, reason: string) => void;
 }
@@ -47,7 +47,7 @@ export class IscsiServer {
   readonly #registry: SessionRegistry;
   readonly #listening = new Listening((socket) => {
     this.#accept(socket);
-  }, '--iscsi-listen HOST:PORT');
+  }, '--iscsi-listen tcp:HOST:PORT');
   readonly #connections = new Set<Connection>();
   readonly #checks: NodeJS.Timeout;
   #nextId = 1;
@@ -140,14 +140,13 @@ export class IscsiServer {
 
   /** What initiators are told of who came to `portal`: where a wildcard is listened at, they know that address. */
   #portals(portal: string): Portal[] {
-    const told =
-      this.#options.portals ??
-      this.addresses.flatMap((address) => {
-        if (address.kind === 'unix') return [];
-        const { host, port } = address;
-        return [WILDCARDS.has(host) ? portal.replace(/\d+$/, String(port)) : endpoint(host, port)];
-      });
-    return told.map((address) => ({ address, groupTag: GROUP_TAG }));
+    const told = this.#options.portals?.() ?? [];
+    const own = this.addresses.flatMap((address) => {
+      if (address.kind === 'unix') return [];
+      const { host, port } = address;
+      return [WILDCARDS.has(host) ? portal.replace(/\d+$/, String(port)) : endpoint(host, port)];
+    });
+    return (told.length > 0 ? told : own).map((address) => ({ address, groupTag: GROUP_TAG }));
   }
 
   /**

@@ -3,7 +3,8 @@
 const NAME_BYTES_MAX = 223;
 const IQN = /^iqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[a-z0-9.:-]+)?$/;
 /** Windows makes names of those of machines, which may have what iqns may not. */
-const INITIATOR = /^(?:iqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9][a-z0-9._:-]*|eui\.[0-9a-f]{16}|naa\.[0-9a-f]{16}(?:[0-9a-f]{16})?)$/;
+const INITIATOR =
+  /^(?:iqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9][a-z0-9._:-]*|eui\.[0-9a-f]{16}|naa\.[0-9a-f]{16}(?:[0-9a-f]{16})?)$/;
 /** Often the name of the initiator. */
 const USER = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,222}$/;
 const SECRET_BYTES_MIN = 12;

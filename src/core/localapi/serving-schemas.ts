@@ -159,7 +159,7 @@ export const VolumeAttached = object('volume-attach', {
   ...Attachment,
   /** False when `--if-not-exists` found it attached alike. */
   created: Type.Boolean(),
-  remarks: Type.Array(Type.String()),
+  remarks: Type.Optional(Type.Array(Type.String())),
 });
 
 export const VolumeDetached = object('volume-detach', {

@@ -148,10 +148,15 @@ export class ChapBook {
     if (this.#failure !== undefined) throw this.#failure;
     const secrets = this.#file.exports.get(exportName);
     if (secrets !== undefined) return secrets;
-    throw new SgwError('unavailable', 'chap-secret-missing', `the secrets of CHAP of export ${exportName} are missing`, {
-      hint: `Detach it, and attach it again with --chap: sgw volume detach ${exportName}`,
-      details: { exportName },
-    });
+    throw new SgwError(
+      'unavailable',
+      'chap-secret-missing',
+      `the secrets of CHAP of export ${exportName} are missing`,
+      {
+        hint: `Detach it, and attach it again with --chap: sgw volume detach ${exportName}`,
+        details: { exportName },
+      },
+    );
   }
 
   /** Null also when it is missing. */

@@ -35,7 +35,8 @@ export function withWishes(now: ServingSettings, wishes: ServingWishes): Serving
     next.tcp = placesOf(listen, 'tcp:');
   }
   if (iscsiListen !== undefined) next.iscsiListen = placesOf(iscsiListen, 'tcp:');
-  if (iscsiPortals !== undefined) next.iscsiPortals = [...new Set(iscsiPortals)].filter((portal) => portal !== 'default');
+  if (iscsiPortals !== undefined)
+    next.iscsiPortals = [...new Set(iscsiPortals)].filter((portal) => portal !== 'default');
   return next;
 }
 

@@ -52,7 +52,7 @@ function document(
     retryAt: report.retryAtMs === null ? null : new Date(report.retryAtMs).toISOString(),
     sizeBytes: report.sizeBytes,
     clients: report.clients,
-    connected: report.connected.map(({ exportName: _, sinceMs, remotes, ...client }) => ({
+    connected: report.connected.map(({ sinceMs, remotes, ...client }) => ({
       ...client,
       remotes: [...remotes],
       since: new Date(sinceMs).toISOString(),
@@ -123,7 +123,8 @@ export const configuredListening = (home: string, { serving }: Pick<GatewayState
 function urisOf({ exportName, protocols, iscsi }: AttachmentState, listening: Listening): string[] {
   const overNbd = protocols.includes('nbd') ? nbdUris(exportName, listening) : [];
   if (iscsi === null) return overNbd;
-  const user = iscsi.chapUser === null ? '' : `${encodeURIComponent(iscsi.chapUser)}@`;
+  // libiscsi takes a colon for the beginning of the password.
+  const user = iscsi.chapUser?.includes(':') === false ? `${iscsi.chapUser}@` : '';
   const portals = reachablePortals(listening.iscsi);
   return [...overNbd, ...portals.map((portal) => `iscsi://${user}${portal}/${iscsi.targetName}/${String(LUN)}`)];
 }

@@ -15,9 +15,10 @@ import type {
 import type { AttachmentState, IscsiState, ServingSettings } from '../../state/index.ts';
 import type { Attachment } from './attachment.ts';
 import type { ChapBook } from './chap-file.ts';
+import { listenedPortals } from './portals.ts';
 import { unitIdentity } from './unit-identity.ts';
 
-export interface IscsiSources {
+interface IscsiSources {
   readonly attachments: () => Iterable<Attachment>;
   /** Undefined before they were read. */
   readonly settings: () => ServingSettings | undefined;
@@ -37,9 +38,11 @@ export class IscsiTargets implements TargetDirectory {
     this.#sources = sources;
   }
 
-  /** Whether anything is served over iSCSI. */
-  get isUsed(): boolean {
-    return this.#all.length > 0;
+  /** `HOST:PORT` of the portals to have now, and of those that initiators are told of; of the latter none: those that there are. */
+  get portals(): { readonly listen: readonly string[]; readonly told: readonly string[] } {
+    const settings = this.#sources.settings();
+    if (settings === undefined) return { listen: [], told: [] };
+    return { listen: listenedPortals(settings, this.#all.length > 0), told: settings.iscsiPortals };
   }
 
   async list(initiator: string): Promise<readonly TargetEntry[]> {

@@ -10,17 +10,15 @@ const DEFAULT_PORTALS = ['127.0.0.1:3260'] as const;
 const WILDCARD = /^(?:0\.0\.0\.0|\[::\]):(\d+)$/;
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]):\d+$/i;
 
-type Places = Pick<ServingSettings, 'iscsiListen' | 'iscsiPortals'>;
-
-/** Where to listen, while something is served over iSCSI or not. */
-export function listenedPortals({ iscsiListen }: Pick<Places, 'iscsiListen'>, isUsed: boolean): readonly string[] {
+/** Where to listen: by default only while something is served over iSCSI. */
+export function listenedPortals({ iscsiListen }: ServingSettings, isUsed: boolean): readonly string[] {
   if (iscsiListen.length > 0) return iscsiListen;
   return isUsed ? DEFAULT_PORTALS : [];
 }
 
 /** What the settings say that initiators may come to. */
-export const portalsOf = ({ iscsiListen, iscsiPortals }: Places): readonly string[] =>
-  iscsiPortals.length > 0 ? iscsiPortals : listenedPortals({ iscsiListen }, true);
+export const portalsOf = (settings: ServingSettings): readonly string[] =>
+  settings.iscsiPortals.length > 0 ? settings.iscsiPortals : listenedPortals(settings, true);
 
 /** The same with the machine's own addresses in place of wildcards. */
 export const reachablePortals = (portals: readonly string[]): string[] => [...new Set(portals.flatMap(reachable))];

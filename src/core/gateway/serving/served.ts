@@ -6,7 +6,6 @@ import type { ServedState, ServedVolume, VolumeStats } from '../../volume/index.
 
 /** A client that uses an export. */
 export interface ConnectedClient {
-  readonly exportName: string;
   readonly protocol: 'nbd' | 'iscsi';
   /** Where it comes from: address and port of each connection, or `unix`. */
   readonly remotes: readonly string[];
