@@ -22,7 +22,8 @@ import type { SecretSurroundings } from './secrets.ts';
 import { checkChoice, checkPath, given, requireWith } from './values.ts';
 
 const PROTOCOLS = ['nbd', 'iscsi'] as const;
-const GROUP = 'ISCSI';
+/** What they are under in help. */
+export const ISCSI_GROUP = 'ISCSI';
 
 const invalid = (code: string, message: string, hint: string, value: string): SgwError =>
   new SgwError('invalid', code, message, { hint, details: { value } });
@@ -48,7 +49,7 @@ const userFlag = (description: string): Interfaces.OptionFlag<string | undefined
   Flags.string({
     description,
     helpValue: 'USER',
-    helpGroup: GROUP,
+    helpGroup: ISCSI_GROUP,
     parse: async (text, _context, options) => checkChapUser(text, `--${options.name}`),
   });
 
@@ -57,7 +58,7 @@ export const chapSecretFileFlag = (description: string): Interfaces.OptionFlag<s
   Flags.string({
     description,
     helpValue: 'FILE',
-    helpGroup: GROUP,
+    helpGroup: ISCSI_GROUP,
     parse: async (text, _context, options) => checkPath(text, `--${options.name}`),
   });
 
@@ -75,14 +76,14 @@ export const iscsiFlags = {
   initiator: Flags.custom({
     description: 'Name of an initiator that may log in; many times. [default: any]',
     helpValue: 'IQN',
-    helpGroup: GROUP,
+    helpGroup: ISCSI_GROUP,
     multiple: true,
     multipleNonGreedy: true,
   })(),
   'target-name': Flags.string({
     description: 'Name of the target. [default: made of the id and the name]',
     helpValue: 'IQN',
-    helpGroup: GROUP,
+    helpGroup: ISCSI_GROUP,
     parse: async (text) => checkTarget(text),
   }),
 };

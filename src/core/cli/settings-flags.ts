@@ -3,7 +3,7 @@ import path from 'node:path';
 import { Flags, type Interfaces } from '@oclif/core';
 import { parseSize } from '../kit/index.ts';
 import type { Input } from '../localapi/index.ts';
-import { chapSecretFileFlag, checkChapUser, discoverySecret } from './iscsi-flags.ts';
+import { ISCSI_GROUP, chapSecretFileFlag, checkChapUser, discoverySecret } from './iscsi-flags.ts';
 import type { SecretSurroundings } from './secrets.ts';
 import { checkChoice, checkName, checkPath, given, parseDuration } from './values.ts';
 
@@ -54,20 +54,25 @@ export const servingFlags = {
     description:
       'Portal for iSCSI, tcp:HOST:PORT; many times; default: tcp:127.0.0.1:3260 while something is served over iSCSI. Replaces all.',
     helpValue: 'PLACE',
+    helpGroup: ISCSI_GROUP,
     multiple: true,
     multipleNonGreedy: true,
   }),
   'iscsi-portal': Flags.string({
     description: 'Address of a portal that initiators are told of, where it is another one; many times. Replaces all.',
     helpValue: 'HOST:PORT',
+    helpGroup: ISCSI_GROUP,
     multiple: true,
     multipleNonGreedy: true,
   }),
-  'iscsi-discovery-chap': orDefault(
-    'Only who proves by CHAP to be this user may ask what targets there are; default: anybody may.',
-    'USER',
-    checkChapUser,
-  ),
+  'iscsi-discovery-chap': {
+    ...orDefault(
+      'Only who proves by CHAP to be this user may ask what targets there are; default: anybody may.',
+      'USER',
+      checkChapUser,
+    ),
+    helpGroup: ISCSI_GROUP,
+  },
   'iscsi-discovery-secret-file': chapSecretFileFlag('File with its secret (or set SGW_CHAP_SECRET).'),
   cache: orDefault(
     'Size of the cache on disk, such as 20GiB; default: 10 GiB, or a tenth of what is free.',

@@ -164,7 +164,11 @@ describe('the state', () => {
   it('what is attached and set for volumes is read back as it was written', async () => {
     const gateway: GatewayState = {
       ...GATEWAY,
-      attachments: [ATTACHMENT, { ...OVER_ISCSI, exportName: 'both' }, { ...ATTACHMENT, exportName: 'old', recoveryPointSeq: 7, readOnly: true }],
+      attachments: [
+        ATTACHMENT,
+        { ...OVER_ISCSI, exportName: 'both' },
+        { ...ATTACHMENT, exportName: 'old', recoveryPointSeq: 7, readOnly: true },
+      ],
       volumeSettings: { 'vol-0123456789abcdef0': { ack: 'store', bufferBytes: 1 << 30 } },
     };
     await updateState(home, (state) => (state.gateway = gateway));

@@ -176,7 +176,8 @@ export class ChapBook {
     secrets: ChapSecrets | undefined,
     call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>,
   ): Promise<void> {
-    if (this.#failure === undefined && this.has(exportName, secrets)) return;
+    // A damaged file is no matter of what needs no secrets.
+    if (this.#failure === undefined ? this.has(exportName, secrets) : secrets === undefined) return;
     const others = (rows: ChapFile['exports']): [string, ChapSecrets][] =>
       [...rows].filter(([name]) => name !== exportName);
     await this.#update(
