@@ -208,7 +208,7 @@ export class FullFeature {
   /** How much a command's payload will be, where that may be held now. */
   #payloadBytes(header: Buffer, tasks: TaskSet): number {
     const flags = header[AT.flags] ?? 0;
-    const isNext = isImmediate(header) || header.readUInt32BE(AT.cmdSn) === this.#session.expCmdSn;
+    const isNext = isImmediate(header) || this.#session.isNext(header.readUInt32BE(AT.cmdSn));
     if (!isNext || !tasks.hasRoom || (flags & COMMAND_FLAG.write) === 0) return 0;
     return Math.min(header.readUInt32BE(20), this.#parts.limits.transferBytesMax);
   }
@@ -274,7 +274,7 @@ export class FullFeature {
     if (task.isImmediate) {
       const isMuch = tasks.immediates >= this.#parts.limits.immediateMax;
       if (this.#accept(task, immediateBytes, isMuch ? REJECT.immediateCommand : undefined)) tasks.start(task);
-    } else if (task.cmdSn === session.expCmdSn) {
+    } else if (session.isNext(task.cmdSn)) {
       session.advance();
       if (this.#accept(task, immediateBytes, undefined)) tasks.start(task);
       session.handOn();

@@ -157,6 +157,7 @@ export class SessionRegistry {
       tsih,
       login,
       use,
+      firstWindow: limits.commandsMax,
       commandsMax: () => (inFlight.hasRoom ? limits.commandsMax : limits.scarceCommandsMax),
       nowMs: clock.nowMs(),
       onEnded: (ended) => {

@@ -68,6 +68,8 @@ export interface SessionParts {
   readonly login: Omit<LoginResult, 'tsih' | 'nextStatSn' | 'expCmdSn' | 'maxCmdSn'>;
   /** Undefined: a discovery session. */
   readonly use: TargetUse | undefined;
+  /** How many commands the initiator was told that it may send at once. */
+  readonly firstWindow: number;
   /** How many commands may be under way at the moment. */
   readonly commandsMax: () => number;
   readonly nowMs: number;
@@ -95,7 +97,7 @@ export class Session implements CommandWindow {
   readonly #hasEnded = Promise.withResolvers<void>();
 
   constructor(parts: SessionParts) {
-    const { login, tsih, commandsMax } = parts;
+    const { login, tsih, firstWindow } = parts;
     this.#parts = parts;
     this.tsih = tsih;
     this.initiator = login.initiator;
@@ -104,7 +106,7 @@ export class Session implements CommandWindow {
     this.portalGroupTag = login.portalGroupTag;
     this.parameters = login.session;
     this.#expCmdSn = login.firstCmdSn;
-    this.#maxCmdSn = plus(login.firstCmdSn, commandsMax() - 1);
+    this.#maxCmdSn = plus(login.firstCmdSn, firstWindow - 1);
   }
 
   /** Undefined in a discovery session. */
@@ -177,7 +179,12 @@ export class Session implements CommandWindow {
     return true;
   }
 
-  /** From ExpCmdSN to MaxCmdSN. */
+  /** Whether a request with this number is the next one, and may come. */
+  isNext(cmdSn: number): boolean {
+    return cmdSn === this.#expCmdSn && !isBefore(this.#maxCmdSn, cmdSn);
+  }
+
+  /** From ExpCmdSN to MaxCmdSN, as the initiator was told. */
   isInWindow(cmdSn: number): boolean {
     return !isBefore(cmdSn, this.#expCmdSn) && !isBefore(this.#maxCmdSn, cmdSn);
   }

@@ -2,8 +2,9 @@
  * The SCSI commands of one session, from their turn to their response.
  *
  * A command is held (it came before its turn), waiting (for memory), receiving (its data come), running (the device server has it), or
- * ended. Invariants: commands go to the device server in the order of CmdSN; what runs or receives holds no more than the limits
- * and one command; a command that was aborted gets no response, and has ended when `abort` resolves.
+ * ended. Invariants: commands go to the device server in the order of CmdSN, but for those without data, which do not wait for memory;
+ * what runs or receives holds no more than the limits and one command; a command that was aborted gets no response, and has ended
+ * when `abort` resolves.
  */
 import type { InFlight } from '../sockets/index.ts';
 import type { SessionLimits } from './limits.ts';
@@ -80,7 +81,8 @@ export class TaskSet {
   start(task: Task): void {
     if (task.isEnded) return;
     this.commands += 1;
-    if (this.#waiting.length === 0 && this.hasRoom) {
+    // What moves no data is not held up: initiators look whether a path works by such commands.
+    if (task.expectedBytes === 0 || (this.#waiting.length === 0 && this.hasRoom)) {
       this.#run(task);
       return;
     }

@@ -32,8 +32,10 @@ export interface UnsolicitedRules {
 interface Sequence {
   /** NO_TAG: unasked. */
   readonly ttt: number;
-  /** Offset behind its last byte. */
+  /** Offsets of its first byte, and behind its last one. */
+  readonly start: number;
   readonly end: number;
+  receivedBytes: number;
   dataSn: number;
 }
 
@@ -132,13 +134,14 @@ export class Task {
     if (immediateBytes > unaskedMax) this.fail(SENSE.incorrectAmount);
     if (!isMore) return;
     if (rules.initialR2t) this.fail(SENSE.unexpectedUnsolicited);
-    this.#expect({ ttt: NO_TAG, end: Math.max(unaskedMax, immediateBytes), dataSn: 0 });
+    this.#expect(NO_TAG, Math.max(unaskedMax - immediateBytes, 0));
   }
 
-  #expect(sequence: Sequence): void {
+  #expect(ttt: number, length: number): void {
+    const start = this.askedBytes;
     this.#sequences ??= [];
-    this.#sequences.push(sequence);
-    this.askedBytes = sequence.end;
+    this.#sequences.push({ ttt, start, end: start + length, receivedBytes: 0, dataSn: 0 });
+    this.askedBytes = start + length;
   }
 
   /** Data come that the task waits for. */
@@ -163,7 +166,7 @@ export class Task {
   /** Asks for the next `length` bytes. */
   ask(ttt: number, length: number): void {
     const offset = this.askedBytes;
-    this.#expect({ ttt, end: offset + length, dataSn: 0 });
+    this.#expect(ttt, length);
     this.connection.responses.r2t(this.lun, this.itt, ttt, this.r2tSn, offset, length);
     this.r2tSn += 1;
   }
@@ -204,14 +207,15 @@ export class Task {
 
   /** A Data-Out PDU is there, in its place or, where it had none, in `data`. Returns whether it was the last of its sequence. */
   received({ ttt, length, isFinal }: DataOut, data: Buffer | undefined): boolean {
+    const at = this.#sequences?.findIndex((one) => one.ttt === ttt) ?? -1;
+    const sequence = this.#sequences?.[at];
+    if (sequence === undefined) return false;
     const { payload, filledBytes } = this;
     if (data !== undefined && payload !== undefined && this.failure === undefined && filledBytes < payload.bytes.length)
       data.copy(payload.bytes, filledBytes, 0, payload.bytes.length - filledBytes);
     this.filledBytes += length;
-    const at = this.#sequences?.findIndex((one) => one.ttt === ttt) ?? -1;
-    const sequence = this.#sequences?.[at];
-    if (sequence === undefined) return false;
-    const isWhole = this.filledBytes >= sequence.end;
+    sequence.receivedBytes += length;
+    const isWhole = sequence.start + sequence.receivedBytes >= sequence.end;
     // Less than allowed may come unasked; what was asked for is owed.
     if (isFinal !== isWhole && !(isFinal && ttt === NO_TAG)) this.fail(SENSE.incorrectAmount);
     if (!isFinal && !isWhole) return false;
