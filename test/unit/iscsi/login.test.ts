@@ -159,7 +159,12 @@ describe('a login in several requests', () => {
     const whole = Buffer.concat([first.response.data, second.response.data]);
     expect(first.response.data).toHaveLength(8192);
     expect(second.response).toMatchObject({ transit: true, isContinued: false, nsg: 3 });
-    expect(whole.toString().split('\0').filter((pair) => pair.endsWith('=NotUnderstood'))).toHaveLength(200);
+    expect(
+      whole
+        .toString()
+        .split('\0')
+        .filter((pair) => pair.endsWith('=NotUnderstood')),
+    ).toHaveLength(200);
     expect(second.step.kind).toBe('done');
   });
 
