@@ -335,7 +335,7 @@ export class Login {
 
   /** The last response. The session is there when it is made. */
   async #finish(request: LoginRequest, intent: Intent, data: Buffer): Promise<LoginStep> {
-    const { kind, initiator, target, existing, authentication, negotiation } = intent;
+    const { kind, initiator, target, authentication, negotiation } = intent;
     const agreed: AgreedLogin = {
       kind,
       tsihAsked: request.tsih,
@@ -346,7 +346,7 @@ export class Login {
       target,
       portalGroupTag: this.#parts.portalGroupTag,
       user: authentication.user,
-      session: existing?.parameters ?? negotiation.session,
+      session: negotiation.session,
       connection: negotiation.connection,
       firstCmdSn: this.#begun().cmdSn,
     };
