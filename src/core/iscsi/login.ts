@@ -52,6 +52,8 @@ export interface ExistingSession {
   /** Undefined: a discovery session. */
   readonly target: string | undefined;
   readonly portalGroupTag: number;
+  /** Who CHAP proved when the session was made: nobody else adds a connection to it. */
+  readonly user: string | undefined;
   readonly parameters: SessionParameters;
   readonly expCmdSn: number;
   readonly maxCmdSn: number;
@@ -335,7 +337,9 @@ export class Login {
 
   /** The last response. The session is there when it is made. */
   async #finish(request: LoginRequest, intent: Intent, data: Buffer): Promise<LoginStep> {
-    const { kind, initiator, target, authentication, negotiation } = intent;
+    const { kind, initiator, target, existing, authentication, negotiation } = intent;
+    if (existing !== undefined && existing.user !== authentication.user)
+      throw new LoginRefused(LOGIN_STATUS.cannotInclude, 'the session is of another user');
     const agreed: AgreedLogin = {
       kind,
       tsihAsked: request.tsih,

@@ -332,6 +332,7 @@ describe('a connection for a session that there is', () => {
     isid: '00023d000001',
     target: TARGET,
     portalGroupTag: 1,
+    user: undefined,
     parameters: { ...SESSION_DEFAULTS, maxConnections: 2, initialR2t: false },
     expCmdSn: 700,
     maxCmdSn: 800,
@@ -355,6 +356,10 @@ describe('a connection for a session that there is', () => {
     });
     expect(step.response?.readUInt32BE(28)).toBe(700);
     expect(step.response?.readUInt16BE(14)).toBe(9);
+  });
+
+  it('is not added to a session of another user', async () => {
+    expect(statusOf(await join({ user: 'somebody' }))).toBe('0208');
   });
 
   it('takes the place of one with the same CID, even when there is room for no more', async () => {
