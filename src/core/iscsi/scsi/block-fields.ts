@@ -64,5 +64,5 @@ export function checkExtent(device: BlockDevice, lba: number, blocks: number): S
 export function checkTransfer(device: BlockDevice, lba: number, blocks: number, blocksAt: number): Sense | undefined {
   const bad = checkExtent(device, lba, blocks);
   if (bad !== undefined) return bad;
-  return blocks > transferBlocksMax(device) ? invalidField(blocksAt) : undefined;
+  return blocks > transferBlocksMax(device) ? invalidField(blocksAt, 7) : undefined;
 }

@@ -101,7 +101,7 @@ class GetLbaStatus implements ScsiCommand {
       const end = Math.min(capacityOf(nexus.device) * BLOCK_BYTES, start + STATUS_SPAN_BYTES);
       checkEnd(nexus.device, start + BLOCK_BYTES);
       const extents = await nexus.device.extents(start, end - start, this.#descriptorsMax, { signal });
-      const bytes = statusData(this.#lba, extents);
+      const bytes = statusData(this.#lba, blockRuns(extents));
       const dataInBytes = Math.min(bytes.length, this.dataInBytes);
       bytes.copy(dataIn, 0, 0, dataInBytes);
       return { status: STATUS.good, dataInBytes };
@@ -111,9 +111,14 @@ class GetLbaStatus implements ScsiCommand {
   }
 }
 
+interface Run {
+  blocks: number;
+  readonly isHole: boolean;
+}
+
 /** Blocks that are holes as a whole are deallocated; the others are mapped. */
-function statusData(lba: number, extents: readonly DeviceExtent[]): Buffer {
-  const runs: { blocks: number; isHole: boolean }[] = [];
+function blockRuns(extents: readonly DeviceExtent[]): Run[] {
+  const runs: Run[] = [];
   const add = (blocks: number, isHole: boolean): void => {
     if (blocks <= 0) return;
     const last = runs.at(-1);
@@ -122,15 +127,30 @@ function statusData(lba: number, extents: readonly DeviceExtent[]): Buffer {
   };
   let offset = 0;
   let block = 0;
-  for (const { length, isHole } of extents) {
+  for (const { length, isHole } of mergeHoles(extents)) {
     const end = Math.floor((offset + length) / BLOCK_BYTES);
-    const holeStart = isHole ? Math.ceil(offset / BLOCK_BYTES) : end;
-    add(Math.min(holeStart, end) - block, false);
+    const holeStart = isHole ? Math.min(Math.ceil(offset / BLOCK_BYTES), end) : end;
+    add(holeStart - block, false);
     add(end - holeStart, true);
-    block = Math.max(block, end);
+    block = end;
     offset += length;
   }
+  // Less than a block was looked at.
   if (runs.length === 0) add(1, false);
+  return runs;
+}
+
+function mergeHoles(extents: readonly DeviceExtent[]): { length: number; readonly isHole: boolean }[] {
+  const merged: { length: number; readonly isHole: boolean }[] = [];
+  for (const { length, isHole } of extents) {
+    const last = merged.at(-1);
+    if (last?.isHole === isHole) last.length += length;
+    else merged.push({ length, isHole });
+  }
+  return merged;
+}
+
+function statusData(lba: number, runs: readonly Run[]): Buffer {
   const bytes = Buffer.alloc(STATUS_HEADER_BYTES + runs.length * DESCRIPTOR_BYTES);
   bytes.writeUInt32BE(bytes.length - 4, 0);
   let first = lba;

@@ -111,7 +111,7 @@ const preparePrefetch =
     const first = lba(cdb);
     const count = blocks(cdb);
     const blocksMax = transferBlocksMax(device);
-    const bad = checkExtent(device, first, count) ?? (count > blocksMax ? invalidField(blocksAt) : undefined);
+    const bad = checkExtent(device, first, count) ?? (count > blocksMax ? invalidField(blocksAt, 7) : undefined);
     if (bad !== undefined) return bad;
     // No count: up to the end. What is too much for advice is left out.
     const wanted = Math.min(count === 0 ? capacityOf(device) - first : count, blocksMax);
