@@ -82,6 +82,8 @@ export class Session implements CommandWindow {
   readonly isid: string;
   readonly target: string | undefined;
   readonly portalGroupTag: number;
+  /** Who CHAP proved. */
+  readonly user: string | undefined;
   readonly parameters: SessionParameters;
   readonly #parts: SessionParts;
   readonly #connections = new Map<number, SessionConnection>();
@@ -104,6 +106,7 @@ export class Session implements CommandWindow {
     this.isid = login.isid;
     this.target = login.target;
     this.portalGroupTag = login.portalGroupTag;
+    this.user = login.user;
     this.parameters = login.session;
     this.#expCmdSn = login.firstCmdSn;
     this.#maxCmdSn = plus(login.firstCmdSn, firstWindow - 1);
@@ -127,7 +130,7 @@ export class Session implements CommandWindow {
       initiatorAlias: login.initiatorAlias ?? null,
       isid: this.isid,
       target: this.target ?? null,
-      user: login.user ?? null,
+      user: this.user ?? null,
       sinceMs: nowMs,
       commands: use?.tasks.commands ?? 0,
       connections: [...this.#connections.values()].map(({ info }) => info),
