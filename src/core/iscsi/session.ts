@@ -10,7 +10,7 @@ import type { SessionParameters } from './negotiation.ts';
 import type { CommandWindow } from './responses.ts';
 import type { TaskSet } from './task-set.ts';
 import type { TaskConnection } from './task.ts';
-import { isBefore, plus } from './wire.ts';
+import { ASYNC_EVENT, isBefore, plus } from './wire.ts';
 
 /** A connection in full feature phase, as its session sees it. */
 export interface SessionConnection extends TaskConnection {
@@ -18,8 +18,8 @@ export interface SessionConnection extends TaskConnection {
   readonly info: SessionConnectionInfo;
   /** As the initiator declared it last. */
   segmentMax: number;
-  /** Asks the initiator to log out within so many seconds. */
-  askLogout(seconds: number): void;
+  /** Tells of an event (11.9.1) with its parameters. */
+  notify(event: number, parameters: readonly [number, number, number]): void;
   /** Ends after what runs was answered. */
   end(reason: string | undefined): Promise<void>;
   /** The same after a logout: its session goes on if it has others. */
@@ -96,7 +96,7 @@ export class Session implements CommandWindow {
   /** Connections that are to come. */
   #expected = 0;
   #ended: Promise<void> | undefined;
-  readonly #hasEnded = Promise.withResolvers<void>();
+  readonly #hasEnded = Promise.withResolvers<undefined>();
 
   constructor(parts: SessionParts) {
     const { login, tsih, firstWindow } = parts;
@@ -210,6 +210,11 @@ export class Session implements CommandWindow {
     for (const { run } of ready) run();
   }
 
+  /** With those that are to come. */
+  get expectedConnections(): number {
+    return this.#connections.size + this.#expected;
+  }
+
   /** A connection is to come: the session waits for it. */
   expect(): void {
     this.#expected += 1;
@@ -247,9 +252,14 @@ export class Session implements CommandWindow {
     await this.#hasEnded.promise;
   }
 
-  /** Asks the initiator to log out. */
+  /** Asks the initiator to log out within so many seconds. */
   askLogout(seconds: number): void {
-    for (const connection of this.#connections.values()) connection.askLogout(seconds);
+    this.#notify(ASYNC_EVENT.logoutRequest, seconds);
+  }
+
+  #notify(event: number, seconds: number): void {
+    const { defaultTime2Wait } = this.parameters;
+    for (const connection of this.#connections.values()) connection.notify(event, [0, defaultTime2Wait, seconds]);
   }
 
   /** Tells of the command window where no response does. */
@@ -260,8 +270,9 @@ export class Session implements CommandWindow {
     }
   }
 
-  /** Ends after what runs was answered. Idempotent. */
+  /** Ends after what runs was answered; the initiator is told that it does. Idempotent. */
   async end(reason: string | undefined): Promise<void> {
+    this.#notify(ASYNC_EVENT.dropSession, 0);
     await Promise.all([...this.#connections.values()].map(async (connection) => connection.end(reason)));
     await this.drop();
   }
@@ -288,6 +299,6 @@ export class Session implements CommandWindow {
       await use.release();
     }
     onEnded(this);
-    this.#hasEnded.resolve();
+    this.#hasEnded.resolve(undefined);
   }
 }

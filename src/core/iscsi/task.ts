@@ -61,6 +61,8 @@ export class Task {
   readonly itt: number;
   readonly cmdSn: number;
   readonly isImmediate: boolean;
+  /** By its task attribute. */
+  readonly isOrdered: boolean;
   readonly isRead: boolean;
   readonly isWrite: boolean;
   /** Expected Data Transfer Length. */
@@ -108,6 +110,7 @@ export class Task {
     this.itt = header.readUInt32BE(AT.initiatorTaskTag);
     this.cmdSn = header.readUInt32BE(AT.cmdSn);
     this.isImmediate = ((header[0] ?? 0) & IMMEDIATE) !== 0;
+    this.isOrdered = (flags & COMMAND_FLAG.attributes) === ATTRIBUTE_ORDERED;
     this.isRead = (flags & COMMAND_FLAG.read) !== 0;
     this.isWrite = (flags & COMMAND_FLAG.write) !== 0;
     this.expectedBytes = header.readUInt32BE(20);
@@ -255,6 +258,8 @@ export class Task {
 }
 
 const NOTHING = Buffer.alloc(0);
+/** 11.3.1.1 */
+const ATTRIBUTE_ORDERED = 2;
 
 /** 11.2.2.3: an additional header with the bytes of a CDB beyond the 16 of the command PDU. */
 const AHS_EXTENDED_CDB = 1;

@@ -4,18 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { seededRandom, MIB } from '../../../src/core/kit/index.ts';
 import type { ChapRules } from '../../../src/core/iscsi/index.ts';
 import { loginHeader, text } from './login-builder.ts';
-import {
-  cdb,
-  command,
-  crc32c,
-  dataIn,
-  dataOut,
-  nopOut,
-  NO_DATA,
-  pdu,
-  READ,
-  WRITE_MORE,
-} from './pdu-builder.ts';
+import { cdb, command, crc32c, dataIn, dataOut, nopOut, NO_DATA, pdu, READ, WRITE_MORE } from './pdu-builder.ts';
 import { EAGER, INITIATOR, Initiator, Scene, TARGET, waitFor } from './scene.ts';
 
 const CHAP: ChapRules = { initiators: [{ user: 'host', secret: Buffer.from('correct horse bat') }], target: undefined };
@@ -237,7 +226,9 @@ describe('full feature phase', () => {
     await using scene = await Scene.open();
     const initiator = await scene.initiator({ keys: [...EAGER, 'FirstBurstLength=512'] });
     const before = heldBytes();
-    initiator.send(command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, 1), flags: WRITE_MORE, expected: 512 }));
+    initiator.send(
+      command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, 1), flags: WRITE_MORE, expected: 512 }),
+    );
     const data = Buffer.alloc(65_536);
     for (let i = 0; i < 4000; i++) {
       const isTaken = initiator.socket.write(dataOut({ itt: 1, dataSn: i, offset: i * 65_536, isFinal: false, data }));
@@ -258,7 +249,8 @@ describe('full feature phase', () => {
     const junk = Buffer.alloc(MIB);
     const before = heldBytes();
     for (let i = 0; i < 64 && !initiator.socket.destroyed; i++) {
-      if (!initiator.socket.write(junk)) await Promise.race([new Promise((resolve) => initiator.socket.once('drain', resolve)), delay(20)]);
+      if (!initiator.socket.write(junk))
+        await Promise.race([new Promise((resolve) => initiator.socket.once('drain', resolve)), delay(20)]);
     }
     expect(heldBytes() - before).toBeLessThan(80 * MIB);
     await expectServed(scene);

@@ -18,7 +18,8 @@ import {
 } from './pdu-builder.ts';
 import { EAGER, Scene, SIZE, waitFor, type Initiator } from './scene.ts';
 
-const bytes = (length: number, seed = 1): Buffer => Buffer.from(Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff));
+const bytes = (length: number, seed = 1): Buffer =>
+  Buffer.from(Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff));
 
 function memory(): MemoryDevice {
   const device = new MemoryDevice(SIZE);
@@ -66,7 +67,9 @@ describe('reads', () => {
       const data = device.bytes.subarray(i * 1024, i * 1024 + 1024);
       const isLast = i === 4;
       const fields = { itt: 5, dataSn: i, offset: i * 1024, isFinal: i % 2 === 1 || isLast, data };
-      await initiator.expect(dataIn(isLast ? { ...fields, status: 0, ...initiator.status() } : { ...fields, ...initiator.numbers() }));
+      await initiator.expect(
+        dataIn(isLast ? { ...fields, status: 0, ...initiator.status() } : { ...fields, ...initiator.numbers() }),
+      );
     }
   });
 
@@ -91,7 +94,9 @@ describe('reads', () => {
     for (let i = 0; i < 4; i++) {
       const data = device.bytes.subarray(i * 262_144, (i + 1) * 262_144);
       const fields = { itt: 5, dataSn: i, offset: i * 262_144, isFinal: i % 2 === 1, data };
-      await initiator.expect(dataIn(i === 3 ? { ...fields, status: 0, ...initiator.status() } : { ...fields, ...initiator.numbers() }));
+      await initiator.expect(
+        dataIn(i === 3 ? { ...fields, status: 0, ...initiator.status() } : { ...fields, ...initiator.numbers() }),
+      );
     }
   });
 
@@ -106,7 +111,9 @@ describe('reads', () => {
     initiator.send(command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.read(0, 1), flags: READ, expected: 512 }));
     await initiator.expect(dataIn({ itt: 1, status: 0, data: device.bytes.subarray(0, 512), ...initiator.status() }));
     const data = bytes(512, 9);
-    initiator.send(command({ itt: 2, cmdSn: initiator.cmdSn++, cdb: cdb.write(1, 1), flags: WRITE, expected: 512, data }));
+    initiator.send(
+      command({ itt: 2, cmdSn: initiator.cmdSn++, cdb: cdb.write(1, 1), flags: WRITE, expected: 512, data }),
+    );
     await initiator.expect(scsiResponse({ itt: 2, ...initiator.status() }));
     expect(device.bytes.subarray(512, 1024)).toEqual(data);
     // Five bytes have padding, which the digest covers.
@@ -170,7 +177,14 @@ describe('residuals of reads', () => {
     const initiator = await scene.initiator();
     initiator.send(
       command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.testUnitReady, flags: READ, expected: 100 }),
-      command({ itt: 2, cmdSn: initiator.cmdSn++, cdb: cdb.testUnitReady, flags: WRITE, expected: 4, data: Buffer.alloc(4) }),
+      command({
+        itt: 2,
+        cmdSn: initiator.cmdSn++,
+        cdb: cdb.testUnitReady,
+        flags: WRITE,
+        expected: 4,
+        data: Buffer.alloc(4),
+      }),
     );
     initiator.cmdSn -= 1;
     await initiator.expect(scsiResponse({ itt: 1, residual: -100, ...initiator.status() }));
@@ -199,7 +213,9 @@ describe('residuals of writes', () => {
     const initiator = await scene.initiator();
     const before = Buffer.from(device.bytes.subarray(0, 1024));
     const data = bytes(expected, 77);
-    initiator.send(command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, blocks), flags: WRITE, expected, data }));
+    initiator.send(
+      command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, blocks), flags: WRITE, expected, data }),
+    );
     await initiator.expect(scsiResponse({ itt: 1, residual, ...initiator.status() }));
     const after = Buffer.from(before);
     data.copy(after, 0, 0, written);
@@ -278,13 +294,22 @@ describe('writes', () => {
     const initiator = await scene.initiator({ keys: [...EAGER, 'FirstBurstLength=65536', 'MaxBurstLength=1048576'] });
     const data = bytes(SIZE, 11);
     initiator.send(
-      command({ itt: 7, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, 2048), flags: WRITE, expected: SIZE, data: data.subarray(0, 65_536) }),
+      command({
+        itt: 7,
+        cmdSn: initiator.cmdSn++,
+        cdb: cdb.write(0, 2048),
+        flags: WRITE,
+        expected: SIZE,
+        data: data.subarray(0, 65_536),
+      }),
     );
     await initiator.expect(r2t({ itt: 7, ttt: 1, offset: 65_536, length: SIZE - 65_536, ...initiator.numbers(1) }));
     let dataSn = 0;
     for (let offset = 65_536; offset < SIZE; offset += 262_144) {
       const part = data.subarray(offset, offset + 262_144);
-      initiator.send(dataOut({ itt: 7, ttt: 1, dataSn: dataSn++, offset, isFinal: offset + part.length === SIZE, data: part }));
+      initiator.send(
+        dataOut({ itt: 7, ttt: 1, dataSn: dataSn++, offset, isFinal: offset + part.length === SIZE, data: part }),
+      );
     }
     await initiator.expect(scsiResponse({ itt: 7, expDataSn: 1, ...initiator.status() }));
     expect(device.bytes.equals(data)).toBe(true);
@@ -298,7 +323,9 @@ describe('writes', () => {
     const first = initiator.cmdSn;
     const data = bytes(512);
     initiator.send(
-      ...[0, 1, 2].map((i) => command({ itt: i, cmdSn: first + i, cdb: cdb.write(i, 1), flags: WRITE, expected: 512, data })),
+      ...[0, 1, 2].map((i) =>
+        command({ itt: i, cmdSn: first + i, cdb: cdb.write(i, 1), flags: WRITE, expected: 512, data }),
+      ),
     );
     initiator.cmdSn += 3;
     await waitFor('all are under way', () => device.calls.length === 3);
@@ -306,11 +333,61 @@ describe('writes', () => {
     for (const i of [0, 1, 2]) await initiator.expect(scsiResponse({ itt: i, ...initiator.status(2 - i) }));
   });
 
+  it('an ordered one runs when those before it have ended, and those behind it when it has', async () => {
+    const device = new ControlledDevice(SIZE);
+    device.holds.add('read').add('write');
+    await using scene = await Scene.open({ device });
+    const initiator = await scene.initiator();
+    const first = initiator.cmdSn;
+    const data = bytes(512);
+    initiator.send(
+      command({ itt: 1, cmdSn: first, cdb: cdb.read(0, 1), flags: READ, expected: 512 }),
+      command({ itt: 2, cmdSn: first + 1, cdb: cdb.write(0, 1), flags: 0xa2, expected: 512, data }),
+      command({ itt: 3, cmdSn: first + 2, cdb: cdb.read(0, 1), flags: READ, expected: 512 }),
+      command({ itt: 4, cmdSn: first + 3, cdb: cdb.testUnitReady, flags: NO_DATA }),
+    );
+    initiator.cmdSn += 4;
+    await waitFor('the first reads', () => device.calls.length === 1);
+    await initiator.expectQuiet();
+    expect(device.calls).toEqual(['read']);
+    device.open();
+    await initiator.expect(dataIn({ itt: 1, status: 0, data: Buffer.alloc(512), ...initiator.status(3) }));
+    await waitFor('the ordered one writes', () => device.calls.length === 2);
+    await initiator.expectQuiet();
+    device.holds.clear();
+    device.open();
+    await initiator.expect(
+      scsiResponse({ itt: 2, ...initiator.status(2) }),
+      dataIn({ itt: 3, status: 0, data, ...initiator.status(1) }),
+      scsiResponse({ itt: 4, ...initiator.status() }),
+    );
+  });
+
+  it('one that waited for memory runs when another one has got its data', async () => {
+    const device = memory();
+    await using scene = await Scene.open({ device, limits: { bytesMax: 512 } });
+    const initiator = await scene.initiator({ keys: ['ImmediateData=No'] });
+    initiator.send(
+      command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, 1), flags: WRITE, expected: 512 }),
+      command({ itt: 2, cmdSn: initiator.cmdSn++, cdb: cdb.write(1, 1), flags: WRITE, expected: 512 }),
+    );
+    const numbers = { ...initiator.numbers(2), expCmdSn: initiator.cmdSn - 1, maxCmdSn: initiator.cmdSn + 126 - 1 };
+    await initiator.expect(r2t({ itt: 1, ttt: 1, offset: 0, length: 512, ...numbers }));
+    await initiator.expectQuiet();
+    initiator.send(dataOut({ itt: 1, ttt: 1, offset: 0, data: bytes(512) }));
+    await initiator.expect(
+      scsiResponse({ itt: 1, expDataSn: 1, ...initiator.status(1) }),
+      r2t({ itt: 2, ttt: 2, offset: 0, length: 512, ...initiator.numbers(1) }),
+    );
+  });
+
   it('a command that is refused takes its unasked data first', async () => {
     await using scene = await Scene.open();
     const initiator = await scene.initiator();
     const beyond = cdb.write(SIZE / 512, 2);
-    initiator.send(command({ itt: 7, cmdSn: initiator.cmdSn++, cdb: beyond, flags: WRITE_MORE, expected: 1024, data: bytes(512) }));
+    initiator.send(
+      command({ itt: 7, cmdSn: initiator.cmdSn++, cdb: beyond, flags: WRITE_MORE, expected: 1024, data: bytes(512) }),
+    );
     await initiator.expectQuiet();
     initiator.send(dataOut({ itt: 7, offset: 512, data: bytes(512) }));
     const sense = fixedSense(5, 0x2100);
@@ -383,10 +460,14 @@ describe('data that are not what was expected', () => {
   it('unasked data where R2T is agreed on fail when they have come', async () => {
     await using scene = await Scene.open();
     const initiator = await scene.initiator({ keys: ['InitialR2T=Yes', 'ImmediateData=Yes'] });
-    initiator.send(command({ itt: 7, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, 2), flags: WRITE_MORE, expected: 1024 }));
+    initiator.send(
+      command({ itt: 7, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, 2), flags: WRITE_MORE, expected: 1024 }),
+    );
     await initiator.expectQuiet();
     initiator.send(dataOut({ itt: 7, offset: 0, data: bytes(1024) }));
-    await initiator.expect(scsiResponse({ itt: 7, status: 2, residual: -1024, sense: UNEXPECTED, ...initiator.status() }));
+    await initiator.expect(
+      scsiResponse({ itt: 7, status: 2, residual: -1024, sense: UNEXPECTED, ...initiator.status() }),
+    );
   });
 
   it('unasked data beyond FirstBurstLength', async () => {
@@ -430,7 +511,10 @@ describe('data that are not what was expected', () => {
   it('data of a command that has ended are let go', async () => {
     await using scene = await Scene.open();
     const initiator = await scene.initiator();
-    initiator.send(dataOut({ itt: 99, offset: 0, data: bytes(1000) }), dataOut({ itt: 99, ttt: 4, offset: 0, data: Buffer.alloc(0) }));
+    initiator.send(
+      dataOut({ itt: 99, offset: 0, data: bytes(1000) }),
+      dataOut({ itt: 99, ttt: 4, offset: 0, data: Buffer.alloc(0) }),
+    );
     await initiator.expectQuiet();
   });
 });

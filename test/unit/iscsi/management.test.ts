@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { MemoryDevice, type DeviceCall } from '../../../src/core/blockdevice/index.ts';
 import { ControlledDevice } from '../nbd/controlled-device.ts';
 import {
+  asyncMessage,
   cdb,
   command,
   dataOut,
@@ -84,7 +85,8 @@ describe('ABORT TASK', () => {
   });
 
   it('ends a command that waits for data, and what comes of them is let go', async () => {
-    await using scene = await Scene.open();
+    const device = new MemoryDevice(SIZE);
+    await using scene = await Scene.open({ device });
     const initiator = await scene.initiator({ keys: ['ImmediateData=No'] });
     initiator.send(
       command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, 1), flags: WRITE, expected: 512 }),
@@ -96,7 +98,7 @@ describe('ABORT TASK', () => {
     );
     initiator.send(dataOut({ itt: 1, ttt: 1, offset: 0, data: Buffer.alloc(512, 1) }));
     await initiator.expectQuiet();
-    expect((scene.target.device as MemoryDevice).bytes[0]).toBe(0);
+    expect(device.bytes[0]).toBe(0);
   });
 
   it('of a command that is not there says so', async () => {
@@ -176,9 +178,10 @@ describe('functions for many commands', () => {
     await using scene = await Scene.open();
     const [own, other] = await two(scene);
     own.send(ask(own, { function: COLD_RESET }));
-    await own.expect(taskResponse({ itt: 0x99, ...own.status() }));
-    await own.rest();
-    await other.rest();
+    const dropped = { event: 3, parameters: [0, 2, 0] };
+    await own.expect(taskResponse({ itt: 0x99, ...own.status() }), asyncMessage({ ...dropped, ...own.status() }));
+    await other.expect(asyncMessage({ ...dropped, ...other.status() }));
+    expect([await own.rest(), await other.rest()]).toEqual([Buffer.alloc(0), Buffer.alloc(0)]);
     await scene.settled();
   });
 

@@ -34,7 +34,13 @@ export interface PduFields {
 }
 
 /** A PDU without digests, padded. */
-export function pdu({ begin, words = {}, bytes = {}, ahs = Buffer.alloc(0), data = Buffer.alloc(0) }: PduFields): Buffer {
+export function pdu({
+  begin,
+  words = {},
+  bytes = {},
+  ahs = Buffer.alloc(0),
+  data = Buffer.alloc(0),
+}: PduFields): Buffer {
   const header = Buffer.alloc(48);
   header.set(begin.map((byte) => byte ?? 0));
   header[4] = ahs.length / 4;
@@ -239,7 +245,9 @@ export const r2t = (fields: R2tFields): Buffer =>
     },
   });
 
-export const nopIn = (fields: Numbers & { readonly itt?: number; readonly ttt?: number; readonly data?: Buffer }): Buffer =>
+export const nopIn = (
+  fields: Numbers & { readonly itt?: number; readonly ttt?: number; readonly data?: Buffer },
+): Buffer =>
   pdu({
     begin: [0x20, 0x80],
     words: { 16: fields.itt ?? NO_TAG, 20: fields.ttt ?? NO_TAG, ...numbers(fields) },
@@ -266,7 +274,9 @@ export const textResponse = (
     data: fields.data,
   });
 
-export const asyncMessage = (fields: Numbers & { readonly event: number; readonly parameters: readonly number[] }): Buffer => {
+export const asyncMessage = (
+  fields: Numbers & { readonly event: number; readonly parameters: readonly number[] },
+): Buffer => {
   const [first = 0, second = 0, third = 0] = fields.parameters;
   return pdu({
     begin: [0x32, 0x80],

@@ -24,7 +24,10 @@ describe('pings', () => {
     await using scene = await Scene.open();
     const initiator = await scene.initiator({ keys: [...EAGER, 'MaxRecvDataSegmentLength=512'] });
     const data = Buffer.from('are you there?');
-    initiator.send(nopOut({ itt: 1, cmdSn: initiator.cmdSn, data }), nopOut({ itt: 2, cmdSn: initiator.cmdSn, isImmediate: false }));
+    initiator.send(
+      nopOut({ itt: 1, cmdSn: initiator.cmdSn, data }),
+      nopOut({ itt: 2, cmdSn: initiator.cmdSn, isImmediate: false }),
+    );
     await initiator.expect(nopIn({ itt: 1, data, ...initiator.status() }));
     initiator.cmdSn += 1;
     await initiator.expect(nopIn({ itt: 2, ...initiator.status() }));
@@ -73,7 +76,9 @@ describe('text', () => {
   it('in a discovery session tells of targets and their portals', async () => {
     await using scene = await Scene.open();
     const initiator = await scene.initiator({ isDiscovery: true });
-    initiator.send(textRequest({ itt: 3, cmdSn: initiator.cmdSn++, isImmediate: false, data: text('SendTargets=All') }));
+    initiator.send(
+      textRequest({ itt: 3, cmdSn: initiator.cmdSn++, isImmediate: false, data: text('SendTargets=All') }),
+    );
     const data = text(`TargetName=${TARGET}`, `TargetAddress=127.0.0.1:${scene.port},1`);
     await initiator.expect(textResponse({ itt: 3, data, ...initiator.status() }));
   });
@@ -155,7 +160,12 @@ describe('what is not for full feature phase', () => {
   });
 
   it.each([
-    ['a wrong header digest', ['HeaderDigest=CRC32C'], Buffer.concat([nopOut({ cmdSn: 1 }), Buffer.alloc(4)]), /wrong digest/],
+    [
+      'a wrong header digest',
+      ['HeaderDigest=CRC32C'],
+      Buffer.concat([nopOut({ cmdSn: 1 }), Buffer.alloc(4)]),
+      /wrong digest/,
+    ],
     ['a segment beyond what was declared', [], pdu({ begin: [0x40, 0x80], words: { 4: 0x0f_ffff } }), /too long/],
     ['much additional header', [], Buffer.concat([Buffer.from([1, 0x80, 0, 0, 255]), Buffer.alloc(43)]), /too long/],
   ])('%s ends the connection', async (_, keys, bytes, reason) => {
@@ -174,7 +184,7 @@ describe('what is not for full feature phase', () => {
     const data = Buffer.alloc(512, 3);
     const bytes: Buffer[] = [];
     const write = initiator.socket.write.bind(initiator.socket);
-    initiator.socket.write = ((chunk: Buffer) => bytes.push(chunk) > 0) as typeof initiator.socket.write;
+    initiator.socket.write = ((chunk: Buffer) => bytes.push(chunk) > 0);
     initiator.send(
       command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, 1), flags: WRITE, expected: 512, data }),
       nopOut({ itt: 2, cmdSn: initiator.cmdSn, data: Buffer.from('odd') }),

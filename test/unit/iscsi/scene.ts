@@ -195,7 +195,15 @@ export class Initiator {
   }
 
   /** One login request to full feature phase, whose answer must be good. */
-  async login({ keys = EAGER, isDiscovery = false, isid, tsih, cid, cmdSn, name = INITIATOR }: LoginOptions = {}): Promise<Response> {
+  async login({
+    keys = EAGER,
+    isDiscovery = false,
+    isid,
+    tsih,
+    cid,
+    cmdSn,
+    name = INITIATOR,
+  }: LoginOptions = {}): Promise<Response> {
     const pairs = [`InitiatorName=${name}`, isDiscovery ? 'SessionType=Discovery' : `TargetName=${TARGET}`, ...keys];
     const header = loginHeader({
       flags: 0x87,
@@ -314,7 +322,12 @@ export class Initiator {
   async expectQuiet(): Promise<void> {
     this.socket.write(
       withDigests(
-        Buffer.concat([Buffer.from([0x40, 0x80]), Buffer.alloc(14), Buffer.from('00001234ffffffff', 'hex'), Buffer.alloc(24)]),
+        Buffer.concat([
+          Buffer.from([0x40, 0x80]),
+          Buffer.alloc(14),
+          Buffer.from('00001234ffffffff', 'hex'),
+          Buffer.alloc(24),
+        ]),
         this.digests,
       ),
     );
@@ -341,4 +354,8 @@ export class Initiator {
 }
 
 /** A PDU as lines of 16 bytes, so that a difference is seen. */
-const show = (bytes: Buffer): string => bytes.toString('hex').replaceAll(/(.{8})/gu, '$1 ').replaceAll(/(.{36})/gu, '$1\n');
+const show = (bytes: Buffer): string =>
+  bytes
+    .toString('hex')
+    .replaceAll(/(.{8})/gu, '$1 ')
+    .replaceAll(/(.{36})/gu, '$1\n');

@@ -24,7 +24,14 @@ const read = (initiator: Initiator, itt: number, blocks = 1): Buffer =>
   command({ itt, cmdSn: initiator.cmdSn++, cdb: cdb.read(0, blocks), flags: READ, expected: blocks * 512 });
 
 const write = (initiator: Initiator, itt: number, data: Buffer): Buffer =>
-  command({ itt, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, data.length / 512), flags: WRITE, expected: data.length, data });
+  command({
+    itt,
+    cmdSn: initiator.cmdSn++,
+    cdb: cdb.write(0, data.length / 512),
+    flags: WRITE,
+    expected: data.length,
+    data,
+  });
 
 /** Reads responses to commands until each had one. */
 async function takeAll(initiator: Initiator, count: number): Promise<void> {
@@ -65,7 +72,8 @@ describe('the end of a target', () => {
     await waitFor('it writes', () => device.calls.length === 1);
     const closed = scene.server.closeTarget(TARGET);
     await initiator.expect(asyncMessage({ event: 1, parameters: [0, 2, 1], ...initiator.status(1) }));
-    await delay(200);
+    await initiator.expect(asyncMessage({ event: 3, parameters: [0, 2, 0], ...initiator.status(1) }));
+    await delay(50);
     device.open();
     await initiator.expect(scsiResponse({ itt: 1, ...initiator.status() }));
     await initiator.rest();
@@ -197,7 +205,14 @@ describe('what a server holds', () => {
     const data = Buffer.alloc(1024, 5);
     initiator.send(
       read(initiator, 1),
-      command({ itt: 2, cmdSn: initiator.cmdSn++, cdb: cdb.write(4, 2), flags: 0x21, expected: 1024, data: data.subarray(0, 100) }),
+      command({
+        itt: 2,
+        cmdSn: initiator.cmdSn++,
+        cdb: cdb.write(4, 2),
+        flags: 0x21,
+        expected: 1024,
+        data: data.subarray(0, 100),
+      }),
       dataOut({ itt: 2, offset: 100, data: data.subarray(100, 300) }),
     );
     await initiator.expectNothing();
@@ -232,7 +247,9 @@ describe('what a server holds', () => {
     const initiator = await scene.initiator();
     initiator.socket.pause();
     const before = process.memoryUsage().arrayBuffers;
-    const flood = Buffer.concat(Array.from({ length: 100 }, () => nopOut({ itt: 1, cmdSn: initiator.cmdSn, data: Buffer.alloc(8192) })));
+    const flood = Buffer.concat(
+      Array.from({ length: 100 }, () => nopOut({ itt: 1, cmdSn: initiator.cmdSn, data: Buffer.alloc(8192) })),
+    );
     for (let i = 0; i < 100; i++) initiator.socket.write(flood);
     await delay(300);
     expect(initiator.socket.writableLength).toBeGreaterThan(32 * MIB);

@@ -59,7 +59,14 @@ describe('the order of commands', () => {
     const data = Buffer.alloc(1024, 7);
     initiator.send(
       ready(3, first + 2),
-      command({ itt: 2, cmdSn: first + 1, cdb: cdb.write(0, 2), flags: WRITE_MORE, expected: 1024, data: data.subarray(0, 512) }),
+      command({
+        itt: 2,
+        cmdSn: first + 1,
+        cdb: cdb.write(0, 2),
+        flags: WRITE_MORE,
+        expected: 1024,
+        data: data.subarray(0, 512),
+      }),
       dataOut({ itt: 2, offset: 512, data: data.subarray(512) }),
       ready(4, first + 1),
       ready(5, first + 2),
@@ -123,7 +130,10 @@ describe('the order of commands', () => {
     const initiator = await scene.initiator();
     initiator.send(ready(3, initiator.cmdSn + 1));
     initiator.send(ready(4, initiator.cmdSn, true), ready(5, initiator.cmdSn + 1000, true));
-    await initiator.expect(scsiResponse({ itt: 4, ...initiator.status(0) }), scsiResponse({ itt: 5, ...initiator.status() }));
+    await initiator.expect(
+      scsiResponse({ itt: 4, ...initiator.status(0) }),
+      scsiResponse({ itt: 5, ...initiator.status() }),
+    );
   });
 
   it('of immediate commands a bounded number is taken', async () => {
@@ -232,7 +242,16 @@ describe('reinstatement', () => {
     device.holds.add('write');
     await using scene = await Scene.open({ device });
     const first = await scene.initiator();
-    first.send(command({ itt: 7, cmdSn: first.cmdSn++, cdb: cdb.write(0, 1), flags: WRITE, expected: 512, data: Buffer.alloc(512) }));
+    first.send(
+      command({
+        itt: 7,
+        cmdSn: first.cmdSn++,
+        cdb: cdb.write(0, 1),
+        flags: WRITE,
+        expected: 512,
+        data: Buffer.alloc(512),
+      }),
+    );
     await waitFor('it writes', () => device.calls.length === 1);
     const second = await scene.connect();
     const login = second.login();
@@ -251,7 +270,16 @@ describe('reinstatement', () => {
     device.holds.add('write');
     await using scene = await Scene.open({ device, limits: { reinstatementMs: 50 } });
     const first = await scene.initiator();
-    first.send(command({ itt: 7, cmdSn: first.cmdSn++, cdb: cdb.write(0, 1), flags: WRITE, expected: 512, data: Buffer.alloc(512) }));
+    first.send(
+      command({
+        itt: 7,
+        cmdSn: first.cmdSn++,
+        cdb: cdb.write(0, 1),
+        flags: WRITE,
+        expected: 512,
+        data: Buffer.alloc(512),
+      }),
+    );
     await waitFor('it writes', () => device.calls.length === 1);
     await expect(scene.initiator()).rejects.toThrow(/302/);
     device.open();
@@ -356,7 +384,10 @@ describe('registrations and sessions', () => {
   it('a login needs no session of before: its own TSIH is new', async () => {
     await using scene = await Scene.open();
     const initiator = await scene.connect();
-    initiator.sendLogin(loginHeader({ flags: 0x87, tsih: 0 }), text(`InitiatorName=${INITIATOR}`, `TargetName=${TARGET}`));
+    initiator.sendLogin(
+      loginHeader({ flags: 0x87, tsih: 0 }),
+      text(`InitiatorName=${INITIATOR}`, `TargetName=${TARGET}`),
+    );
     const response = readResponse(await initiator.takePdu());
     expect(response.tsih).toBeGreaterThan(0);
     expect(response.maxCmdSn - response.expCmdSn).toBe(127);
