@@ -118,6 +118,7 @@ export class TaskSet {
       this.#waiting.shift();
       this.#run(task);
       task.connection.responses.schedule();
+      this.endBatch();
     }
   }
 
@@ -142,7 +143,7 @@ export class TaskSet {
   proceed(task: Task): void {
     if (!task.isStarted || task.isEnded) return;
     this.#proceed(task);
-    if (task.isEnded) this.#pump();
+    this.#pump();
   }
 
   #proceed(task: Task): void {

@@ -184,7 +184,7 @@ describe('what is not for full feature phase', () => {
     const data = Buffer.alloc(512, 3);
     const bytes: Buffer[] = [];
     const write = initiator.socket.write.bind(initiator.socket);
-    initiator.socket.write = ((chunk: Buffer) => bytes.push(chunk) > 0);
+    initiator.socket.write = (chunk: Buffer) => bytes.push(chunk) > 0;
     initiator.send(
       command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.write(0, 1), flags: WRITE, expected: 512, data }),
       nopOut({ itt: 2, cmdSn: initiator.cmdSn, data: Buffer.from('odd') }),

@@ -27,7 +27,7 @@ export const SIZE = 1 << 20;
 export const TARGET = 'iqn.2026-11.example:vol1';
 export const INITIATOR = 'iqn.1993-08.org.debian:01:abc';
 /** Commands of a session that may be under way by default. */
-export const WINDOW = 128;
+const WINDOW = 128;
 
 export interface SceneOptions extends Partial<Omit<IscsiServerOptions, 'directory' | 'clock'>> {
   readonly device?: BlockDevice;
