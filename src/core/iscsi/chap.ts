@@ -1,6 +1,6 @@
 /**
  * CHAP as a target does it (RFC 7143, 12.1.3; RFC 1994): it challenges the initiator, and proves itself to one that asks. No PDUs
- * here. Exports: `Chap`, `ChapAnswer`, `ChapError`, `CHAP_ALGORITHMS`.
+ * here. Exports: `Chap`, `ChapAnswer`, `ChapError`.
  *
  * One answer is checked for each challenge. Secrets and answers are in no message.
  */
@@ -16,7 +16,7 @@ export class ChapError extends SgwError {
 }
 
 /** Numbers of CHAP_A (IANA, PPP Authentication Algorithms), strongest first, with the names of node:crypto. */
-export const CHAP_ALGORITHMS = [
+const CHAP_ALGORITHMS = [
   { number: '8', hash: 'sha3-256' },
   { number: '7', hash: 'sha256' },
   { number: '6', hash: 'sha1' },

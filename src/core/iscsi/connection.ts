@@ -17,7 +17,7 @@ import { Responses } from './responses.ts';
 import type { Session, SessionConnection, SessionConnectionInfo } from './session.ts';
 import type { SessionRegistry } from './session-registry.ts';
 import type { TargetDirectory } from './targets.ts';
-import { ASYNC_EVENT, LOGIN_STATUS } from './wire.ts';
+import { LOGIN_STATUS } from './wire.ts';
 
 export interface ConnectionParts {
   readonly id: number;
@@ -294,10 +294,9 @@ export class Connection implements SessionConnection {
     this.destroy();
   }
 
-  askLogout(seconds: number): void {
+  notify(event: number, parameters: readonly [number, number, number]): void {
     if (this.#ended !== undefined) return;
-    const { defaultTime2Wait } = this.#session?.parameters ?? { defaultTime2Wait: 0 };
-    this.responses.event(ASYNC_EVENT.logoutRequest, [0, defaultTime2Wait, seconds]);
+    this.responses.event(event, parameters);
     this.responses.flush();
   }
 

@@ -153,16 +153,15 @@ export class TextExchange {
 
   /** @throws TextError; what the directory throws */
   async #answer(exchange: Exchange, pairs: readonly Pair[]): Promise<readonly Pair[]> {
-    const answers: Pair[] = [];
+    const answers: (readonly Pair[])[] = [];
     for (const { key, value } of pairs) {
       if (isAnswer(value)) continue;
       if (exchange.seen.has(key)) throw new TextError(`${key} comes twice`);
       exchange.seen.add(key);
       if (exchange.seen.size > TEXT_LIMITS.keysMax) throw new TextError(`more than ${TEXT_LIMITS.keysMax} keys`);
-      if (key === 'SendTargets') answers.push(...(await this.#sendTargets(value)));
-      else answers.push(...answerKey(key));
+      answers.push(key === 'SendTargets' ? await this.#sendTargets(value) : answerKey(key));
     }
-    return answers;
+    return answers.flat();
   }
 
   /** Appendix C: All and names of others are for discovery sessions; nothing, the target of the session, for normal ones. */
@@ -173,9 +172,7 @@ export class TextExchange {
       return asked === '' || asked === target ? this.#describe(target) : [{ key: 'SendTargets', value: ANSWER.reject }];
     if (asked === '') return [{ key: 'SendTargets', value: ANSWER.reject }];
     const entries = await directory.list(initiator);
-    return entries
-      .filter(({ name }) => value === 'All' || name === asked)
-      .flatMap(({ name }) => this.#describe(name));
+    return entries.filter(({ name }) => value === 'All' || name === asked).flatMap(({ name }) => this.#describe(name));
   }
 
   #describe(name: string): Pair[] {

@@ -14,7 +14,7 @@ import type { ConnectionParameters } from './negotiation.ts';
 import { PduReader } from './pdu.ts';
 import type { Responses } from './responses.ts';
 import type { Session, SessionConnection } from './session.ts';
-import { manageTasks, parseTaskRequest, type TargetTasks } from './task-management.ts';
+import { manageTasks, parseTaskRequest, type TargetTasks, type TaskRequest } from './task-management.ts';
 import { isBidirectional, parseDataOut, Task, type DataOut } from './task.ts';
 import type { TaskSet } from './task-set.ts';
 import {
@@ -208,7 +208,7 @@ export class FullFeature {
   /** How much a command's payload will be, where that may be held now. */
   #payloadBytes(header: Buffer, tasks: TaskSet): number {
     const flags = header[AT.flags] ?? 0;
-    const isNext = isImmediate(header) || header.readUInt32BE(AT.cmdSn) === this.#session.expCmdSn;
+    const isNext = isImmediate(header) || this.#session.isNext(header.readUInt32BE(AT.cmdSn));
     if (!isNext || !tasks.hasRoom || (flags & COMMAND_FLAG.write) === 0) return 0;
     return Math.min(header.readUInt32BE(20), this.#parts.limits.transferBytesMax);
   }
@@ -274,7 +274,7 @@ export class FullFeature {
     if (task.isImmediate) {
       const isMuch = tasks.immediates >= this.#parts.limits.immediateMax;
       if (this.#accept(task, immediateBytes, isMuch ? REJECT.immediateCommand : undefined)) tasks.start(task);
-    } else if (task.cmdSn === session.expCmdSn) {
+    } else if (session.isNext(task.cmdSn)) {
       session.advance();
       if (this.#accept(task, immediateBytes, undefined)) tasks.start(task);
       session.handOn();
@@ -406,23 +406,24 @@ export class FullFeature {
 
   /** 11.5 */
   #manage(header: Buffer): void {
-    const { session, target, limits } = this.#parts;
+    const { target, limits } = this.#parts;
     const isMuch = this.#managing >= limits.immediateMax;
     if (target === undefined || isMuch) {
       this.#responses.reject(isMuch ? REJECT.immediateCommand : REJECT.protocolError, header);
       return;
     }
-    const request = parseTaskRequest(header);
+    void this.#answerManagement(target, parseTaskRequest(header));
+  }
+
+  async #answerManagement(target: TargetTasks, request: TaskRequest): Promise<void> {
     this.#managing += 1;
-    manageTasks(session, target, request)
-      .catch(() => TASK_RESPONSE.rejected)
-      .then((response) => {
-        this.#managing -= 1;
-        this.#responses.taskManagement(request.itt, response);
-        this.#responses.flush();
-        const isCold = request.function === TASK_FUNCTION.targetColdReset && response === TASK_RESPONSE.complete;
-        if (isCold) target.dropSessions();
-      });
+    const done = manageTasks(this.#session, target, request);
+    const response = await done.catch(() => TASK_RESPONSE.rejected);
+    this.#managing -= 1;
+    this.#responses.taskManagement(request.itt, response);
+    this.#responses.schedule();
+    const isCold = request.function === TASK_FUNCTION.targetColdReset && response === TASK_RESPONSE.complete;
+    if (isCold) target.endSessions();
   }
 
   /** 11.14 */

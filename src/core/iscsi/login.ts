@@ -52,6 +52,8 @@ export interface ExistingSession {
   /** Undefined: a discovery session. */
   readonly target: string | undefined;
   readonly portalGroupTag: number;
+  /** Who CHAP proved when the session was made: nobody else adds a connection to it. */
+  readonly user: string | undefined;
   readonly parameters: SessionParameters;
   readonly expCmdSn: number;
   readonly maxCmdSn: number;
@@ -336,6 +338,8 @@ export class Login {
   /** The last response. The session is there when it is made. */
   async #finish(request: LoginRequest, intent: Intent, data: Buffer): Promise<LoginStep> {
     const { kind, initiator, target, existing, authentication, negotiation } = intent;
+    if (existing !== undefined && existing.user !== authentication.user)
+      throw new LoginRefused(LOGIN_STATUS.cannotInclude, 'the session is of another user');
     const agreed: AgreedLogin = {
       kind,
       tsihAsked: request.tsih,
@@ -346,7 +350,7 @@ export class Login {
       target,
       portalGroupTag: this.#parts.portalGroupTag,
       user: authentication.user,
-      session: existing?.parameters ?? negotiation.session,
+      session: negotiation.session,
       connection: negotiation.connection,
       firstCmdSn: this.#begun().cmdSn,
     };

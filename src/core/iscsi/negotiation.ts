@@ -174,10 +174,7 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['DataPDUInOrder', normal(boolean('dataPduInOrder', () => true))],
   ['DataSequenceInOrder', normal(boolean('dataSequenceInOrder', () => true))],
   ['ErrorRecoveryLevel', session(numeric('errorRecoveryLevel', [0, 2], () => 0))],
-  [
-    'TaskReporting',
-    normal((value) => (parseList(value).includes('RFC3720') ? { answer: 'RFC3720' } : undefined)),
-  ],
+  ['TaskReporting', normal((value) => (parseList(value).includes('RFC3720') ? { answer: 'RFC3720' } : undefined))],
   [
     'iSCSIProtocolLevel',
     normal((value) => {
@@ -264,7 +261,7 @@ export class Negotiation {
   }
 
   get session(): SessionParameters {
-    const { headerDigest, dataDigest, maxSendLength, maxReceiveLength, ...session } = this.#draft;
+    const { headerDigest: _h, dataDigest: _d, maxSendLength: _s, maxReceiveLength: _r, ...session } = this.#draft;
     return { ...session, firstBurstLength: Math.min(session.firstBurstLength, session.maxBurstLength) };
   }
 

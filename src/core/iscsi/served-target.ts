@@ -27,8 +27,8 @@ export class ServedTarget implements TargetTasks {
     this.unit.leave(nexus);
   }
 
-  dropSessions(): void {
-    for (const session of this.#sessions.values()) session.destroy();
+  endSessions(): void {
+    for (const session of this.#sessions.values()) void session.end(undefined);
   }
 
   #abortTasks(nexus: Nexus): Promise<void> | undefined {

@@ -184,7 +184,7 @@ export class IscsiServer {
     clearInterval(this.#checks);
     const logins = [...this.#connections].filter(({ isLoggingIn }) => isLoggingIn);
     await Promise.all([this.#endSessions(this.#registry.sessions, deadlineMs), endAll(logins, deadlineMs)]);
-    await endAll([...this.#connections], 0);
+    for (const connection of this.#connections) connection.destroy();
     await closed;
   }
 

@@ -86,17 +86,20 @@ export class SessionRegistry {
     const session = this.find(login.tsihAsked);
     if (session === undefined) throw new LoginRefused(LOGIN_STATUS.sessionDoesNotExist, 'the session has ended');
     session.expect();
-    const old = session.connection(login.cid);
-    if (old !== undefined) {
-      const left = old.leave();
-      old.destroy();
-      await this.#within(left);
-    }
-    if (session.isEnded || session.connections.length >= session.parameters.maxConnections) {
+    try {
+      const old = session.connection(login.cid);
+      if (old !== undefined) {
+        const left = old.leave();
+        old.destroy();
+        await this.#within(left);
+      }
+      if (session.isEnded || session.expectedConnections > session.parameters.maxConnections)
+        throw new LoginRefused(LOGIN_STATUS.tooManyConnections, 'the session takes no more connections');
+      return session;
+    } catch (error) {
       await session.expectNot();
-      throw new LoginRefused(LOGIN_STATUS.tooManyConnections, 'the session takes no more connections');
+      throw toSgwError(error);
     }
-    return session;
   }
 
   /** 6.3.5: a new session ends the one that the same initiator port had. */
@@ -157,6 +160,7 @@ export class SessionRegistry {
       tsih,
       login,
       use,
+      firstWindow: limits.commandsMax,
       commandsMax: () => (inFlight.hasRoom ? limits.commandsMax : limits.scarceCommandsMax),
       nowMs: clock.nowMs(),
       onEnded: (ended) => {

@@ -10,7 +10,7 @@ import type { SessionParameters } from './negotiation.ts';
 import type { CommandWindow } from './responses.ts';
 import type { TaskSet } from './task-set.ts';
 import type { TaskConnection } from './task.ts';
-import { isBefore, plus } from './wire.ts';
+import { ASYNC_EVENT, isBefore, plus } from './wire.ts';
 
 /** A connection in full feature phase, as its session sees it. */
 export interface SessionConnection extends TaskConnection {
@@ -18,8 +18,8 @@ export interface SessionConnection extends TaskConnection {
   readonly info: SessionConnectionInfo;
   /** As the initiator declared it last. */
   segmentMax: number;
-  /** Asks the initiator to log out within so many seconds. */
-  askLogout(seconds: number): void;
+  /** Tells of an event (11.9.1) with its parameters. */
+  notify(event: number, parameters: readonly [number, number, number]): void;
   /** Ends after what runs was answered. */
   end(reason: string | undefined): Promise<void>;
   /** The same after a logout: its session goes on if it has others. */
@@ -68,6 +68,8 @@ export interface SessionParts {
   readonly login: Omit<LoginResult, 'tsih' | 'nextStatSn' | 'expCmdSn' | 'maxCmdSn'>;
   /** Undefined: a discovery session. */
   readonly use: TargetUse | undefined;
+  /** How many commands the initiator was told that it may send at once. */
+  readonly firstWindow: number;
   /** How many commands may be under way at the moment. */
   readonly commandsMax: () => number;
   readonly nowMs: number;
@@ -80,6 +82,8 @@ export class Session implements CommandWindow {
   readonly isid: string;
   readonly target: string | undefined;
   readonly portalGroupTag: number;
+  /** Who CHAP proved. */
+  readonly user: string | undefined;
   readonly parameters: SessionParameters;
   readonly #parts: SessionParts;
   readonly #connections = new Map<number, SessionConnection>();
@@ -92,19 +96,20 @@ export class Session implements CommandWindow {
   /** Connections that are to come. */
   #expected = 0;
   #ended: Promise<void> | undefined;
-  readonly #hasEnded = Promise.withResolvers<void>();
+  readonly #hasEnded = Promise.withResolvers<undefined>();
 
   constructor(parts: SessionParts) {
-    const { login, tsih, commandsMax } = parts;
+    const { login, tsih, firstWindow } = parts;
     this.#parts = parts;
     this.tsih = tsih;
     this.initiator = login.initiator;
     this.isid = login.isid;
     this.target = login.target;
     this.portalGroupTag = login.portalGroupTag;
+    this.user = login.user;
     this.parameters = login.session;
     this.#expCmdSn = login.firstCmdSn;
-    this.#maxCmdSn = plus(login.firstCmdSn, commandsMax() - 1);
+    this.#maxCmdSn = plus(login.firstCmdSn, firstWindow - 1);
   }
 
   /** Undefined in a discovery session. */
@@ -125,7 +130,7 @@ export class Session implements CommandWindow {
       initiatorAlias: login.initiatorAlias ?? null,
       isid: this.isid,
       target: this.target ?? null,
-      user: login.user ?? null,
+      user: this.user ?? null,
       sinceMs: nowMs,
       commands: use?.tasks.commands ?? 0,
       connections: [...this.#connections.values()].map(({ info }) => info),
@@ -177,7 +182,12 @@ export class Session implements CommandWindow {
     return true;
   }
 
-  /** From ExpCmdSN to MaxCmdSN. */
+  /** Whether a request with this number is the next one, and may come. */
+  isNext(cmdSn: number): boolean {
+    return cmdSn === this.#expCmdSn && !isBefore(this.#maxCmdSn, cmdSn);
+  }
+
+  /** From ExpCmdSN to MaxCmdSN, as the initiator was told. */
   isInWindow(cmdSn: number): boolean {
     return !isBefore(cmdSn, this.#expCmdSn) && !isBefore(this.#maxCmdSn, cmdSn);
   }
@@ -198,6 +208,11 @@ export class Session implements CommandWindow {
     if (ready.length === 0) return;
     this.#waiting = this.#waiting.filter((one) => !ready.includes(one));
     for (const { run } of ready) run();
+  }
+
+  /** With those that are to come. */
+  get expectedConnections(): number {
+    return this.#connections.size + this.#expected;
   }
 
   /** A connection is to come: the session waits for it. */
@@ -237,9 +252,14 @@ export class Session implements CommandWindow {
     await this.#hasEnded.promise;
   }
 
-  /** Asks the initiator to log out. */
+  /** Asks the initiator to log out within so many seconds. */
   askLogout(seconds: number): void {
-    for (const connection of this.#connections.values()) connection.askLogout(seconds);
+    this.#notify(ASYNC_EVENT.logoutRequest, seconds);
+  }
+
+  #notify(event: number, seconds: number): void {
+    const { defaultTime2Wait } = this.parameters;
+    for (const connection of this.#connections.values()) connection.notify(event, [0, defaultTime2Wait, seconds]);
   }
 
   /** Tells of the command window where no response does. */
@@ -250,8 +270,9 @@ export class Session implements CommandWindow {
     }
   }
 
-  /** Ends after what runs was answered. Idempotent. */
+  /** Ends after what runs was answered; the initiator is told that it does. Idempotent. */
   async end(reason: string | undefined): Promise<void> {
+    this.#notify(ASYNC_EVENT.dropSession, 0);
     await Promise.all([...this.#connections.values()].map(async (connection) => connection.end(reason)));
     await this.drop();
   }
@@ -278,6 +299,6 @@ export class Session implements CommandWindow {
       await use.release();
     }
     onEnded(this);
-    this.#hasEnded.resolve();
+    this.#hasEnded.resolve(undefined);
   }
 }

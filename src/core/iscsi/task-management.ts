@@ -29,8 +29,8 @@ export const parseTaskRequest = (header: Buffer): TaskRequest => ({
 export interface TargetTasks {
   readonly unit: Pick<LogicalUnit, 'hasUnit' | 'reset' | 'commandsCleared'>;
   readonly sessions: Iterable<TargetSession>;
-  /** Ends all of them at once. */
-  dropSessions(): void;
+  /** Ends all of them. */
+  endSessions(): void;
 }
 
 export interface TargetSession {

@@ -1,9 +1,11 @@
 /**
  * The SCSI commands of one session, from their turn to their response.
  *
- * A command is held (it came before its turn), waiting (for memory), receiving (its data come), running (the device server has it), or
- * ended. Invariants: commands go to the device server in the order of CmdSN; what runs or receives holds no more than the limits
- * and one command; a command that was aborted gets no response, and has ended when `abort` resolves.
+ * A command is held (it came before its turn), waiting (for memory, or an ordered one), receiving (its data come), running (the device server has it), or
+ * ended. Invariants: commands go to the device server in the order of CmdSN, but for those without data, which do not wait for memory;
+ * an ordered command runs alone;
+ * what runs or receives holds no more than the limits and one command; a command that was aborted gets no response, and has ended
+ * when `abort` resolves.
  */
 import type { InFlight } from '../sockets/index.ts';
 import type { SessionLimits } from './limits.ts';
@@ -37,6 +39,7 @@ export class TaskSet {
   #waiting: Task[] = [];
   #bytes = 0;
   #immediates = 0;
+  #ordered = 0;
   #nextTtt = 1;
   #group: Group | undefined;
   /** Not aborted, so good for other tasks. */
@@ -80,7 +83,9 @@ export class TaskSet {
   start(task: Task): void {
     if (task.isEnded) return;
     this.commands += 1;
-    if (this.#waiting.length === 0 && this.hasRoom) {
+    // What moves no data is not held up by the others: initiators look whether a path works by such commands.
+    const mayPass = this.#ordered === 0 && !task.isOrdered && task.expectedBytes === 0;
+    if (mayPass || (this.#waiting.length === 0 && this.#mayRun(task))) {
       this.#run(task);
       return;
     }
@@ -98,18 +103,27 @@ export class TaskSet {
     return this.#bytes < this.#parts.limits.bytesMax && this.#parts.inFlight.hasRoom;
   }
 
-  /** Runs commands that waited for memory. */
+  /** Whether there is room for a command, and it is its turn among ordered ones (SAM-5, 8.6). */
+  #mayRun(task: Task): boolean {
+    if (task.expectedBytes > 0 && !this.hasRoom) return false;
+    if (!task.isOrdered && this.#ordered === 0) return true;
+    const running = this.which(({ isStarted }) => isStarted);
+    return task.isOrdered ? running.length === 0 : !running.some(({ isOrdered }) => isOrdered);
+  }
+
+  /** Runs commands that waited. */
   #pump(): void {
-    while (this.#waiting.length > 0 && this.hasRoom) {
-      const task = this.#waiting.shift();
-      if (task === undefined || task.isEnded) continue;
+    for (let task = this.#waiting[0]; task !== undefined; task = this.#waiting[0]) {
+      if (!task.isEnded && !this.#mayRun(task)) return;
+      this.#waiting.shift();
       this.#run(task);
       task.connection.responses.schedule();
+      this.endBatch();
     }
-    this.endBatch();
   }
 
   #run(task: Task): void {
+    if (task.isEnded) return;
     const { unit, nexus, limits } = this.#parts;
     task.isStarted = true;
     if (task.failure === undefined) {
@@ -127,7 +141,9 @@ export class TaskSet {
 
   /** A sequence of a task's data is whole. */
   proceed(task: Task): void {
-    if (task.isStarted && !task.isEnded) this.#proceed(task);
+    if (!task.isStarted || task.isEnded) return;
+    this.#proceed(task);
+    this.#pump();
   }
 
   #proceed(task: Task): void {
@@ -237,6 +253,7 @@ export class TaskSet {
     task.own();
     this.#tasks.set(task.itt, task);
     if (task.isImmediate) this.#immediates += 1;
+    if (task.isOrdered) this.#ordered += 1;
   }
 
   #forget(task: Task): void {
@@ -244,6 +261,7 @@ export class TaskSet {
     task.isKnown = false;
     this.#tasks.delete(task.itt);
     if (task.isImmediate) this.#immediates -= 1;
+    if (task.isOrdered) this.#ordered -= 1;
     this.#bytes -= task.chargedBytes;
     this.#parts.inFlight.remove(task.chargedBytes);
     task.chargedBytes = 0;

@@ -32,8 +32,10 @@ export interface UnsolicitedRules {
 interface Sequence {
   /** NO_TAG: unasked. */
   readonly ttt: number;
-  /** Offset behind its last byte. */
+  /** Offsets of its first byte, and behind its last one. */
+  readonly start: number;
   readonly end: number;
+  receivedBytes: number;
   dataSn: number;
 }
 
@@ -59,6 +61,8 @@ export class Task {
   readonly itt: number;
   readonly cmdSn: number;
   readonly isImmediate: boolean;
+  /** By its task attribute. */
+  readonly isOrdered: boolean;
   readonly isRead: boolean;
   readonly isWrite: boolean;
   /** Expected Data Transfer Length. */
@@ -106,6 +110,7 @@ export class Task {
     this.itt = header.readUInt32BE(AT.initiatorTaskTag);
     this.cmdSn = header.readUInt32BE(AT.cmdSn);
     this.isImmediate = ((header[0] ?? 0) & IMMEDIATE) !== 0;
+    this.isOrdered = (flags & COMMAND_FLAG.attributes) === ATTRIBUTE_ORDERED;
     this.isRead = (flags & COMMAND_FLAG.read) !== 0;
     this.isWrite = (flags & COMMAND_FLAG.write) !== 0;
     this.expectedBytes = header.readUInt32BE(20);
@@ -132,13 +137,14 @@ export class Task {
     if (immediateBytes > unaskedMax) this.fail(SENSE.incorrectAmount);
     if (!isMore) return;
     if (rules.initialR2t) this.fail(SENSE.unexpectedUnsolicited);
-    this.#expect({ ttt: NO_TAG, end: Math.max(unaskedMax, immediateBytes), dataSn: 0 });
+    this.#expect(NO_TAG, Math.max(unaskedMax - immediateBytes, 0));
   }
 
-  #expect(sequence: Sequence): void {
+  #expect(ttt: number, length: number): void {
+    const start = this.askedBytes;
     this.#sequences ??= [];
-    this.#sequences.push(sequence);
-    this.askedBytes = sequence.end;
+    this.#sequences.push({ ttt, start, end: start + length, receivedBytes: 0, dataSn: 0 });
+    this.askedBytes = start + length;
   }
 
   /** Data come that the task waits for. */
@@ -163,7 +169,7 @@ export class Task {
   /** Asks for the next `length` bytes. */
   ask(ttt: number, length: number): void {
     const offset = this.askedBytes;
-    this.#expect({ ttt, end: offset + length, dataSn: 0 });
+    this.#expect(ttt, length);
     this.connection.responses.r2t(this.lun, this.itt, ttt, this.r2tSn, offset, length);
     this.r2tSn += 1;
   }
@@ -204,14 +210,15 @@ export class Task {
 
   /** A Data-Out PDU is there, in its place or, where it had none, in `data`. Returns whether it was the last of its sequence. */
   received({ ttt, length, isFinal }: DataOut, data: Buffer | undefined): boolean {
+    const at = this.#sequences?.findIndex((one) => one.ttt === ttt) ?? -1;
+    const sequence = this.#sequences?.[at];
+    if (sequence === undefined) return false;
     const { payload, filledBytes } = this;
     if (data !== undefined && payload !== undefined && this.failure === undefined && filledBytes < payload.bytes.length)
       data.copy(payload.bytes, filledBytes, 0, payload.bytes.length - filledBytes);
     this.filledBytes += length;
-    const at = this.#sequences?.findIndex((one) => one.ttt === ttt) ?? -1;
-    const sequence = this.#sequences?.[at];
-    if (sequence === undefined) return false;
-    const isWhole = this.filledBytes >= sequence.end;
+    sequence.receivedBytes += length;
+    const isWhole = sequence.start + sequence.receivedBytes >= sequence.end;
     // Less than allowed may come unasked; what was asked for is owed.
     if (isFinal !== isWhole && !(isFinal && ttt === NO_TAG)) this.fail(SENSE.incorrectAmount);
     if (!isFinal && !isWhole) return false;
@@ -251,6 +258,8 @@ export class Task {
 }
 
 const NOTHING = Buffer.alloc(0);
+/** 11.3.1.1 */
+const ATTRIBUTE_ORDERED = 2;
 
 /** 11.2.2.3: an additional header with the bytes of a CDB beyond the 16 of the command PDU. */
 const AHS_EXTENDED_CDB = 1;

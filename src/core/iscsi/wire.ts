@@ -67,9 +67,6 @@ export const RESPONSE_FLAG = {
   status: 0x01,
 } as const;
 
-/** 11.4.3 */
-export const SCSI_RESPONSE = { completed: 0x00, targetFailure: 0x01 } as const;
-
 /** Sense data in fixed format: sense key, additional sense code and qualifier. */
 function fixedSense(key: number, asc: number, ascq: number): Buffer {
   const sense = Buffer.alloc(18);
@@ -148,7 +145,6 @@ export const REJECT = {
 
 /** 11.12.3: stages of a login. */
 export const STAGE = { security: 0, operational: 1, fullFeature: 3 } as const;
-export type Stage = (typeof STAGE)[keyof typeof STAGE];
 
 /** 11.12.1: flags of a login request and response beside CSG and NSG. */
 export const LOGIN_FLAG = { transit: 0x80, continue: 0x40 } as const;

@@ -1,7 +1,6 @@
 /** Login and text PDUs, built and read by offsets of RFC 7143 alone, not by the code under test. */
 import { createHash } from 'node:crypto';
 
-
 /** `key=value` strings, each with a NUL behind it. */
 export const text = (...pairs: readonly string[]): Buffer => Buffer.from(pairs.map((pair) => `${pair}\0`).join(''));
 

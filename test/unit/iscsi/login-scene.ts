@@ -52,7 +52,7 @@ export class MemoryTargets implements TargetDirectory {
   }
 }
 
-export class MemorySessions implements SessionLookup {
+class MemorySessions implements SessionLookup {
   readonly existing = new Map<number, ExistingSession>();
   readonly admitted: AgreedLogin[] = [];
   failure: SgwError | undefined;

@@ -56,10 +56,9 @@ describe('a login in one request', () => {
       'HeaderDigest=CRC32C',
       'MaxRecvDataSegmentLength=262144',
     ]);
-    expect(resultOf(step)).toEqual({
+    const agreed = {
       kind: 'normal',
       tsihAsked: 0,
-      tsih: 0x1234,
       initiator: INITIATOR,
       initiatorAlias: undefined,
       isid: '00023d000001',
@@ -70,11 +69,9 @@ describe('a login in one request', () => {
       session: SESSION_DEFAULTS,
       connection: { headerDigest: true, dataDigest: false, maxSendLength: 8192, maxReceiveLength: 262144 },
       firstCmdSn: 100,
-      nextStatSn: 6,
-      expCmdSn: 100,
-      maxCmdSn: 227,
-    });
-    expect(scene.sessions.admitted).toHaveLength(1);
+    };
+    expect(resultOf(step)).toEqual({ ...agreed, tsih: 0x1234, nextStatSn: 6, expCmdSn: 100, maxCmdSn: 227 });
+    expect(scene.sessions.admitted).toEqual([agreed]);
   });
 
   it('may go from the security stage to the end, and then nothing operational is agreed on', async () => {
@@ -159,7 +156,12 @@ describe('a login in several requests', () => {
     const whole = Buffer.concat([first.response.data, second.response.data]);
     expect(first.response.data).toHaveLength(8192);
     expect(second.response).toMatchObject({ transit: true, isContinued: false, nsg: 3 });
-    expect(whole.toString().split('\0').filter((pair) => pair.endsWith('=NotUnderstood'))).toHaveLength(200);
+    expect(
+      whole
+        .toString()
+        .split('\0')
+        .filter((pair) => pair.endsWith('=NotUnderstood')),
+    ).toHaveLength(200);
     expect(second.step.kind).toBe('done');
   });
 
@@ -330,6 +332,7 @@ describe('a connection for a session that there is', () => {
     isid: '00023d000001',
     target: TARGET,
     portalGroupTag: 1,
+    user: undefined,
     parameters: { ...SESSION_DEFAULTS, maxConnections: 2, initialR2t: false },
     expCmdSn: 700,
     maxCmdSn: 800,
@@ -353,6 +356,10 @@ describe('a connection for a session that there is', () => {
     });
     expect(step.response?.readUInt32BE(28)).toBe(700);
     expect(step.response?.readUInt16BE(14)).toBe(9);
+  });
+
+  it('is not added to a session of another user', async () => {
+    expect(statusOf(await join({ user: 'somebody' }))).toBe('0208');
   });
 
   it('takes the place of one with the same CID, even when there is room for no more', async () => {

@@ -74,6 +74,8 @@ describe('a text', () => {
     const piece = Buffer.alloc(8192);
     for (let i = 0; i < 8; i++) expect(assembler.add(piece, true)).toBeUndefined();
     expect(() => assembler.add(Buffer.alloc(1), true)).toThrow(TextError);
+    const several = new TextAssembler();
+    for (let i = 0; i < 20; i++) expect(several.add(piece, false)).toEqual([]);
   });
 
   it('is encoded with a NUL behind each pair, and cut into pieces', () => {

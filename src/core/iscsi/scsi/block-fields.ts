@@ -1,5 +1,6 @@
 /** The fields that block commands share: where, how much, and with what care (SBC-3, 4.5 and 5). */
 import type { BlockDevice } from '../../blockdevice/index.ts';
+import { LIMITS } from './limits.ts';
 import { BLOCK_BYTES, capacityOf } from './medium.ts';
 import { ASC, illegalRequest, invalidField, type Sense } from './sense.ts';
 
@@ -51,10 +52,8 @@ export const LAYOUT_ATOMIC: Layout = { lba: lba16, blocks: (cdb) => cdb.readUInt
 
 /** Longest transfer of one command, in blocks: VPD page B0h. */
 export function transferBlocksMax(device: BlockDevice): number {
-  return Math.floor(Math.min(device.limits.payloadBytesMax, TRANSFER_BYTES_MAX) / BLOCK_BYTES);
+  return Math.floor(Math.min(device.limits.payloadBytesMax, LIMITS.transferBytesMax) / BLOCK_BYTES);
 }
-
-const TRANSFER_BYTES_MAX = 8 << 20;
 
 /** Why an extent is refused; undefined when it is good. */
 export function checkExtent(device: BlockDevice, lba: number, blocks: number): Sense | undefined {
@@ -65,5 +64,5 @@ export function checkExtent(device: BlockDevice, lba: number, blocks: number): S
 export function checkTransfer(device: BlockDevice, lba: number, blocks: number, blocksAt: number): Sense | undefined {
   const bad = checkExtent(device, lba, blocks);
   if (bad !== undefined) return bad;
-  return blocks > transferBlocksMax(device) ? invalidField(blocksAt) : undefined;
+  return blocks > transferBlocksMax(device) ? invalidField(blocksAt, 7) : undefined;
 }

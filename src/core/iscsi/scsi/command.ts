@@ -11,6 +11,7 @@ import {
   type TargetPortGroup,
   type UnitIdentity,
 } from './contract.ts';
+import { senseOf } from './failures.ts';
 import type { Medium } from './medium.ts';
 import type { ModeParameters } from './mode-parameters.ts';
 import type { AccessClass, Reservations } from './reservations/reservations.ts';
@@ -97,26 +98,39 @@ export class Reply implements ScsiCommand {
   }
 }
 
-/** A command without data, or with a parameter list. `work` answers undefined for GOOD. */
+/** Sense data or a status of its own when it failed; undefined for GOOD. */
+export type ActionOutcome = Sense | ScsiResult | undefined;
+
+type Work = (list: Buffer, signal: AbortSignal) => ActionOutcome | Promise<ActionOutcome>;
+
+/** A command without data, or with a parameter list. */
 export class Action implements ScsiCommand {
   readonly dataOutBytes: number;
   readonly dataInBytes = 0;
   readonly #unit: Unit;
-  readonly #work: (list: Buffer, signal: AbortSignal) => ActionOutcome | Promise<ActionOutcome>;
+  readonly #work: Work;
 
-  constructor(
-    unit: Unit,
-    listBytes: number,
-    work: (list: Buffer, signal: AbortSignal) => ActionOutcome | Promise<ActionOutcome>,
-  ) {
+  constructor(unit: Unit, listBytes: number, work: Work) {
     this.#unit = unit;
     this.dataOutBytes = listBytes;
     this.#work = work;
   }
 
   run(dataOut: Buffer, _dataIn: Buffer, signal: AbortSignal): ScsiResult | Promise<ScsiResult> {
-    const outcome = this.#work(dataOut, signal);
-    return outcome instanceof Promise ? outcome.then((late) => this.#result(late)) : this.#result(outcome);
+    try {
+      const outcome = this.#work(dataOut, signal);
+      return outcome instanceof Promise ? this.#later(outcome) : this.#result(outcome);
+    } catch (error) {
+      return this.#unit.fail(senseOf(error, 'write'));
+    }
+  }
+
+  async #later(outcome: Promise<ActionOutcome>): Promise<ScsiResult> {
+    try {
+      return this.#result(await outcome);
+    } catch (error) {
+      return this.#unit.fail(senseOf(error, 'write'));
+    }
   }
 
   #result(outcome: ActionOutcome): ScsiResult {
@@ -124,8 +138,6 @@ export class Action implements ScsiCommand {
     return isSense(outcome) ? this.#unit.fail(outcome) : outcome;
   }
 }
-
-export type ActionOutcome = Sense | ScsiResult | undefined;
 
 export const RESERVATION_CONFLICT: ScsiResult = { status: STATUS.reservationConflict, dataInBytes: 0 };
 

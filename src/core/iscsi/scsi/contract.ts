@@ -57,7 +57,7 @@ export interface ScsiResult {
   readonly dataInBytes: number;
 }
 
-/** A command that was decoded, and not run yet. */
+/** A command that was decoded, and not run yet. It keeps nothing of the CDB. */
 export interface ScsiCommand {
   /** Bytes that it takes from the initiator. */
   readonly dataOutBytes: number;

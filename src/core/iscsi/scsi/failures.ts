@@ -37,3 +37,13 @@ export function senseOf(error: unknown, during: 'read' | 'write'): Sense {
   const { kind } = toSgwError(error);
   return kind === 'corrupt' && during === 'write' ? WRITE_CORRUPT : SENSES[kind];
 }
+
+/** Runs device calls. A failure becomes its sense data. */
+export async function attempt(during: 'read' | 'write', work: () => Promise<void>): Promise<Sense | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    return senseOf(error, during);
+  }
+}

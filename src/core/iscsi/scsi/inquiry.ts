@@ -2,21 +2,9 @@
 import { transferBlocksMax } from './block-fields.ts';
 import { Reply, usageOf, type CommandRow, type Initiator, type Prepare } from './command.ts';
 import { portName, unitDesignators, VENDOR } from './designators.ts';
+import { LIMITS } from './limits.ts';
 import { BLOCK_BYTES } from './medium.ts';
 import { invalidField } from './sense.ts';
-
-/** Bounds of single commands, as VPD page B0h tells them. */
-export const LIMITS = {
-  /** One byte holds it. */
-  compareBlocksMax: 255,
-  unmapBlocksMax: 1 << 20,
-  unmapDescriptorsMax: 256,
-  /** As many as WRITE SAME(10) can name, in whole units of 4 KiB. */
-  sameBlocksMax: 0xfff8,
-} as const;
-
-/** What one command should move at best. */
-const OPTIMAL_BYTES = 1 << 20;
 
 const PRODUCT = 'VOLUME          ';
 /** Qualifier 3 and type 1Fh: no device can be there. */
@@ -83,7 +71,7 @@ function blockLimits(initiator: Initiator): Buffer {
   body[1] = LIMITS.compareBlocksMax;
   body.writeUInt16BE(granularity, 2);
   body.writeUInt32BE(blocksMax, 4);
-  body.writeUInt32BE(Math.min(blocksMax, OPTIMAL_BYTES / BLOCK_BYTES), 8);
+  body.writeUInt32BE(Math.min(blocksMax, LIMITS.transferBytesOptimal / BLOCK_BYTES), 8);
   body.writeUInt32BE(blocksMax, 12);
   body.writeUInt32BE(isThin ? LIMITS.unmapBlocksMax : 0, 16);
   body.writeUInt32BE(isThin ? LIMITS.unmapDescriptorsMax : 0, 20);

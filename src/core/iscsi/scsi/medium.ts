@@ -13,6 +13,10 @@ export const BLOCK_BYTES = 512;
 
 export const capacityOf = (device: BlockDevice): number => Math.floor(device.sizeBytes / BLOCK_BYTES);
 
+/** What of the data are blocks that came whole. */
+export const wholeBlocks = (data: Buffer): Buffer =>
+  data.length % BLOCK_BYTES === 0 ? data : data.subarray(0, data.length - (data.length % BLOCK_BYTES));
+
 /** Writes that end with the same promise. */
 interface WriteGroup {
   readonly completion: Promise<void>;

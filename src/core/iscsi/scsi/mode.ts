@@ -18,6 +18,7 @@ const ALL = { page: 0x3f, subpage: 0xff } as const;
 
 /** Which pages a CDB asks for; undefined when there are none such. */
 function pagesOf(page: number, subpage: number): ModePage[] | undefined {
+  if (page === ALL.page && subpage !== 0 && subpage !== ALL.subpage) return undefined;
   const pages = MODE_PAGES.filter(
     (one) => (page === ALL.page || one.page === page) && (subpage === ALL.subpage || one.subpage === subpage),
   );

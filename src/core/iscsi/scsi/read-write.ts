@@ -9,10 +9,10 @@ import {
   transferBlocksMax,
   type Layout,
 } from './block-fields.ts';
-import { Action, GOOD, usageOf, type ActionOutcome, type CommandRow, type Initiator, type Prepare } from './command.ts';
+import { Action, GOOD, usageOf, type CommandRow, type Initiator, type Prepare } from './command.ts';
 import { STATUS, type ScsiCommand, type ScsiResult } from './contract.ts';
-import { senseOf } from './failures.ts';
-import { BLOCK_BYTES, capacityOf, checkEnd } from './medium.ts';
+import { attempt } from './failures.ts';
+import { BLOCK_BYTES, capacityOf, checkEnd, wholeBlocks } from './medium.ts';
 import { invalidField } from './sense.ts';
 
 class Read implements ScsiCommand {
@@ -79,10 +79,6 @@ class Write implements ScsiCommand {
   }
 }
 
-/** What of the data is blocks that came whole. */
-const wholeBlocks = (data: Buffer): Buffer =>
-  data.length % BLOCK_BYTES === 0 ? data : data.subarray(0, data.length - (data.length % BLOCK_BYTES));
-
 const prepareRead =
   ({ lba, blocks, blocksAt, isFua }: Layout): Prepare =>
   (cdb, initiator) => {
@@ -106,7 +102,7 @@ const prepareSynchronize =
   ({ lba, blocks }: Layout): Prepare =>
   (cdb, { unit, nexus: { device } }) =>
     checkExtent(device, lba(cdb), blocks(cdb)) ??
-    new Action(unit, 0, (_list, signal) => settle('write', async () => device.flush({ signal })));
+    new Action(unit, 0, (_list, signal) => attempt('write', async () => device.flush({ signal })));
 
 /** Whether all of it is in a cache then is not known: so GOOD, and not CONDITION MET. */
 const preparePrefetch =
@@ -115,29 +111,19 @@ const preparePrefetch =
     const first = lba(cdb);
     const count = blocks(cdb);
     const blocksMax = transferBlocksMax(device);
-    const bad = checkExtent(device, first, count) ?? (count > blocksMax ? invalidField(blocksAt) : undefined);
+    const bad = checkExtent(device, first, count) ?? (count > blocksMax ? invalidField(blocksAt, 7) : undefined);
     if (bad !== undefined) return bad;
     // No count: up to the end. What is too much for advice is left out.
     const wanted = Math.min(count === 0 ? capacityOf(device) - first : count, blocksMax);
     if (wanted === 0) return new Action(unit, 0, () => undefined);
     const isImmediate = ((cdb[1] ?? 0) & 0x02) !== 0;
     return new Action(unit, 0, (_list, signal) => {
-      const advice = settle('read', async () =>
+      const advice = attempt('read', async () =>
         device.prefetch(first * BLOCK_BYTES, wanted * BLOCK_BYTES, isImmediate ? {} : { signal }),
       );
       return isImmediate ? undefined : advice;
     });
   };
-
-/** A device call whose failure becomes sense data. */
-async function settle(during: 'read' | 'write', work: () => Promise<void>): Promise<ActionOutcome> {
-  try {
-    await work();
-    return undefined;
-  } catch (error) {
-    return senseOf(error, during);
-  }
-}
 
 const read = (name: string, usage: string, layout: Layout): CommandRow => ({
   name,

@@ -1,6 +1,6 @@
 /** Commands about the unit as a whole: is it there, how large is it, what was wrong (SPC-4, 6; SBC-3, 5). */
 import { Action, Reply, usageOf, type CommandRow, type Prepare } from './command.ts';
-import { senseOf } from './failures.ts';
+import { attempt } from './failures.ts';
 import { physicalExponent } from './inquiry.ts';
 import { BLOCK_BYTES, capacityOf } from './medium.ts';
 import { ASC, descriptorSense, fixedSense, illegalRequest, invalidField, SENSE_KEY } from './sense.ts';
@@ -49,15 +49,8 @@ const prepareReadCapacity16: Prepare = (cdb, initiator) => {
 const prepareStartStop: Prepare = (cdb, { unit, nexus }) => {
   const isStart = ((cdb[4] ?? 0) & 0x01) !== 0;
   const isNoFlush = ((cdb[4] ?? 0) & 0x04) !== 0;
-  return new Action(unit, 0, async (_list, signal) => {
-    if (isStart || isNoFlush) return undefined;
-    try {
-      await nexus.device.flush({ signal });
-      return undefined;
-    } catch (error) {
-      return senseOf(error, 'write');
-    }
-  });
+  if (isStart || isNoFlush) return new Action(unit, 0, () => undefined);
+  return new Action(unit, 0, (_list, signal) => attempt('write', async () => nexus.device.flush({ signal })));
 };
 
 /** Defects are not known to a volume: an empty list (SBC-3, 5.17 and 5.18). */

@@ -45,6 +45,10 @@ export interface Reservation {
   readonly holder: Registration;
 }
 
+export const matches = (registration: Ports, { initiatorPort, relativePort }: Nexus): boolean =>
+  registration.initiatorPort === initiatorPort &&
+  (registration.relativePort === 'all' || registration.relativePort === relativePort);
+
 /** More than any cluster has. */
 const REGISTRATIONS_MAX = 1024;
 
@@ -77,10 +81,8 @@ export class Reservations {
   }
 
   /** The registration of a nexus. */
-  find({ initiatorPort, relativePort }: Nexus): Registration | undefined {
-    return this.#registrations.find(
-      (one) => one.initiatorPort === initiatorPort && (one.relativePort === 'all' || one.relativePort === relativePort),
-    );
+  find(nexus: Nexus): Registration | undefined {
+    return this.#registrations.find((one) => matches(one, nexus));
   }
 
   isHolder(registration: Registration): boolean {
