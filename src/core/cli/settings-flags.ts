@@ -16,10 +16,12 @@ const orDefault = <T>(
   description: string,
   helpValue: string,
   parse: (text: string, what: string) => T,
+  helpGroup?: string,
 ): Interfaces.OptionFlag<Wish<T>> =>
   Flags.custom<{ readonly value: T | null }>({
     description,
     helpValue,
+    ...(helpGroup === undefined ? {} : { helpGroup }),
     parse: async (text, _context, options) => ({
       value: text === DEFAULT ? null : parse(text, `--${options.name}`),
     }),
@@ -65,14 +67,12 @@ export const servingFlags = {
     multiple: true,
     multipleNonGreedy: true,
   }),
-  'iscsi-discovery-chap': {
-    ...orDefault(
-      'Only who proves by CHAP to be this user may ask what targets there are; default: anybody may.',
-      'USER',
-      checkChapUser,
-    ),
-    helpGroup: ISCSI_GROUP,
-  },
+  'iscsi-discovery-chap': orDefault(
+    'Only who proves by CHAP to be this user may ask what targets there are; default: anybody may.',
+    'USER',
+    checkChapUser,
+    ISCSI_GROUP,
+  ),
   'iscsi-discovery-secret-file': chapSecretFileFlag('File with its secret (or set SGW_CHAP_SECRET).'),
   cache: orDefault(
     'Size of the cache on disk, such as 20GiB; default: 10 GiB, or a tenth of what is free.',

@@ -12,15 +12,14 @@ import {
   SgwError,
   TARGET_NAME_HINT,
 } from '../kit/index.ts';
-import type { Input, ServingWishes } from '../localapi/index.ts';
+import type { Input, IscsiWishes, ServingWishes } from '../localapi/index.ts';
 
 const PROTOCOLS: readonly unknown[] = ['nbd', 'iscsi'];
 const INITIATORS_MAX = 64;
 
 const invalid = (code: string, message: string, hint: string): SgwError =>
   new SgwError('invalid', code, message, { hint });
-const echo = (value: unknown): string =>
-  quoted(typeof value === 'string' ? value : cut(String(JSON.stringify(value)), 128));
+const echo = (value: unknown): string => quoted(typeof value === 'string' ? value : cut(JSON.stringify(value), 128));
 
 /** @throws invalid `bad-protocol`, `attach-options`, `bad-iscsi-name`, `bad-chap-user`, `bad-chap-secret` */
 export function checkProtocols({ protocols = ['nbd'], iscsi }: Input<'volume.attach'>): void {
@@ -33,7 +32,11 @@ export function checkProtocols({ protocols = ['nbd'], iscsi }: Input<'volume.att
       'names of targets and initiators and CHAP are of iSCSI',
       'Add --protocol iscsi, or leave them out.',
     );
-  const { targetName, initiators = [], chap, chapTarget } = iscsi;
+  checkNames(iscsi);
+  checkChapRules(iscsi);
+}
+
+function checkNames({ targetName, initiators = [] }: IscsiWishes): void {
   if (targetName !== undefined && !(typeof targetName === 'string' && isTargetName(targetName.toLowerCase())))
     throw invalid('bad-iscsi-name', `${echo(targetName)} can not be the name of a target`, TARGET_NAME_HINT);
   if (!Array.isArray(initiators) || initiators.length > INITIATORS_MAX)
@@ -46,6 +49,9 @@ export function checkProtocols({ protocols = ['nbd'], iscsi }: Input<'volume.att
     if (typeof name === 'string' && isInitiatorName(name.toLowerCase())) continue;
     throw invalid('bad-iscsi-name', `${echo(name)} can not be the name of an initiator`, INITIATOR_NAME_HINT);
   }
+}
+
+function checkChapRules({ chap, chapTarget }: IscsiWishes): void {
   if (chap !== undefined) checkChap(chap.user, chap.secret);
   if (chapTarget === undefined) return;
   checkChap(chapTarget.user, chapTarget.secret);
@@ -79,15 +85,15 @@ const PORTAL = /^(?:\[[0-9A-Fa-f:.]+\]|[^:\s[\],]+):(\d{1,5})$/;
 
 /** @throws invalid `bad-listener`, `bad-portal` */
 export function checkPortals({ iscsiListen = [], iscsiPortals = [] }: ServingWishes): void {
-  for (const place of iscsiListen)
-    if (place !== 'default' && !(String(place).startsWith('tcp:') && isPortal(place.slice(4))))
+  for (const place of iscsiListen as readonly unknown[])
+    if (place !== 'default' && !(typeof place === 'string' && place.startsWith('tcp:') && isPortal(place.slice(4))))
       throw invalid(
         'bad-listener',
         `${echo(place)} can not be a portal`,
         'Give tcp:HOST:PORT, such as tcp:192.0.2.1:3260, or default.',
       );
-  for (const portal of iscsiPortals)
-    if (portal !== 'default' && !(isPortal(portal) && !portal.endsWith(':0')))
+  for (const portal of iscsiPortals as readonly unknown[])
+    if (portal !== 'default' && !(isPortal(portal) && !String(portal).endsWith(':0')))
       throw invalid(
         'bad-portal',
         `${echo(portal)} is no portal`,

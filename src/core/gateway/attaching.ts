@@ -95,15 +95,7 @@ async function newAttachment(
     image === undefined ? await resolveTarget(session, input, call) : await shadowTarget(session, input, image, call);
   const isVolume = target.snapshotId === null && target.recoveryPointSeq === null;
   const isScratch = input.scratch === true;
-  if (isScratch && isVolume)
-    throw badOptions(
-      'a volume is not attached as a throw-away clone',
-      'Name a snapshot, or add --recovery-point TIME.',
-    );
-  if (isScratch && input.readOnly === true)
-    throw badOptions('a throw-away clone is there to be written', 'Leave out --read-only or --scratch.');
-  if (isVolume && image === undefined) requireCachedMode(session, 'attaching a volume without its image');
-  if (input.ack !== undefined && !isVolume) throw badOptions('only a volume has an ack class', 'Leave out --ack.');
+  requireOptions(session, input, isVolume);
   const scratchToken = isScratch ? `scratch-${session.blocks.random.bytes(8).toString('hex')}` : null;
   const exportName = input.exportName ?? target.name;
   const protocols = [...new Set(input.protocols ?? ['nbd' as const])];
@@ -123,6 +115,19 @@ async function newAttachment(
     attachedAt: timestamp(session),
   };
   return { row, madeFor: target.madeFor };
+}
+
+/** @throws invalid `attach-options`; unsupported `wrong-mode` */
+function requireOptions(session: Session, input: Input<'volume.attach'>, isVolume: boolean): void {
+  if (input.scratch === true && isVolume)
+    throw badOptions(
+      'a volume is not attached as a throw-away clone',
+      'Name a snapshot, or add --recovery-point TIME.',
+    );
+  if (input.scratch === true && input.readOnly === true)
+    throw badOptions('a throw-away clone is there to be written', 'Leave out --read-only or --scratch.');
+  if (isVolume && input.image === undefined) requireCachedMode(session, 'attaching a volume without its image');
+  if (input.ack !== undefined && !isVolume) throw badOptions('only a volume has an ack class', 'Leave out --ack.');
 }
 
 const iscsiOf = ({ iscsi = {} }: Input<'volume.attach'>, defaultName: string): IscsiState => ({

@@ -71,7 +71,9 @@ async function keepDiscoverySecret(
   if (iscsiDiscoveryUser === undefined) return undefined;
   const { setDiscoverySecret } = await import('./serving/chap-file.ts');
   const before = await setDiscoverySecret(home, iscsiDiscoverySecret ?? null, call);
-  return async () => void (await setDiscoverySecret(home, before, call));
+  return async () => {
+    await setDiscoverySecret(home, before, call);
+  };
 }
 
 interface Change {

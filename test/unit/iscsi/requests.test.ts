@@ -84,7 +84,7 @@ describe('text', () => {
   });
 
   it('tells of the portals that are set, or of the address that the initiator came to', async () => {
-    await using scene = await Scene.open({ portals: ['192.0.2.7:3260', '[2001:db8::7]:3260'] });
+    await using scene = await Scene.open({ portals: () => ['192.0.2.7:3260', '[2001:db8::7]:3260'] });
     const initiator = await scene.initiator({ isDiscovery: true });
     initiator.send(textRequest({ itt: 3, cmdSn: initiator.cmdSn, data: text('SendTargets=All') }));
     const data = text(`TargetName=${TARGET}`, 'TargetAddress=192.0.2.7:3260,1', 'TargetAddress=[2001:db8::7]:3260,1');
