@@ -123,7 +123,7 @@ export class SessionRegistry {
       signal.throwIfAborted();
       return this.#make(login, opened, tsih);
     } catch (error) {
-      await opened.release().catch(() => undefined);
+      await opened.release(0).catch(() => undefined);
       throw toSgwError(error);
     }
   }
@@ -149,7 +149,7 @@ export class SessionRegistry {
         tasks,
         release: async () => {
           target.remove(nexus);
-          await opened.release().catch(() => undefined);
+          await opened.release(tasks.commands).catch(() => undefined);
         },
       };
       onAdded = (session) => {

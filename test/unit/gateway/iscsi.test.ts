@@ -152,7 +152,7 @@ describe('attaching over iSCSI', () => {
     const name = targetOf(await attach('db'));
     const opened = await serving.targets.open(name, session(HOST));
     await expect(rig.call('volume.detach', { volume: 'db' })).rejects.toMatchObject({ code: 'clients-connected' });
-    await opened.release();
+    await opened.release(0);
     await rig.call('volume.detach', { volume: 'db' });
     await expect(serving.targets.find(name, HOST)).rejects.toMatchObject({ code: 'target-not-found' });
     await attach('db');
@@ -191,6 +191,18 @@ describe('attaching over iSCSI', () => {
       { protocol: 'iscsi', remotes: ['192.0.2.9:4711'], since: '1970-01-01T00:00:00.000Z', ...client },
     ]);
   });
+});
+
+test('sessions and their requests are counted, also those of sessions that have ended', async () => {
+  await create('db');
+  await create('other');
+  const name = targetOf(await attach('db'));
+  await attach('other', { protocols: ['nbd'] });
+  await (await serving.targets.open(name, session(HOST))).release(40);
+  const client = { initiator: HOST, user: null, receivedBytes: 48, sentBytes: 96, remotes: ['192.0.2.9:4711'] };
+  serving.connected = (of) => (of === 'db' ? [{ protocol: 'iscsi', sinceMs: 0, requests: 2, ...client }] : []);
+  const figures = (await serving.metrics()).split('\n').filter((line) => line.startsWith('sgw_iscsi'));
+  expect(figures).toEqual(['sgw_iscsi_sessions{export="db"} 1', 'sgw_iscsi_requests_total{export="db"} 42']);
 });
 
 describe('who may log in', () => {

@@ -31,6 +31,8 @@ export class Attachment implements Attached {
   #failure: SgwError | undefined;
   #retryAtMs: number | null = null;
   readonly #clients = new Set<symbol>();
+  /** Over iSCSI, of clients that have left. */
+  #endedRequests = 0;
   /** Names of contexts that clients asked for. */
   readonly #contexts = new Set<string>();
 
@@ -118,16 +120,19 @@ export class Attachment implements Attached {
     this.#opened = undefined;
   }
 
-  /** A client begins to use what is served, until it leaves. @throws unavailable `export-not-ready` */
-  enter(): { readonly opened: Opened; readonly leave: () => void } {
+  /**
+   * A client begins to use what is served, until it leaves and tells how many requests over iSCSI it had.
+   * @throws unavailable `export-not-ready`
+   */
+  enter(): { readonly opened: Opened; readonly leave: (iscsiRequests: number) => void } {
     const opened = this.#opened;
     if (this.#phase !== 'serving' || opened === undefined) throw this.#notReady();
     const client = Symbol(this.name);
     this.#clients.add(client);
     return {
       opened,
-      leave: () => {
-        this.#clients.delete(client);
+      leave: (iscsiRequests) => {
+        if (this.#clients.delete(client)) this.#endedRequests += iscsiRequests;
       },
     };
   }
@@ -157,7 +162,7 @@ export class Attachment implements Attached {
       },
       release: async () => {
         for (const context of made.values()) context.close();
-        leave();
+        leave(0);
         return Promise.resolve();
       },
     };
@@ -173,6 +178,8 @@ export class Attachment implements Attached {
 
   get report(): AttachmentReport {
     const { failure } = this;
+    const connected = this.#sources.connected(this.name);
+    const overIscsi = connected.filter(({ protocol }) => protocol === 'iscsi');
     return {
       record: this.record,
       phase: this.#phase,
@@ -181,7 +188,8 @@ export class Attachment implements Attached {
       hint: failure?.hint ?? null,
       retryAtMs: this.#phase === 'waiting' ? this.#retryAtMs : null,
       clients: this.#clients.size,
-      connected: this.#sources.connected(this.name),
+      connected,
+      iscsiRequests: overIscsi.reduce((sum, { requests }) => sum + requests, this.#endedRequests),
       ...this.#reportOpened(),
     };
   }

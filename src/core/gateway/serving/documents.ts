@@ -14,6 +14,7 @@ const STOPPED: Omit<AttachmentReport, 'record' | 'phase'> = {
   sizeBytes: null,
   clients: 0,
   connected: [],
+  iscsiRequests: 0,
   stats: null,
   restore: null,
 };

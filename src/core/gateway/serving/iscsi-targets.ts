@@ -76,8 +76,8 @@ export class IscsiTargets implements TargetDirectory {
       device: opened.device,
       isReadOnly: opened.device.isReadOnly,
       unit: unitIdentity(scratchVolumeId ?? volumeId ?? snapshotId ?? '', this.#sources.version),
-      release: async () => {
-        leave();
+      release: async (commands) => {
+        leave(commands);
         return Promise.resolve();
       },
     });

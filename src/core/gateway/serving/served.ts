@@ -53,6 +53,8 @@ export interface AttachmentReport {
   readonly clients: number;
   /** Those of them that the servers know by now. */
   readonly connected: readonly ConnectedClient[];
+  /** Requests over iSCSI since it was attached here, or the gateway was started. */
+  readonly iscsiRequests: number;
   readonly stats: VolumeStats | null;
   /** Of an image that is restored; null of anything else, and while nothing is open. */
   readonly restore: RestoreReport | null;
