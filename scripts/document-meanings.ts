@@ -1,5 +1,6 @@
 /** What the fields of the published documents mean: by name, or by `document.path` where that differs. */
 import { COST_MEANINGS } from './cost-meanings.ts';
+import { ISCSI_MEANINGS } from './iscsi-meanings.ts';
 import { STORE_MEANINGS } from './store-meanings.ts';
 import { SCHEDULE_MEANINGS } from './schedule-meanings.ts';
 
@@ -59,6 +60,7 @@ export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
 export const MEANINGS: Readonly<Record<string, string>> = {
   ...STORE_MEANINGS,
   ...SCHEDULE_MEANINGS,
+  ...ISCSI_MEANINGS,
   'status.snapshots': 'the snapshots that are there',
   unverified: 'completed ones that were never verified; null where the store can not be read',
   unsound: 'completed ones that were, and are not sound; null where the store can not be read',

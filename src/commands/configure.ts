@@ -28,6 +28,7 @@ export default class Configure extends SgwCommand {
     '<%= config.bin %> <%= command.id %> --store /mnt/backup/sgw',
     '<%= config.bin %> <%= command.id %> --cache 20GiB --buffer 4GiB',
     '<%= config.bin %> <%= command.id %> --listen tcp:127.0.0.1:10809 --tls require --tls-certificate cert.pem --tls-key key.pem',
+    '<%= config.bin %> <%= command.id %> --iscsi-listen tcp:192.0.2.10:3260 --iscsi-listen tcp:198.51.100.10:3260',
     '<%= config.bin %> <%= command.id %> --default-home /srv/sgw --output json',
   ];
   static override flags = flagsOf('configure', {
@@ -53,9 +54,10 @@ export default class Configure extends SgwCommand {
     await using session = this.session(flags);
     const preferences = given({ defaultHome: flags['default-home'], output: flags.output, color: flags.color });
     const store = storeLocation(flags);
+    const wishes = await servingWishes(flags, session.secretSurroundings);
     const document = await configure(
       session,
-      { ...given({ name: flags.name, mode: flags.mode, store }), ...servingWishes(flags) },
+      { ...given({ name: flags.name, mode: flags.mode, store }), ...wishes },
       preferences,
     );
     await session.print(document, (style) => configurationFields(document, style));

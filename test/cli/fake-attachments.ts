@@ -15,6 +15,9 @@ export const SERVING: Result<'configure'>['serving'] = {
   tlsPsk: null,
   listExports: true,
   defaultExport: null,
+  iscsiListen: [],
+  iscsiPortals: [],
+  iscsiDiscoveryUser: null,
   cacheBytes: null,
   cacheRamBytes: null,
   bufferBytes: null,
@@ -60,6 +63,9 @@ export function attachmentHandlers({
           hint: `Detach it first: sgw volume detach ${exportName}`,
         });
       }
+      const { protocols = ['nbd'], iscsi = {} } = input;
+      const targetName = iscsi.targetName ?? `iqn.2026-11.internal.sgw:${volumeId}.${exportName}`;
+      const isOverIscsi = protocols.includes('iscsi');
       const document: Attached = {
         exportName,
         kind: 'volume',
@@ -78,13 +84,28 @@ export function attachmentHandlers({
         sizeBytes,
         ack: input.ack ?? 'log',
         clients: 0,
+        connected: [],
+        protocols: [...protocols],
+        iscsi: isOverIscsi
+          ? {
+              targetName,
+              lun: 0,
+              portals: ['127.0.0.1:3260'],
+              chapUser: iscsi.chap?.user ?? null,
+              chapTargetUser: iscsi.chapTarget?.user ?? null,
+              initiators: [...(iscsi.initiators ?? [])],
+            }
+          : null,
         dirtyBytes: 0,
         dirtyMs: 0,
         bufferBytes: 1 << 30,
         fullInMs: null,
         accountId: ACCOUNT,
         attachedAt: TIME,
-        uris: [`nbd+unix:///${exportName}?socket=/home/fake/nbd.sock`],
+        uris: [
+          ...(protocols.includes('nbd') ? [`nbd+unix:///${exportName}?socket=/home/fake/nbd.sock`] : []),
+          ...(isOverIscsi ? [`iscsi://127.0.0.1:3260/${targetName}/0`] : []),
+        ],
         restore: null,
         created: true,
       };

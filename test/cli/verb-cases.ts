@@ -6,6 +6,7 @@ import { bandwidthCases } from './bandwidth-cases.ts';
 import { costCases } from './cost-cases.ts';
 import { storeCopyCases } from './store-copy-cases.ts';
 import { ACCOUNT, PASSPHRASE, RECOVERY_CODE } from './fake-care.ts';
+import { attachCases, configureCases, createCases } from './iscsi-cases.ts';
 import { scheduleCases } from './schedule-cases.ts';
 import { settingsCases } from './settings-cases.ts';
 
@@ -114,8 +115,10 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
         },
         shows: '20 GiB',
       },
+      ...configureCases(bad).good,
     ],
     bad: [
+      ...configureCases(bad).bad,
       bad('a name with a control character', ['--name', 'a\tb'], 'bad-name'),
       bad('an unknown mode', ['--mode', 'x'], 'bad-choice'),
       bad('a cache of no size', ['--cache', 'large'], 'bad-size'),
@@ -157,6 +160,7 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
     bad: [
       bad('no name', [], 'input-needed'),
       bad('no size', ['db'], 'size-or-snapshot'),
+      ...createCases(bad),
       bad('a size that is none', ['db', '--size', 'big'], 'bad-size'),
       bad('a negative size', ['db', '--size', '-5'], 'bad-size'),
       bad('a size of nothing', ['db', '--size', '0'], 'bad-size'),
@@ -258,8 +262,10 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
         served: true,
         shows: 'nbd-client -unix /home/fake/nbd.sock',
       },
+      ...attachCases(bad).good,
     ],
     bad: [
+      ...attachCases(bad).bad,
       bad('no volume', [], 'missing-argument'),
       bad('an ack class that is none', ['golden', '--ack', 'disk'], 'bad-choice'),
       bad('an export name with a blank', ['golden', '--export-name', 'a b'], 'bad-name'),

@@ -6,6 +6,8 @@ import {
   exportNameFlag,
   flagsOf,
   given,
+  iscsiFlags,
+  iscsiWishes,
   pathFlag,
   referenceArgument,
   SgwCommand,
@@ -13,7 +15,7 @@ import {
 } from '../../core/cli/index.ts';
 
 export default class VolumeAttach extends SgwCommand {
-  static override summary = 'Serve a volume, or a snapshot, over NBD.';
+  static override summary = 'Serve a volume, or a snapshot, over NBD or iSCSI.';
   static override description =
     'Serves a volume under its name until it is detached, also after a restart. A snapshot is served read-only, or, with ' +
     '--scratch, as a throw-away clone that can be written and is deleted when it is detached. A gateway in mode shadowing ' +
@@ -22,6 +24,7 @@ export default class VolumeAttach extends SgwCommand {
     '<%= config.bin %> <%= command.id %> db',
     '<%= config.bin %> <%= command.id %> db --ack store --export-name disk0',
     '<%= config.bin %> <%= command.id %> v1 --scratch',
+    '<%= config.bin %> <%= command.id %> db --protocol nbd,iscsi --chap db-host --chap-secret-file secret.txt',
     '<%= config.bin %> <%= command.id %> db --image /srv/images/db.img',
   ];
   static override args = {
@@ -46,6 +49,7 @@ export default class VolumeAttach extends SgwCommand {
         helpValue: 'TIME',
       }),
       'if-not-exists': Flags.boolean({ description: 'If it is attached in the same way, return that and succeed.' }),
+      ...iscsiFlags,
     }),
     start: startFlag('volume attach'),
   };
@@ -59,6 +63,7 @@ export default class VolumeAttach extends SgwCommand {
       scratch: flags.scratch,
       takeOver: flags['take-over'],
       ifNotExists: flags['if-not-exists'],
+      ...(await iscsiWishes(flags, session.secretSurroundings)),
       ...given({
         exportName: flags['export-name'],
         ack: flags.ack,

@@ -6,9 +6,13 @@ import {
   checkReference,
   createFlags,
   flagsOf,
+  firstIscsiFlag,
   given,
+  iscsiFlags,
+  iscsiWishes,
   parseTags,
   referenceFlag,
+  requireWith,
   SgwCommand,
   sizeFlag,
   tagFlag,
@@ -48,6 +52,7 @@ export default class VolumeCreate extends SgwCommand {
     }),
     tag: tagFlag(),
     attach: Flags.boolean({ description: 'Attach it as well, as sgw volume attach does.' }),
+    ...iscsiFlags,
     ...createFlags,
   });
 
@@ -55,6 +60,9 @@ export default class VolumeCreate extends SgwCommand {
     const { args, flags } = await this.parse(VolumeCreate);
     await using session = this.session(flags);
     const tags = parseTags(flags.tag ?? []);
+    const alone = firstIscsiFlag(flags);
+    requireWith(`--${alone ?? ''}`, alone, '--attach', flags.attach);
+    const how = await iscsiWishes(flags, session.secretSurroundings);
     const input = await askNewVolume(session, {
       name: args.name,
       sizeBytes: flags.size,
@@ -72,7 +80,7 @@ export default class VolumeCreate extends SgwCommand {
       await session.next(`sgw volume attach ${volume.name}`, `sgw volume show ${volume.name}`);
       return;
     }
-    const attached = await session.call('volume.attach', { volume: volume.volumeId, ifNotExists: true });
+    const attached = await session.call('volume.attach', { volume: volume.volumeId, ifNotExists: true, ...how });
     await session.print({ ...volume, attachment: attached }, (style) => attachedText(attached, style));
     await session.next('sgw status', `sgw volume detach ${attached.exportName}`);
   }

@@ -1,5 +1,5 @@
 /** How exports look to people. */
-import { formatSize, printable } from '../kit/index.ts';
+import { formatSize, printable, shellWord } from '../kit/index.ts';
 import type {
   AttachmentDocument,
   RecoveryPointList,
@@ -7,9 +7,10 @@ import type {
   VolumeDetached,
   VolumeSettingsDocument,
 } from '../localapi/index.ts';
+import { iscsiFields, iscsiLines } from './iscsi-views.ts';
 import { recoveryPolicyText } from './recovery-policy.ts';
 import type { Style } from './style.ts';
-import { formatDuration, formatTime, renderFields, renderTable } from './tables.ts';
+import { formatDuration, formatTime, renderFields, renderTable, withRemarks } from './tables.ts';
 
 /** What `volume attach` made, and lines that use it as they are. */
 export function attachedText(attached: VolumeAttached, style: Style): string {
@@ -22,31 +23,34 @@ export function attachedText(attached: VolumeAttached, style: Style): string {
       ['restored', restoreText(attached)],
       ['access', attached.readOnly ? 'read-only' : null],
       ['acknowledges', attached.ack === 'store' ? 'when a write is in the store' : null],
+      ...iscsiFields(attached),
       ...attached.uris.map((uri): [string, string] => ['uri', uri]),
     ],
     style,
   );
-  const lines = useLines(attached).map(([program, line]) => `  ${style.dim(program.padEnd(10))}  ${line}`);
-  return lines.length === 0 ? fields : `${fields}\n\n${lines.join('\n')}`;
+  const lines = programLines([...nbdLines(attached), ...iscsiLines(attached)], style);
+  return withRemarks(lines === '' ? fields : `${fields}\n\n${lines}`, attached.remarks, style);
 }
 
-/** As a shell reads it back. */
-const quote = (text: string): string =>
-  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
+/** Lines to type, each after the name of its program. */
+export function programLines(lines: readonly [string, string][], style: Style): string {
+  const nameOf = (i: number): string => (lines[i - 1]?.[0] === lines[i]?.[0] ? '' : (lines[i]?.[0] ?? ''));
+  return lines.map(([, line], i) => `  ${style.dim(nameOf(i).padEnd(10))}  ${line}`).join('\n');
+}
 
-/** Ready lines for the programs that people use, for the first way that there is. */
-function useLines({ exportName, uris, readOnly }: AttachmentDocument): [string, string][] {
-  const [uri] = uris;
+/** Ready lines for the programs that people use, for the first way over NBD that there is. */
+function nbdLines({ exportName, uris, readOnly }: AttachmentDocument): [string, string][] {
+  const uri = uris.find((one) => one.startsWith('nbd'));
   if (uri === undefined) return [];
   // With TLS, the other programs take the client's own keys or certificates, which are not known here.
-  if (uri.startsWith('nbds')) return [['nbdinfo', `nbdinfo ${quote(printable(uri))}`]];
+  if (uri.startsWith('nbds')) return [['nbdinfo', `nbdinfo ${shellWord(printable(uri))}`]];
   const socket = /^nbd\+unix:\/\/\/.*\?socket=(.*)$/.exec(uri)?.[1];
-  const place = socket === undefined ? hostAndPort(uri) : `-unix ${quote(decodeURIComponent(socket))}`;
+  const place = socket === undefined ? hostAndPort(uri) : `-unix ${shellWord(decodeURIComponent(socket))}`;
   const access = readOnly ? ',readonly=on' : '';
   return [
-    ['nbdinfo', `nbdinfo ${quote(printable(uri))}`],
-    ['qemu', `qemu-system-x86_64 -drive ${quote(`file=${printable(uri)},format=raw,if=virtio${access}`)}`],
-    ['nbd-client', `nbd-client ${place} /dev/nbd0 -N ${quote(exportName)}${readOnly ? ' -R' : ''}`],
+    ['nbdinfo', `nbdinfo ${shellWord(printable(uri))}`],
+    ['qemu', `qemu-system-x86_64 -drive ${shellWord(`file=${printable(uri)},format=raw,if=virtio${access}`)}`],
+    ['nbd-client', `nbd-client ${place} /dev/nbd0 -N ${shellWord(exportName)}${readOnly ? ' -R' : ''}`],
   ];
 }
 

@@ -3,6 +3,8 @@ import path from 'node:path';
 import { Flags, type Interfaces } from '@oclif/core';
 import { parseSize } from '../kit/index.ts';
 import type { Input } from '../localapi/index.ts';
+import { ISCSI_GROUP, chapSecretFileFlag, checkChapUser, discoverySecret } from './iscsi-flags.ts';
+import type { SecretSurroundings } from './secrets.ts';
 import { checkChoice, checkName, checkPath, given, parseDuration } from './values.ts';
 
 const DEFAULT = 'default';
@@ -14,10 +16,12 @@ const orDefault = <T>(
   description: string,
   helpValue: string,
   parse: (text: string, what: string) => T,
+  helpGroup?: string,
 ): Interfaces.OptionFlag<Wish<T>> =>
   Flags.custom<{ readonly value: T | null }>({
     description,
     helpValue,
+    ...(helpGroup === undefined ? {} : { helpGroup }),
     parse: async (text, _context, options) => ({
       value: text === DEFAULT ? null : parse(text, `--${options.name}`),
     }),
@@ -48,6 +52,28 @@ export const servingFlags = {
     parse: async (text) => checkChoice(text, ['yes', 'no'], '--list-exports') === 'yes',
   })(),
   'default-export': orDefault('Export of clients that name none; default: none.', 'NAME', checkName),
+  'iscsi-listen': Flags.string({
+    description:
+      'Portal for iSCSI, tcp:HOST:PORT; many times; default: tcp:127.0.0.1:3260 while something is served over iSCSI. Replaces all.',
+    helpValue: 'PLACE',
+    helpGroup: ISCSI_GROUP,
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+  'iscsi-portal': Flags.string({
+    description: 'Address of a portal that initiators are told of, where it is another one; many times. Replaces all.',
+    helpValue: 'HOST:PORT',
+    helpGroup: ISCSI_GROUP,
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+  'iscsi-discovery-chap': orDefault(
+    'Only who proves by CHAP to be this user may ask what targets there are; default: anybody may.',
+    'USER',
+    checkChapUser,
+    ISCSI_GROUP,
+  ),
+  'iscsi-discovery-secret-file': chapSecretFileFlag('File with its secret (or set SGW_CHAP_SECRET).'),
   cache: orDefault(
     'Size of the cache on disk, such as 20GiB; default: 10 GiB, or a tenth of what is free.',
     'SIZE',
@@ -65,13 +91,23 @@ export const servingFlags = {
 
 type ServingFlags = Interfaces.InferredFlags<typeof servingFlags>;
 
-/** What the operation `configure` is to be asked for. */
-export function servingWishes(flags: ServingFlags): Input<'configure'> {
+/** A variable holds all of them, with commas between. */
+const listOf = (flag: string[] | undefined): string[] | undefined =>
+  typeof flag === 'string' ? (flag as string).split(',') : flag;
+
+/** What the operation `configure` is to be asked for; asks for a secret that goes with it. */
+export async function servingWishes(
+  flags: ServingFlags,
+  surroundings: SecretSurroundings,
+): Promise<Input<'configure'>> {
   const wish = <T>(flag: Wish<T>): T | null | undefined => flag?.value;
-  const listen = flags.listen;
+  const iscsiDiscoveryUser = wish(flags['iscsi-discovery-chap']);
   return given({
-    // A variable holds all of them, with commas between.
-    listen: typeof listen === 'string' ? (listen as string).split(',') : listen,
+    listen: listOf(flags.listen),
+    iscsiListen: listOf(flags['iscsi-listen']),
+    iscsiPortals: listOf(flags['iscsi-portal']),
+    iscsiDiscoveryUser,
+    ...(await discoverySecret(iscsiDiscoveryUser, flags['iscsi-discovery-secret-file'], surroundings)),
     tls: flags.tls,
     tlsCertificate: wish(flags['tls-certificate']),
     tlsKey: wish(flags['tls-key']),

@@ -1,6 +1,7 @@
 /** How volumes look to people. */
 import { formatSize, printable } from '../kit/index.ts';
-import { exposureText, stateText } from './attachment-views.ts';
+import { exposureText, programLines, stateText } from './attachment-views.ts';
+import { clientFields, iscsiFields, iscsiLines } from './iscsi-views.ts';
 import type {
   AttachmentDocument,
   DeletedDocument,
@@ -69,7 +70,8 @@ export function volumeDetails(volume: VolumeDocument, style: Style): string {
     ],
     style,
   );
-  return withRemarks(fields, volume.remarks, style);
+  const lines = attachment === null ? '' : programLines(iscsiLines(attachment), style);
+  return withRemarks(lines === '' ? fields : `${fields}\n\n${lines}`, volume.remarks, style);
 }
 
 function attachmentFields(attachment: AttachmentDocument): [string, string | null][] {
@@ -77,7 +79,8 @@ function attachmentFields(attachment: AttachmentDocument): [string, string | nul
     ['attached', `as export ${attachment.exportName}, ${stateText(attachment)}`],
     ['acknowledges', attachment.ack === null ? null : attachment.ack === 'store' ? 'in the store' : 'in the write log'],
     ['exposure', exposureText(attachment)],
-    ['clients', attachment.clients === 0 ? 'none' : String(attachment.clients)],
+    ...clientFields(attachment),
+    ...iscsiFields(attachment),
     ...attachment.uris.map((uri): [string, string] => ['uri', uri]),
   ];
 }

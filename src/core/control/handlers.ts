@@ -2,6 +2,7 @@
 import { daemonNeeded, type Gateway, type Reads } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Input, Tags } from '../localapi/index.ts';
+import { checkProtocols } from './iscsi-checks.ts';
 import type { GatewayProcess } from './process.ts';
 import { checkSchedule } from './schedule-checks.ts';
 import { checkAck, checkBandwidth, checkServingWishes, checkVolumeSettings } from './serving-checks.ts';
@@ -227,6 +228,7 @@ function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover
       checkAttached(input);
       if (input.exportName !== undefined) checkName(input.exportName, 'export');
       checkAck(input.ack);
+      checkProtocols(input);
       if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);
       return await gateway.attachVolume(input, call);
     },

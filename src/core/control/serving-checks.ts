@@ -1,5 +1,6 @@
 /** Checks of what callers hand in about serving: ack classes, sizes of buffers and caches, intervals, listeners. */
 import type { Input, ServingWishes } from '../localapi/index.ts';
+import { checkDiscoveryChap, checkPortals } from './iscsi-checks.ts';
 import { checkName, checkPath } from './validation.ts';
 import { formatSize, GIB, isTimeOfDay, MIB, quoted, SgwError, TIB } from '../kit/index.ts';
 
@@ -36,13 +37,15 @@ const badSetting = (name: string, value: unknown, hint: string): SgwError =>
     details: { setting: name },
   });
 
-/** @throws invalid `bad-setting`, `bad-listener` */
+/** @throws invalid `bad-setting`, `bad-listener`, `bad-portal`, `bad-chap-user`, `bad-chap-secret` */
 export function checkServingWishes(wishes: ServingWishes): void {
   const { tls, listen = [] } = wishes;
   if (tls !== undefined && !TLS_MODES.includes(tls)) throw badSetting('TLS', tls, 'Use off, on or require.');
   for (const place of listen) checkListener(place);
   if (listen.filter((place) => place.startsWith('unix:')).length > 1)
     throw badListener(listen.join(', '), 'there is one unix socket');
+  checkPortals(wishes);
+  checkDiscoveryChap(wishes);
   checkBytes(wishes.cacheBytes ?? undefined, 'the cache', 0, BUFFER_BYTES_MAX);
   checkBytes(wishes.cacheRamBytes ?? undefined, 'the cache in memory', 0, TIB);
   checkVolumeSettings({

@@ -2,11 +2,20 @@
 import { resolve } from 'node:path';
 import type { RecoveryPolicy, VolumeEntry } from '../blockstore/index.ts';
 import { SgwError, toSgwError } from '../kit/index.ts';
-import type { CallContext, Input, VolumeAttached, VolumeDetached, VolumeSettingsDocument } from '../localapi/index.ts';
+import type {
+  AttachmentDocument,
+  CallContext,
+  Input,
+  Tags,
+  VolumeAttached,
+  VolumeDetached,
+  VolumeSettingsDocument,
+} from '../localapi/index.ts';
 import {
   openState,
   updateState,
   type AttachmentState,
+  type IscsiState,
   type RecoveryPolicyState,
   type VolumeSettingsState,
 } from '../state/index.ts';
@@ -15,14 +24,18 @@ import { resolveSnapshot, resolveVolume } from './references.ts';
 import { requireCachedMode, requireShadowingMode, timestamp, type Session } from './session.ts';
 import type { Attachment } from './serving/attachment.ts';
 import { attachmentDocument, configuredListening } from './serving/documents.ts';
+import type { ChapSecrets } from './serving/chap-file.ts';
+import { iscsiRemarks } from './serving/portals.ts';
 import { alreadyAttached } from './serving/refusals.ts';
 import type { Serving } from './serving/serving.ts';
 import { volumeSettings } from './serving/settings.ts';
+import { targetNameOf } from './serving/target-names.ts';
 import { namesSame } from './serving/wishes.ts';
 
 /**
- * Serves a volume, a snapshot or a recovery point over NBD. It is served again after a restart, until it is detached.
- * @throws unavailable `locked`; conflict `volume-attached`, `export-exists`, `volume-held`,
+ * Serves a volume, a snapshot or a recovery point over NBD, iSCSI or both. It is served again after a restart, until it is
+ * detached.
+ * @throws unavailable `locked`, `address-in-use`; conflict `volume-attached`, `export-exists`, `target-exists`, `volume-held`,
  * `snapshot-not-completed`, `import-unfinished`; invalid `attach-options`; notFound
  */
 export async function attachVolume(
@@ -49,19 +62,28 @@ async function attachRow(
   call: CallContext,
 ): Promise<VolumeAttached> {
   const present = serving.named(row.exportName);
-  if (present?.phase === 'serving' && input.ifNotExists === true && namesSame(present.record, row))
-    return { ...attachmentDocument(present.report, listeningOf(session, serving)), created: false };
+  const chap = chapOf(input);
+  const document = ({ report }: Attachment): AttachmentDocument =>
+    attachmentDocument(report, serving.listening ?? configuredListening(session.home, session.settings));
+  const isSame = present !== undefined && namesSame(present.record, row) && serving.chap.has(row.exportName, chap);
+  if (isSame && present.phase === 'serving' && input.ifNotExists === true) return withRemarks(document(present), false);
   if (input.ack !== undefined && row.volumeId !== null) {
     const attached = serving.ofVolume(row.volumeId);
     if (attached?.phase === 'serving' && attached.failure === undefined) throw alreadyAttached(attached);
     await changeSettings(session, row.volumeId, { ack: input.ack }, call);
   }
-  const attachment = await serving.attach(row, { takeOver: input.takeOver ?? false }, call);
-  return { ...attachmentDocument(attachment.report, listeningOf(session, serving)), created: true };
+  const options = { takeOver: input.takeOver ?? false, ...(chap === undefined ? {} : { chap }) };
+  return withRemarks(document(await serving.attach(row, options, call)), true);
 }
 
-const listeningOf = ({ home, settings }: Session, serving: Serving): ReturnType<typeof configuredListening> =>
-  serving.listening ?? configuredListening(home, settings);
+const withRemarks = (document: AttachmentDocument, created: boolean): VolumeAttached => ({
+  ...document,
+  created,
+  remarks: iscsiRemarks(document),
+});
+
+const chapOf = ({ iscsi }: Input<'volume.attach'>): ChapSecrets | undefined =>
+  iscsi?.chap === undefined ? undefined : { initiator: iscsi.chap.secret, target: iscsi.chapTarget?.secret ?? null };
 
 async function newAttachment(
   session: Session,
@@ -73,22 +95,20 @@ async function newAttachment(
     image === undefined ? await resolveTarget(session, input, call) : await shadowTarget(session, input, image, call);
   const isVolume = target.snapshotId === null && target.recoveryPointSeq === null;
   const isScratch = input.scratch === true;
-  if (isScratch && isVolume)
-    throw badOptions(
-      'a volume is not attached as a throw-away clone',
-      'Name a snapshot, or add --recovery-point TIME.',
-    );
-  if (isScratch && input.readOnly === true)
-    throw badOptions('a throw-away clone is there to be written', 'Leave out --read-only or --scratch.');
-  if (isVolume && image === undefined) requireCachedMode(session, 'attaching a volume without its image');
-  if (input.ack !== undefined && !isVolume) throw badOptions('only a volume has an ack class', 'Leave out --ack.');
+  requireOptions(session, input, isVolume);
+  const scratchToken = isScratch ? `scratch-${session.blocks.random.bytes(8).toString('hex')}` : null;
+  const exportName = input.exportName ?? target.name;
+  const protocols = [...new Set(input.protocols ?? ['nbd' as const])];
+  const id = scratchToken ?? target.volumeId ?? target.snapshotId ?? '';
   const row: AttachmentState = {
-    exportName: input.exportName ?? target.name,
+    exportName,
     volumeId: target.volumeId,
     snapshotId: target.snapshotId,
     recoveryPointSeq: target.recoveryPointSeq,
     readOnly: isVolume ? (input.readOnly ?? false) : !isScratch,
-    scratchToken: isScratch ? `scratch-${session.blocks.random.bytes(8).toString('hex')}` : null,
+    protocols,
+    iscsi: protocols.includes('iscsi') ? iscsiOf(input, targetNameOf(id, exportName, target.tags)) : null,
+    scratchToken,
     scratchVolumeId: null,
     ...(image === undefined ? {} : { imagePath: image }),
     accountId: session.identity.accountId,
@@ -97,11 +117,32 @@ async function newAttachment(
   return { row, madeFor: target.madeFor };
 }
 
+/** @throws invalid `attach-options`; unsupported `wrong-mode` */
+function requireOptions(session: Session, input: Input<'volume.attach'>, isVolume: boolean): void {
+  if (input.scratch === true && isVolume)
+    throw badOptions(
+      'a volume is not attached as a throw-away clone',
+      'Name a snapshot, or add --recovery-point TIME.',
+    );
+  if (input.scratch === true && input.readOnly === true)
+    throw badOptions('a throw-away clone is there to be written', 'Leave out --read-only or --scratch.');
+  if (isVolume && input.image === undefined) requireCachedMode(session, 'attaching a volume without its image');
+  if (input.ack !== undefined && !isVolume) throw badOptions('only a volume has an ack class', 'Leave out --ack.');
+}
+
+const iscsiOf = ({ iscsi = {} }: Input<'volume.attach'>, defaultName: string): IscsiState => ({
+  targetName: iscsi.targetName?.toLowerCase() ?? defaultName,
+  chapUser: iscsi.chap?.user ?? null,
+  chapTargetUser: iscsi.chapTarget?.user ?? null,
+  initiators: [...new Set((iscsi.initiators ?? []).map((name) => name.toLowerCase()))],
+});
+
 interface Target {
   readonly name: string;
   readonly volumeId: string | null;
   readonly snapshotId: string | null;
   readonly recoveryPointSeq: number | null;
+  readonly tags?: Tags;
   /** The volume, when it was made just now. */
   readonly madeFor?: VolumeEntry;
 }
@@ -136,8 +177,8 @@ async function shadowTarget(
     if (existing === undefined) await requireUsable(image);
     const wanted = { name: input.volume, sizeBytes, accountId: identity.accountId };
     const volume = existing ?? (await catalog.createVolume(wanted, call.signal));
-    const { name, volumeId } = volume;
-    const target = { name, volumeId, snapshotId: null, recoveryPointSeq: null };
+    const { name, volumeId, tags } = volume;
+    const target = { name, volumeId, snapshotId: null, recoveryPointSeq: null, tags };
     return existing === undefined ? { ...target, madeFor: volume } : target;
   });
 }
@@ -151,9 +192,9 @@ async function resolveTarget(session: Session, input: Input<'volume.attach'>, ca
     return failure;
   });
   if (!(volume instanceof SgwError)) {
-    const { volumeId, name } = volume;
+    const { volumeId, name, tags } = volume;
     const { recoveryPoint } = input;
-    if (recoveryPoint === undefined) return { name, volumeId, snapshotId: null, recoveryPointSeq: null };
+    if (recoveryPoint === undefined) return { name, volumeId, snapshotId: null, recoveryPointSeq: null, tags };
     const { makeHelperSnapshot } = await import('./helper-snapshots.ts');
     const of = await makeHelperSnapshot(session, volume, { purpose: `export of ${name}`, recoveryPoint }, call);
     return { name: of.name, volumeId: null, snapshotId: of.snapshotId, recoveryPointSeq: null };

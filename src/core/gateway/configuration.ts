@@ -45,19 +45,35 @@ export async function configure(
   const serving = withWishes(record.serving, input);
   await requirePossible(parts.home, record.serving, serving);
   const options = { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal };
+  const undoSecret = await keepDiscoverySecret(parts.home, input, options);
   const change = { ...input, place, serving };
-  const changed = await updateState(parts.home, (state) => changeSettings(parts.home, state, change), options);
-  const after = (await openState(parts.home)).gateway ?? record;
-  if (!changed.some((name) => changedSettings(record.serving, serving).includes(name)))
-    return configurationDocument(after, changed, []);
   try {
-    return configurationDocument(after, changed, await reload());
+    const changed = await updateState(parts.home, (state) => changeSettings(parts.home, state, change), options);
+    const after = (await openState(parts.home)).gateway ?? record;
+    const isServed = changed.some((name) => changedSettings(record.serving, serving).includes(name));
+    const applied = isServed || undoSecret !== undefined ? await reload() : [];
+    return configurationDocument(after, changed, applied);
   } catch (error) {
     // What can't be served is not kept.
+    await undoSecret?.();
     await updateState(parts.home, ({ gateway }) => gateway && (gateway.serving = record.serving), options);
     await reload().catch(() => undefined);
     throw error;
   }
+}
+
+/** Keeps the secret of discovery sessions, or forgets it. Returns what undoes that; undefined when it stays as it is. */
+async function keepDiscoverySecret(
+  home: string,
+  { iscsiDiscoveryUser, iscsiDiscoverySecret }: Input<'configure'>,
+  call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>,
+): Promise<(() => Promise<void>) | undefined> {
+  if (iscsiDiscoveryUser === undefined) return undefined;
+  const { setDiscoverySecret } = await import('./serving/chap-file.ts');
+  const before = await setDiscoverySecret(home, iscsiDiscoverySecret ?? null, call);
+  return async () => {
+    await setDiscoverySecret(home, before, call);
+  };
 }
 
 interface Change {

@@ -39,6 +39,8 @@ export async function deactivate(
       { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
     );
     await removePrivateKey(home);
+    const { setDiscoverySecret } = await import('./serving/chap-file.ts');
+    await setDiscoverySecret(home, null, call);
     return {
       gatewayId: record.gatewayId,
       name: record.name,

@@ -10,5 +10,7 @@ export { needsGateway } from './reading/reader-service.ts';
 export { StoreReader, type Reads } from './reading/store-reader.ts';
 export { notActivated } from './session.ts';
 export type { ScheduleEvent } from './schedules/runner.ts';
+export type { IscsiTargets } from './serving/iscsi-targets.ts';
 export type { ServingParts } from './serving/parts.ts';
+export type { ConnectedClient } from './serving/served.ts';
 export type { Serving } from './serving/serving.ts';

@@ -8,6 +8,7 @@ import { limitsAt } from './bandwidth.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
+import { iscsiRemarks } from './serving/portals.ts';
 import { isDirectory, openableStore, wayRemarks } from './store-place.ts';
 import { importAgain } from './unfinished-import.ts';
 
@@ -121,7 +122,7 @@ function exportRemarks(exports: readonly AttachmentDocument[]): string[] {
       ? []
       : [`Export ${exportName} is ${state}: ${reason}.${hint === null ? '' : ` ${hint}`}`],
   );
-  return [...waiting, ...troubled];
+  return [...waiting, ...troubled, ...exports.flatMap(iscsiRemarks)];
 }
 
 /** What of the schedules needs attention. */

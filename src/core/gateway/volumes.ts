@@ -24,6 +24,7 @@ import { NOTHING_DELETED, orMissing } from './missing.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
 import { exportsOf } from './serving/documents.ts';
+import { iscsiRemarks } from './serving/portals.ts';
 import { requireFinished } from './unfinished-import.ts';
 import { heldRemark, holderOf, isHeldElsewhere, requireCachedMode, type Session } from './session.ts';
 
@@ -146,6 +147,11 @@ export async function showVolume(
     openVolumeView(blocks, entry.volumeId, { signal: call.signal }),
     catalog.listSnapshots({ signal: call.signal }),
   ]);
+  const attachment = attachmentOf(session, entry.volumeId);
+  const remarks = [
+    ...(isHeldElsewhere(session, head) ? [heldRemark(entry.name, head.holder)] : []),
+    ...(attachment === null ? [] : iscsiRemarks(attachment)),
+  ];
   return {
     ...volumeSummary(session, entry, head),
     seq: view.seq,
@@ -157,8 +163,8 @@ export async function showVolume(
       .map(({ snapshotId, name }) => ({ snapshotId, name })),
     unfinishedImport: entry.unfinishedImport,
     recovery: recoveryOf(session, entry.volumeId, head),
-    attachment: attachmentOf(session, entry.volumeId),
-    ...(isHeldElsewhere(session, head) ? { remarks: [heldRemark(entry.name, head.holder)] } : {}),
+    attachment,
+    ...(remarks.length === 0 ? {} : { remarks }),
   };
 }
 

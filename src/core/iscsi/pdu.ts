@@ -122,13 +122,26 @@ export const dataAt = (digests: Digests): number => BHS_BYTES + (digests.header 
  * has `pduBytes` of room there.
  */
 export function sealPdu(bytes: Buffer, start: number, dataLength: number, digests: Digests): void {
+  sealHeader(bytes, start, dataLength, digests);
+  if (dataLength === 0) return;
+  const at = start + dataAt(digests);
+  sealData(bytes.subarray(at, at + dataLength), bytes, at + dataLength, digests);
+}
+
+/** Finishes a header whose data stand somewhere else. `bytes` has `dataAt` of room from `start` on. */
+export function sealHeader(bytes: Buffer, start: number, dataLength: number, digests: Digests): void {
   bytes[start + AT.totalAhsWords] = 0;
   bytes.writeUIntBE(dataLength, start + AT.dataLength, 3);
   if (digests.header) bytes.writeUInt32LE(digestOf(bytes.subarray(start, start + BHS_BYTES)), start + BHS_BYTES);
-  if (dataLength === 0) return;
-  const at = start + dataAt(digests);
-  const end = at + dataLength;
-  const pad = -dataLength & 3;
-  bytes.fill(0, end, end + pad);
-  if (digests.data) bytes.writeUInt32LE(dataDigest(bytes.subarray(at, end)), end + pad);
 }
+
+/** Writes what comes behind data, `dataTailBytes` of it, at `end` of `bytes`. */
+export function sealData(data: Buffer, bytes: Buffer, end: number, digests: Digests): void {
+  const pad = -data.length & 3;
+  if (pad > 0) bytes.fill(0, end, end + pad);
+  if (digests.data) bytes.writeUInt32LE(dataDigest(data), end + pad);
+}
+
+/** How many bytes of padding and digest come behind data. */
+export const dataTailBytes = (dataLength: number, digests: Digests): number =>
+  (-dataLength & 3) + (digests.data ? DIGEST_BYTES : 0);

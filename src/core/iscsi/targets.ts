@@ -41,8 +41,8 @@ export interface OpenedTarget {
   readonly device: BlockDevice;
   readonly isReadOnly: boolean;
   readonly unit: UnitIdentity;
-  /** The session uses it no more. Called once. */
-  release(): Promise<void>;
+  /** The session, which sent so many commands, uses it no more. Called once. */
+  release(commands: number): Promise<void>;
 }
 
 export interface SessionRequest {

@@ -67,8 +67,30 @@ export const RESPONSE_FLAG = {
   status: 0x01,
 } as const;
 
-/** 11.4.3 */
-export const SCSI_RESPONSE = { completed: 0x00, targetFailure: 0x01 } as const;
+/** Sense data in fixed format: sense key, additional sense code and qualifier. */
+function fixedSense(key: number, asc: number, ascq: number): Buffer {
+  const sense = Buffer.alloc(18);
+  sense[0] = 0x70;
+  sense[2] = key;
+  sense[7] = 10;
+  sense[12] = asc;
+  sense[13] = ascq;
+  return sense;
+}
+
+const ABORTED_COMMAND = 0x0b;
+
+/** 11.4.7.2: what a target port has to say of a task; and what SPC-4 has codes for besides. */
+export const SENSE = {
+  unexpectedUnsolicited: fixedSense(ABORTED_COMMAND, 0x0c, 0x0c),
+  incorrectAmount: fixedSense(ABORTED_COMMAND, 0x0c, 0x0d),
+  /** Protocol service CRC error: also where data are missing (7.9). */
+  crc: fixedSense(ABORTED_COMMAND, 0x47, 0x05),
+  invalidTransferTag: fixedSense(ABORTED_COMMAND, 0x4b, 0x01),
+  dataOffset: fixedSense(ABORTED_COMMAND, 0x4b, 0x05),
+  /** Internal target failure. */
+  internal: fixedSense(0x04, 0x44, 0x00),
+} as const;
 
 /** 11.5.1 */
 export const TASK_FUNCTION = {
@@ -123,7 +145,6 @@ export const REJECT = {
 
 /** 11.12.3: stages of a login. */
 export const STAGE = { security: 0, operational: 1, fullFeature: 3 } as const;
-export type Stage = (typeof STAGE)[keyof typeof STAGE];
 
 /** 11.12.1: flags of a login request and response beside CSG and NSG. */
 export const LOGIN_FLAG = { transit: 0x80, continue: 0x40 } as const;

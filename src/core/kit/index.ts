@@ -3,6 +3,7 @@ export * from './clock.ts';
 export * from './echo.ts';
 export * from './errors.ts';
 export * from './ids.ts';
+export * from './iscsi-names.ts';
 export type * from './logger.ts';
 export * from './names.ts';
 export * from './owner-only.ts';

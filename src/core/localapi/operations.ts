@@ -43,6 +43,23 @@ export interface CallContext {
 export type Ref = string;
 /** When a write is acknowledged: in the write log, or committed to the object store. */
 export type AckClass = 'log' | 'store';
+export type Protocol = 'nbd' | 'iscsi';
+/** A user of CHAP, and the secret that proves to be it: never logged, and in no result. */
+export interface ChapCredentials {
+  readonly user: string;
+  readonly secret: string;
+}
+/** Who may use an export over iSCSI. */
+export interface IscsiWishes {
+  /** An iqn; by default one is made of the id and the export's name. */
+  readonly targetName?: string;
+  /** How initiators prove themselves; absent: they need not. */
+  readonly chap?: ChapCredentials;
+  /** How the target proves itself to them, where they ask for that. */
+  readonly chapTarget?: ChapCredentials;
+  /** Names of those that may log in; absent: any. */
+  readonly initiators?: readonly string[];
+}
 export type ImageFormat = 'raw' | 'qcow2' | 'vmdk' | 'vhdx' | 'vdi';
 export type Tags = Readonly<Record<string, string>>;
 
@@ -52,8 +69,11 @@ interface CreateOptions {
   readonly clientToken?: string;
 }
 
-/** Settings of serving that are asked for; null makes one the default again. `listen` replaces all places. */
-export type ServingWishes = { [N in keyof Doc.ServingConfiguration]?: Doc.ServingConfiguration[N] };
+/** Settings of serving that are asked for; null makes one the default again. Lists replace all that they list. */
+export type ServingWishes = { [N in keyof Doc.ServingConfiguration]?: Doc.ServingConfiguration[N] } & {
+  /** Of `iscsiDiscoveryUser`, and given with it. Never logged, and in no result. */
+  iscsiDiscoverySecret?: string;
+};
 
 export interface Operations {
   /** Name and mode have defaults: the host's name, and cached. `encrypt` begins a store whose contents are sealed. */
@@ -162,6 +182,10 @@ export interface Operations {
       recoveryPoint?: string;
       /** In mode shadowing: absolute path of the image that the volume shadows; the volume is created when there is none. */
       image?: string;
+      /** Absent: NBD alone. */
+      protocols?: readonly Protocol[];
+      /** Only with protocol iscsi. */
+      iscsi?: IscsiWishes;
       ifNotExists?: boolean;
     };
     result: Doc.VolumeAttached;

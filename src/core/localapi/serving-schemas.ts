@@ -26,6 +26,45 @@ export const ShadowDocument = Type.Object(
   { additionalProperties: false },
 );
 
+const Protocol = Type.Union([Type.Literal('nbd'), Type.Literal('iscsi')]);
+
+/** How an export is served over iSCSI. */
+const IscsiDocument = Type.Object(
+  {
+    /** An iqn: what initiators log in to. */
+    targetName: Type.String(),
+    /** Number of the one logical unit. */
+    lun: Type.Integer({ minimum: 0 }),
+    /** `HOST:PORT` of each. */
+    portals: Type.Array(Type.String()),
+    /** The user that initiators log in as by CHAP; null: without authentication. */
+    chapUser: Nullable(Type.String()),
+    /** The user that the target proves itself as; null: it does not. */
+    chapTargetUser: Nullable(Type.String()),
+    /** Names of the initiators that may log in; empty: any. */
+    initiators: Type.Array(Type.String()),
+  },
+  { additionalProperties: false },
+);
+
+/** A client that uses an export. */
+const ClientDocument = Type.Object(
+  {
+    protocol: Protocol,
+    /** Address and port of each of its connections, or `unix`. */
+    remotes: Type.Array(Type.String()),
+    /** iSCSI name; null over NBD. */
+    initiator: Nullable(Type.String()),
+    /** Who it proved to be, by CHAP or TLS; null when it did not. */
+    user: Nullable(Type.String()),
+    since: Time,
+    requests: Type.Integer({ minimum: 0 }),
+    receivedBytes: Bytes,
+    sentBytes: Bytes,
+  },
+  { additionalProperties: false },
+);
+
 const Attachment = {
   exportName: Type.String(),
   kind: Type.Union([
@@ -74,6 +113,12 @@ const Attachment = {
   /** Null where nothing is written. */
   ack: Nullable(Ack),
   clients: Type.Integer({ minimum: 0 }),
+  /** Who they are, as far as the servers know by now. */
+  connected: Type.Array(ClientDocument),
+  /** What it is served over. */
+  protocols: Type.Array(Protocol),
+  /** Null where it is not served over iSCSI. */
+  iscsi: Nullable(IscsiDocument),
   /** Exposure: acknowledged and not in the store; null where nothing is written, or nothing is open. */
   dirtyBytes: Nullable(Bytes),
   /** Age of the oldest write that is not in the store. */
@@ -114,6 +159,7 @@ export const VolumeAttached = object('volume-attach', {
   ...Attachment,
   /** False when `--if-not-exists` found it attached alike. */
   created: Type.Boolean(),
+  remarks: Type.Optional(Type.Array(Type.String())),
 });
 
 export const VolumeDetached = object('volume-detach', {
@@ -144,6 +190,12 @@ export const ServingConfiguration = Type.Object(
     tlsPsk: Nullable(Type.String()),
     listExports: Type.Boolean(),
     defaultExport: Nullable(Type.String()),
+    /** Portals for iSCSI, `tcp:HOST:PORT`; empty: the default, as long as something is served over iSCSI. */
+    iscsiListen: Type.Array(Type.String()),
+    /** `HOST:PORT` of the portals that initiators are told of; empty: those that are listened at. */
+    iscsiPortals: Type.Array(Type.String()),
+    /** The user of CHAP that may ask what targets there are; null: anybody may. */
+    iscsiDiscoveryUser: Nullable(Type.String()),
     cacheBytes: Nullable(Bytes),
     cacheRamBytes: Nullable(Bytes),
     bufferBytes: Nullable(Bytes),

@@ -35,9 +35,9 @@ export class BufferPool {
   readonly #free = new Map<number, Buffer[]>();
   #keptBytes = 0;
 
-  /** A buffer of at least `bytes`: a power of two, or BATCH_BYTES. */
+  /** A buffer of at least `bytes`: a power of two. */
   get(bytes: number): PooledBuffer {
-    const size = bytes <= BATCH_BYTES ? BATCH_BYTES : 2 ** Math.ceil(Math.log2(bytes));
+    const size = bytes <= LARGE_BYTES ? LARGE_BYTES : 2 ** Math.ceil(Math.log2(bytes));
     const kept = this.#free.get(size)?.pop();
     if (kept !== undefined) this.#keptBytes -= size;
     return new PooledBuffer(kept ?? Buffer.allocUnsafeSlow(size), this);

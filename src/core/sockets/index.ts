@@ -2,7 +2,7 @@
  * Room `sockets` (level 1): what servers of wire protocols have in common: listeners, received bytes, gathered answers, and
  * the memory of both. It knows no protocol.
  */
-export { Arena, BATCH_BYTES, BufferPool, LARGE_BYTES, type Lent, type PooledBuffer } from './buffer-pool.ts';
+export { Arena, BATCH_BYTES, BufferPool, type Lent, type PooledBuffer } from './buffer-pool.ts';
 export { ByteQueue } from './byte-queue.ts';
 export { InFlight } from './in-flight.ts';
 export { endAll, Listening, type ListenAddress } from './listening.ts';

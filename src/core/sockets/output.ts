@@ -78,6 +78,7 @@ export class Output {
   /** A deferred room is complete. With `inOrder` it goes behind all that was kept before, else before or behind that. */
   complete({ buffer, start, length }: Room, inOrder = false): void {
     if (inOrder) this.#cutPiece();
+    this.waitingBytes += length;
     this.#pieces.push({ buffer, start, end: start + length });
     this.schedule();
   }

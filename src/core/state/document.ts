@@ -18,7 +18,7 @@ import {
 import { isBandwidth, type BandwidthState } from './bandwidth.ts';
 import { areSchedules, type ScheduleState } from './schedules.ts';
 
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 export const GATEWAY_MODES = ['cached', 'shadowing'] as const;
 

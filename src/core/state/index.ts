@@ -21,6 +21,7 @@ export {
   newServingSettings,
   type AttachmentState,
   type CompletedRestore,
+  type IscsiState,
   type RecoveryPolicyState,
   type ServingSettings,
   type VolumeSettingsState,

@@ -4,10 +4,16 @@
  */
 import { SgwError } from '../kit/index.ts';
 import { SCHEMA_VERSION } from './document.ts';
-import { newServingSettings } from './serving.ts';
 
 export type AnyDocument = Readonly<Record<string, unknown>>;
 export type Migration = (document: AnyDocument) => AnyDocument;
+
+/** The settings of serving of version 3, all of them the defaults. */
+const SERVING_3 = {
+  ...{ unixSocket: null, tcp: [], tls: 'off', tlsCertificate: null, tlsKey: null, tlsCa: null, tlsPsk: null },
+  ...{ listExports: true, defaultExport: null, cacheBytes: null, cacheRamBytes: null },
+  ...{ bufferBytes: null, sealIntervalMs: null, readAheadBytes: null },
+};
 
 /** `MIGRATIONS[n]` makes version n + 1 of version n. */
 const MIGRATIONS: Readonly<Record<number, Migration>> = {
@@ -31,11 +37,29 @@ const MIGRATIONS: Readonly<Record<number, Migration>> = {
   // Version 2 served nothing.
   2: (document) => {
     const gateway = document['gateway'];
-    const added = { serving: newServingSettings(), volumeSettings: {}, attachments: [] };
+    const added = { serving: SERVING_3, volumeSettings: {}, attachments: [] };
     return {
       ...document,
       schemaVersion: 3,
       gateway: typeof gateway === 'object' && gateway !== null ? { ...gateway, ...added } : gateway,
+    };
+  },
+  // Version 3 served everything over NBD, and nothing over anything else.
+  3: (document) => {
+    const gateway = document['gateway'];
+    const isOpen = (value: unknown): value is AnyDocument => typeof value === 'object' && value !== null;
+    if (!isOpen(gateway)) return { ...document, schemaVersion: 4 };
+    const { serving, attachments } = gateway;
+    const added = { iscsiListen: [], iscsiPortals: [], iscsiDiscoveryUser: null };
+    const overNbd = (row: unknown): unknown => (isOpen(row) ? { ...row, protocols: ['nbd'], iscsi: null } : row);
+    return {
+      ...document,
+      schemaVersion: 4,
+      gateway: {
+        ...gateway,
+        serving: isOpen(serving) ? { ...serving, ...added } : serving,
+        attachments: Array.isArray(attachments) ? attachments.map(overNbd) : attachments,
+      },
     };
   },
 };

@@ -1,9 +1,10 @@
 /**
- * What a gateway serves, as its state keeps it: how NBD clients reach it, how much local disk and memory it may use, and
- * what is attached. A running daemon serves just this again after a restart.
+ * What a gateway serves, as its state keeps it: how clients reach it, how much local disk and memory it may use, and what is
+ * attached. A running daemon serves just this again after a restart.
  */
-
 export const TLS_MODES = ['off', 'on', 'require'] as const;
+/** What an export may be served over. */
+const PROTOCOLS = ['nbd', 'iscsi'] as const;
 /** As room `volume` knows them. */
 const ACK_CLASSES = ['log', 'store'] as const;
 
@@ -24,6 +25,12 @@ export interface ServingSettings {
   listExports: boolean;
   /** The export of clients that name none. */
   defaultExport: string | null;
+  /** `HOST:PORT` of each iSCSI portal; empty: the default, as long as something is served over iSCSI. */
+  iscsiListen: string[];
+  /** `HOST:PORT` of the portals that initiators are told of; empty: those that are listened at. */
+  iscsiPortals: string[];
+  /** The user of CHAP that may ask what targets there are; null: anybody may. Its secret is in `chap.json`. */
+  iscsiDiscoveryUser: string | null;
   /** Of the cache's file. */
   cacheBytes: number | null;
   /** Of the cache in memory. */
@@ -65,6 +72,10 @@ export interface AttachmentState {
   /** Seq of the recovery point that is served; else null. */
   recoveryPointSeq: number | null;
   readOnly: boolean;
+  /** What it is served over, at least one. */
+  protocols: (typeof PROTOCOLS)[number][];
+  /** How it is served over iSCSI; null when it is not. */
+  iscsi: IscsiState | null;
   /** Absolute path of the local image that the volume shadows; absent for everything else. */
   imagePath?: string;
   /** The token that the throw-away clone is created with, which is served in place of what is named above; null: none. */
@@ -77,6 +88,18 @@ export interface AttachmentState {
   attachedAt: string;
   /** A snapshot is being restored to a local image, which is what is served, or shadowed by the volume; absent otherwise. */
   restore?: RestoreState;
+}
+
+/** The secrets of the users of CHAP are in `chap.json`. */
+export interface IscsiState {
+  /** An iqn, in lower case. It stays the same whatever is renamed. */
+  targetName: string;
+  /** The user that initiators log in as by CHAP; null: without authentication. */
+  chapUser: string | null;
+  /** The user that the target proves itself as to initiators that ask for it; null: it does not. */
+  chapTargetUser: string | null;
+  /** Names of the initiators that may log in, in lower case; empty: any. */
+  initiators: string[];
 }
 
 /** A restore to a local image. */
@@ -110,6 +133,9 @@ export function newServingSettings(): ServingSettings {
     tlsPsk: null,
     listExports: true,
     defaultExport: null,
+    iscsiListen: [],
+    iscsiPortals: [],
+    iscsiDiscoveryUser: null,
     cacheBytes: null,
     cacheRamBytes: null,
     bufferBytes: null,
@@ -138,17 +164,19 @@ export function findBad(value: unknown, checks: Readonly<Record<string, Check>>)
   return Object.entries(checks).find(([name, isGood]) => !isGood(value[name]))?.[0];
 }
 
+const areTexts: Check = (value) => Array.isArray(value) && value.every(isText);
 const isFlag: Check = (value) => typeof value === 'boolean';
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 export const orAbsent =
   (check: Check): Check =>
   (value) =>
     value === undefined || check(value);
+const isProtocol: Check = (value) => PROTOCOLS.some((protocol) => protocol === value);
 const isAckClass: Check = (value) => ACK_CLASSES.some((ack) => ack === value);
 
 const SETTINGS_FIELDS: Checks<ServingSettings> = {
   unixSocket: orNull(isText),
-  tcp: (value) => Array.isArray(value) && value.every(isText),
+  tcp: areTexts,
   tls: (value) => TLS_MODES.some((mode) => mode === value),
   tlsCertificate: orNull(isText),
   tlsKey: orNull(isText),
@@ -156,6 +184,9 @@ const SETTINGS_FIELDS: Checks<ServingSettings> = {
   tlsPsk: orNull(isText),
   listExports: isFlag,
   defaultExport: orNull(isText),
+  iscsiListen: areTexts,
+  iscsiPortals: areTexts,
+  iscsiDiscoveryUser: orNull(isText),
   cacheBytes: orNull(isCount),
   cacheRamBytes: orNull(isCount),
   bufferBytes: orNull(isCount),
@@ -187,8 +218,17 @@ const RESTORE_FIELDS: Checks<Required<RestoreState>> = {
   completed: orAbsent((value) => findBad(value, COMPLETED_FIELDS) === undefined),
 };
 
+const ISCSI_FIELDS: Checks<IscsiState> = {
+  targetName: isText,
+  chapUser: orNull(isText),
+  chapTargetUser: orNull(isText),
+  initiators: areTexts,
+};
+
 const ATTACHMENT_FIELDS: Checks<Required<AttachmentState>> = {
   exportName: isText,
+  protocols: (value) => Array.isArray(value) && value.length > 0 && value.every(isProtocol),
+  iscsi: orNull((value) => findBad(value, ISCSI_FIELDS) === undefined),
   imagePath: orAbsent(isText),
   volumeId: orNull(isText),
   snapshotId: orNull(isText),
@@ -211,9 +251,11 @@ function areAttachments(value: unknown): boolean {
   const isOfImage = rows.every(
     (row) => row.restore === undefined || row.snapshotId !== null || row.imagePath === row.restore.path,
   );
-  return (
-    namesOne && isOfVolume && isScratch && isOfImage && new Set(rows.map((row) => row.exportName)).size === rows.length
-  );
+  const hasTarget = rows.every((row) => row.protocols.includes('iscsi') === (row.iscsi !== null));
+  const targets = rows.flatMap((row) => row.iscsi?.targetName ?? []);
+  const isNamedOnce =
+    new Set(rows.map((row) => row.exportName)).size === rows.length && new Set(targets).size === targets.length;
+  return namesOne && isOfVolume && isScratch && isOfImage && hasTarget && isNamedOnce;
 }
 
 /** The checks of the gateway's fields that this file is about. */

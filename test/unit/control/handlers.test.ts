@@ -12,6 +12,13 @@ afterAll(async () => {
 });
 
 const LONG = 'x'.repeat(129);
+const IQN = 'iqn.2026-11.org.example:disk';
+const S1 = 'kumquat-7f3a-1';
+const S2 = 'persimmon-0b55';
+const chap = (secret: string, ofTarget: string): object => ({
+  chap: { user: 'host', secret },
+  chapTarget: { user: 'sgw', secret: ofTarget },
+});
 
 describe('handlers refuse bad input before any work', () => {
   const rows: readonly (readonly [OperationName, object, string])[] = [
@@ -35,6 +42,46 @@ describe('handlers refuse bad input before any work', () => {
     ['volume.attach', { volume: '' }, 'bad-reference'],
     ['volume.attach', { volume: 'a', ack: 'disk' }, 'bad-ack'],
     ['volume.attach', { volume: 'a', exportName: 'a/b' }, 'bad-name'],
+    ['volume.attach', { volume: 'a', protocols: ['smb'] }, 'bad-protocol'],
+    ['volume.attach', { volume: 'a', protocols: [] }, 'bad-protocol'],
+    ['volume.attach', { volume: 'a', iscsi: {} }, 'attach-options'],
+    ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: { targetName: 'iqn.disk' } }, 'bad-iscsi-name'],
+    ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: { targetName: `${IQN}_1` } }, 'bad-iscsi-name'],
+    [
+      'volume.attach',
+      { volume: 'a', protocols: ['iscsi'], iscsi: { targetName: IQN + LONG + LONG } },
+      'bad-iscsi-name',
+    ],
+    ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: { initiators: ['host'] } }, 'bad-iscsi-name'],
+    [
+      'volume.attach',
+      { volume: 'a', protocols: ['iscsi'], iscsi: { initiators: Array(65).fill(IQN) } },
+      'bad-iscsi-name',
+    ],
+    [
+      'volume.attach',
+      { volume: 'a', protocols: ['iscsi'], iscsi: { chap: { user: 'a b', secret: S1 } } },
+      'bad-chap-user',
+    ],
+    ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: { chap: { user: 'u' } } }, 'bad-chap-secret'],
+    ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: chap('eleven-byte', S2) }, 'bad-chap-secret'],
+    ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: chap('x'.repeat(256), S2) }, 'bad-chap-secret'],
+    ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: chap(`${S1}\n`, S2) }, 'bad-chap-secret'],
+    ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: chap(S1, S1) }, 'bad-chap-secret'],
+    [
+      'volume.attach',
+      { volume: 'a', protocols: ['iscsi'], iscsi: { chapTarget: { user: 'u', secret: S1 } } },
+      'attach-options',
+    ],
+    ['configure', { iscsiListen: ['127.0.0.1:3260'] }, 'bad-listener'],
+    ['configure', { iscsiListen: ['unix:/a'] }, 'bad-listener'],
+    ['configure', { iscsiListen: ['tcp:host:99999'] }, 'bad-listener'],
+    ['configure', { iscsiPortals: ['host'] }, 'bad-portal'],
+    ['configure', { iscsiPortals: ['host:0'] }, 'bad-portal'],
+    ['configure', { iscsiPortals: ['a:1,b:2'] }, 'bad-portal'],
+    ['configure', { iscsiDiscoveryUser: 'finder' }, 'bad-chap-secret'],
+    ['configure', { iscsiDiscoveryUser: '', iscsiDiscoverySecret: S1 }, 'bad-chap-user'],
+    ['configure', { iscsiDiscoverySecret: S1 }, 'bad-chap-user'],
     ['volume.detach', { volume: '?' }, 'bad-reference'],
     ['volume.configure', { volume: 'a', ack: 1 }, 'bad-ack'],
     ['volume.configure', { volume: 'a', bufferBytes: 0.5 }, 'bad-setting'],
@@ -75,6 +122,15 @@ describe('handlers refuse bad input before any work', () => {
   ];
   test.each(rows)('%s %j is invalid: %s', async (name, input, code) => {
     await expect(rig.call(name, input as Input<typeof name>)).rejects.toMatchObject({ kind: 'invalid', code });
+  });
+
+  test('a secret is in no message, no hint and no detail', async () => {
+    for (const iscsi of [chap('short-61b0', S2), chap(S1, S1), { chap: { user: S2.repeat(20), secret: S1 } }]) {
+      const input = { volume: 'a', protocols: ['iscsi' as const], iscsi };
+      const failure = (await rig.call('volume.attach', input).catch((error: unknown) => error)) as SgwError;
+      expect(failure.kind).toBe('invalid');
+      for (const secret of ['short-61b0', S1]) expect(JSON.stringify(failure.toDocument())).not.toContain(secret);
+    }
   });
 
   test('a value that is too long is cut in the message and in the details', async () => {

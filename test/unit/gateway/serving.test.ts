@@ -257,7 +257,7 @@ describe('detaching', () => {
     const client = await serving.open('db');
     await expect(rig.call('volume.detach', { volume: 'db' })).rejects.toMatchObject({ code: 'clients-connected' });
     const letGo: string[] = [];
-    serving.letGo = async (name) => {
+    serving.letGo = async ({ name }) => {
       letGo.push(name);
       await client.release();
     };
@@ -378,7 +378,7 @@ describe('stopping', () => {
     b.drainFailure = new SgwError('timeout', 'deadline-passed', 'too late');
     const client = await serving.open('a');
     const letGo: string[] = [];
-    serving.letGo = async (name) => Promise.resolve(letGo.push(name)).then(() => undefined);
+    serving.letGo = async ({ name }) => Promise.resolve(letGo.push(name)).then(() => undefined);
     expect(await serving.stop(DRAINING)).toEqual({ drained: false, dirtyBytes: 4 });
     expect(letGo).toEqual(['a', 'b']);
     await client.release();

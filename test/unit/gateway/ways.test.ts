@@ -24,7 +24,8 @@ it.each([
   ['require', 'nbds+unix:///db', 'nbds://127.0.0.1:10809/db'],
 ] as const)('with TLS %s, URIs say what the server takes', (tls, unix, tcp) => {
   const serving = { ...newServingSettings(), tls, tcp: ['127.0.0.1:10809'] };
-  const row = { exportName: 'db', snapshotId: null, recoveryPointSeq: null } as unknown as AttachmentState;
+  const what = { exportName: 'db', snapshotId: null, recoveryPointSeq: null, protocols: ['nbd'], iscsi: null };
+  const row = what as unknown as AttachmentState;
   const [found] = exportsOf('/home/x', { attachments: [row], serving }, undefined);
   expect(found?.uris).toEqual([`${unix}?socket=/home/x/nbd.sock`, tcp]);
   expect(configuredListening('/home/x', { serving }).tls).toBe(tls);

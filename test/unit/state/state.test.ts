@@ -11,6 +11,7 @@ import {
   updateState,
   type AttachmentState,
   type GatewayState,
+  type IscsiState,
 } from '../../../src/core/state/index.ts';
 import { serialize } from '../../../src/core/state/state-file.ts';
 
@@ -39,11 +40,21 @@ const ATTACHMENT: AttachmentState = {
   snapshotId: null,
   recoveryPointSeq: null,
   readOnly: false,
+  protocols: ['nbd'],
+  iscsi: null,
   scratchToken: null,
   scratchVolumeId: null,
   accountId: '123456789012',
   attachedAt: '2026-11-25T10:00:00.000Z',
 };
+
+const ISCSI: IscsiState = {
+  targetName: 'iqn.2026-11.internal.sgw:vol-0123456789abcdef0.db',
+  chapUser: 'host-1',
+  chapTargetUser: null,
+  initiators: ['iqn.1993-08.org.debian:01:abc'],
+};
+const OVER_ISCSI: AttachmentState = { ...ATTACHMENT, protocols: ['nbd', 'iscsi'], iscsi: ISCSI };
 
 /** What an older version, which knew no service, leaves of it. */
 const MIGRATED: GatewayState = {
@@ -78,7 +89,7 @@ describe('the state', () => {
 
   it('is read back as it was changed', async () => {
     await activate();
-    expect(await openState(home)).toEqual({ schemaVersion: 3, gateway: GATEWAY, activation: null });
+    expect(await openState(home)).toEqual({ schemaVersion: 4, gateway: GATEWAY, activation: null });
     expect(await updateState(home, (state) => state.gateway?.name)).toBe('lab');
   });
 
@@ -135,6 +146,11 @@ describe('the state', () => {
         attachments: [{ ...ATTACHMENT, volumeId: null, snapshotId: 'snap-1', recoveryPointSeq: 3 }],
       },
     ],
+    ['a protocol that there is not', { attachments: [{ ...ATTACHMENT, protocols: ['smb' as 'nbd'] }] }],
+    ['an export over nothing', { attachments: [{ ...ATTACHMENT, protocols: [] }] }],
+    ['a target of an export that is not served over iSCSI', { attachments: [{ ...ATTACHMENT, iscsi: ISCSI }] }],
+    ['an export over iSCSI without its target', { attachments: [{ ...ATTACHMENT, protocols: ['iscsi'] }] }],
+    ['two targets of one name', { attachments: [OVER_ISCSI, { ...OVER_ISCSI, exportName: 'other' }] }],
     ['a scratch volume that nobody asked for', { attachments: [{ ...ATTACHMENT, scratchVolumeId: 'vol-1' }] }],
     ['a buffer of less than nothing', { serving: { ...newServingSettings(), bufferBytes: -1 } }],
     ['a size that is no whole number', { volumeSettings: { 'vol-1': { readAheadBytes: 0.5 } } }],
@@ -148,7 +164,11 @@ describe('the state', () => {
   it('what is attached and set for volumes is read back as it was written', async () => {
     const gateway: GatewayState = {
       ...GATEWAY,
-      attachments: [ATTACHMENT, { ...ATTACHMENT, exportName: 'old', recoveryPointSeq: 7, readOnly: true }],
+      attachments: [
+        ATTACHMENT,
+        { ...OVER_ISCSI, exportName: 'both' },
+        { ...ATTACHMENT, exportName: 'old', recoveryPointSeq: 7, readOnly: true },
+      ],
       volumeSettings: { 'vol-0123456789abcdef0': { ack: 'store', bufferBytes: 1 << 30 } },
     };
     await updateState(home, (state) => (state.gateway = gateway));
@@ -229,27 +249,27 @@ describe('a damaged state', () => {
 });
 
 describe('schema versions', () => {
-  it.each([0, 1, 2])(
+  it.each([0, 1, 2, 3])(
     'a state of version %i is migrated when read, and written anew by the next change',
     async (from) => {
       const fixture = fileURLToPath(new URL(`fixtures/state-v${String(from)}.json`, import.meta.url));
       await updateState(home, () => undefined);
       await writeFile(path, await readFile(fixture));
       expect(await openState(home)).toEqual({
-        schemaVersion: 3,
-        gateway: from === 2 ? GATEWAY : MIGRATED,
+        schemaVersion: 4,
+        gateway: from < 2 ? MIGRATED : from === 2 ? GATEWAY : { ...GATEWAY, attachments: [ATTACHMENT] },
         activation: null,
       });
       expect(await readFile(path, 'utf8')).toBe(await readFile(fixture, 'utf8'));
       await updateState(home, (state) => (state.gateway = { ...MIGRATED, configurationVersion: 2 }));
-      expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ schemaVersion: 3 });
+      expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ schemaVersion: 4 });
       expect(await readFile(`${path}.previous`, 'utf8')).toBe(await readFile(fixture, 'utf8'));
     },
   );
 
   it('a state of a newer version is unsupported, and left alone', async () => {
     await activate();
-    const newer = serialize({ schemaVersion: 4, gateway: GATEWAY, peers: [] });
+    const newer = serialize({ schemaVersion: 5, gateway: GATEWAY, peers: [] });
     await writeFile(path, newer);
     await expect(openState(home)).rejects.toMatchObject({ kind: 'unsupported', code: 'state-newer' });
     await expect(activate()).rejects.toMatchObject({ kind: 'unsupported' });

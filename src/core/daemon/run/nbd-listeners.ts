@@ -1,15 +1,10 @@
 /** The NBD server of a gateway, listening where the settings say. */
 import { readFile } from 'node:fs/promises';
+import type { ConnectedClient } from '../../gateway/index.ts';
 import { SgwError, type Clock, type Logger } from '../../kit/index.ts';
-import {
-  NbdServer,
-  tlsSetup,
-  type ExportDirectory,
-  type TlsMode,
-  type TlsSetup,
-} from '../../nbd/index.ts';
-import type { ListenAddress } from '../../sockets/index.ts';
+import { NbdServer, tlsSetup, type ExportDirectory, type TlsMode, type TlsSetup } from '../../nbd/index.ts';
 import type { ServingSettings } from '../../state/index.ts';
+import { Places, tcpAddress } from './places.ts';
 
 /** Where NBD is to be served. */
 export interface NbdPlaces {
@@ -19,8 +14,7 @@ export interface NbdPlaces {
 
 export class NbdListeners {
   readonly #server: NbdServer;
-  /** By address as the settings have it. */
-  readonly #listening = new Map<string, ListenAddress>();
+  readonly #places: Places;
   #tlsWishes = '';
 
   constructor(directory: ExportDirectory, clock: Clock, log: Logger) {
@@ -31,6 +25,7 @@ export class NbdListeners {
         log.warn({ connection: id, remote, exportName, reason }, 'an NBD client was let go');
       },
     });
+    this.#places = new Places(this.#server);
   }
 
   /**
@@ -40,55 +35,40 @@ export class NbdListeners {
   async apply({ unix, settings }: NbdPlaces): Promise<boolean> {
     const { tls, tlsCertificate, tlsKey, tlsCa, tlsPsk } = settings;
     const wishes = JSON.stringify([tls, tlsCertificate, tlsKey, tlsCa, tlsPsk]);
-    let isChanged = wishes !== this.#tlsWishes;
+    const isOther = wishes !== this.#tlsWishes;
     this.#server.setTls(tls === 'off' ? undefined : { mode: tls satisfies TlsMode, setup: await readTls(settings) });
     this.#tlsWishes = wishes;
-    const wanted = new Map<string, ListenAddress>([
-      [`unix:${unix}`, { kind: 'unix', path: unix }],
-      ...settings.tcp.map((place) => [`tcp:${place}`, tcpAddress(place)] as const),
-    ]);
-    for (const [name, address] of this.#listening) {
-      if (wanted.has(name)) continue;
-      await this.#server.unlisten(address);
-      this.#listening.delete(name);
-      isChanged = true;
-    }
-    for (const [name, address] of wanted) {
-      if (this.#listening.has(name)) continue;
-      this.#listening.set(name, await this.#server.listen(address));
-      isChanged = true;
-    }
-    return isChanged;
+    const isMoved = await this.#places.apply([{ kind: 'unix', path: unix }, ...settings.tcp.map(tcpAddress)]);
+    return isOther || isMoved;
   }
 
   /** `HOST:PORT` of each TCP listener, with the ports in use. */
   get tcp(): string[] {
-    return [...this.#listening.values()].flatMap((address) =>
-      address.kind === 'tcp'
-        ? [`${address.host.includes(':') ? `[${address.host}]` : address.host}:${String(address.port)}`]
-        : [],
-    );
+    return this.#places.tcp;
   }
 
   async letGo(exportName: string): Promise<void> {
     await this.#server.closeExport(exportName);
   }
 
-  /** How many clients have an export open. */
-  clientsOf(exportName: string): number {
-    return this.#server.connections().filter((one) => one.exportName === exportName).length;
+  /** Who has an export open. */
+  clientsOf(exportName: string): ConnectedClient[] {
+    const connections = this.#server.connections().filter((one) => one.exportName === exportName);
+    return connections.map(({ remote, user, sinceMs, requests, receivedBytes, sentBytes }) => ({
+      protocol: 'nbd',
+      remotes: [remote],
+      initiator: null,
+      user,
+      sinceMs,
+      requests,
+      receivedBytes,
+      sentBytes,
+    }));
   }
 
   async close(deadlineMs: number): Promise<void> {
     await this.#server.close({ deadlineMs });
   }
-}
-
-/** `HOST:PORT`; IPv6 addresses in brackets. */
-function tcpAddress(place: string): ListenAddress {
-  const at = place.lastIndexOf(':');
-  const host = place.slice(0, at).replace(/^\[(.*)\]$/, '$1');
-  return { kind: 'tcp', host, port: Number(place.slice(at + 1)) };
 }
 
 async function readTls(settings: ServingSettings): Promise<TlsSetup> {

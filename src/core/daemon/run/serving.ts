@@ -1,11 +1,12 @@
 /**
  * What the daemon serves to clients of its volumes, as its process sees it: begun after the local API's parts, ended before
- * them. Puts together the registry of exports, which room `gateway` keeps, and the NBD server that clients reach it by.
+ * them. Puts together the registry of exports, which room `gateway` keeps, and the servers that clients reach it by.
  */
 import type { Gateway, Serving as Exports } from '../../gateway/index.ts';
 import type { Clock, Logger } from '../../kit/index.ts';
 import type { CallContext, GatewayDocument } from '../../localapi/index.ts';
 import { openState } from '../../state/index.ts';
+import { IscsiListeners } from './iscsi-listeners.ts';
 import { NbdListeners, type NbdPlaces } from './nbd-listeners.ts';
 import { reportSchedule } from './schedule-report.ts';
 
@@ -49,11 +50,12 @@ export interface ServingOptions {
   readonly socketPath: string;
 }
 
-/** Serves the volumes of a gateway over NBD. */
+/** Serves the volumes of a gateway over NBD and iSCSI. */
 export class VolumeServing implements Serving {
   readonly #options: ServingOptions;
   #exports: Exports | undefined;
   #listeners: NbdListeners | undefined;
+  #iscsi: IscsiListeners | undefined;
   #schedules: { stop(): Promise<void>; metrics(): Promise<string> } | undefined;
 
   constructor(options: ServingOptions) {
@@ -66,10 +68,25 @@ export class VolumeServing implements Serving {
     this.#exports = exports;
     const listeners = new NbdListeners(exports, clock, log);
     this.#listeners = listeners;
-    exports.letGo = async (exportName) => listeners.letGo(exportName);
-    exports.listen = async () =>
-      (await this.#listen()) ? ['NBD is served at other addresses, or with other keys.'] : [];
-    await this.#listen();
+    const iscsi = new IscsiListeners(exports.targets, clock, log);
+    this.#iscsi = iscsi;
+    const targetOf = (exportName: string): string | undefined => exports.named(exportName)?.record.iscsi?.targetName;
+    exports.letGo = async ({ name }) => {
+      const target = targetOf(name);
+      await Promise.all([listeners.letGo(name), target === undefined ? undefined : iscsi.letGo(target)]);
+    };
+    exports.connected = (name) => {
+      const target = targetOf(name);
+      return [...listeners.clientsOf(name), ...(target === undefined ? [] : iscsi.clientsOf(target))];
+    };
+    exports.listenIscsi = async () => {
+      await this.#listenIscsi();
+    };
+    exports.listen = async () => [
+      ...((await this.#listen()) ? ['NBD is served at other addresses, or with other keys.'] : []),
+      ...((await this.#listenIscsi()) ? ['iSCSI is served at other addresses.'] : []),
+    ];
+    await exports.listen();
     this.#schedules = await gateway.runSchedules((event) => {
       reportSchedule(log, event);
     }, call);
@@ -81,8 +98,20 @@ export class VolumeServing implements Serving {
     if (exports === undefined || listeners === undefined) return false;
     const places = await this.#places();
     const isChanged = await listeners.apply(places);
-    exports.listening = { unix: places.unix, tcp: listeners.tcp, tls: places.settings.tls };
+    const { portals = [] } = this.#iscsi ?? {};
+    exports.listening = { unix: places.unix, tcp: listeners.tcp, tls: places.settings.tls, iscsi: portals };
     return isChanged;
+  }
+
+  async #listenIscsi(): Promise<boolean> {
+    const exports = this.#exports;
+    const iscsi = this.#iscsi;
+    if (exports === undefined || iscsi === undefined) return false;
+    try {
+      return await iscsi.apply();
+    } finally {
+      if (exports.listening !== undefined) exports.listening = { ...exports.listening, iscsi: iscsi.portals };
+    }
   }
 
   async #places(): Promise<NbdPlaces> {
@@ -98,7 +127,7 @@ export class VolumeServing implements Serving {
 
   async stop(options: Parameters<Serving['stop']>[0]): Promise<Drained> {
     await this.#schedules?.stop();
-    await this.#listeners?.close(CLIENTS_GRACE_MS);
+    await Promise.all([this.#listeners?.close(CLIENTS_GRACE_MS), this.#iscsi?.close(CLIENTS_GRACE_MS)]);
     const report = await this.#exports?.stop(options);
     return report ?? { drained: true, dirtyBytes: 0 };
   }

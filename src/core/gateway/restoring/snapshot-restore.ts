@@ -211,6 +211,8 @@ async function attach(
       ...served,
       recoveryPointSeq: null,
       readOnly: false,
+      protocols: ['nbd'],
+      iscsi: null,
       scratchToken: null,
       scratchVolumeId: null,
       accountId: session.identity.accountId,

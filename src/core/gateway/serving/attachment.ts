@@ -12,30 +12,41 @@ import type { ServedVolume } from '../../volume/index.ts';
 import type { OpenedExport } from '../../nbd/index.ts';
 import { ChangesContext, listChanges, type ChangesSource } from './changes.ts';
 import type { Opened } from './opened.ts';
-import type { Attached, AttachmentPhase, AttachmentReport } from './served.ts';
+import type { Attached, AttachmentPhase, AttachmentReport, ConnectedClient } from './served.ts';
+
+export interface AttachmentSources extends ChangesSource {
+  /** Who is connected to an export. */
+  readonly connected: (exportName: string) => readonly ConnectedClient[];
+}
 
 export class Attachment implements Attached {
   /** Replaced when the throw-away clone is there. */
   record: AttachmentState;
   /** What the settings asked for when it was opened or told of others last. */
   wishes = '';
-  readonly #changes: ChangesSource;
+  readonly #sources: AttachmentSources;
   #phase: AttachmentPhase = 'opening';
   #opened: Opened | undefined;
   #name: string | null = null;
   #failure: SgwError | undefined;
   #retryAtMs: number | null = null;
   readonly #clients = new Set<symbol>();
+  /** Over iSCSI, of clients that have left. */
+  #endedRequests = 0;
   /** Names of contexts that clients asked for. */
   readonly #contexts = new Set<string>();
 
-  constructor(record: AttachmentState, changes: ChangesSource) {
+  constructor(record: AttachmentState, sources: AttachmentSources) {
     this.record = record;
-    this.#changes = changes;
+    this.#sources = sources;
   }
 
   get name(): string {
     return this.record.exportName;
+  }
+
+  get isOverNbd(): boolean {
+    return this.record.protocols.includes('nbd');
   }
 
   get phase(): AttachmentPhase {
@@ -109,15 +120,29 @@ export class Attachment implements Attached {
     this.#opened = undefined;
   }
 
-  /** @throws unavailable `export-not-ready` */
-  open(): OpenedExport {
+  /**
+   * A client begins to use what is served, until it leaves and tells how many requests over iSCSI it had.
+   * @throws unavailable `export-not-ready`
+   */
+  enter(): { readonly opened: Opened; readonly leave: (iscsiRequests: number) => void } {
     const opened = this.#opened;
     if (this.#phase !== 'serving' || opened === undefined) throw this.#notReady();
     const client = Symbol(this.name);
     this.#clients.add(client);
+    return {
+      opened,
+      leave: (iscsiRequests) => {
+        if (this.#clients.delete(client)) this.#endedRequests += iscsiRequests;
+      },
+    };
+  }
+
+  /** For a client over NBD. @throws unavailable `export-not-ready` */
+  open(): OpenedExport {
+    const { opened, leave } = this.enter();
     const made = new Map<string, ChangesContext>();
     const contextOf = (name: string): ChangesContext => {
-      const context = made.get(name) ?? new ChangesContext(name, this.#changes, opened);
+      const context = made.get(name) ?? new ChangesContext(name, this.#sources, opened);
       made.set(name, context);
       return context;
     };
@@ -133,11 +158,11 @@ export class Attachment implements Attached {
       },
       findContexts: async (queries, signal) => {
         for (const query of queries.length === 0 ? [''] : queries)
-          for (const name of await listChanges(this.#changes, opened, query, signal)) known.add(name);
+          for (const name of await listChanges(this.#sources, opened, query, signal)) known.add(name);
       },
       release: async () => {
         for (const context of made.values()) context.close();
-        this.#clients.delete(client);
+        leave(0);
         return Promise.resolve();
       },
     };
@@ -153,6 +178,8 @@ export class Attachment implements Attached {
 
   get report(): AttachmentReport {
     const { failure } = this;
+    const connected = this.#sources.connected(this.name);
+    const overIscsi = connected.filter(({ protocol }) => protocol === 'iscsi');
     return {
       record: this.record,
       phase: this.#phase,
@@ -161,6 +188,8 @@ export class Attachment implements Attached {
       hint: failure?.hint ?? null,
       retryAtMs: this.#phase === 'waiting' ? this.#retryAtMs : null,
       clients: this.#clients.size,
+      connected,
+      iscsiRequests: overIscsi.reduce((sum, { requests }) => sum + requests, this.#endedRequests),
       ...this.#reportOpened(),
     };
   }

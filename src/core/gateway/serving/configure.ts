@@ -1,4 +1,4 @@
-/** Changing how a gateway serves: listeners, TLS, cache and buffers. Checked before it is kept, applied at once where a daemon runs. */
+/** Changing how a gateway serves: listeners, portals, TLS, cache and buffers. Checked before it is kept, applied at once where a daemon runs. */
 import { readFile } from 'node:fs/promises';
 import { formatSize, SgwError, toSgwError } from '../../kit/index.ts';
 import type { ServingConfiguration, ServingWishes } from '../../localapi/index.ts';
@@ -14,6 +14,7 @@ const NAMES = [
   'tlsPsk',
   'listExports',
   'defaultExport',
+  'iscsiDiscoveryUser',
   'cacheBytes',
   'cacheRamBytes',
   'bufferBytes',
@@ -21,27 +22,51 @@ const NAMES = [
   'readAheadBytes',
 ] as const satisfies readonly (keyof ServingSettings & keyof ServingWishes)[];
 
-/** The settings with what is asked for. `listen` is `default`, `unix:PATH`, or `tcp:HOST:PORT`, as often as wanted. */
+/**
+ * The settings with what is asked for. `listen` is `default`, `unix:PATH`, or `tcp:HOST:PORT`, as often as wanted; `iscsiListen`
+ * `default` or `tcp:HOST:PORT`, `iscsiPortals` `default` or `HOST:PORT`.
+ */
 export function withWishes(now: ServingSettings, wishes: ServingWishes): ServingSettings {
   const next = { ...now };
   for (const name of NAMES) if (wishes[name] !== undefined) Object.assign(next, { [name]: wishes[name] });
-  const { listen } = wishes;
-  if (listen === undefined) return next;
-  const after = (prefix: string): string[] =>
-    listen.flatMap((place) => (place.startsWith(prefix) ? [place.slice(prefix.length)] : []));
-  return { ...next, unixSocket: after('unix:')[0] ?? null, tcp: [...new Set(after('tcp:'))] };
+  const { listen, iscsiListen, iscsiPortals } = wishes;
+  if (listen !== undefined) {
+    next.unixSocket = placesOf(listen, 'unix:')[0] ?? null;
+    next.tcp = placesOf(listen, 'tcp:');
+  }
+  if (iscsiListen !== undefined) next.iscsiListen = placesOf(iscsiListen, 'tcp:');
+  if (iscsiPortals !== undefined)
+    next.iscsiPortals = [...new Set(iscsiPortals)].filter((portal) => portal !== 'default');
+  return next;
 }
+
+const placesOf = (places: readonly string[], prefix: string): string[] => [
+  ...new Set(places.flatMap((place) => (place.startsWith(prefix) ? [place.slice(prefix.length)] : []))),
+];
 
 /** Names of the settings that differ. */
 export function changedSettings(before: ServingSettings, after: ServingSettings): string[] {
   const names = NAMES.filter((name) => before[name] !== after[name]);
-  const places = ({ unixSocket, tcp }: ServingSettings): string => JSON.stringify([unixSocket, tcp]);
-  return [...(places(before) === places(after) ? [] : ['listen']), ...names];
+  const differ = (of: (settings: ServingSettings) => unknown): boolean =>
+    JSON.stringify(of(before)) !== JSON.stringify(of(after));
+  return [
+    ...(differ(({ unixSocket, tcp }) => [unixSocket, tcp]) ? ['listen'] : []),
+    ...(['iscsiListen', 'iscsiPortals'] as const).filter((name) => differ((settings) => settings[name])),
+    ...names,
+  ];
 }
 
 /** As the local API tells it. */
-export const servingConfiguration = ({ unixSocket, tcp, ...rest }: ServingSettings): ServingConfiguration => ({
+export const servingConfiguration = ({
+  unixSocket,
+  tcp,
+  iscsiListen,
+  iscsiPortals,
+  ...rest
+}: ServingSettings): ServingConfiguration => ({
   listen: [...(unixSocket === null ? [] : [`unix:${unixSocket}`]), ...tcp.map((place) => `tcp:${place}`)],
+  iscsiListen: iscsiListen.map((place) => `tcp:${place}`),
+  iscsiPortals: [...iscsiPortals],
   ...rest,
 });
 

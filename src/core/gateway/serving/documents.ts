@@ -1,6 +1,7 @@
 /** Turns what is served into documents of the local API. */
 import type { AttachmentDocument } from '../../localapi/index.ts';
 import type { AttachmentState, GatewayState } from '../../state/index.ts';
+import { LUN, portalsOf, reachablePortals } from './portals.ts';
 import type { AttachmentReport, Listening } from './served.ts';
 import { socketPath } from './settings.ts';
 
@@ -12,6 +13,8 @@ const STOPPED: Omit<AttachmentReport, 'record' | 'phase'> = {
   retryAtMs: null,
   sizeBytes: null,
   clients: 0,
+  connected: [],
+  iscsiRequests: 0,
   stats: null,
   restore: null,
 };
@@ -50,6 +53,13 @@ function document(
     retryAt: report.retryAtMs === null ? null : new Date(report.retryAtMs).toISOString(),
     sizeBytes: report.sizeBytes,
     clients: report.clients,
+    connected: report.connected.map(({ sinceMs, remotes, ...client }) => ({
+      ...client,
+      remotes: [...remotes],
+      since: new Date(sinceMs).toISOString(),
+    })),
+    protocols: [...record.protocols],
+    iscsi: iscsiOf(record, listening),
     ack: stats?.ack ?? null,
     dirtyBytes: stats?.dirtyBytes ?? null,
     dirtyMs: stats?.dirtyMs ?? null,
@@ -57,7 +67,7 @@ function document(
     fullInMs: stats?.fullInMs ?? null,
     accountId: record.accountId,
     attachedAt: record.attachedAt,
-    uris: urisOf(record.exportName, listening),
+    uris: urisOf(record, listening),
     restore: restoreOf(report),
   };
 }
@@ -65,6 +75,11 @@ function document(
 function kindOf({ restore, snapshotId, recoveryPointSeq }: AttachmentState): AttachmentDocument['kind'] {
   if (snapshotId !== null) return restore === undefined ? 'snapshot' : 'image';
   return recoveryPointSeq === null ? 'volume' : 'recoveryPoint';
+}
+
+function iscsiOf({ iscsi }: AttachmentState, listening: Listening): AttachmentDocument['iscsi'] {
+  if (iscsi === null) return null;
+  return { ...iscsi, initiators: [...iscsi.initiators], lun: LUN, portals: reachablePortals(listening.iscsi) };
 }
 
 function restoreOf({ record, restore }: AttachmentReport): AttachmentDocument['restore'] {
@@ -102,10 +117,20 @@ export const configuredListening = (home: string, { serving }: Pick<GatewayState
   unix: socketPath(home, { serving }),
   tcp: serving.tcp,
   tls: serving.tls,
+  iscsi: portalsOf(serving),
 });
 
-/** How clients name an export, as the NBD URI specification says. */
-function urisOf(exportName: string, { unix, tcp, tls }: Listening): string[] {
+/** How clients name an export: over NBD as its URI specification says, over iSCSI as libiscsi does. */
+function urisOf({ exportName, protocols, iscsi }: AttachmentState, listening: Listening): string[] {
+  const overNbd = protocols.includes('nbd') ? nbdUris(exportName, listening) : [];
+  if (iscsi === null) return overNbd;
+  // libiscsi takes a colon for the beginning of the password.
+  const user = iscsi.chapUser?.includes(':') === false ? `${iscsi.chapUser}@` : '';
+  const portals = reachablePortals(listening.iscsi);
+  return [...overNbd, ...portals.map((portal) => `iscsi://${user}${portal}/${iscsi.targetName}/${String(LUN)}`)];
+}
+
+function nbdUris(exportName: string, { unix, tcp, tls }: Listening): string[] {
   const name = encodeURIComponent(exportName);
   // Where TLS is required, it is on the socket too; where it is on, the socket takes clients in clear, whom it is private to.
   const scheme = tls === 'require' ? 'nbds+unix' : 'nbd+unix';

@@ -118,6 +118,7 @@ export function servingMetrics(sources: MetricsSources): { text(): Promise<strin
     ),
   );
   exportMetrics(sources, gauge);
+  iscsiMetrics(sources, counter, gauge);
   cacheMetrics(sources, counter, gauge);
   storeMetrics(sources, counter);
   return { text: async () => registry.metrics() };
@@ -137,6 +138,19 @@ function exportMetrics({ exports }: MetricsSources, gauge: Add): void {
   );
   gauge('sgw_export_clients', 'Clients that have the export open.', ['export'], () =>
     exports().map(({ record, clients }) => ({ labels: { export: record.exportName }, value: clients })),
+  );
+}
+
+function iscsiMetrics({ exports }: MetricsSources, counter: Add, gauge: Add): void {
+  const rows = (value: (report: AttachmentReport) => number): Row[] =>
+    exports()
+      .filter(({ record }) => record.iscsi !== null)
+      .map((report) => ({ labels: { export: report.record.exportName }, value: value(report) }));
+  gauge('sgw_iscsi_sessions', 'Sessions of initiators with the export.', ['export'], () =>
+    rows(({ connected }) => connected.filter(({ protocol }) => protocol === 'iscsi').length),
+  );
+  counter('sgw_iscsi_requests_total', 'SCSI commands of initiators.', ['export'], () =>
+    rows(({ iscsiRequests }) => iscsiRequests),
   );
 }
 

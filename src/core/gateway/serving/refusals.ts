@@ -17,6 +17,13 @@ export function exportExists({ name }: Attachment): SgwError {
   });
 }
 
+export function targetExists(name: string, { name: exportName }: Attachment): SgwError {
+  return new SgwError('conflict', 'target-exists', `the target name ${name} is taken by export ${exportName}`, {
+    hint: 'Choose another one with --target-name.',
+    details: { target: name, exportName },
+  });
+}
+
 export function clientsConnected({ name, clients }: Attachment): SgwError {
   const who = clients === 1 ? '1 client uses' : `${String(clients)} clients use`;
   return new SgwError('conflict', 'clients-connected', `${who} export ${name}`, {

@@ -4,6 +4,22 @@ import type { AttachmentDocument } from '../../localapi/index.ts';
 import type { AttachmentState, GatewayState } from '../../state/index.ts';
 import type { ServedState, ServedVolume, VolumeStats } from '../../volume/index.ts';
 
+/** A client that uses an export. */
+export interface ConnectedClient {
+  readonly protocol: 'nbd' | 'iscsi';
+  /** Where it comes from: address and port of each connection, or `unix`. */
+  readonly remotes: readonly string[];
+  /** Its iSCSI name; null over NBD. */
+  readonly initiator: string | null;
+  /** Who it proved to be, by CHAP or TLS; null when it did not. */
+  readonly user: string | null;
+  /** By the clock's `nowMs`. */
+  readonly sinceMs: number;
+  readonly requests: number;
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+}
+
 export type AttachmentPhase = 'opening' | 'waiting' | 'serving' | 'detaching' | 'ended';
 
 /** How the restore of an image that is served does. */
@@ -35,6 +51,10 @@ export interface AttachmentReport {
   readonly name: string | null;
   readonly sizeBytes: number | null;
   readonly clients: number;
+  /** Those of them that the servers know by now. */
+  readonly connected: readonly ConnectedClient[];
+  /** Requests over iSCSI since it was attached here, or the gateway was started. */
+  readonly iscsiRequests: number;
   readonly stats: VolumeStats | null;
   /** Of an image that is restored; null of anything else, and while nothing is open. */
   readonly restore: RestoreReport | null;
@@ -60,6 +80,8 @@ export interface Listening {
   /** `HOST:PORT`. */
   readonly tcp: readonly string[];
   readonly tls: GatewayState['serving']['tls'];
+  /** `HOST:PORT` of the portals for iSCSI. */
+  readonly iscsi: readonly string[];
 }
 
 export interface ServedExports {

@@ -6,28 +6,38 @@
  * is opened and until it has ended, so a gateway that was killed serves the same again. Invariants: an export's name is taken
  * from the moment that it is asked for; a volume is served once, and its lock is held meanwhile.
  */
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { CacheStats, FrameCache } from '../../cache/index.ts';
 import type { ImageFile } from '../../image/index.ts';
 import { toSgwError, type Clock, type Random, type SgwError } from '../../kit/index.ts';
 import type { AttachmentDocument, CallContext } from '../../localapi/index.ts';
 import type { ExportDirectory, ExportEntry, OpenedExport, OpenRequest } from '../../nbd/index.ts';
 import type { AttachmentState, CompletedRestore } from '../../state/index.ts';
-import { MARKS_FILE, type VolumeSettings } from '../../volume/index.ts';
+import type { VolumeSettings } from '../../volume/index.ts';
 import type { RequestTally } from '../cost/tally.ts';
 import type { Session } from '../session.ts';
 import { Attachment } from './attachment.ts';
+import { ChapBook, type ChapSecrets } from './chap-file.ts';
 import { attachmentDocument, configuredListening } from './documents.ts';
+import { forgetImage } from './forget-image.ts';
+import { IscsiTargets } from './iscsi-targets.ts';
 import { retireLog } from './local-log.ts';
 import { openAttachment, type Opened } from './opened.ts';
 import type { ServingParts } from './parts.ts';
-import { alreadyAttached, clientsConnected, ending, exportExists, noExport, stopped } from './refusals.ts';
+import {
+  alreadyAttached,
+  clientsConnected,
+  ending,
+  exportExists,
+  noExport,
+  stopped,
+  targetExists,
+} from './refusals.ts';
 import { Retries } from './retries.ts';
 import { dropScratch, makeScratch } from './scratch.ts';
-import { cacheFolder, cacheLimits, shadowFolder, volumeSettings } from './settings.ts';
+import { cacheFolder, cacheLimits, volumeSettings } from './settings.ts';
 import type {
   AttachmentReport,
+  ConnectedClient,
   DetachOptions,
   DetachReport,
   Listening,
@@ -62,6 +72,8 @@ interface AttachOptions {
   readonly takeOver: boolean;
   /** Of an image that is restored: open already. */
   readonly image?: ImageFile;
+  /** What the users of CHAP prove themselves with that the row names. */
+  readonly chap?: ChapSecrets;
 }
 
 interface Attempt extends AttachOptions {
@@ -72,6 +84,10 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   readonly #options: ServingOptions;
   readonly #attachments = new Map<string, Attachment>();
   readonly #state: StateBook;
+  /** Secrets of who may use it over iSCSI. */
+  readonly chap: ChapBook;
+  /** What is served over iSCSI. */
+  readonly targets: IscsiTargets;
   readonly #retries: Retries<Attachment>;
   readonly #ended = new AbortController();
   /** Work that `stop` waits for. */
@@ -83,8 +99,12 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   listening: Listening | undefined;
   /** Serves where the settings say now, and tells what is different. Set by who serves. */
   listen: () => Promise<readonly string[]> = async () => Promise.resolve([]);
+  /** Opens the portals for iSCSI where there are targets, and else closes those nobody asked for. Set by who serves. */
+  listenIscsi: () => Promise<void> = async () => Promise.resolve();
   /** Lets go of the clients of an export, once what is under way was answered. Set by who serves them. */
-  letGo: (exportName: string) => Promise<void> = async () => Promise.resolve();
+  letGo: (attachment: Attachment) => Promise<void> = async () => Promise.resolve();
+  /** Who is connected to an export. Set by who serves them. */
+  connected: (exportName: string) => readonly ConnectedClient[] = () => [];
   /** Called just before an export is closed, and when all are. Set by who keeps figures of them. */
   closing: () => void = () => undefined;
   ended: () => Promise<void> = async () => Promise.resolve();
@@ -94,6 +114,13 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   constructor(options: ServingOptions) {
     this.#options = options;
     this.#state = new StateBook(options.home);
+    this.chap = new ChapBook(options.home);
+    this.targets = new IscsiTargets({
+      attachments: () => this.#attachments.values(),
+      settings: () => this.#state.known?.serving,
+      book: this.chap,
+      version: options.version,
+    });
     this.#retries = new Retries(options, {
       attempt: async (attachment, signal) => {
         await this.#open(attachment, { takeOver: false, call: this.#ownCall(signal) });
@@ -115,6 +142,8 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     this.#cache = await parts.openCache(cacheFolder(home), await cacheLimits(home, record));
     this.#cacheWishes = cacheWishes(record);
     const rows = record.attachments.map((row) => this.#add(row));
+    await this.chap.read();
+    await this.chap.prune([...this.#attachments.keys()], call).catch(() => undefined);
     const attempt = { takeOver: false, call: this.#ownCall(this.#ended.signal) };
     const tried = Promise.all(rows.map(async (one) => this.#try(one, attempt)));
     const isDone = AbortSignal.any([call.signal, this.#ended.signal]);
@@ -176,7 +205,10 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     this.#requireFree(row);
     const attachment = this.#add(row);
     try {
+      await this.chap.set(attachment.name, options.chap, call);
       await this.#state.add(row, call);
+      // What nobody can reach is not attached.
+      if (row.iscsi !== null) await this.listenIscsi();
       await this.#open(attachment, attempt);
       return attachment;
     } catch (error) {
@@ -190,9 +222,10 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
 
   async #attachAgain(attachment: Attachment, attempt: Attempt): Promise<Attachment> {
     await this.#retries.stop(attachment);
+    await this.chap.set(attachment.name, attempt.chap, attempt.call);
     if (attachment.opened !== undefined) {
       attachment.detach();
-      await this.letGo(attachment.name);
+      await this.letGo(attachment);
       await this.#close(attachment, false, attempt.call.signal);
     }
     const failure = await this.#try(attachment, attempt);
@@ -203,12 +236,15 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   #requireFree(row: AttachmentState): void {
     const same = this.#attachments.get(row.exportName);
     if (same !== undefined) throw namesSame(same.record, row) ? alreadyAttached(same) : exportExists(same);
-    const { imagePath } = row;
-    const shadows = [...this.#attachments.values()].find(({ record }) => record.imagePath === imagePath);
+    const { imagePath, iscsi } = row;
+    const all = [...this.#attachments.values()];
+    const target = all.find(({ record }) => record.iscsi?.targetName === iscsi?.targetName);
+    const shadows = all.find(({ record }) => record.imagePath === imagePath);
     if (imagePath !== undefined && shadows !== undefined) throw alreadyAttached(shadows);
     const writes = row.recoveryPointSeq === null && row.scratchToken === null;
     const other = writes && row.volumeId !== null ? this.ofVolume(row.volumeId) : undefined;
     if (other !== undefined) throw alreadyAttached(other);
+    if (iscsi !== null && target !== undefined) throw targetExists(iscsi.targetName, target);
   }
 
   /**
@@ -222,7 +258,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const canDrain = options.drain && attachment.record.scratchToken === null && attachment.failure === undefined;
     attachment.detach();
     await this.#retries.stop(attachment);
-    await this.letGo(attachment.name);
+    await this.letGo(attachment);
     const volume = attachment.opened?.volume;
     const onProgress = (doneBytes: number, totalBytes: number): void => {
       call.onProgress({ label: `uploading ${attachment.name}`, doneBytes, totalBytes });
@@ -239,7 +275,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const left = await this.#close(attachment, canDrain, call.signal);
     if (canDrain && left === 0 && volume !== undefined) await retireLog(this.#options.home, volume.volumeId);
     if (attachment.record.imagePath !== undefined && attachment.volumeId !== null)
-      await this.#forgetImage(attachment.volumeId, canDrain && left === 0);
+      await forgetImage(this.#options.home, attachment.volumeId, canDrain && left === 0);
     await this.#forget(attachment, call);
     const isScratch = attachment.record.scratchToken !== null;
     return { report, drained: left === 0, dirtyBytes: isScratch ? 0 : left };
@@ -251,6 +287,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
    */
   async reload(): Promise<string[]> {
     const record = await this.#state.read();
+    await this.chap.read();
     const { home } = this.#options;
     const changes: string[] = [];
     if (this.#cache !== undefined && this.#cacheWishes !== cacheWishes(record)) {
@@ -279,7 +316,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const attachments = [...this.#attachments.values()];
     for (const attachment of attachments) attachment.detach();
     await Promise.allSettled(this.#openings);
-    await Promise.all(attachments.map(async ({ name }) => this.letGo(name)));
+    await Promise.all(attachments.map(async (one) => this.letGo(one)));
     const progress = attachments.map(() => ({ done: 0, total: 0 }));
     const tell = (i: number, done: number, total: number): void => {
       progress[i] = { done, total };
@@ -318,8 +355,8 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   }
 
   async list(): Promise<readonly ExportEntry[]> {
-    const entries = [...this.#attachments.values()].flatMap(({ name, phase, opened }) =>
-      phase === 'serving' && opened !== undefined ? [{ name, description: opened.description }] : [],
+    const entries = [...this.#attachments.values()].flatMap(({ name, phase, opened, isOverNbd }) =>
+      isOverNbd && phase === 'serving' && opened !== undefined ? [{ name, description: opened.description }] : [],
     );
     return Promise.resolve(entries);
   }
@@ -328,14 +365,14 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   async open(name: string, _request?: OpenRequest): Promise<OpenedExport> {
     const wanted = name === '' ? (this.#state.known?.serving.defaultExport ?? '') : name;
     const attachment = this.#attachments.get(wanted);
-    if (attachment === undefined) throw noExport(name);
+    if (attachment?.isOverNbd !== true) throw noExport(name);
     return Promise.resolve(attachment.open());
   }
 
   #add(row: AttachmentState): Attachment {
     const openSession = async (signal = this.#ended.signal): Promise<Session> =>
       this.#options.openSession(row.accountId, this.#ownCall(signal));
-    const attachment = new Attachment(row, { openSession });
+    const attachment = new Attachment(row, { openSession, connected: (name) => this.connected(name) });
     this.#attachments.set(row.exportName, attachment);
     return attachment;
   }
@@ -413,7 +450,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const { opened } = attachment;
     if (attachment.phase !== 'serving' || opened === undefined) return;
     attachment.detach();
-    await this.letGo(attachment.name);
+    await this.letGo(attachment);
     await opened.close({ drain: false }).catch(() => undefined);
     this.#retries.begin(attachment, reason);
   }
@@ -442,14 +479,11 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     }
     await this.#state.remove(attachment.name, call);
     attachment.end();
+    // The next start removes what stays.
+    await this.chap.set(attachment.name, undefined, call).catch(() => undefined);
     await this.#dropHelper(attachment, call).catch(() => undefined);
     this.#attachments.delete(attachment.name);
-  }
-
-  /** From now on others may write to an image. What a log holds that is left is told by the record beside it. */
-  async #forgetImage(volumeId: string, isDrained: boolean): Promise<void> {
-    const folder = shadowFolder(this.#options.home, volumeId);
-    await rm(isDrained ? folder : join(folder, MARKS_FILE), { recursive: true, force: true });
+    if (attachment.record.iscsi !== null) await this.listenIscsi().catch(() => undefined);
   }
 
   /** The snapshot of a recovery point goes with its last export; best effort, it is listed while it stays. */

@@ -12,9 +12,21 @@ export const namesSame = (a: AttachmentState, b: AttachmentState): boolean =>
   a.snapshotId === b.snapshotId &&
   a.recoveryPointSeq === b.recoveryPointSeq &&
   a.readOnly === b.readOnly &&
+  reachedSame(a, b) &&
   a.imagePath === b.imagePath &&
   a.restore?.restoreId === b.restore?.restoreId &&
   (a.scratchToken === null) === (b.scratchToken === null);
+
+/** Whether clients reach both alike. The target of a throw-away clone has a name that no other has, unless it was given one. */
+function reachedSame(a: AttachmentState, b: AttachmentState): boolean {
+  const textOf = ({ protocols, iscsi, scratchToken }: AttachmentState, other: AttachmentState): string =>
+    JSON.stringify([
+      protocols.toSorted(),
+      iscsi === null ? null : [iscsi.chapUser, iscsi.chapTargetUser, iscsi.initiators.toSorted()],
+      scratchToken === null || other.scratchToken === null ? iscsi?.targetName : null,
+    ]);
+  return textOf(a, b) === textOf(b, a);
+}
 
 /** What the settings ask of the cache: equal texts ask for the same. */
 export const cacheWishes = ({ serving }: GatewayState): string =>

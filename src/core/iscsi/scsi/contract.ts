@@ -1,4 +1,4 @@
-/** What a SCSI target port asks of the device server behind it, and what it gets. */
+/** What a SCSI target port asks of the logical unit behind it, and what it gets. */
 import type { BlockDevice } from '../../blockdevice/index.ts';
 
 /** How a logical unit names itself: INQUIRY and its pages. Stable over restarts, and the same on every path. */
@@ -28,6 +28,16 @@ export interface Nexus {
   readonly relativePort: number;
 }
 
+/** Target ports that reach the unit with the same access state (SPC-4, 5.15.2). */
+export interface TargetPortGroup {
+  /** From 1; where initiators see the unit through several gateways, each has one of its own. */
+  readonly id: number;
+  readonly state: 'activeOptimized' | 'activeNonOptimized' | 'standby' | 'unavailable';
+  readonly isPreferred: boolean;
+  /** Relative target port identifiers. */
+  readonly ports: readonly number[];
+}
+
 /** SAM-5, 5.3 */
 export const STATUS = {
   good: 0x00,
@@ -41,24 +51,25 @@ export const STATUS = {
 
 export interface ScsiResult {
   readonly status: number;
-  /** Sense data, in fixed format. */
+  /** Sense data; its format is chosen by the control mode page. */
   readonly sense?: Buffer;
   /** How many bytes of data-in the command has for the initiator, whether or not it takes so many. */
   readonly dataInBytes: number;
 }
 
-/** A command that was decoded, and not run yet. */
+/** A command that was decoded, and not run yet. It keeps nothing of the CDB. */
 export interface ScsiCommand {
   /** Bytes that it takes from the initiator. */
   readonly dataOutBytes: number;
   /**
-   * Bytes that it returns at most: what the allocation or transfer length says. The transport makes a buffer of this length, or of what the initiator
-   * takes when that is less, and gives it to `run`.
+   * Bytes that it returns at most: what the transfer length says, or the allocation length when that is less than what there is. The
+   * transport makes a buffer of this length, or of what the initiator takes when that is less, and gives it to `run`.
    */
   readonly dataInBytes: number;
   /**
-   * Runs the command, once. `dataOut` has what came of `dataOutBytes`; when that is less, the command does what it can with whole blocks.
-   * Never throws: a failure is a status with sense data. A plain result when it is done at once, so that a hot path makes no promise.
+   * Runs the command, once. `dataOut` has what came of `dataOutBytes`, and belongs to the command until it has ended; when it is
+   * less, the command does what it can with whole blocks. Never throws or rejects: a failure is a status with sense data. A plain
+   * result when it is done at once, so that a hot path makes no promise. Writes that end together return the same promise.
    */
   run(dataOut: Buffer, dataIn: Buffer, signal: AbortSignal): ScsiResult | Promise<ScsiResult>;
 }

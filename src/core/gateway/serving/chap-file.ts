@@ -1,0 +1,200 @@
+/**
+ * The secrets of CHAP: `chap.json` in the home, 0600 (docs/formats/state.md). They are nowhere else: not in `state.json`, not in
+ * the store, in no document and no message.
+ *
+ * The secrets of an export are here before the state has it, and go after the state has lost it: what a kill leaves over is
+ * removed by the next start.
+ */
+import { readFile, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SgwError, toSgwError } from '../../kit/index.ts';
+import type { CallContext } from '../../localapi/index.ts';
+import { acquireLock } from '../../state/index.ts';
+
+/** Of one export. */
+export interface ChapSecrets {
+  /** What initiators prove themselves with. */
+  readonly initiator: string;
+  /** What the target proves itself with; null: it does not. */
+  readonly target: string | null;
+}
+
+interface ChapFile {
+  /** What initiators prove themselves with that ask what targets there are; null: they need not. */
+  readonly discovery: string | null;
+  /** By name of the export. */
+  readonly exports: ReadonlyMap<string, ChapSecrets>;
+}
+
+const NAME = 'chap.json';
+const VERSION = 1;
+const FILE_MODE = 0o600;
+const NOTHING: ChapFile = { discovery: null, exports: new Map() };
+
+/** @throws corrupt `chap-damaged` */
+async function readChapFile(home: string): Promise<ChapFile> {
+  const path = join(home, NAME);
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return NOTHING;
+    throw toSgwError(error);
+  }
+  const file = parse(text);
+  if (file !== undefined) return file;
+  throw new SgwError('corrupt', 'chap-damaged', `${path} does not hold the secrets of CHAP`, {
+    hint: 'Put a copy of it back, or remove it, then detach what uses CHAP and attach it again.',
+    details: { path },
+  });
+}
+
+function parse(text: string): ChapFile | undefined {
+  try {
+    const { version, discovery, exports } = JSON.parse(text) as Record<string, unknown>;
+    if (version !== VERSION || typeof exports !== 'object' || exports === null) return undefined;
+    const isSecret = (value: unknown): boolean => value === null || typeof value === 'string';
+    const rows = Object.entries(exports as Record<string, Partial<ChapSecrets>>);
+    const areGood = rows.every(([, { initiator, target }]) => typeof initiator === 'string' && isSecret(target));
+    if (!areGood || !isSecret(discovery)) return undefined;
+    return { discovery: discovery as string | null, exports: new Map(rows as [string, ChapSecrets][]) };
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Changes the file under a lock of its own, and removes it when nothing is left. Durable when it resolves; nothing is written
+ * when nothing changes.
+ */
+async function updateChapFile(
+  home: string,
+  change: (file: ChapFile) => ChapFile,
+  { lockTimeoutMs, signal }: Pick<CallContext, 'lockTimeoutMs' | 'signal'>,
+): Promise<ChapFile> {
+  const options = { purpose: 'changing secrets of CHAP', timeoutMs: lockTimeoutMs, signal };
+  const lock = await acquireLock({ home, name: 'chap', ...options });
+  try {
+    const before = await readChapFile(home);
+    const after = change(before);
+    if (textOf(after) !== textOf(before)) await write(join(home, NAME), after);
+    return after;
+  } finally {
+    await lock.release();
+  }
+}
+
+const textOf = ({ discovery, exports }: ChapFile): string =>
+  `${JSON.stringify({ version: VERSION, discovery, exports: Object.fromEntries(exports) }, undefined, 2)}\n`;
+
+async function write(path: string, file: ChapFile): Promise<void> {
+  try {
+    if (file.discovery === null && file.exports.size === 0) {
+      await unlink(path);
+      return;
+    }
+    const { default: writeFileAtomic } = await import('write-file-atomic');
+    await writeFileAtomic(path, textOf(file), { mode: FILE_MODE, fsync: true });
+  } catch (error) {
+    throw toSgwError(error);
+  }
+}
+
+/** Sets or, with null, forgets what discovery sessions prove themselves with. Returns what it was. Durable when it resolves. */
+export async function setDiscoverySecret(
+  home: string,
+  secret: string | null,
+  call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>,
+): Promise<string | null> {
+  let before: string | null = null;
+  await updateChapFile(
+    home,
+    (file) => {
+      before = file.discovery;
+      return { ...file, discovery: secret };
+    },
+    call,
+  );
+  return before;
+}
+
+/** The secrets as a running gateway knows them. */
+export class ChapBook {
+  readonly #home: string;
+  #file: ChapFile = NOTHING;
+  #failure: SgwError | undefined;
+
+  constructor(home: string) {
+    this.#home = home;
+  }
+
+  /** Reads them again. A file that can't be read is told when a secret is asked for. */
+  async read(): Promise<void> {
+    try {
+      this.#keep(await readChapFile(this.#home));
+    } catch (error) {
+      this.#failure = toSgwError(error);
+    }
+  }
+
+  /** Forgets the secrets of all other exports. */
+  async prune(names: readonly string[], call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>): Promise<void> {
+    if ([...this.#file.exports.keys()].every((name) => names.includes(name))) return;
+    await this.#update((rows) => new Map([...rows].filter(([name]) => names.includes(name))), call);
+  }
+
+  /** @throws unavailable `chap-secret-missing`; corrupt `chap-damaged` */
+  of(exportName: string): ChapSecrets {
+    if (this.#failure !== undefined) throw this.#failure;
+    const secrets = this.#file.exports.get(exportName);
+    if (secrets !== undefined) return secrets;
+    throw new SgwError(
+      'unavailable',
+      'chap-secret-missing',
+      `the secrets of CHAP of export ${exportName} are missing`,
+      {
+        hint: `Detach it, and attach it again with --chap: sgw volume detach ${exportName}`,
+        details: { exportName },
+      },
+    );
+  }
+
+  /** Null also when it is missing. */
+  get discovery(): string | null {
+    return this.#file.discovery;
+  }
+
+  /** Whether an export has just these, or none when they are undefined. */
+  has(exportName: string, secrets: ChapSecrets | undefined): boolean {
+    const known = this.#file.exports.get(exportName);
+    return known?.initiator === secrets?.initiator && known?.target === secrets?.target;
+  }
+
+  /** Sets or, with undefined, forgets the secrets of an export. Durable when it resolves. */
+  async set(
+    exportName: string,
+    secrets: ChapSecrets | undefined,
+    call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>,
+  ): Promise<void> {
+    // A damaged file is no matter of what needs no secrets.
+    if (this.#failure === undefined ? this.has(exportName, secrets) : secrets === undefined) return;
+    const others = (rows: ChapFile['exports']): [string, ChapSecrets][] =>
+      [...rows].filter(([name]) => name !== exportName);
+    await this.#update(
+      (rows) => new Map(secrets === undefined ? others(rows) : [...others(rows), [exportName, secrets]]),
+      call,
+    );
+  }
+
+  async #update(
+    change: (rows: ChapFile['exports']) => ChapFile['exports'],
+    call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>,
+  ): Promise<void> {
+    this.#keep(await updateChapFile(this.#home, (file) => ({ ...file, exports: change(file.exports) }), call));
+  }
+
+  #keep(file: ChapFile): void {
+    this.#file = file;
+    this.#failure = undefined;
+  }
+}

@@ -1,0 +1,260 @@
+/** The end of sessions and servers, status, and what they hold. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { MIB } from '../../../src/core/kit/index.ts';
+import { ControlledDevice } from '../nbd/controlled-device.ts';
+import {
+  asyncMessage,
+  cdb,
+  command,
+  dataIn,
+  dataOut,
+  logout,
+  logoutResponse,
+  NO_DATA,
+  nopOut,
+  r2t,
+  READ,
+  scsiResponse,
+  WRITE,
+} from './pdu-builder.ts';
+import { INITIATOR, Scene, SIZE, TARGET, waitFor, type Initiator } from './scene.ts';
+
+const read = (initiator: Initiator, itt: number, blocks = 1): Buffer =>
+  command({ itt, cmdSn: initiator.cmdSn++, cdb: cdb.read(0, blocks), flags: READ, expected: blocks * 512 });
+
+const write = (initiator: Initiator, itt: number, data: Buffer): Buffer =>
+  command({
+    itt,
+    cmdSn: initiator.cmdSn++,
+    cdb: cdb.write(0, data.length / 512),
+    flags: WRITE,
+    expected: data.length,
+    data,
+  });
+
+/** Reads responses to commands until each had one. */
+async function takeAll(initiator: Initiator, count: number): Promise<void> {
+  for (let seen = 0; seen < count;) {
+    const { header } = await initiator.takeParts();
+    if (header[0] === 0x21 || (header[0] === 0x25 && ((header[1] ?? 0) & 1) === 1)) {
+      expect(header[3]).toBe(0);
+      seen += 1;
+    }
+  }
+}
+
+describe('the end of a target', () => {
+  it('initiators are asked to log out, and those that do are not waited for', async () => {
+    await using scene = await Scene.open({ limits: { logoutMs: 10_000 } });
+    const initiator = await scene.initiator();
+    const closed = scene.server.closeTarget(TARGET, { deadlineMs: 20_000 });
+    await initiator.expect(asyncMessage({ event: 1, parameters: [0, 2, 10], ...initiator.status() }));
+    initiator.send(
+      command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.flush, flags: NO_DATA }),
+      logout({ itt: 2, cmdSn: initiator.cmdSn }),
+    );
+    await initiator.expect(
+      scsiResponse({ itt: 1, ...initiator.status() }),
+      logoutResponse({ itt: 2, time2Wait: 2, ...initiator.status() }),
+    );
+    await initiator.rest();
+    await closed;
+    expect(scene.target).toMatchObject({ opened: 1, released: 1 });
+  });
+
+  it('those that do not are let go after what runs was answered', async () => {
+    const device = new ControlledDevice(SIZE);
+    device.holds.add('write');
+    await using scene = await Scene.open({ device, limits: { logoutMs: 100 } });
+    const initiator = await scene.initiator();
+    initiator.send(write(initiator, 1, Buffer.alloc(512, 1)));
+    await waitFor('it writes', () => device.calls.length === 1);
+    const closed = scene.server.closeTarget(TARGET);
+    await initiator.expect(asyncMessage({ event: 1, parameters: [0, 2, 1], ...initiator.status(1) }));
+    await initiator.expect(asyncMessage({ event: 3, parameters: [0, 2, 0], ...initiator.status(1) }));
+    await delay(50);
+    device.open();
+    await initiator.expect(scsiResponse({ itt: 1, ...initiator.status() }));
+    await initiator.rest();
+    await closed;
+    expect(scene.faults).toEqual([]);
+    // Who comes again finds a unit that was powered on.
+    await scene.initiator();
+  });
+
+  it('nobody is admitted meanwhile', async () => {
+    await using scene = await Scene.open({ limits: { logoutMs: 300 } });
+    await scene.initiator();
+    const closed = scene.server.closeTarget(TARGET);
+    await expect(scene.initiator({ isid: '00023d000002' })).rejects.toThrow(/301/);
+    await closed;
+    await scene.initiator({ isid: '00023d000002' });
+  });
+
+  it('a server closes at its deadline, and no later', async () => {
+    const device = new ControlledDevice(SIZE);
+    device.holds.add('flush');
+    await using scene = await Scene.open({ device });
+    const initiator = await scene.initiator();
+    initiator.send(command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: cdb.flush, flags: NO_DATA }));
+    await waitFor('it flushes', () => device.calls.length === 1);
+    const began = performance.now();
+    await scene.server.close({ deadlineMs: 200 });
+    expect(performance.now() - began).toBeLessThan(1800);
+    await initiator.rest();
+    await expect(scene.connect()).rejects.toThrow();
+    device.open();
+    await scene.settled();
+  });
+
+  it('an initiator that vanishes has its commands stopped, and its target released when they have ended', async () => {
+    const device = new ControlledDevice(SIZE);
+    device.holds.add('write');
+    await using scene = await Scene.open({ device });
+    const initiator = await scene.initiator();
+    initiator.send(write(initiator, 1, Buffer.alloc(512, 1)));
+    await waitFor('it writes', () => device.calls.length === 1);
+    const cut = await scene.initiator({ isid: '00023d000002' });
+    cut.socket.write(write(cut, 1, Buffer.alloc(1024)).subarray(0, 300));
+    await cut.expectNothing();
+    cut.socket.destroy();
+    initiator.socket.destroy();
+    await waitFor('the first is released', () => scene.target.released === 1);
+    device.open();
+    await scene.settled();
+  });
+});
+
+describe('status', () => {
+  it('tells who is connected', async () => {
+    await using scene = await Scene.open();
+    const initiator = await scene.initiator({ keys: ['HeaderDigest=CRC32C', 'InitiatorAlias=host 1'] });
+    initiator.send(read(initiator, 1));
+    await initiator.takeParts();
+    await scene.initiator({ isDiscovery: true });
+    const [first, second] = scene.server.sessions();
+    expect(first).toMatchObject({
+      initiator: INITIATOR,
+      initiatorAlias: 'host 1',
+      isid: '00023d000001',
+      target: TARGET,
+      user: null,
+      commands: 2,
+      connections: [
+        {
+          cid: 1,
+          remote: `127.0.0.1:${String(initiator.socket.localPort)}`,
+          portal: `127.0.0.1:${String(scene.port)}`,
+          headerDigest: true,
+          dataDigest: false,
+        },
+      ],
+    });
+    expect(first?.connections[0]?.sentBytes).toBeGreaterThan(512);
+    expect(first?.connections[0]?.receivedBytes).toBeGreaterThan(0);
+    expect(second).toMatchObject({ target: null, commands: 0 });
+  });
+});
+
+describe('what a server holds', () => {
+  it('commands wait for memory, and all are answered in the end', async () => {
+    const device = new ControlledDevice(4 * MIB);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { bytesMax: 4 * 65_536 } });
+    const initiator = await scene.initiator({ keys: ['MaxRecvDataSegmentLength=262144'] });
+    for (let i = 0; i < 16; i++) initiator.send(read(initiator, i, 128));
+    await waitFor('four are under way', () => device.calls.length === 4);
+    // Pings are answered meanwhile.
+    await initiator.expectQuiet();
+    expect(device.calls).toHaveLength(4);
+    device.holds.clear();
+    device.open();
+    await takeAll(initiator, 16);
+  });
+
+  it('data of commands under way are bounded over all sessions, and the window shrinks', async () => {
+    const device = new ControlledDevice(4 * MIB);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { allBytesMax: 4 * 65_536, scarceCommandsMax: 2 } });
+    const keys = ['MaxRecvDataSegmentLength=262144'];
+    const initiators = [await scene.initiator({ keys }), await scene.initiator({ keys, isid: '00023d000002' })];
+    for (const initiator of initiators) for (let i = 0; i < 4; i++) initiator.send(read(initiator, i, 128));
+    await waitFor('four are under way', () => device.calls.length === 4);
+    await delay(50);
+    expect(device.calls).toHaveLength(4);
+    const third = await scene.connect();
+    await third.login({ isid: '00023d000003' });
+    // What has no data is answered; MaxCmdSN stays where the login had it.
+    third.send(command({ itt: 1, cmdSn: third.cmdSn++, cdb: cdb.testUnitReady, flags: NO_DATA }));
+    const { header } = await third.takeParts();
+    expect([header.readUInt32BE(28), header.readUInt32BE(32)]).toEqual([101, 227]);
+    for (let i = 0; i < 20; i++) third.send(read(third, i));
+    await third.expectNothing();
+    device.holds.clear();
+    device.open();
+    for (const initiator of initiators) await takeAll(initiator, 4);
+    await takeAll(third, 20);
+  });
+
+  it('a write that waits for memory keeps its unasked data, and asks for the rest when there is room', async () => {
+    const device = new ControlledDevice(SIZE);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { bytesMax: 512 } });
+    const initiator = await scene.initiator();
+    const data = Buffer.alloc(1024, 5);
+    initiator.send(
+      read(initiator, 1),
+      command({
+        itt: 2,
+        cmdSn: initiator.cmdSn++,
+        cdb: cdb.write(4, 2),
+        flags: 0x21,
+        expected: 1024,
+        data: data.subarray(0, 100),
+      }),
+      dataOut({ itt: 2, offset: 100, data: data.subarray(100, 300) }),
+    );
+    await initiator.expectNothing();
+    device.open();
+    await initiator.expect(
+      dataIn({ itt: 1, status: 0, data: Buffer.alloc(512), ...initiator.status(1) }),
+      r2t({ itt: 2, ttt: 1, offset: 300, length: 724, ...initiator.numbers(1) }),
+    );
+    initiator.send(dataOut({ itt: 2, ttt: 1, offset: 300, data: data.subarray(300) }));
+    await initiator.expect(scsiResponse({ itt: 2, expDataSn: 1, ...initiator.status() }));
+    expect(device.bytes.subarray(2048, 3072)).toEqual(data);
+  });
+
+  it('an initiator that does not read is held up, others are not, and then it gets everything', async () => {
+    const device = new ControlledDevice(2 * MIB);
+    await using scene = await Scene.open({ device, limits: { backlogBytesMax: 4 * MIB } });
+    const initiator = await scene.initiator({ keys: ['MaxRecvDataSegmentLength=262144'] });
+    initiator.socket.pause();
+    for (let i = 0; i < 64; i++) initiator.send(read(initiator, i, 2048));
+    await waitFor('it is held up', () => device.calls.length >= 4);
+    await delay(100);
+    expect(device.calls.length).toBeLessThan(16);
+    const other = await scene.initiator({ isid: '00023d000002' });
+    other.send(read(other, 1));
+    await takeAll(other, 1);
+    initiator.socket.resume();
+    await takeAll(initiator, 64);
+  });
+
+  it('a flood of pings that are not read does not fill memory', async () => {
+    await using scene = await Scene.open({ limits: { backlogBytesMax: MIB } });
+    const initiator = await scene.initiator();
+    initiator.socket.pause();
+    const before = process.memoryUsage().arrayBuffers;
+    const flood = Buffer.concat(
+      Array.from({ length: 100 }, () => nopOut({ itt: 1, cmdSn: initiator.cmdSn, data: Buffer.alloc(8192) })),
+    );
+    for (let i = 0; i < 100; i++) initiator.socket.write(flood);
+    await delay(300);
+    expect(initiator.socket.writableLength).toBeGreaterThan(32 * MIB);
+    // What waits in the initiator's own socket is not counted.
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(64 * MIB);
+    await scene.initiator({ isid: '00023d000002' });
+  });
+});
