@@ -5,6 +5,7 @@ import { portName, unitDesignators, VENDOR } from './designators.ts';
 import { LIMITS } from './limits.ts';
 import { BLOCK_BYTES } from './medium.ts';
 import { invalidField } from './sense.ts';
+import { thirdPartyCopyPage } from './third-party-copy/copy-results.ts';
 
 const PRODUCT = 'VOLUME          ';
 /** Qualifier 3 and type 1Fh: no device can be there. */
@@ -22,8 +23,8 @@ function standardData({ unit, nexus }: Initiator, isUnit: boolean): Buffer {
   // HISUP, response data format 2
   bytes[3] = 0x12;
   bytes[4] = STANDARD_BYTES - 5;
-  // TPGS: implicit asymmetric access
-  bytes[5] = 0x10;
+  // TPGS: implicit asymmetric access; 3PC: copies
+  bytes[5] = 0x18;
   // MULTIP
   bytes[6] = unit.portGroups(nexus).length > 1 ? 0x10 : 0;
   // CMDQUE
@@ -66,8 +67,6 @@ function blockLimits(initiator: Initiator): Buffer {
   const granularity = 1 << physicalExponent(initiator);
   const { isThin } = unit.identity;
   const body = Buffer.alloc(60);
-  // WSNZ: WRITE SAME with no count is refused
-  body[0] = 0x01;
   body[1] = LIMITS.compareBlocksMax;
   body.writeUInt16BE(granularity, 2);
   body.writeUInt32BE(blocksMax, 4);
@@ -112,6 +111,7 @@ const VPD_PAGES: ReadonlyMap<number, VpdPage> = new Map<number, VpdPage>([
   // Mode page policy: all pages are shared.
   [0x87, () => Buffer.from([0x3f, 0xff, 0, 0])],
   [0x88, scsiPorts],
+  [0x8f, thirdPartyCopyPage],
   [0xb0, blockLimits],
   [0xb1, blockCharacteristics],
   [0xb2, provisioning],

@@ -178,7 +178,7 @@ describe('WRITE', () => {
 
   it('is refused where the medium may not be written', async () => {
     const { unit, device } = await newBench();
-    const reader = await new Initiator(unit, device, { id: 2, isReadOnly: true }).settle();
+    const reader = await Initiator.on(unit, device, { id: 2, isReadOnly: true }).settle();
     const writes = [
       '0a 000000 01 00',
       '2a 00 00000000 00 0001 00',

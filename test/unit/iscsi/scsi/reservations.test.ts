@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   BLOCK,
+  Initiator,
   check,
   CONFLICT,
   GOOD,
@@ -9,7 +10,6 @@ import {
   newBench,
   type Answer,
   type Bench,
-  type Initiator,
 } from './initiator.ts';
 
 const BAD_PARAMETER = check('5/2600');
@@ -114,14 +114,11 @@ describe('registrations', () => {
   });
 
   it('outlive a session', async () => {
-    const { host, unit, device } = await newBench();
+    const { host, unit } = await newBench();
     await out(host, 'register', { newKey: 7 });
     await out(host, 'reserve', { key: 7, type: EA });
     unit.leave(host.nexus);
-    const bench = { ...host.nexus, device };
-    unit.join(bench);
-    const again = Object.assign(Object.create(Object.getPrototypeOf(host)) as Initiator, { unit, nexus: bench });
-    await again.settle();
+    const again = await Initiator.of(unit, { ...host.nexus }).settle();
     expect(await keysOf(again)).toEqual([7]);
     expect(await reservationOf(again)).toBe('7/3');
     expect(await again.send('28 00 00000000 00 0001 00')).toMatchObject(GOOD);
@@ -180,14 +177,10 @@ describe('registrations', () => {
   });
 
   it('are bounded', async () => {
-    const { host, unit, device } = await newBench();
+    const { host, unit } = await newBench();
     for (let i = 0; i < 1024; i++) {
-      const nexus = { ...host.nexus, device, initiatorPort: `iqn.x:${String(i)},i,0x000000000001` };
-      unit.join(nexus);
-      const one = await Object.assign(Object.create(Object.getPrototypeOf(host)) as Initiator, {
-        unit,
-        nexus,
-      }).settle();
+      const nexus = { ...host.nexus, initiatorPort: `iqn.x:${String(i)},i,0x000000000001` };
+      const one = await Initiator.of(unit, nexus).settle();
       expect(await out(one, 'register', { newKey: 1 })).toMatchObject(GOOD);
       unit.leave(nexus);
     }
@@ -463,6 +456,8 @@ const ACCESS: readonly [string, string, boolean, boolean, boolean][] = [
   ['ORWRITE(16)', '8b 00 0000000000000000 00000000', false, false, false],
   ['WRITE SAME(16)', '93 01 0000000000000000 00000001', false, false, false],
   ['UNMAP', '42', false, false, false],
+  ['EXTENDED COPY', '83', false, false, false],
+  ['RECEIVE COPY OPERATING PARAMETERS', '84 03', false, false, false],
   ['START STOP UNIT, start', '1b 00 00 00 01 00', true, true, false],
   ['START STOP UNIT, stop', '1b 00 00 00 00 00', false, false, false],
   ['PREVENT ALLOW MEDIUM REMOVAL, allow', '1e 000000 00 00', true, true, true],
