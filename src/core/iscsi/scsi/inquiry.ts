@@ -1,5 +1,5 @@
 /** INQUIRY: standard data and vital product data pages (SPC-4, 6.6, 7.8; SBC-3, 6.6). */
-import { transferBlocksMax } from './block-fields.ts';
+import { atomicBlocks, transferBlocksMax } from './block-fields.ts';
 import { Reply, usageOf, type CommandRow, type Initiator, type Prepare } from './command.ts';
 import { portName, unitDesignators, VENDOR } from './designators.ts';
 import { LIMITS } from './limits.ts';
@@ -67,6 +67,8 @@ function blockLimits(initiator: Initiator): Buffer {
   const granularity = 1 << physicalExponent(initiator);
   const { isThin } = unit.identity;
   const body = Buffer.alloc(60);
+  // WSNZ: WRITE SAME with no count is refused
+  body[0] = 0x01;
   body[1] = LIMITS.compareBlocksMax;
   body.writeUInt16BE(granularity, 2);
   body.writeUInt32BE(blocksMax, 4);
@@ -78,6 +80,11 @@ function blockLimits(initiator: Initiator): Buffer {
   // UGAVALID, and no offset
   body.writeUInt32BE(isThin ? 0x8000_0000 : 0, 28);
   body.writeBigUInt64BE(BigInt(LIMITS.sameBlocksMax), 32);
+  const { blocksMax: atomicBlocksMax, unitBlocks } = atomicBlocks(device);
+  // Atomic writes: the longest, where they begin, how long they are; no boundaries
+  body.writeUInt32BE(atomicBlocksMax, 40);
+  body.writeUInt32BE(unitBlocks, 44);
+  body.writeUInt32BE(unitBlocks, 48);
   return body;
 }
 

@@ -3,7 +3,7 @@ import { throwIfAborted } from '../../kit/index.ts';
 import { checkExtent, LAYOUT_10, LAYOUT_16, type Layout } from './block-fields.ts';
 import { Action, usageOf, type CommandRow, type Initiator, type Prepare } from './command.ts';
 import { LIMITS } from './limits.ts';
-import { BLOCK_BYTES, capacityOf, checkEnd } from './medium.ts';
+import { BLOCK_BYTES, checkEnd } from './medium.ts';
 import { ASC, illegalRequest, invalidField } from './sense.ts';
 
 /** UNMAP, and NDOB of the 16 byte command. */
@@ -21,12 +21,11 @@ const prepareWriteSame =
     const mayTrim = (flags & FLAG.unmap) !== 0;
     if (mayTrim && !unit.identity.isThin) return invalidField(1, 3);
     const first = lba(cdb);
-    const wanted = blocks(cdb);
-    const bad = checkExtent(nexus.device, first, wanted);
+    const count = blocks(cdb);
+    const bad = checkExtent(nexus.device, first, count);
     if (bad !== undefined) return bad;
-    // No count: up to the end (WSNZ is zero).
-    const count = wanted === 0 ? capacityOf(nexus.device) - first : wanted;
-    if (count > LIMITS.sameBlocksMax) return invalidField(blocksAt, 7);
+    // WSNZ: no count, which would mean up to the end, is refused.
+    if (count === 0 || count > LIMITS.sameBlocksMax) return invalidField(blocksAt, 7);
     const dataBytes = (flags & FLAG.noData) === 0 ? BLOCK_BYTES : 0;
     if (dataBytes !== 0 && (dataOutBytes ?? dataBytes) !== dataBytes) return illegalRequest(ASC.infoUnitInvalid);
     const start = first * BLOCK_BYTES;
@@ -48,7 +47,6 @@ async function writeSame(
   { signal, mayTrim }: { readonly signal: AbortSignal; readonly mayTrim: boolean },
 ): Promise<void> {
   checkEnd(device, start + length);
-  if (length === 0) return;
   const fua = !unit.modes.writeCacheEnabled;
   if (block.every((byte) => byte === 0)) {
     await device.writeZeroes(start, length, { signal, fua, mayTrim });

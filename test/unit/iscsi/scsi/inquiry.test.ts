@@ -67,8 +67,8 @@ describe('INQUIRY', () => {
     [
       'block limits',
       'b0',
-      `00b0003c 00 ff 0008 00004000 00000800 00004000 00100000 00000100 00000008 80000000
-       000000000000fff8 00000000 00000000 00000000 00000000 00000000`,
+      `00b0003c 01 ff 0008 00004000 00000800 00004000 00100000 00000100 00000008 80000000
+       000000000000fff8 00000800 00000001 00000001 00000000 00000000`,
     ],
     ['block device characteristics: solid state', 'b1', `00b1003c 0001${'00'.repeat(58)}`],
     ['logical block provisioning: thin', 'b2', '00b20004 00e40200'],
@@ -105,6 +105,7 @@ describe('INQUIRY', () => {
     const { host } = await newBench({}, new SmallDevice(1 << 20));
     const limits = await host.good(page('b0'));
     expect(limits.subarray(6, 16).toString('hex')).toBe('0001 00000800 00000800'.replaceAll(' ', ''));
+    expect(limits.subarray(44), 'no atomic writes').toEqual(Buffer.alloc(20));
   });
 
   it('tells the group of the port, where there are several', async () => {

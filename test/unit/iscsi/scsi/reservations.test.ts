@@ -449,6 +449,7 @@ const ACCESS: readonly [string, string, boolean, boolean, boolean][] = [
   ['WRITE(10)', '2a 00 00000000 00 0000 00', false, false, false],
   ['WRITE(12)', 'aa 00 00000000 00000000', false, false, false],
   ['WRITE(16)', '8a 00 0000000000000000 00000000', false, false, false],
+  ['WRITE ATOMIC(16)', '9c', false, false, false],
   ['WRITE AND VERIFY(10)', '2e 00 00000000 00 0000 00', false, false, false],
   ['WRITE AND VERIFY(12)', 'ae 00 00000000 00000000', false, false, false],
   ['WRITE AND VERIFY(16)', '8e 00 0000000000000000 00000000', false, false, false],
