@@ -9,7 +9,7 @@ import type { Settings } from './settings.ts';
 import { Subject } from './subject.ts';
 
 const MIB = 1024 ** 2;
-const SIZE_BYTES = 512 * MIB;
+const SIZE_BYTES = 256 * MIB;
 const PERF_SECONDS = 4;
 const SMALL = 200_000;
 const LARGE = 2000;
