@@ -255,7 +255,9 @@ export class FullFeature {
     // Data of a command that has ended, such as by an abort, come still.
     if (data !== undefined && !data.task.isEnded) {
       if (isDamaged) data.task.fail(SENSE.crc);
-      const isWhole = data.task.received(data.out, data.isPlaced ? undefined : target);
+      // A task that was begun meanwhile has other memory.
+      const isInPlace = data.isPlaced && data.task.payload === lent;
+      const isWhole = data.task.received(data.out, isInPlace ? undefined : target);
       if (isWhole) this.#tasks?.proceed(data.task);
     }
     lent?.buffer.release();
