@@ -45,7 +45,7 @@ describe('pings', () => {
   });
 
   it('of our own find initiators that are gone, and leave those that answer', async () => {
-    await using scene = await Scene.open({ limits: { idleMs: 100 } });
+    await using scene = await Scene.open({ limits: { idleMs: 300 } });
     const dead = await scene.initiator();
     const alive = await scene.initiator({ isid: '00023d000002' });
     const ping = nopIn({ ttt: 1, ...alive.numbers() });

@@ -102,7 +102,7 @@ describe('the end of a target', () => {
     await waitFor('it flushes', () => device.calls.length === 1);
     const began = performance.now();
     await scene.server.close({ deadlineMs: 200 });
-    expect(performance.now() - began).toBeLessThan(1800);
+    expect(performance.now() - began).toBeLessThan(5000);
     await initiator.rest();
     await expect(scene.connect()).rejects.toThrow();
     device.open();
