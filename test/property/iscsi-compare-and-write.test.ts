@@ -6,7 +6,7 @@ import { BLOCK, newBench, type Initiator } from '../unit/iscsi/scsi/initiator.ts
 
 const seed = Number(process.env['SGW_SEED'] ?? 20261125);
 
-/** Calls take effect at once or later, and end later still. */
+/** Calls take effect at once, or later and block by block, and end later still. */
 class SlowDevice extends MemoryDevice {
   readonly #turns: () => number;
 
@@ -19,18 +19,22 @@ class SlowDevice extends MemoryDevice {
     for (let i = this.#turns(); i > 0; i--) await Promise.resolve();
   }
 
-  async #later(call: () => Completion): Promise<void> {
+  async #blockByBlock(length: number, call: (from: number, to: number) => Completion): Promise<void> {
     await this.#wait();
-    await call();
-    await this.#wait();
+    for (let at = 0; at < length; at += BLOCK) {
+      await call(at, at + BLOCK);
+      await this.#wait();
+    }
   }
 
   override read(offset: number, target: Buffer): Completion {
-    return this.#turns() === 0 ? super.read(offset, target) : this.#later(() => super.read(offset, target));
+    if (this.#turns() === 0) return super.read(offset, target);
+    return this.#blockByBlock(target.length, (from, to) => super.read(offset + from, target.subarray(from, to)));
   }
 
   override write(offset: number, data: Buffer): Completion {
-    return this.#turns() === 0 ? super.write(offset, data) : this.#later(() => super.write(offset, data));
+    if (this.#turns() === 0) return super.write(offset, data);
+    return this.#blockByBlock(data.length, (from, to) => super.write(offset + from, data.subarray(from, to)));
   }
 }
 
