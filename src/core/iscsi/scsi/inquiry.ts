@@ -1,4 +1,5 @@
 /** INQUIRY: standard data and vital product data pages (SPC-4, 6.6, 7.8; SBC-3, 6.6). */
+import type { BlockDevice } from '../../blockdevice/index.ts';
 import { atomicBlocks, transferBlocksMax } from './block-fields.ts';
 import { Reply, usageOf, type CommandRow, type Initiator, type Prepare } from './command.ts';
 import { portName, unitDesignators, VENDOR } from './designators.ts';
@@ -36,9 +37,8 @@ function standardData({ unit, nexus }: Initiator, isUnit: boolean): Buffer {
   return bytes;
 }
 
-/** How many logical blocks make what the device likes to write, as a power of two. */
-export const physicalExponent = ({ nexus }: Initiator): number =>
-  Math.max(0, Math.log2(nexus.device.limits.blockBytesPreferred / BLOCK_BYTES));
+/** How many logical blocks make what the device likes to write: a power of two. */
+const blocksPreferred = ({ limits }: BlockDevice): number => Math.max(1, limits.blockBytesPreferred / BLOCK_BYTES);
 
 /** SPC-4, 7.8.7 */
 function extendedInquiry(): Buffer {
@@ -64,7 +64,7 @@ function blockLimits(initiator: Initiator): Buffer {
   const { nexus, unit } = initiator;
   const { device } = nexus;
   const blocksMax = transferBlocksMax(device);
-  const granularity = 1 << physicalExponent(initiator);
+  const granularity = blocksPreferred(device);
   const { isThin } = unit.identity;
   const body = Buffer.alloc(60);
   // WSNZ: WRITE SAME with no count is refused
