@@ -66,6 +66,8 @@ interface Incoming {
 const NOTHING = Buffer.alloc(0);
 /** Reserved from there on (11.3.1). */
 const ATTRIBUTE_MAX = 4;
+/** Requests whose F bit is one: 11.5, 11.14, 11.18. */
+const ALWAYS_FINAL: ReadonlySet<number> = new Set([REQUEST.nopOut, REQUEST.taskManagement, REQUEST.logout]);
 /** Target transfer tag of our pings: it only has to be a valid one. */
 const PING_TAG = 1;
 
@@ -319,6 +321,12 @@ export class FullFeature {
   /** All but commands and their data. */
   #request(opcode: number, lentHeader: Buffer, data: Buffer): void {
     const header = Buffer.from(lentHeader);
+    if (ALWAYS_FINAL.has(opcode) && ((header[AT.flags] ?? 0) & FINAL) === 0) {
+      this.#inTurn(header, () => {
+        this.#responses.reject(REJECT.protocolError, header);
+      });
+      return;
+    }
     switch (opcode) {
       case REQUEST.nopOut:
         this.#nop(header, data);

@@ -138,6 +138,19 @@ describe('what is not for full feature phase', () => {
     await initiator.expectQuiet();
   });
 
+  it.each([
+    ['a ping', 0x00],
+    ['task management', 0x02],
+    ['a logout', 0x06],
+  ])('%s without F is rejected in its turn', async (_, code) => {
+    await using scene = await Scene.open();
+    const initiator = await scene.initiator();
+    const request = pdu({ begin: [code, 0x00], words: { 16: 5, 24: initiator.cmdSn++ } });
+    initiator.send(request);
+    await initiator.expect(reject({ reason: 4, rejected: request, ...initiator.status() }));
+    await initiator.expectQuiet();
+  });
+
   it('a login request is rejected, and ends the connection', async () => {
     await using scene = await Scene.open();
     const initiator = await scene.initiator();
