@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
-import { cpuSecondsOf, end, rawFile } from './processes.ts';
+import { cpuSecondsOf, rawFile } from './processes.ts';
 import { call, versionOf } from './programs.ts';
 import { compare, type Done, type Load, type ServedFinding, type ServerChoice } from './served.ts';
 import type { Settings } from './settings.ts';
@@ -94,7 +94,9 @@ const tgtd = (port: number): ServerChoice => ({
       uri: `iscsi://${portal}/${TARGET}/1`,
       cpuSeconds: () => cpuSecondsOf(pid),
       [Symbol.dispose]: () => {
-        end(child);
+        // It heeds no SIGTERM while it has targets.
+        child.kill('SIGKILL');
+        child.unref();
       },
     };
   },

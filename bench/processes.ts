@@ -35,7 +35,7 @@ export function program(
   };
 }
 
-export function end(child: ChildProcess): void {
+function end(child: ChildProcess): void {
   child.kill('SIGTERM');
   child.unref();
 }
