@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks against peers: `npm run bench -- [nbd shadow p6 p7 p8 p9 p10 p11 p12 restore s3 s3-peers] [--rounds N] [--write]`.
+ * Runs benchmarks against peers: `npm run bench -- [nbd iscsi shadow p6 p7 p8 p9 p10 p11 p12 restore s3 s3-peers] [--rounds N] [--write]`.
  *
  * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
  * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { benchExport } from './export.ts';
 import { benchImport } from './import.ts';
 import { benchFirstByte } from './first-byte.ts';
+import { benchIscsi } from './iscsi.ts';
 import { describeMachine } from './machine.ts';
 import { benchNbd, benchShadow } from './nbd.ts';
 import { call } from './programs.ts';
@@ -22,8 +23,11 @@ import type { Settings } from './settings.ts';
 import { benchSnapshot } from './snapshot.ts';
 import { benchOpen, benchStart } from './start.ts';
 
-const BENCHMARKS: Readonly<Record<string, (settings: Settings) => Finding | ReadyFinding<unknown>>> = {
+const BENCHMARKS: Readonly<
+  Record<string, (settings: Settings) => Promise<ReadyFinding<unknown>> | Finding | ReadyFinding<unknown>>
+> = {
   nbd: benchNbd,
+  iscsi: benchIscsi,
   shadow: benchShadow,
   p6: benchImport,
   p7: benchSnapshot,
@@ -64,7 +68,7 @@ for (const name of names) {
   if (benchmark === undefined)
     throw new Error(`no benchmark ${name}; there are: ${Object.keys(BENCHMARKS).join(', ')}`);
   process.stderr.write(`${name}\n`);
-  const finding = benchmark(settings);
+  const finding = await benchmark(settings);
   const markdown = 'markdown' in finding ? finding.markdown : toMarkdown(finding);
   process.stdout.write(`${markdown}\n`);
   writeFileSync(path.join(settings.folder, `${name}.json`), `${JSON.stringify(finding, null, 2)}\n`);

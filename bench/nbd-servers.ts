@@ -1,26 +1,11 @@
 /** NBD servers that are compared, each in a process of its own over a unix socket, with an image or volume of the same size. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
+import { cpuSecondsOf, program, rawFile, waitFor } from './processes.ts';
 import { call, versionOf } from './programs.ts';
+import type { ServerChoice } from './served.ts';
 import { Subject } from './subject.ts';
-
-export interface NbdEndpoint extends Disposable {
-  readonly name: string;
-  readonly uri: string;
-  /** Processor time that the server has used, in seconds. */
-  cpuSeconds(): number;
-}
-
-export interface ServerChoice {
-  readonly name: string;
-  /** Undefined when it can not be run here, with what is missing. */
-  readonly missing: string | undefined;
-  start(folder: string, sizeBytes: number): NbdEndpoint;
-}
-
-const START_MS = 20_000;
-const CLOCK_TICKS_PER_SECOND = Number(call({ argv: ['getconf', 'CLK_TCK'] }));
 
 /** The file plugin of nbdkit. */
 export const nbdkitFile: ServerChoice = {
@@ -203,45 +188,3 @@ export const qemuMirror = (copyMode: 'background' | 'write-blocking'): ServerCho
     },
   };
 };
-
-function rawFile(folder: string, name: string, sizeBytes: number): string {
-  const file = path.join(folder, name);
-  call({ argv: ['truncate', '-s', String(sizeBytes), file] });
-  return file;
-}
-
-function program(name: string, socket: string, uri: string, [command = '', ...args]: readonly string[]): NbdEndpoint {
-  const child = spawn(command, args, { stdio: 'ignore' });
-  const { pid } = child;
-  if (pid === undefined) throw new Error(`${command} does not start`);
-  waitFor(socket, command);
-  return {
-    name,
-    uri,
-    cpuSeconds: () => cpuSecondsOf(pid),
-    [Symbol.dispose]: () => {
-      end(child);
-    },
-  };
-}
-
-function end(child: ChildProcess): void {
-  child.kill('SIGTERM');
-  child.unref();
-}
-
-function waitFor(file: string, command: string): void {
-  const deadlineMs = performance.now() + START_MS;
-  const cell = new Int32Array(new SharedArrayBuffer(4));
-  while (!existsSync(file)) {
-    if (performance.now() > deadlineMs) throw new Error(`${command} does not serve`);
-    Atomics.wait(cell, 0, 0, 50);
-  }
-}
-
-/** Time in user and kernel mode of a process, all threads, from /proc. */
-function cpuSecondsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND;
-}

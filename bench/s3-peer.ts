@@ -54,6 +54,8 @@ if (what === 'put') {
   await each(parts.length, async (index) => {
     await file.write(await get(keyOf(index)), 0, undefined, index * PART_BYTES);
   });
+  // As durable as an export.
+  await file.sync();
 } else {
   const parts = (await list()).filter(({ Size }) => Size > RANGE_BYTES);
   const tookMs: number[] = [];

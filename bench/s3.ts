@@ -7,7 +7,7 @@ import type { S3Samples } from './s3-run.ts';
 import { workFolder, type Settings } from './settings.ts';
 
 const RUN = path.join(import.meta.dirname, 's3-run.ts');
-const IMAGE_MIB = 512;
+const IMAGE_MIB = 1024;
 
 export function benchS3(settings: Settings): ReadyFinding<readonly S3Samples[]> {
   using work = workFolder(settings, 's3');

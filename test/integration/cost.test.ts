@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { createHandlers } from '../../src/core/control/index.ts';
 import { partsOf } from '../../src/core/daemon/parts.ts';
 import { Gateway } from '../../src/core/gateway/index.ts';
@@ -10,8 +10,9 @@ import type { Input, OperationName, Result, StoreStatsDocument, VolumeCost } fro
 import { HomeRig } from '../cli/gateway-rig.ts';
 import { NbdClient } from '../soak/served/nbd-client.ts';
 import { countedStore, type Counters } from '../support/counted-store.ts';
-import { Radosgw, requireRadosgw, S3_ENVIRONMENT } from '../support/radosgw.ts';
+import { requireRadosgw, type Radosgw } from '../support/radosgw.ts';
 import { S3Proxy } from '../support/s3-proxy.ts';
+import { sharedRadosgw } from '../support/shared-radosgw.ts';
 
 const MIB = 1 << 20;
 const CALL = { signal: new AbortController().signal, onProgress: () => undefined, lockTimeoutMs: 10_000 };
@@ -156,11 +157,7 @@ async function metricsOf(text: string): Promise<(name: string, labels: string) =
 requireRadosgw().describe('over an S3 server', () => {
   let server: Radosgw;
   beforeAll(async () => {
-    Object.assign(process.env, S3_ENVIRONMENT);
-    server = await Radosgw.start();
-  });
-  afterAll(async () => {
-    await server[Symbol.asyncDispose]();
+    server = await sharedRadosgw();
   });
 
   it('each request that went over the wire is counted, those beside a call too', async () => {

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { seededRandom } from '../../src/core/kit/index.ts';
 import { HomeRig } from '../cli/gateway-rig.ts';
@@ -13,7 +13,8 @@ import { exportStore, type ExportedDisk } from '../reader/independent-export.ts'
 import { bucketObjects, directoryObjects, plainFiles, type StoredObjects } from '../reader/independent-places.ts';
 import { keyFileBytes, type Secret } from '../reader/independent-sealing.ts';
 import { NbdClient } from '../soak/served/nbd-client.ts';
-import { Radosgw, requireRadosgw, S3_ENVIRONMENT } from '../support/radosgw.ts';
+import { requireRadosgw, type Radosgw } from '../support/radosgw.ts';
+import { sharedRadosgw } from '../support/shared-radosgw.ts';
 
 const FIXTURES = path.join(import.meta.dirname, '../fixtures/formats');
 const VERSIONS = readdirSync(FIXTURES).filter((name) => /^v\d/.test(name));
@@ -79,11 +80,7 @@ async function fill(rig: HomeRig, unlock: readonly string[]): Promise<Map<string
 requireRadosgw().describe('through a bucket', () => {
   let server: Radosgw;
   beforeAll(async () => {
-    Object.assign(process.env, S3_ENVIRONMENT);
-    server = await Radosgw.start();
-  });
-  afterAll(async () => {
-    await server[Symbol.asyncDispose]();
+    server = await sharedRadosgw();
   });
 
   it.each(VERSIONS)('the fixture %s is exported', async (version) => {

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../src/core/kit/index.ts';
 import { openObjectStore } from '../../src/core/objectstore/index.ts';
 import { ended, HomeRig } from '../cli/gateway-rig.ts';
@@ -13,7 +13,8 @@ import { exportStore } from '../reader/independent-export.ts';
 import { bucketObjects, directoryObjects, type StoredObjects } from '../reader/independent-places.ts';
 import type { Secret } from '../reader/independent-sealing.ts';
 import { NbdClient } from '../soak/served/nbd-client.ts';
-import { Radosgw, requireRadosgw, S3_ENVIRONMENT } from '../support/radosgw.ts';
+import { requireRadosgw, type Radosgw } from '../support/radosgw.ts';
+import { sharedRadosgw } from '../support/shared-radosgw.ts';
 
 const SIZE = 32 << 20;
 const PASSPHRASE = 'correct horse battery staple';
@@ -97,11 +98,7 @@ describe('from a directory to another', () => {
 requireRadosgw().describe('over an S3 server', () => {
   let server: Radosgw;
   beforeAll(async () => {
-    Object.assign(process.env, S3_ENVIRONMENT);
-    server = await Radosgw.start();
-  });
-  afterAll(async () => {
-    await server[Symbol.asyncDispose]();
+    server = await sharedRadosgw();
   });
 
   it.each([['plain'], ['encrypted']])(

@@ -4,12 +4,13 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../src/core/kit/index.ts';
 import { openObjectStore } from '../../src/core/objectstore/index.ts';
 import { HomeRig } from '../cli/gateway-rig.ts';
 import { toolPath } from '../requirements.ts';
-import { Radosgw, requireRadosgw, S3_ENVIRONMENT } from '../support/radosgw.ts';
+import { requireRadosgw, type Radosgw } from '../support/radosgw.ts';
+import { sharedRadosgw } from '../support/shared-radosgw.ts';
 
 const IMAGE_BYTES = 6 << 20;
 
@@ -120,18 +121,14 @@ describe('a store in a directory', () => {
 requireRadosgw().describe('a store in a bucket', () => {
   let server: Radosgw;
   beforeAll(async () => {
-    Object.assign(process.env, S3_ENVIRONMENT);
-    server = await Radosgw.start();
-  });
-  afterAll(async () => {
-    await server[Symbol.asyncDispose]();
+    server = await sharedRadosgw();
   });
 
   it.each(ENCRYPTIONS)(
     'is read without a gateway, %s',
     async (name, encrypt) => {
       const flags = ['--store-endpoint', server.endpoint, '--store-region', 'default', '--path-style'];
-      await readElsewhere(`s3://store/${name}`, flags, encrypt);
+      await readElsewhere(`s3://store/reader-${name}`, flags, encrypt);
     },
     120_000,
   );
@@ -143,7 +140,7 @@ requireRadosgw().describe('a store in a bucket', () => {
       exitCode: 3,
       code: 'store-missing',
     });
-    const empty = server.storeUrl('nothing');
+    const empty = server.storeUrl('reader-nothing');
     expect(await rig.failure('volume', 'list', '--store', empty)).toMatchObject({ exitCode: 3, code: 'store-missing' });
   });
 });

@@ -45,6 +45,11 @@ export interface DeviceLimits {
   readonly blockBytesPreferred: number;
   /** The longest read or write. */
   readonly payloadBytesMax: number;
+  /**
+   * Writes of at most `bytesMax` that consist of whole units of `unitBytes` (a power of two), and begin at a multiple of it, are there
+   * as a whole or not at all after any crash, and reads see nothing in between. Undefined where that is not promised.
+   */
+  readonly atomic?: { readonly unitBytes: number; readonly bytesMax: number };
 }
 
 export interface BlockDevice {

@@ -6,7 +6,12 @@ const PAGE_BYTES = 4096;
 const ZERO_PAGE = Buffer.alloc(PAGE_BYTES);
 
 export class MemoryDevice implements BlockDevice {
-  readonly limits: DeviceLimits = { blockBytesMin: 1, blockBytesPreferred: PAGE_BYTES, payloadBytesMax: 32 << 20 };
+  readonly limits: DeviceLimits = {
+    blockBytesMin: 1,
+    blockBytesPreferred: PAGE_BYTES,
+    payloadBytesMax: 32 << 20,
+    atomic: { unitBytes: 1, bytesMax: 1 << 20 },
+  };
   readonly isReadOnly: boolean;
   readonly bytes: Buffer;
 

@@ -1,6 +1,6 @@
 /**
  * Worker threads that compress, hash, decompress and check frames: the only place where volume data costs CPU.
- * Threads start with the first task. Callers bound what is under way (`Semaphore`); the pool queues no more than that.
+ * Threads start with the first task, or when told to. Callers bound what is under way (`Semaphore`); the pool queues no more than that.
  */
 import { availableParallelism } from 'node:os';
 import { SgwError, throwIfAborted } from '../kit/index.ts';
@@ -38,6 +38,12 @@ export class FramePool implements AsyncDisposable {
   constructor(options: { readonly threads?: number; readonly niceness?: number } = {}) {
     this.#niceness = options.niceness ?? 0;
     this.threads = options.threads ?? Math.min(availableParallelism(), THREADS_MAX);
+  }
+
+  /** Starts the threads, so that they are there when the first task comes. Never fails: a task tells. */
+  start(): void {
+    this.#started ??= startThreads(this.threads, this.#niceness);
+    this.#started.catch(() => undefined);
   }
 
   /**
@@ -94,7 +100,8 @@ export class FramePool implements AsyncDisposable {
   ): Promise<T> {
     throwIfAborted(signal);
     this.#started ??= startThreads(this.threads, this.#niceness);
-    const result = (await (await this.#started).run(task, { name, transferList })) as TaskResult<T>;
+    const threads = await this.#started;
+    const result = (await threads.run(task, { name, transferList })) as TaskResult<T>;
     if ('value' in result) return result.value;
     const { kind, code, message, hint, details } = result.error;
     throw new SgwError(kind, code, message, { ...(hint === null ? {} : { hint }), details });

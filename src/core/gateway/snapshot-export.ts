@@ -43,8 +43,9 @@ export async function exportSnapshot(
   const resumed = output.resumedFrom > 0;
   const remarks = binding ? [] : [advisoryRemark(session)];
   const pin = pinOf(session, `exporting ${entry.snapshotId}`, remarks);
+  await using pool = session.openPool();
+  pool.start();
   const exporting = async (stop: AbortSignal): Promise<ExportReport> => {
-    await using pool = session.openPool();
     return await exportView({
       pool,
       view,

@@ -198,6 +198,8 @@ async function runImport(session: Session, work: ImportWork, call: CallContext):
     requireSameKindOfWork(entry, work);
     await settleLog(session, volumeId, call);
     await using image = await openSource(session, work.source, volumeId, call);
+    await using pool = session.openPool();
+    pool.start();
     const writer = await openVolumeWriter(blocks, volumeId, {
       holder: holderOf(session),
       accountId: identity.accountId,
@@ -209,7 +211,6 @@ async function runImport(session: Session, work: ImportWork, call: CallContext):
       // Nobody has seen a volume whose first import is unfinished, so it follows the image's size both ways.
       if (entry.state === 'importing' && image.sizeBytes < writer.sizeBytes) await writer.resize(image.sizeBytes);
       if (image.sizeBytes >= writer.sizeBytes) note = await noteImport(session, entry, work, call.signal);
-      await using pool = session.openPool();
       return await importImage({
         pool,
         writer,

@@ -13,6 +13,11 @@ export class FailedLogins {
     this.#addressesMax = addressesMax;
   }
 
+  /** Addresses that are known. */
+  get size(): number {
+    return this.#nextMs.size;
+  }
+
   /** For how long an answer to this address has to wait. `nowMs` is monotonic. */
   delayMs(address: string, nowMs: number): number {
     const next = Math.max(nowMs, this.#nextMs.get(address) ?? 0) + this.#delayMs;

@@ -10,6 +10,7 @@ import { toSgwError } from '../kit/index.ts';
 import type { Arena, ByteQueue, Lent } from '../sockets/index.ts';
 import type { TextExchange, TextStep } from './discovery.ts';
 import type { SessionLimits } from './limits.ts';
+import { Liveness } from './liveness.ts';
 import type { ConnectionParameters } from './negotiation.ts';
 import { PduReader } from './pdu.ts';
 import type { Responses } from './responses.ts';
@@ -66,6 +67,8 @@ interface Incoming {
 const NOTHING = Buffer.alloc(0);
 /** Reserved from there on (11.3.1). */
 const ATTRIBUTE_MAX = 4;
+/** Requests whose F bit is one: 11.5, 11.14, 11.18. */
+const ALWAYS_FINAL: ReadonlySet<number> = new Set([REQUEST.nopOut, REQUEST.taskManagement, REQUEST.logout]);
 /** Target transfer tag of our pings: it only has to be a valid one. */
 const PING_TAG = 1;
 
@@ -76,25 +79,21 @@ export class FullFeature {
   readonly #session: Session;
   readonly #tasks: TaskSet | undefined;
   readonly #payloads: Arena;
+  readonly #liveness: Liveness;
   #incoming: Incoming | undefined;
   #isFull = false;
   #isEnding = false;
   #isTexting = false;
   #managing = 0;
-  /** Something came since the last check. */
-  #isHeard = false;
-  #isPinged = false;
-  #silentSinceMs: number | undefined;
-  /** Since when data are owed and none came. */
-  #dataSinceMs: number | undefined;
 
   constructor(parts: FullFeatureParts) {
-    const { session, connection, parameters, queue } = parts;
+    const { session, connection, parameters, queue, limits } = parts;
     this.#parts = parts;
     this.#session = session;
     this.#tasks = session.tasks;
     this.#responses = connection.responses;
     this.#payloads = connection.payloads;
+    this.#liveness = new Liveness(limits);
     this.#reader = new PduReader(queue, parameters.maxReceiveLength);
     this.#reader.setDigests({ header: parameters.headerDigest, data: parameters.dataDigest });
   }
@@ -143,7 +142,7 @@ export class FullFeature {
       if (!this.#mayTake()) return true;
       const header = this.#reader.header();
       if (header === undefined) return false;
-      this.#isHeard = true;
+      this.#liveness.heard();
       const hasData = this.#reader.dataLength > 0 || opcodeOf(header) === REQUEST.dataOut;
       if (hasData) this.#incoming = this.#receive(Buffer.from(header));
       else this.#taken({ header, target: NOTHING, lent: undefined, data: undefined }, false);
@@ -151,30 +150,14 @@ export class FullFeature {
     return false;
   }
 
-  /**
-   * To be called now and then. Asks an initiator of which nothing was heard for a while whether it is there. Why it is to be let
-   * go: that it did not answer, or that it owes data.
-   */
+  /** To be called now and then: why the initiator is to be let go, if it is. It may be asked whether it is there. */
   check(nowMs: number): string | undefined {
-    const { idleMs, dataMs } = this.#parts.limits;
-    if (this.#isHeard) {
-      this.#isHeard = false;
-      this.#silentSinceMs = undefined;
-    }
-    this.#silentSinceMs ??= nowMs;
-    const silentMs = nowMs - this.#silentSinceMs;
-    if (silentMs >= 2 * idleMs) return 'it does not answer';
-    if (silentMs < idleMs) this.#isPinged = false;
-    else if (!this.#isPinged) {
-      this.#isPinged = true;
-      this.#responses.ping(PING_TAG);
-      this.#responses.flush();
-    }
     const { connection } = this.#parts;
     const owed = this.#tasks?.which((task) => task.connection === connection && task.isReceiving) ?? [];
-    if (owed.length === 0) this.#dataSinceMs = undefined;
-    else this.#dataSinceMs ??= nowMs;
-    return this.#dataSinceMs !== undefined && nowMs - this.#dataSinceMs >= dataMs ? 'it owes data' : undefined;
+    return this.#liveness.check(nowMs, owed.length > 0, () => {
+      this.#responses.ping(PING_TAG);
+      this.#responses.flush();
+    });
   }
 
   #mayTake(): boolean {
@@ -216,7 +199,7 @@ export class FullFeature {
   #receiveData(header: Buffer, length: number): Incoming {
     const task = this.#tasks?.find(header.readUInt32BE(AT.initiatorTaskTag));
     if (task?.connection === this.#parts.connection && task.isReceiving) {
-      this.#dataSinceMs = undefined;
+      this.#liveness.dataCame();
       const out = parseDataOut(header, length);
       task.check(out);
       const place = task.place(length);
@@ -255,7 +238,9 @@ export class FullFeature {
     // Data of a command that has ended, such as by an abort, come still.
     if (data !== undefined && !data.task.isEnded) {
       if (isDamaged) data.task.fail(SENSE.crc);
-      const isWhole = data.task.received(data.out, data.isPlaced ? undefined : target);
+      // A task that was begun meanwhile has other memory.
+      const isInPlace = data.isPlaced && data.task.payload === lent;
+      const isWhole = data.task.received(data.out, isInPlace ? undefined : target);
       if (isWhole) this.#tasks?.proceed(data.task);
     }
     lent?.buffer.release();
@@ -317,6 +302,12 @@ export class FullFeature {
   /** All but commands and their data. */
   #request(opcode: number, lentHeader: Buffer, data: Buffer): void {
     const header = Buffer.from(lentHeader);
+    if (ALWAYS_FINAL.has(opcode) && ((header[AT.flags] ?? 0) & FINAL) === 0) {
+      this.#inTurn(header, () => {
+        this.#responses.reject(REJECT.protocolError, header);
+      });
+      return;
+    }
     switch (opcode) {
       case REQUEST.nopOut:
         this.#nop(header, data);

@@ -21,7 +21,7 @@ const heldBytes = (): number => process.memoryUsage().arrayBuffers;
 
 describe('logins', () => {
   it('one that stalls is let go at the deadline, and an initiator that is idle stays', async () => {
-    await using scene = await Scene.open({ limits: { loginMs: 150 } });
+    await using scene = await Scene.open({ limits: { loginMs: 500 } });
     const idle = await scene.initiator();
     const silent = await scene.connect();
     const halfway = await scene.connect();
@@ -83,7 +83,7 @@ describe('logins', () => {
   });
 
   it('the wait after a wrong secret grows with each one that waits, and does not hold the right one', async () => {
-    await using scene = await Scene.open({ chap: CHAP, limits: { failedLoginMs: 200 } });
+    await using scene = await Scene.open({ chap: CHAP, limits: { failedLoginMs: 400 } });
     const began = performance.now();
     const guesses = Array.from({ length: 3 }, async () => {
       const guesser = await scene.connect();
@@ -93,10 +93,10 @@ describe('logins', () => {
     await delay(50);
     const honest = await scene.connect();
     expect(await honest.loginWithChap('host', 'correct horse bat')).toBe(0);
-    expect(performance.now() - began).toBeLessThan(200);
+    const served = performance.now() - began;
     const times = (await Promise.all(guesses)).sort((a, b) => a - b);
-    expect(times[0]).toBeGreaterThan(190);
-    expect(times[2]).toBeGreaterThan(590);
+    expect(times[0]).toBeGreaterThan(Math.max(served, 390));
+    expect(times[2]).toBeGreaterThan(1190);
   });
 
   it('rubbish instead of a login ends the connection', async () => {

@@ -215,6 +215,33 @@ describe('functions for many commands', () => {
     await initiator.expect(taskResponse({ itt: 0x99, response, ...initiator.status() }));
   });
 
+  it('PREEMPT AND ABORT ends those of who is preempted before it is answered', async () => {
+    const device = holding();
+    await using scene = await Scene.open({ device });
+    const [own, other] = await two(scene);
+    const reserve = (initiator: Initiator, action: number, type: number, keys: string): Buffer => {
+      const list = Buffer.alloc(24);
+      list.write(keys);
+      const bytes = Buffer.from([0x5f, action, type, 0, 0, 0, 0, 0, 24, 0]);
+      return command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: bytes, flags: WRITE, expected: 24, data: list });
+    };
+    for (const [initiator, key] of [
+      [own, 'our key!'],
+      [other, 'their key'.slice(0, 8)],
+    ] as const) {
+      initiator.send(reserve(initiator, 0, 0, `\0\0\0\0\0\0\0\0${key}`));
+      await initiator.expect(scsiResponse({ itt: 1, ...initiator.status() }));
+    }
+    other.send(read(other, 3));
+    await waitFor('it reads', () => device.calls.length === 1);
+    own.send(reserve(own, 5, 1, `our key!${'their key'.slice(0, 8)}`));
+    await own.expectQuiet();
+    device.open();
+    await own.expect(scsiResponse({ itt: 1, ...own.status() }));
+    await other.expect(nopIn(other.numbers()));
+    await expectAttention(other, 0x2a05);
+  });
+
   it('too many at once are rejected', async () => {
     const device = holding();
     await using scene = await Scene.open({ device, limits: { immediateMax: 2 } });

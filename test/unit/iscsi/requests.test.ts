@@ -45,7 +45,7 @@ describe('pings', () => {
   });
 
   it('of our own find initiators that are gone, and leave those that answer', async () => {
-    await using scene = await Scene.open({ limits: { idleMs: 100 } });
+    await using scene = await Scene.open({ limits: { idleMs: 300 } });
     const dead = await scene.initiator();
     const alive = await scene.initiator({ isid: '00023d000002' });
     const ping = nopIn({ ttt: 1, ...alive.numbers() });
@@ -135,6 +135,19 @@ describe('what is not for full feature phase', () => {
     const request = pdu({ begin: [code, 0x80], words: { 16: 5, 24: initiator.cmdSn }, data: Buffer.from('abc') });
     initiator.send(request);
     await initiator.expect(reject({ reason, rejected: request, ...initiator.status() }));
+    await initiator.expectQuiet();
+  });
+
+  it.each([
+    ['a ping', 0x00],
+    ['task management', 0x02],
+    ['a logout', 0x06],
+  ])('%s without F is rejected in its turn', async (_, code) => {
+    await using scene = await Scene.open();
+    const initiator = await scene.initiator();
+    const request = pdu({ begin: [code, 0x00], words: { 16: 5, 24: initiator.cmdSn++ } });
+    initiator.send(request);
+    await initiator.expect(reject({ reason: 4, rejected: request, ...initiator.status() }));
     await initiator.expectQuiet();
   });
 

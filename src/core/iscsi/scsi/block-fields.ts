@@ -55,6 +55,18 @@ export function transferBlocksMax(device: BlockDevice): number {
   return Math.floor(Math.min(device.limits.payloadBytesMax, LIMITS.transferBytesMax) / BLOCK_BYTES);
 }
 
+/** What WRITE ATOMIC may write: whole units, at multiples of them. Zeroes where the device promises nothing of the kind. */
+export function atomicBlocks({ limits }: BlockDevice): { readonly blocksMax: number; readonly unitBlocks: number } {
+  const { atomic } = limits;
+  if (atomic === undefined) return { blocksMax: 0, unitBlocks: 0 };
+  const unitBytes = Math.max(atomic.unitBytes, BLOCK_BYTES);
+  const bytesMax = Math.min(atomic.bytesMax, LIMITS.transferBytesMax, limits.payloadBytesMax);
+  return {
+    blocksMax: Math.floor(bytesMax / unitBytes) * (unitBytes / BLOCK_BYTES),
+    unitBlocks: unitBytes / BLOCK_BYTES,
+  };
+}
+
 /** Why an extent is refused; undefined when it is good. */
 export function checkExtent(device: BlockDevice, lba: number, blocks: number): Sense | undefined {
   return lba + blocks > capacityOf(device) ? illegalRequest(ASC.lbaOutOfRange) : undefined;

@@ -16,6 +16,7 @@ import type { Medium } from './medium.ts';
 import type { ModeParameters } from './mode-parameters.ts';
 import type { AccessClass, Reservations } from './reservations/reservations.ts';
 import type { Sense } from './sense.ts';
+import type { Copies } from './third-party-copy/copies.ts';
 
 /** What all nexuses of a unit share. */
 export interface Unit {
@@ -48,6 +49,7 @@ export interface Initiator {
   readonly unit: Unit;
   readonly nexus: Nexus;
   readonly attentions: Attentions;
+  readonly copies: Copies;
   /** As it was told last. */
   sizeBytes: number;
 }

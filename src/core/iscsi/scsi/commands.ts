@@ -10,6 +10,8 @@ import { RESERVE_6_COMMANDS } from './reservations/reserve6.ts';
 import { RESERVE_IN_COMMANDS } from './reservations/reserve-in.ts';
 import { RESERVE_OUT_COMMANDS } from './reservations/reserve-out.ts';
 import { SUPPORT_COMMANDS } from './support.ts';
+import { RECEIVE_RESULTS } from './third-party-copy/copy-results.ts';
+import { EXTENDED_COPY } from './third-party-copy/extended-copy.ts';
 import { UNIT_COMMANDS } from './unit-commands.ts';
 import { VERIFY_COMMANDS } from './verify.ts';
 import { WRITE_SAME_COMMANDS } from './write-same.ts';
@@ -28,4 +30,6 @@ export const COMMANDS = new CommandTable([
   ...RESERVE_OUT_COMMANDS,
   ...SUPPORT_COMMANDS,
   REPORT_TARGET_PORT_GROUPS,
+  EXTENDED_COPY,
+  ...RECEIVE_RESULTS,
 ]);

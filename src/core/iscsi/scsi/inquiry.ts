@@ -1,10 +1,12 @@
 /** INQUIRY: standard data and vital product data pages (SPC-4, 6.6, 7.8; SBC-3, 6.6). */
-import { transferBlocksMax } from './block-fields.ts';
+import type { BlockDevice } from '../../blockdevice/index.ts';
+import { atomicBlocks, transferBlocksMax } from './block-fields.ts';
 import { Reply, usageOf, type CommandRow, type Initiator, type Prepare } from './command.ts';
 import { portName, unitDesignators, VENDOR } from './designators.ts';
 import { LIMITS } from './limits.ts';
 import { BLOCK_BYTES } from './medium.ts';
 import { invalidField } from './sense.ts';
+import { thirdPartyCopyPage } from './third-party-copy/copy-results.ts';
 
 const PRODUCT = 'VOLUME          ';
 /** Qualifier 3 and type 1Fh: no device can be there. */
@@ -22,8 +24,8 @@ function standardData({ unit, nexus }: Initiator, isUnit: boolean): Buffer {
   // HISUP, response data format 2
   bytes[3] = 0x12;
   bytes[4] = STANDARD_BYTES - 5;
-  // TPGS: implicit asymmetric access
-  bytes[5] = 0x10;
+  // TPGS: implicit asymmetric access; 3PC: copies
+  bytes[5] = 0x18;
   // MULTIP
   bytes[6] = unit.portGroups(nexus).length > 1 ? 0x10 : 0;
   // CMDQUE
@@ -35,9 +37,8 @@ function standardData({ unit, nexus }: Initiator, isUnit: boolean): Buffer {
   return bytes;
 }
 
-/** How many logical blocks make what the device likes to write, as a power of two. */
-export const physicalExponent = ({ nexus }: Initiator): number =>
-  Math.max(0, Math.log2(nexus.device.limits.blockBytesPreferred / BLOCK_BYTES));
+/** How many logical blocks make what the device likes to write: a power of two. */
+const blocksPreferred = ({ limits }: BlockDevice): number => Math.max(1, limits.blockBytesPreferred / BLOCK_BYTES);
 
 /** SPC-4, 7.8.7 */
 function extendedInquiry(): Buffer {
@@ -63,7 +64,7 @@ function blockLimits(initiator: Initiator): Buffer {
   const { nexus, unit } = initiator;
   const { device } = nexus;
   const blocksMax = transferBlocksMax(device);
-  const granularity = 1 << physicalExponent(initiator);
+  const granularity = blocksPreferred(device);
   const { isThin } = unit.identity;
   const body = Buffer.alloc(60);
   // WSNZ: WRITE SAME with no count is refused
@@ -79,6 +80,11 @@ function blockLimits(initiator: Initiator): Buffer {
   // UGAVALID, and no offset
   body.writeUInt32BE(isThin ? 0x8000_0000 : 0, 28);
   body.writeBigUInt64BE(BigInt(LIMITS.sameBlocksMax), 32);
+  const { blocksMax: atomicBlocksMax, unitBlocks } = atomicBlocks(device);
+  // Atomic writes: the longest, where they begin, how long they are; no boundaries
+  body.writeUInt32BE(atomicBlocksMax, 40);
+  body.writeUInt32BE(unitBlocks, 44);
+  body.writeUInt32BE(unitBlocks, 48);
   return body;
 }
 
@@ -112,6 +118,7 @@ const VPD_PAGES: ReadonlyMap<number, VpdPage> = new Map<number, VpdPage>([
   // Mode page policy: all pages are shared.
   [0x87, () => Buffer.from([0x3f, 0xff, 0, 0])],
   [0x88, scsiPorts],
+  [0x8f, thirdPartyCopyPage],
   [0xb0, blockLimits],
   [0xb1, blockCharacteristics],
   [0xb2, provisioning],

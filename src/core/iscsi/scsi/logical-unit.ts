@@ -31,6 +31,8 @@ import { isWriteProtected } from './mode.ts';
 import { Reservations } from './reservations/reservations.ts';
 import { ASC, descriptorSense, fixedSense, illegalRequest, SENSE_KEY, type Sense } from './sense.ts';
 
+import { Copies } from './third-party-copy/copies.ts';
+
 export interface LogicalUnitParts {
   readonly identity: UnitIdentity;
   /** Stops all tasks of a nexus on this unit, for PREEMPT AND ABORT. Ends when none runs any more; undefined when none did. */
@@ -87,7 +89,7 @@ export class LogicalUnit {
       );
     const attentions = new Attentions();
     attentions.establish(ASC.powerOn);
-    this.#initiators.set(nexus, { unit: this.#unit, nexus, attentions, sizeBytes });
+    this.#initiators.set(nexus, { unit: this.#unit, nexus, attentions, copies: new Copies(), sizeBytes });
   }
 
   /** A session ends (I_T nexus loss): what it has by RESERVE(6) is released; registrations stay. */

@@ -52,6 +52,24 @@ export const MODE_PAGES: readonly ModePage[] = [
 
 export class ModeParameters {
   #values: ReadonlyMap<ModePage, Buffer> = new Map();
+  // Looked at by every write, so kept apart.
+  #writeCacheEnabled = true;
+  #isSoftwareWriteProtected = false;
+
+  /** WCE: a write may be acknowledged before it is durable. */
+  get writeCacheEnabled(): boolean {
+    return this.#writeCacheEnabled;
+  }
+
+  /** SWP */
+  get isSoftwareWriteProtected(): boolean {
+    return this.#isSoftwareWriteProtected;
+  }
+
+  /** D_SENSE */
+  get hasDescriptorSense(): boolean {
+    return this.#isSet(CONTROL, 2, 0x04);
+  }
 
   /** Present values of a page. */
   current(page: ModePage): Buffer {
@@ -60,25 +78,20 @@ export class ModeParameters {
 
   /** Takes new values, each a whole page. */
   change(values: ReadonlyMap<ModePage, Buffer>): void {
-    this.#values = new Map([...this.#values, ...values]);
-    this.#derive();
+    this.#take(new Map([...this.#values, ...values]));
   }
 
   reset(): void {
-    this.#values = new Map();
-    this.#derive();
+    this.#take(new Map());
   }
 
-  #derive(): void {
-    this.writeCacheEnabled = ((this.current(CACHING)[2] ?? 0) & 0x04) !== 0;
-    this.hasDescriptorSense = ((this.current(CONTROL)[2] ?? 0) & 0x04) !== 0;
-    this.isSoftwareWriteProtected = ((this.current(CONTROL)[4] ?? 0) & 0x08) !== 0;
+  #take(values: ReadonlyMap<ModePage, Buffer>): void {
+    this.#values = values;
+    this.#writeCacheEnabled = this.#isSet(CACHING, 2, 0x04);
+    this.#isSoftwareWriteProtected = this.#isSet(CONTROL, 4, 0x08);
   }
 
-  /** WCE: a write may be acknowledged before it is durable. */
-  writeCacheEnabled = true;
-  /** D_SENSE */
-  hasDescriptorSense = false;
-  /** SWP */
-  isSoftwareWriteProtected = false;
+  #isSet(page: ModePage, at: number, mask: number): boolean {
+    return ((this.current(page)[at] ?? 0) & mask) !== 0;
+  }
 }

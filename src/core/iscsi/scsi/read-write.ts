@@ -1,11 +1,13 @@
 /** READ and WRITE, SYNCHRONIZE CACHE and PRE-FETCH (SBC-3, 5.6 to 5.9, 5.26, 5.27, 5.31 to 5.34). */
 import {
+  atomicBlocks,
   checkExtent,
   checkTransfer,
   LAYOUT_10,
   LAYOUT_12,
   LAYOUT_16,
   LAYOUT_6,
+  LAYOUT_ATOMIC,
   transferBlocksMax,
   type Layout,
 } from './block-fields.ts';
@@ -13,7 +15,7 @@ import { Action, GOOD, usageOf, type CommandRow, type Initiator, type Prepare } 
 import { STATUS, type ScsiCommand, type ScsiResult } from './contract.ts';
 import { attempt } from './failures.ts';
 import { BLOCK_BYTES, capacityOf, checkEnd, wholeBlocks } from './medium.ts';
-import { invalidField } from './sense.ts';
+import { ASC, illegalRequest, invalidField } from './sense.ts';
 
 class Read implements ScsiCommand {
   readonly dataOutBytes = 0;
@@ -62,16 +64,19 @@ class Write implements ScsiCommand {
   readonly #initiator: Initiator;
   readonly #offset: number;
   readonly #isFua: boolean;
+  readonly #isAtomic: boolean;
 
-  constructor(initiator: Initiator, offset: number, length: number, isFua: boolean) {
+  constructor(initiator: Initiator, offset: number, length: number, isFua: boolean, isAtomic: boolean) {
     this.#initiator = initiator;
     this.#offset = offset;
     this.dataOutBytes = length;
     this.#isFua = isFua;
+    this.#isAtomic = isAtomic;
   }
 
   run(dataOut: Buffer, _dataIn: Buffer, signal: AbortSignal): ScsiResult | Promise<ScsiResult> {
     const { unit, nexus } = this.#initiator;
+    if (this.#isAtomic && dataOut.length < this.dataOutBytes) return unit.fail(illegalRequest(ASC.infoUnitInvalid));
     const data = wholeBlocks(dataOut);
     if (data.length === 0) return GOOD;
     const fua = this.#isFua || !unit.modes.writeCacheEnabled;
@@ -94,8 +99,22 @@ const prepareWrite =
     const first = lba(cdb);
     const count = blocks(cdb);
     const bad = checkTransfer(initiator.nexus.device, first, count, blocksAt);
-    return bad ?? new Write(initiator, first * BLOCK_BYTES, count * BLOCK_BYTES, isFua(cdb));
+    return bad ?? new Write(initiator, first * BLOCK_BYTES, count * BLOCK_BYTES, isFua(cdb), false);
   };
+
+/** WRITE ATOMIC: all of it is there, or nothing, whatever happens (SBC-4, 5.50). */
+const prepareWriteAtomic: Prepare = (cdb, initiator) => {
+  const { lba, blocks, blocksAt, isFua } = LAYOUT_ATOMIC;
+  const { device } = initiator.nexus;
+  const first = lba(cdb);
+  const count = blocks(cdb);
+  const bad = checkExtent(device, first, count);
+  if (bad !== undefined) return bad;
+  const { blocksMax, unitBlocks } = atomicBlocks(device);
+  if (first % unitBlocks !== 0) return invalidField(2, 7);
+  if (count % unitBlocks !== 0 || count > blocksMax) return invalidField(blocksAt, 7);
+  return new Write(initiator, first * BLOCK_BYTES, count * BLOCK_BYTES, isFua(cdb), true);
+};
 
 /** All that was acknowledged becomes durable, wherever it is. IMMED is waited for all the same. */
 const prepareSynchronize =
@@ -149,6 +168,14 @@ export const READ_WRITE_COMMANDS: readonly CommandRow[] = [
   write('WRITE(10)', '2a 18 ffffffff 1f ffff 00', LAYOUT_10),
   write('WRITE(12)', 'aa 18 ffffffff ffffffff 1f 00', LAYOUT_12),
   write('WRITE(16)', '8a 18 ffffffffffffffff ffffffff 1f 00', LAYOUT_16),
+  {
+    name: 'WRITE ATOMIC(16)',
+    usage: usageOf('9c 18 ffffffffffffffff 0000 ffff 1f 00'),
+    access: 'write',
+    writes: true,
+    isSupported: ({ nexus }) => atomicBlocks(nexus.device).blocksMax > 0,
+    prepare: prepareWriteAtomic,
+  },
   {
     name: 'SYNCHRONIZE CACHE(10)',
     usage: usageOf('35 06 ffffffff 1f ffff 00'),

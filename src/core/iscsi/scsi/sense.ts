@@ -9,6 +9,7 @@ export const SENSE_KEY = {
   illegalRequest: 0x5,
   unitAttention: 0x6,
   dataProtect: 0x7,
+  copyAborted: 0xa,
   abortedCommand: 0xb,
   miscompare: 0xe,
 } as const;
@@ -16,10 +17,13 @@ export const SENSE_KEY = {
 /** Additional sense code and its qualifier, as one number of 16 bits (SPC-4, annex F.2). */
 export const ASC = {
   none: 0x0000,
+  operationInProgress: 0x0016,
   becomingReady: 0x0401,
   manualInterventionRequired: 0x0403,
   communicationTimeout: 0x0801,
+  unreachableCopyTarget: 0x0804,
   writeError: 0x0c00,
+  copyTargetNotReachable: 0x0d02,
   infoUnitInvalid: 0x0e03,
   unrecoveredReadError: 0x1100,
   parameterListLength: 0x1a00,
@@ -30,6 +34,11 @@ export const ASC = {
   lunNotSupported: 0x2500,
   invalidFieldInParameterList: 0x2600,
   invalidRelease: 0x2604,
+  tooManyCscds: 0x2606,
+  unsupportedCscdType: 0x2607,
+  tooManySegments: 0x2608,
+  unsupportedSegmentType: 0x2609,
+  inlineDataLength: 0x260b,
   writeProtected: 0x2700,
   softwareWriteProtected: 0x2702,
   spaceAllocationFailed: 0x2707,

@@ -1,7 +1,6 @@
 /** Commands about the unit as a whole: is it there, how large is it, what was wrong (SPC-4, 6; SBC-3, 5). */
 import { Action, Reply, usageOf, type CommandRow, type Prepare } from './command.ts';
 import { attempt } from './failures.ts';
-import { physicalExponent } from './inquiry.ts';
 import { BLOCK_BYTES, capacityOf } from './medium.ts';
 import { ASC, descriptorSense, fixedSense, illegalRequest, invalidField, SENSE_KEY } from './sense.ts';
 
@@ -39,7 +38,7 @@ const prepareReadCapacity16: Prepare = (cdb, initiator) => {
   const bytes = Buffer.alloc(32);
   bytes.writeBigUInt64BE(BigInt(lastLba(capacityOf(nexus.device))), 0);
   bytes.writeUInt32BE(BLOCK_BYTES, 8);
-  bytes[13] = physicalExponent(initiator);
+  // Physical blocks are the logical ones, as any initiator takes it; what is fast is in the block limits (VPD page B0h).
   // LBPME, LBPRZ; block 0 is aligned
   bytes[14] = unit.identity.isThin ? 0xc0 : 0;
   return new Reply(bytes, cdb.readUInt32BE(10));

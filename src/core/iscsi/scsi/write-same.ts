@@ -24,6 +24,7 @@ const prepareWriteSame =
     const count = blocks(cdb);
     const bad = checkExtent(nexus.device, first, count);
     if (bad !== undefined) return bad;
+    // WSNZ: no count, which would mean up to the end, is refused.
     if (count === 0 || count > LIMITS.sameBlocksMax) return invalidField(blocksAt, 7);
     const dataBytes = (flags & FLAG.noData) === 0 ? BLOCK_BYTES : 0;
     if (dataBytes !== 0 && (dataOutBytes ?? dataBytes) !== dataBytes) return illegalRequest(ASC.infoUnitInvalid);

@@ -54,20 +54,28 @@ export class Initiator {
   readonly unit: LogicalUnit;
   readonly nexus: Nexus;
 
-  constructor(
+  private constructor(unit: LogicalUnit, nexus: Nexus) {
+    this.unit = unit;
+    this.nexus = nexus;
+    unit.join(nexus);
+  }
+
+  static of(unit: LogicalUnit, nexus: Nexus): Initiator {
+    return new Initiator(unit, nexus);
+  }
+
+  static on(
     unit: LogicalUnit,
     device: BlockDevice,
     options: { readonly id?: number; readonly isReadOnly?: boolean } = {},
-  ) {
-    this.unit = unit;
-    this.nexus = {
+  ): Initiator {
+    return new Initiator(unit, {
       device,
       isReadOnly: options.isReadOnly ?? false,
       initiatorPort: `iqn.2020-01.com.example:host${String(options.id ?? 1)},i,0x800000000001`,
       targetPort: 'iqn.2020-01.com.example:disk,t,0x0001',
       relativePort: 1,
-    };
-    unit.join(this.nexus);
+    });
   }
 
   /** Decodes, and gives the command no data yet. */
@@ -125,8 +133,8 @@ export async function newBench(
   device: MemoryDevice = new MemoryDevice(1 << 20),
 ): Promise<Bench> {
   const unit = new LogicalUnit({ identity: IDENTITY, abortTasks: () => undefined, ...parts });
-  const host = await new Initiator(unit, device).settle();
-  return { unit, device, host, another: (id) => new Initiator(unit, device, { id }) };
+  const host = await Initiator.on(unit, device).settle();
+  return { unit, device, host, another: (id) => Initiator.on(unit, device, { id }) };
 }
 
 /** CHECK CONDITION with this sense. */

@@ -15,7 +15,7 @@ describe('INQUIRY', () => {
   it('describes a disk of SPC-4 and SBC-3 that is reached by iSCSI', async () => {
     const { host } = await newBench();
     const data = await host.good('12 00 00 ffff 00');
-    expect(data.subarray(0, 8).toString('hex')).toBe('000006125b100002');
+    expect(data.subarray(0, 8).toString('hex')).toBe('000006125b180002');
     expect(data.subarray(8, 36).toString('latin1')).toBe('SGW     VOLUME          0.1 ');
     expect(data.subarray(58, 66).toString('hex')).toBe('00a0046004c00960');
     expect(data).toHaveLength(96);
@@ -33,7 +33,7 @@ describe('INQUIRY', () => {
   });
 
   const pages: readonly [string, string, string][] = [
-    ['supported pages', '00', '00000009 008083868788b0b1b2'],
+    ['supported pages', '00', '0000000a 0080838687888fb0b1b2'],
     ['unit serial number', '80', `00800010 ${ascii('0123456789abcdef')}`],
     [
       'device identification',
@@ -55,10 +55,20 @@ describe('INQUIRY', () => {
        53980028 ${ascii('iqn.2020-01.com.example:disk,t,0x0001')}000000`,
     ],
     [
+      'third-party copy',
+      '8f',
+      `008f0064
+       0001000c 08 83 01 00 84 03 00 03 04 000000
+       0004001c 00000000 0008 0100 00001d00 00000000 000000000000000000000000
+       00080004 02 02 e4 00
+       000c0004 0000 0000
+       80010020 000000ff 000000ff 01fffe00 ${'00'.repeat(20)}`,
+    ],
+    [
       'block limits',
       'b0',
       `00b0003c 01 ff 0008 00004000 00000800 00004000 00100000 00000100 00000008 80000000
-       000000000000fff8 00000000 00000000 00000000 00000000 00000000`,
+       000000000000fff8 00000800 00000001 00000001 00000000 00000000`,
     ],
     ['block device characteristics: solid state', 'b1', `00b1003c 0001${'00'.repeat(58)}`],
     ['logical block provisioning: thin', 'b2', '00b20004 00e40200'],
@@ -95,6 +105,7 @@ describe('INQUIRY', () => {
     const { host } = await newBench({}, new SmallDevice(1 << 20));
     const limits = await host.good(page('b0'));
     expect(limits.subarray(6, 16).toString('hex')).toBe('0001 00000800 00000800'.replaceAll(' ', ''));
+    expect(limits.subarray(44), 'no atomic writes').toEqual(Buffer.alloc(20));
   });
 
   it('tells the group of the port, where there are several', async () => {

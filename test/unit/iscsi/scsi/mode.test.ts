@@ -41,9 +41,9 @@ describe('MODE SENSE', () => {
   it('says that a unit is write-protected', async () => {
     const { unit } = await newBench();
     const device = new MemoryDevice(1 << 20);
-    const reader = await new Initiator(unit, device, { id: 2, isReadOnly: true }).settle();
+    const reader = await Initiator.on(unit, device, { id: 2, isReadOnly: true }).settle();
     expect((await reader.good('1a 08 08 00 ff 00'))[2]).toBe(0x90);
-    const readOnly = await new Initiator(unit, new MemoryDevice(1 << 20, { isReadOnly: true }), { id: 3 }).settle();
+    const readOnly = await Initiator.on(unit, new MemoryDevice(1 << 20, { isReadOnly: true }), { id: 3 }).settle();
     expect((await readOnly.good('5a 08 08 00 000000 ffff 00'))[3]).toBe(0x90);
   });
 

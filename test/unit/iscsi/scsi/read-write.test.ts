@@ -178,7 +178,7 @@ describe('WRITE', () => {
 
   it('is refused where the medium may not be written', async () => {
     const { unit, device } = await newBench();
-    const reader = await new Initiator(unit, device, { id: 2, isReadOnly: true }).settle();
+    const reader = await Initiator.on(unit, device, { id: 2, isReadOnly: true }).settle();
     const writes = [
       '0a 000000 01 00',
       '2a 00 00000000 00 0001 00',
@@ -192,11 +192,65 @@ describe('WRITE', () => {
       '41 00 00000000 00 0001 00',
       '93 09 0000000000000000 00000001 00 00',
       '42 00 00000000 00 0018 00',
+      '9c 00 0000000000000000 0000 0001 00 00',
     ];
     for (const cdb of writes) expect(await reader.send(cdb, { dataOut: noise }), cdb).toMatchObject(check('7/2700'));
     await reader.good('28 00 00000000 00 0001 00');
     await reader.good('35 00 00000000 00 0000 00');
     expect(device.bytes.every((byte) => byte === 0)).toBe(true);
+  });
+});
+
+describe('WRITE ATOMIC', () => {
+  class Units extends ControlledDevice {
+    override readonly limits = {
+      blockBytesMin: 1,
+      blockBytesPreferred: 4096,
+      payloadBytesMax: 1 << 20,
+      atomic: { unitBytes: 4096, bytesMax: 65536 },
+    };
+  }
+  const atomic = (lba: string, blocks: string, flags = '00', boundary = '0000'): string =>
+    `9c ${flags} ${lba} ${boundary} ${blocks} 00 00`;
+
+  it('writes what the device takes as a whole, with one call', async () => {
+    const device = new Units(1 << 20);
+    const { host } = await newBench({}, device);
+    await host.good(atomic('0000000000000008', '0080'), { dataOut: noise.subarray(0, 65536) });
+    await host.good(atomic('0000000000000000', '0008', '08'), { dataOut: noise.subarray(0, 4096) });
+    expect(device.calls).toEqual(['write', 'write fua']);
+    expect(device.bytes.subarray(4096, 4096 + 65536).equals(noise.subarray(0, 65536))).toBe(true);
+    expect((await host.good('12 01 b0 0040 00')).subarray(44).toString('hex')).toBe(
+      '00000080 00000008 00000008 00000000 00000000'.replaceAll(' ', ''),
+    );
+  });
+
+  it('refuses parts of units, more than is taken, boundaries, and data that is not all there', async () => {
+    const device = new Units(1 << 20);
+    const { host } = await newBench({}, device);
+    const dataOut = noise.subarray(0, 65536);
+    for (const cdb of [
+      atomic('0000000000000004', '0008'),
+      atomic('0000000000000000', '0004'),
+      atomic('0000000000000000', '0088'),
+      atomic('0000000000000000', '0008', '00', '0008'),
+      atomic('0000000000000000', '0008', '20'),
+    ])
+      expect(await host.send(cdb, { dataOut }), cdb).toMatchObject(INVALID_FIELD);
+    expect(await host.send(atomic('0000000000000800', '0008'), { dataOut })).toMatchObject(OUT_OF_RANGE);
+    expect(await host.send(atomic('0000000000000000', '0010'), { dataOut: dataOut.subarray(0, 4096) })).toMatchObject(
+      check('5/0e03'),
+    );
+    expect(await host.send(atomic('0000000000000000', '0000'))).toMatchObject(GOOD);
+    expect(device.calls).toEqual([]);
+  });
+
+  it('is not there where the device promises nothing', async () => {
+    class Plain extends MemoryDevice {
+      override readonly limits = { blockBytesMin: 1, blockBytesPreferred: 4096, payloadBytesMax: 1 << 20 };
+    }
+    const { host } = await newBench({}, new Plain(1 << 20));
+    expect(await host.send(atomic('0000000000000000', '0008'), { dataOut: noise })).toMatchObject(check('5/2000'));
   });
 });
 

@@ -162,8 +162,8 @@ describe('READ CAPACITY', () => {
     const { host } = await newBench({}, device);
     expect((await host.good('25')).toString('hex')).toBe(`${last10}00000200`);
     const long = await host.good('9e 10 0000000000000000 00000020 00 00');
-    // Eight logical blocks make a physical one; LBPME and LBPRZ.
-    expect(long.toString('hex')).toBe(`${last16}00000200 0003c000 ${'00'.repeat(16)}`.replaceAll(' ', ''));
+    // A logical block is a physical one; LBPME and LBPRZ.
+    expect(long.toString('hex')).toBe(`${last16}00000200 0000c000 ${'00'.repeat(16)}`.replaceAll(' ', ''));
   });
 
   it('tells no provisioning of a unit that is not thin', async () => {
