@@ -265,10 +265,13 @@ it('an encrypted store is unlocked at the start, by nothing that others can see'
   expect(await rig.failure('gateway', 'start')).toMatchObject({ exitCode: 2, code: 'key-missing' });
   const wrong = await rig.run(['gateway', 'start', '--json'], { SGW_PASSPHRASE: 'something else' });
   expect(wrong).toMatchObject({ exitCode: 8 });
-  await rig.okWith({ SGW_PASSPHRASE: passphrase }, 'gateway', 'start');
+  const chap = 'kumquat-7f3a-1';
+  const secrets = { SGW_PASSPHRASE: passphrase, SGW_CHAP_SECRET: chap, SGW_CHAP_TARGET_SECRET: chap };
+  await rig.okWith(secrets, 'gateway', 'start');
   const pid = String(rig.daemonPid());
   for (const name of ['cmdline', 'environ'])
-    expect(readFileSync(`/proc/${pid}/${name}`, 'latin1')).not.toContain(passphrase);
+    for (const secret of [passphrase, chap])
+      expect(readFileSync(`/proc/${pid}/${name}`, 'latin1')).not.toContain(secret);
   await rig.ok('volume', 'create', 'a', '--size', '1MiB');
   expect(await rig.ok('volume', 'list')).toMatchObject({ volumes: [{ name: 'a' }] });
   // What changes how the store is opened asks the caller all the same, through the daemon.

@@ -20,6 +20,8 @@ const MIB = 1024 * 1024;
 const PASSPHRASE = 'kumquat-7f3a-lighthouse-19c2';
 const WRONG = 'persimmon-0b55-breakwater-77e1';
 const DAMAGED_KEY_FILE = 'sgw-key-1:tangerine-51d0-harbour-4a9b';
+/** Of initiators, of a target, of who asks what targets there are, and one that is too short. */
+const CHAP = ['quince-2c41-a1', 'medlar-93d0-b2', 'damson-e817-c3', 'sloe-44f'] as const;
 const PARTNER = '000000000042';
 /** Needs a terminal or a home of its own making; it has no store of the user's. */
 const NOT_RUN = ['demo', 'gateway run'];
@@ -166,6 +168,11 @@ async function runEveryVerb(): Promise<{ recoveryCodes: string[]; secrets: Secre
     'gateway restart',
     'gateway logs',
     'volume detach w',
+    'configure --iscsi-listen tcp:127.0.0.1:0',
+  ])
+    await sgw(words, key);
+  await runChap(key);
+  for (const words of [
     'schedule remove w',
     'gateway stop',
     'store stats',
@@ -178,6 +185,25 @@ async function runEveryVerb(): Promise<{ recoveryCodes: string[]; secrets: Secre
   return { recoveryCodes: [activated.recoveryCode, rekeyed.recoveryCode], secrets };
 }
 
+/** Secrets of CHAP by variable and by file, of exports and of discovery; all of them are gone when what needs them is. */
+async function runChap(key: Readonly<Record<string, string>>): Promise<void> {
+  const [initiator, target, discovery, short] = CHAP;
+  const file = join(folder, 'chap.txt');
+  await writeFile(file, `${target}\n`, { mode: 0o600 });
+  const chap = { ...key, SGW_CHAP_SECRET: initiator, SGW_CHAP_TARGET_SECRET: initiator };
+  const attach = 'volume attach w --protocol nbd,iscsi --chap host';
+  await sgw(attach, { ...key, SGW_CHAP_SECRET: short }, 2);
+  await sgw(`${attach} --chap-target sgw`, chap, 2);
+  await sgw(`${attach} --chap-target sgw --chap-target-secret-file ${file} --json`, chap);
+  await sgw('configure --iscsi-discovery-chap finder', { ...key, SGW_CHAP_SECRET: discovery });
+  const kept = await readFile(join(folder, 'home', 'chap.json'), 'utf8');
+  for (const secret of [initiator, target, discovery]) expect(kept).toContain(secret);
+  for (const words of ['volume show w --json', 'status', 'gateway show --json', 'configure', 'gateway restart'])
+    await sgw(words, key);
+  await sgw('volume detach w', key);
+  await sgw('configure --iscsi-discovery-chap default', key);
+}
+
 /** Every secret of the run, and its key, by name. */
 async function secretsOf(codes: readonly string[], secrets: readonly Secret[]): Promise<[string, Buffer][]> {
   const objects = directoryStore({ path: join(folder, 'store') });
@@ -186,6 +212,7 @@ async function secretsOf(codes: readonly string[], secrets: readonly Secret[]): 
     ['the passphrase', Buffer.from(PASSPHRASE)],
     ['a wrong passphrase', Buffer.from(WRONG)],
     ['what is in a damaged key file', Buffer.from(DAMAGED_KEY_FILE.slice(10))],
+    ...CHAP.map((secret): [string, Buffer] => ['a secret of CHAP', Buffer.from(secret)]),
     ...codes.map((code): [string, Buffer] => ['a recovery code', Buffer.from(code)]),
   ];
   for (const secret of secrets) {
@@ -206,7 +233,7 @@ it('C16 keys, passphrases and recovery codes are in no output, no argument and n
   const all = await secretsOf(recoveryCodes, secrets);
   expect(all.length).toBeGreaterThan(8);
 
-  const given = ['passphrase.txt', 'damaged.key', 'new.key'].map((name) => join(folder, name));
+  const given = ['passphrase.txt', 'damaged.key', 'new.key', 'chap.txt'].map((name) => join(folder, name));
   const files = filesBelow(folder).filter((file) => !given.includes(file));
   expect(files.filter((file) => file.endsWith('state.json'))).not.toEqual([]);
   const shown: string[] = [];

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseKeyFile } from '../../../src/core/blockstore/sealing/secret-text.ts';
+import { discoverySecret, iscsiWishes } from '../../../src/core/cli/iscsi-flags.ts';
 import { keepRecoveryCode, makeKeyFile, readSecretFile } from '../../../src/core/cli/secret-files.ts';
 import { firstSecret, newSecret, unlockingSecrets, type SecretSurroundings } from '../../../src/core/cli/secrets.ts';
 import { SgwError } from '../../../src/core/kit/index.ts';
@@ -199,5 +200,56 @@ describe('a recovery code', () => {
     const failing = keepRecoveryCode(at('code'), say, async () => Promise.reject(new Error('no')));
     await expect(failing).rejects.toThrow('no');
     expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe('a secret of CHAP', () => {
+  type Flags = Parameters<typeof iscsiWishes>[0];
+  const CHAP = { protocol: ['iscsi'], chap: 'host' } satisfies Partial<Flags>;
+  const flags = (more: Partial<Flags>): Flags => ({ ...CHAP, ...more }) as Flags;
+  const SHORT = 'eleven-byte';
+  const GOOD = 'twelve-bytes';
+  const LONG = 'seventeen-bytes-a';
+
+  it('is asked for twice, and again while it is short; both are asked for again when they differ', async () => {
+    const around = surroundings({}, [SHORT, GOOD, `${GOOD}x`, GOOD, GOOD]);
+    const { iscsi } = await iscsiWishes(flags({}), around);
+    expect(iscsi).toEqual({ chap: { user: 'host', secret: GOOD } });
+    expect(around.asked).toEqual([
+      'Secret of CHAP user host:',
+      'bad-chap-secret',
+      'Secret of CHAP user host:',
+      'The same again:',
+      'Secret of CHAP user host:',
+      'The same again:',
+    ]);
+    expect(said).toEqual(['The secrets differ. Type both again, or press Ctrl-C.']);
+  });
+
+  it('is the contents of a file, or else a variable; one for each direction', async () => {
+    const file = write('chap', `${GOOD}\n`);
+    const env = { SGW_CHAP_SECRET: 'of the variable', SGW_CHAP_TARGET_SECRET: 'of the target' };
+    const both = flags({ 'chap-secret-file': file, 'chap-target': 'sgw' });
+    expect((await iscsiWishes(both, surroundings(env))).iscsi).toEqual({
+      chap: { user: 'host', secret: GOOD },
+      chapTarget: { user: 'sgw', secret: 'of the target' },
+    });
+    expect(await discoverySecret('finder', undefined, surroundings(env))).toEqual({
+      iscsiDiscoverySecret: 'of the variable',
+    });
+    expect(await discoverySecret(null, undefined, surroundings(env))).toEqual({});
+    const same = { ...env, SGW_CHAP_TARGET_SECRET: GOOD };
+    await expect(iscsiWishes(both, surroundings(same))).rejects.toMatchObject({ code: 'bad-chap-secret' });
+  });
+
+  it('that is short is refused, and not repeated in the error; one that Windows refuses is told of', async () => {
+    const failure = await iscsiWishes(flags({}), surroundings({ SGW_CHAP_SECRET: SHORT })).catch(
+      (error: unknown) => error,
+    );
+    expect(failure).toMatchObject({ code: 'bad-chap-secret' });
+    expect(JSON.stringify((failure as SgwError).toDocument())).not.toContain(SHORT);
+    await iscsiWishes(flags({}), surroundings({ SGW_CHAP_SECRET: LONG }));
+    expect(said.join()).toContain('Windows takes no such secret');
+    expect(said.join()).not.toContain(LONG);
   });
 });

@@ -11,7 +11,7 @@ import { parseLogLine } from './log-lines.ts';
 import type { Runtime } from '../runtime.ts';
 
 /** Variables that hold secrets: they are given when they are asked for, and to nobody who only looks at the process. */
-const SECRET_VARIABLES = ['SGW_PASSPHRASE', 'SGW_NEW_PASSPHRASE'];
+const SECRET_VARIABLES = ['SGW_PASSPHRASE', 'SGW_NEW_PASSPHRASE', 'SGW_CHAP_SECRET', 'SGW_CHAP_TARGET_SECRET'];
 const TAIL_LINES = 20;
 
 export interface SpawnOptions {
