@@ -34,6 +34,8 @@ export class ForgetfulLogDisk implements LogDisk {
   failSyncs: string | undefined;
   failOpens: string | undefined;
   failReads: { readonly name: string; readonly page: number } | undefined;
+  /** Called after each write. */
+  onWrite: (() => void) | undefined;
   /** Syncs wait for this. */
   syncGate: Promise<void> | undefined;
   readonly asides: string[] = [];
@@ -135,6 +137,7 @@ class ForgetfulFile implements LogFile {
       throw failure(this.#disk.failWrites, this.name);
     }
     this.#put(bytes, position);
+    this.#disk.onWrite?.();
   }
 
   #put(bytes: Buffer, position: number): void {

@@ -12,6 +12,7 @@ import {
   LOG_SECTOR_BYTES,
   NOT_IN_LOG,
   openLog,
+  type AppendAs,
   ZERO_IN_LOG,
   type LogExtent,
   type WriteLog,
@@ -36,7 +37,7 @@ interface Journalled {
 }
 
 export type Change =
-  | { readonly do: 'append'; readonly page: number; readonly count: number }
+  | { readonly do: 'append' | 'whole'; readonly page: number; readonly count: number }
   | { readonly do: 'sectors'; readonly page: number; readonly mask: number }
   | { readonly do: 'zeroes'; readonly page: number; readonly count: number }
   | { readonly do: 'resize'; readonly pages: number };
@@ -98,6 +99,8 @@ export class LogScene {
   readonly touched = new Set<number>([0]);
   recycledPages = 0;
   #version = 0;
+  /** Of each version that was appended as part of a whole: all versions of that. */
+  readonly #wholes = new Map<number, readonly number[]>();
   #barriers = 0;
   #epoch = 0;
   #capacityBytes: number;
@@ -150,11 +153,12 @@ export class LogScene {
   async change(changes: readonly Change[]): Promise<void> {
     let promise: Promise<void> | undefined;
     for (const change of changes) {
-      const bytes = change.do === 'append' ? change.count * LOG_PAGE_BYTES : LOG_PAGE_BYTES;
-      if (!this.log.hasRoom(bytes)) {
+      const as = change.do === 'whole' ? 'whole' : 'pieces';
+      const bytes = change.do === 'append' || as === 'whole' ? change.count * LOG_PAGE_BYTES : LOG_PAGE_BYTES;
+      if (!this.log.hasRoom(bytes, as)) {
         await promise;
         promise = undefined;
-        await this.makeRoom(bytes);
+        await this.makeRoom(bytes, as);
       }
       const one = this.#start(change);
       if (promise !== undefined) expect(one).toBe(promise);
@@ -164,25 +168,29 @@ export class LogScene {
     this.note();
   }
 
-  async makeRoom(bytes: number): Promise<void> {
-    while (!this.log.hasRoom(bytes)) {
+  async makeRoom(bytes: number, as: AppendAs = 'pieces'): Promise<void> {
+    while (!this.log.hasRoom(bytes, as)) {
       this.upload(Number.MAX_SAFE_INTEGER);
-      await this.log.room(bytes);
+      await this.log.room(bytes, undefined, as);
     }
   }
 
   #start(change: Change): Promise<void> {
     const { log } = this;
     switch (change.do) {
-      case 'append': {
+      case 'append':
+      case 'whole': {
         const pieces: Buffer[] = [];
+        const first = this.#version + 1;
+        const all = Array.from({ length: change.count }, (_, i) => first + i);
+        if (change.do === 'whole') for (const version of all) this.#wholes.set(version, all);
         for (let page = change.page; page < change.page + change.count; page++) {
           const version = ++this.#version;
           const versions = ZERO_PAGE.map(() => version);
           pieces.push(stamped(page, versions));
           this.#apply({ page, mask: FULL_MASK, versions });
         }
-        return log.append(change.page, Buffer.concat(pieces));
+        return log.append(change.page, Buffer.concat(pieces), change.do === 'whole' ? 'whole' : 'pieces');
       }
       case 'sectors': {
         const version = ++this.#version;
@@ -225,9 +233,25 @@ export class LogScene {
     const from = Math.max(this.storeSequence, ...this.journal.keys()) + 1;
     for (const record of this.log.records(from, Number.MAX_SAFE_INTEGER)) {
       expect(record.sequence).toBe(Math.max(this.storeSequence, ...this.journal.keys()) + 1);
-      this.journal.set(record.sequence, this.#read(record.extents));
+      const read = this.#read(record.extents);
+      this.#checkWholes(read.effects);
+      this.journal.set(record.sequence, read);
     }
     expect(Math.max(this.storeSequence, ...this.journal.keys())).toBe(this.log.usage.lastSequence);
+  }
+
+  /** What was appended as a whole is in the record with all of its pages. */
+  #checkWholes(effects: readonly Effect[]): void {
+    const there = new Set<number>();
+    for (const effect of effects) {
+      if (!('versions' in effect)) continue;
+      const [version = 0] = effect.versions;
+      // Sectors that were merged into it later have another version.
+      if (effect.versions.every((one) => one === version)) there.add(version);
+    }
+    for (const version of there)
+      for (const other of this.#wholes.get(version) ?? [])
+        expect(there.has(other), `${other} is in the record of ${version}`).toBe(true);
   }
 
   #read(extents: readonly LogExtent[]): Journalled {

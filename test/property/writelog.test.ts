@@ -23,6 +23,10 @@ const change: fc.Arbitrary<Change> = fc.oneof(
       count: fc.oneof({ weight: 6, arbitrary: fc.integer({ min: 1, max: 4 }) }, fc.integer({ min: 5, max: 40 })),
     }),
   },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant('whole'), page, count: fc.integer({ min: 1, max: FILE_PAGES - 2 }) }),
+  },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('sectors'), page, mask: fc.integer({ min: 1, max: 255 }) }) },
   {
     weight: 3,
@@ -88,7 +92,9 @@ describe('a write log', () => {
     await scene.open();
     for (let round = 0; round < 600; round++) {
       const first = Math.floor(random.float() * 20);
-      await scene.change([{ do: 'append', page: first, count: 1 + Math.floor(random.float() * 4) }]);
+      if (random.float() < 0.3)
+        await scene.change([{ do: 'whole', page: first, count: 1 + Math.floor(random.float() * 2) }]);
+      else await scene.change([{ do: 'append', page: first, count: 1 + Math.floor(random.float() * 4) }]);
       const dice = random.float();
       if (dice < 0.05) await scene.cut();
       else if (dice < 0.1) await scene.kill();

@@ -20,6 +20,11 @@ export interface DeviceCall {
 export interface WriteCall extends DeviceCall {
   /** Force unit access: acknowledged only when this write is durable, as after `flush`. */
   readonly fua?: boolean;
+  /**
+   * All of the write is there or nothing, also after a loss of power, and no read sees a part of it. Only within
+   * `limits.atomic`.
+   */
+  readonly atomic?: true;
 }
 
 export interface ZeroCall extends WriteCall {
@@ -46,8 +51,8 @@ export interface DeviceLimits {
   /** The longest read or write. */
   readonly payloadBytesMax: number;
   /**
-   * Writes of at most `bytesMax` that consist of whole units of `unitBytes` (a power of two), and begin at a multiple of it, are there
-   * as a whole or not at all after any crash, and reads see nothing in between. Undefined where that is not promised.
+   * What a write with `atomic` may be: whole units of `unitBytes` (a power of two) that begin at a multiple of it, `bytesMax` at
+   * most. Undefined where atomic writes are not promised.
    */
   readonly atomic?: { readonly unitBytes: number; readonly bytesMax: number };
 }

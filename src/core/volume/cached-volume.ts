@@ -9,8 +9,8 @@
  */
 import type { BlockDevice, Completion, DeviceCall, DeviceExtent, WriteCall, ZeroCall } from '../blockdevice/index.ts';
 import { checkVolumeSize, PAGE_BYTES } from '../blockstore/index.ts';
-import { MIB, Semaphore, SgwError, throwIfAborted, type VolumeId } from '../kit/index.ts';
-import type { WriteLog } from '../writelog/index.ts';
+import { assert, KIB, MIB, Semaphore, SgwError, throwIfAborted, type VolumeId } from '../kit/index.ts';
+import type { AppendAs, WriteLog } from '../writelog/index.ts';
 import { ReadAhead } from '../cache/index.ts';
 import type { PendingCreation, ServedSnapshot, ServedVolume, VolumeSettings, VolumeStats } from './contract.ts';
 import { CallTimer, Counters, Forecast } from './counters.ts';
@@ -27,6 +27,8 @@ import { Uploads } from './uploads.ts';
 
 /** Writes longer than this go into the log in pieces. */
 const PIECE_BYTES = 8 * MIB;
+/** The longest atomic write, where a record holds that much: as long as what file systems and databases write at once. */
+const ATOMIC_BYTES_MAX = 128 * KIB;
 /** Part of the buffer from which on writers may be slowed. */
 const SLOW_FROM = 0.7;
 
@@ -48,11 +50,7 @@ export async function openCachedVolume(parts: CachedVolumeParts): Promise<Served
 
 class CachedVolume implements ServedVolume {
   readonly volumeId: VolumeId;
-  readonly limits: BlockDevice['limits'] = {
-    blockBytesMin: 1,
-    blockBytesPreferred: PAGE_BYTES,
-    payloadBytesMax: 32 * MIB,
-  };
+  readonly limits: BlockDevice['limits'];
   readonly #parts: CachedVolumeParts;
   readonly #opened: Opened;
   readonly #log: WriteLog;
@@ -79,6 +77,12 @@ class CachedVolume implements ServedVolume {
     this.#parts = parts;
     this.#opened = opened;
     this.#log = log;
+    this.limits = {
+      blockBytesMin: 1,
+      blockBytesPreferred: PAGE_BYTES,
+      payloadBytesMax: 32 * MIB,
+      atomic: { unitBytes: PAGE_BYTES, bytesMax: Math.min(ATOMIC_BYTES_MAX, log.wholeBytesMax) },
+    };
     this.#settings = settings;
     this.#sizeBytes = writer.sizeBytes;
     this.#timer = new CallTimer(blocks.clock, this.#counters);
@@ -176,8 +180,9 @@ class CachedVolume implements ServedVolume {
     const counters = this.#counters;
     counters.writeOps += 1;
     counters.writeBytes += data.length;
+    if (call?.atomic === true) return this.#acknowledged(this.#writeWhole(offset, data, call.signal), call);
     const written =
-      data.length <= PIECE_BYTES && this.#isFree(data.length)
+      data.length <= PIECE_BYTES && this.#isFree(PageWriter.costBytes(data.length))
         ? this.#append(data.length, () => this.#writer.write(offset, data, call?.signal))
         : this.#writeSlowly(offset, data, call?.signal);
     return this.#acknowledged(written, call);
@@ -191,7 +196,7 @@ class CachedVolume implements ServedVolume {
     this.#checkWritable();
     this.#counters.writeOps += 1;
     const zero = (): Promise<void> => this.#writer.zero(offset, length, call?.signal);
-    const written = this.#isFree(0) ? this.#append(0, zero) : this.#waitThen(0, zero, call?.signal);
+    const written = this.#isFree(PageWriter.costBytes(0)) ? this.#append(0, zero) : this.#waitThen(0, zero, call?.signal);
     return this.#acknowledged(written, call);
   }
 
@@ -266,11 +271,11 @@ class CachedVolume implements ServedVolume {
       throw new SgwError('aborted', 'volume-closed', `volume ${this.volumeId} is being closed`);
   }
 
-  /** Whether a write of `length` bytes goes into the log at once. */
-  #isFree(length: number): boolean {
+  /** Whether a write that takes `cost` bytes goes into the log at once. */
+  #isFree(cost: number, as: AppendAs = 'pieces'): boolean {
     if (this.#counters.waitingWrites > 0) return false;
     const { dirtyBytes, capacityBytes } = this.#log.usage;
-    return dirtyBytes < SLOW_FROM * capacityBytes && this.#log.hasRoom(PageWriter.costBytes(length));
+    return dirtyBytes < SLOW_FROM * capacityBytes && this.#log.hasRoom(cost, as);
   }
 
   /** Appends in this task of the event loop. */
@@ -278,6 +283,15 @@ class CachedVolume implements ServedVolume {
     const appended = append();
     this.#uploads.appended(length + PAGE_BYTES);
     return appended;
+  }
+
+  /** An atomic write: in one record, and records are committed as wholes. */
+  #writeWhole(offset: number, data: Buffer, signal?: AbortSignal): Promise<void> {
+    const { length } = data;
+    const isWithin = length > 0 && length <= (this.limits.atomic?.bytesMax ?? 0);
+    assert(isWithin && offset % PAGE_BYTES === 0 && length % PAGE_BYTES === 0, `${length} bytes are written as a whole`);
+    const write = (): Promise<void> => this.#writer.writeWhole(offset, data);
+    return this.#isFree(length, 'whole') ? this.#append(length, write) : this.#waitThen(length, write, signal, 'whole');
   }
 
   async #writeSlowly(offset: number, data: Buffer, signal?: AbortSignal): Promise<void> {
@@ -288,7 +302,12 @@ class CachedVolume implements ServedVolume {
   }
 
   /** Waits for its turn, for as long as back-pressure asks, and for room; then appends. */
-  async #waitThen(length: number, append: () => Promise<void>, signal?: AbortSignal): Promise<void> {
+  async #waitThen(
+    length: number,
+    append: () => Promise<void>,
+    signal?: AbortSignal,
+    as: AppendAs = 'pieces',
+  ): Promise<void> {
     const { closing } = this.#uploads;
     const either = signal === undefined ? closing : AbortSignal.any([signal, closing]);
     this.#counters.waitingWrites += 1;
@@ -299,8 +318,7 @@ class CachedVolume implements ServedVolume {
         const { dirtyBytes, capacityBytes } = this.#log.usage;
         const delayMs = this.#throttle.delayMs(length, dirtyBytes / capacityBytes);
         if (delayMs >= 1) await this.#parts.blocks.clock.sleep(delayMs, either);
-        const cost = PageWriter.costBytes(length);
-        await this.#room(cost, either);
+        await this.#room(as === 'whole' ? length : PageWriter.costBytes(length), either, as);
         this.#checkWritable();
         appended = this.#append(length, append);
       } finally {
@@ -313,10 +331,10 @@ class CachedVolume implements ServedVolume {
   }
 
   /** Waits until `cost` bytes can be appended. */
-  async #room(cost: number, signal: AbortSignal): Promise<void> {
-    while (!this.#log.hasRoom(cost)) {
+  async #room(cost: number, signal: AbortSignal, as: AppendAs): Promise<void> {
+    while (!this.#log.hasRoom(cost, as)) {
       this.#isFull = true;
-      await this.#log.room(cost, signal);
+      await this.#log.room(cost, signal, as);
     }
     this.#isFull = false;
   }

@@ -2,7 +2,8 @@
  * Reads pages of a served volume (DESIGN section 6): the write log, then the cache, then the object store, then zeroes. What is
  * in memory or in the page cache is copied before the call returns; only what the store has to be asked for makes a promise.
  *
- * A page that had to be fetched is looked up again afterwards: it may have been written, uploaded or moved meanwhile.
+ * A page that had to be fetched is looked up again afterwards: it may have been written, uploaded or moved meanwhile. So a read
+ * may have pages from before and from after a write; but of an atomic write it sees all or nothing, and begins again for that.
  */
 import { PAGE_BYTES, type PagePlace } from '../blockstore/index.ts';
 import type { FrameCache } from '../cache/index.ts';
@@ -55,8 +56,17 @@ interface Missing {
   readonly length: number;
 }
 
+/** A read that waits for what is fetched. */
+interface WaitingRead {
+  readonly offset: number;
+  readonly end: number;
+  /** Some of it was replaced as a whole since it began. */
+  isTorn: boolean;
+}
+
 export class PageReader {
   readonly #parts: PageReaderParts;
+  readonly #waiting = new Set<WaitingRead>();
   readonly #place: PagePlace = { source: 0, frame: 0, slot: 0 };
   readonly #next: PagePlace = { source: 0, frame: 0, slot: 0 };
   readonly #scratch = Buffer.alloc(PAGE_BYTES);
@@ -67,6 +77,37 @@ export class PageReader {
 
   /** Fills `target` with the volume's bytes from `offset` on. Undefined: done. */
   read(offset: number, target: Buffer, signal?: AbortSignal): Promise<void> | undefined {
+    const missing = this.#copyAll(offset, target);
+    return missing === undefined ? undefined : this.#readWaiting(offset, missing, target, signal);
+  }
+
+  /** An atomic write took effect in this task. */
+  replaced(offset: number, length: number): void {
+    for (const read of this.#waiting) if (read.offset < offset + length && offset < read.end) read.isTorn = true;
+  }
+
+  async #readWaiting(
+    offset: number,
+    missing: readonly Missing[],
+    target: Buffer,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const read: WaitingRead = { offset, end: offset + target.length, isTorn: false };
+    this.#waiting.add(read);
+    try {
+      let left: readonly Missing[] | undefined = missing;
+      while (left !== undefined) {
+        read.isTorn = false;
+        await this.#fetchAll(left, target, signal);
+        left = read.isTorn ? this.#copyAll(offset, target) : undefined;
+      }
+    } finally {
+      this.#waiting.delete(read);
+    }
+  }
+
+  /** Copies what is at hand, all at one moment; returns what is not, undefined when that is nothing. */
+  #copyAll(offset: number, target: Buffer): Missing[] | undefined {
     let missing: Missing[] | undefined;
     const end = target.length;
     for (let at = 0; at < end;) {
@@ -82,7 +123,7 @@ export class PageReader {
         at += length;
       }
     }
-    return missing === undefined ? undefined : this.#fetchAll(missing, target, signal);
+    return missing;
   }
 
   /**

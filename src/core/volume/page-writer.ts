@@ -1,7 +1,8 @@
 /**
  * Turns writes, zeroes and trims of any extent into pages and sectors of the write log. Everything that one call appends is
  * appended in one task of the event loop, so it is in one record as a rule. Where a record or a file of the log is full it goes
- * on in the next: a write that was not acknowledged may then be there in part, by pages, after a crash.
+ * on in the next: a write that was not acknowledged may then be there in part, by pages, after a crash. Atomic writes are in
+ * one record always.
  *
  * Parts of a page become a whole page when the rest is at hand, else sectors over what is below, without fetching that.
  * Parts of a sector need the rest of it: then the page is fetched first, and looked at again before it is appended, so that
@@ -51,6 +52,13 @@ export class PageWriter {
     const { length } = data;
     if (offset % PAGE_BYTES === 0 && length % PAGE_BYTES === 0) return this.#log.append(offset / PAGE_BYTES, data);
     return this.#appendParts(offset, length, data, signal);
+  }
+
+  /** Appends whole pages, as a whole: what they cost is their length. Reads that are under way see all of them or none. */
+  writeWhole(offset: number, data: Buffer): Promise<void> {
+    const appended = this.#log.append(offset / PAGE_BYTES, data, 'whole');
+    this.#reader.replaced(offset, data.length);
+    return appended;
   }
 
   /** Makes bytes zero. Resolves when that is in the log. */

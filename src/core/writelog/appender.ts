@@ -11,7 +11,7 @@ import { certain } from './certain.ts';
 import { SgwError, toSgwError, type Clock } from '../kit/index.ts';
 import { LOG_PAGE_BYTES, type Slot } from './contract.ts';
 import { encodeFileHeader, encodeNote, type EntryKind, type KeptIncarnation } from './format.ts';
-import { RecordBuilder, usablePages } from './record-builder.ts';
+import { RecordBuilder, recordPagesMax, usablePages } from './record-builder.ts';
 import type { RingFile } from './ring-file.ts';
 import type { Ring } from './ring.ts';
 
@@ -105,18 +105,29 @@ export class Appender {
     return Math.max(0, open) + usablePages(left - Math.max(0, open)) + this.#ring.freeDataPages;
   }
 
+  /** Data pages that one append can have in one record, whatever came before. */
+  get wholePagesMax(): number {
+    return recordPagesMax(this.#ring.pageCount);
+  }
+
+  /** Whether one append finds room for `pages`, at most `wholePagesMax`, in one record: exact, as `reserve` goes about it. */
+  hasRoomForWhole(pages: number): boolean {
+    const left = this.file.pagesLeft;
+    return pages < left || this.#ring.hasFree || (this.#isOpen && pages <= Math.min(this.builder.dataPagesLeft, left));
+  }
+
   /**
-   * Sees to it that a record is open that has room in its header for `headerBytes`, and, with `forData`, for a page. Returns
-   * how many data pages one more extent of it can have.
+   * Sees to it that a record is open that has room in its header for `headerBytes`, and for one more extent with `pagesMin`
+   * data pages, unless that is 0. Returns how many that extent can have.
    */
-  reserve(headerBytes: number, forData: boolean): number {
+  reserve(headerBytes: number, pagesMin: number): number {
     if (this.#isOpen) {
       const pages = Math.min(this.builder.dataPagesLeft, this.file.pagesLeft);
-      if (forData ? pages > 0 : this.builder.headerBytesLeft >= headerBytes) return pages;
+      if (pagesMin > 0 ? pages >= pagesMin : this.builder.headerBytesLeft >= headerBytes) return pages;
       this.commit();
       if (this.#failure !== undefined) throw this.#failure;
     }
-    if (this.file.pagesLeft < (forData ? 2 : 1)) this.#roll();
+    if (this.file.pagesLeft < 1 + pagesMin) this.#roll();
     this.builder.begin();
     this.#isOpen = true;
     this.#openedMs = this.#clock.nowMs();

@@ -19,6 +19,9 @@ import {
 
 const CHECKSUMS_MAX = (LOG_PAGE_BYTES - ENTRY_FIXED_BYTES - EXTENT_BYTES) / CHECKSUM_BYTES;
 
+/** Data pages of one extent that a record has room for in a file of `pageCount` pages, of which the first is its header. */
+export const recordPagesMax = (pageCount: number): number => Math.min(CHECKSUMS_MAX, pageCount - 2);
+
 /** Data pages that fit into so many consecutive pages of a file, in as few records as possible. */
 export const usablePages = (pages: number): number => pages - Math.ceil(pages / (CHECKSUMS_MAX + 1));
 

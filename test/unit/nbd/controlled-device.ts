@@ -33,8 +33,8 @@ export class ControlledDevice extends MemoryDevice {
     else gate.fail(failure);
   }
 
-  #call(name: string, fua: boolean | undefined, run: () => Completion): Completion {
-    this.calls.push(fua === true ? `${name} fua` : name);
+  #call(name: string, fua: boolean | undefined, run: () => Completion, atomic?: boolean): Completion {
+    this.calls.push([name, ...(fua === true ? ['fua'] : []), ...(atomic === true ? ['atomic'] : [])].join(' '));
     if (this.failure !== undefined) throw this.failure;
     if (!this.holds.has(name)) return run();
     // Writes that wait for the same group commit share a promise.
@@ -49,8 +49,8 @@ export class ControlledDevice extends MemoryDevice {
     return this.#call('read', false, () => super.read(offset, target));
   }
 
-  override write(offset: number, data: Buffer, call?: { fua?: boolean }): Completion {
-    return this.#call('write', call?.fua, () => super.write(offset, data));
+  override write(offset: number, data: Buffer, call?: { fua?: boolean; atomic?: true }): Completion {
+    return this.#call('write', call?.fua, () => super.write(offset, data), call?.atomic);
   }
 
   override trim(offset: number, length: number, call?: { fua?: boolean }): Completion {

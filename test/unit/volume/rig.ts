@@ -18,7 +18,7 @@ import {
   type VolumeEvent,
   type VolumeSettings,
 } from '../../../src/core/volume/index.ts';
-import { directoryDisk } from '../../../src/core/writelog/index.ts';
+import { directoryDisk, type LogDisk } from '../../../src/core/writelog/index.ts';
 
 export const ACCOUNT = '000000000001';
 export const MIB = 1024 * 1024;
@@ -52,7 +52,7 @@ export class VolumeRig implements AsyncDisposable {
 
   async open(
     settings: Partial<VolumeSettings> = {},
-    more: { gateway?: string; takeOver?: boolean; log?: string; objects?: ObjectStore } = {},
+    more: { gateway?: string; takeOver?: boolean; log?: string; objects?: ObjectStore; disk?: LogDisk } = {},
   ): Promise<ServedVolume> {
     const { gateway = 'sgw-00000001', takeOver = false, log = 'log', objects = this.blocks.objects } = more;
     return await openCachedVolume({
@@ -60,7 +60,7 @@ export class VolumeRig implements AsyncDisposable {
       volumeId: this.entry.volumeId,
       holder: { gatewayId: gateway, name: gateway },
       accountId: ACCOUNT,
-      disk: directoryDisk(path.join(this.folder, log)),
+      disk: more.disk ?? directoryDisk(path.join(this.folder, log)),
       cache: this.cache,
       pool: this.pool,
       settings: { ack: 'log', bufferBytes: 64 * MIB, sealIntervalMs: 60_000, readAheadBytes: MIB, ...settings },

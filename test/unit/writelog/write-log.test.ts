@@ -82,6 +82,87 @@ describe('group commit', () => {
   });
 });
 
+describe('appends as wholes', () => {
+  const WHOLE_MAX = FILE_PAGES - 2;
+
+  it('are in one record each, wherever the one before has ended', async () => {
+    for (let before = 0; before < FILE_PAGES; before++)
+      for (const open of [0, 1, 5])
+        for (const whole of [1, 2, 7, WHOLE_MAX - 1, WHOLE_MAX]) {
+          const log = await openOn(new ForgetfulLogDisk());
+          expect(log.wholeBytesMax).toBe(WHOLE_MAX * LOG_PAGE_BYTES);
+          if (before > 0) await log.append(0, filled(1, before));
+          if (open > 0) void log.append(50, filled(2, open));
+          await log.append(100, filled(3, whole), 'whole');
+          const holding = log
+            .records(1, 1e9)
+            .flatMap(({ extents }) => extents)
+            .filter((extent) => extent.kind === 'pages' && extent.firstPage >= 100);
+          expect(holding, `${before}, ${open}, ${whole}`).toMatchObject([{ firstPage: 100, pageCount: whole }]);
+          for (let i = 0; i < whole; i++) expect(valueOf(log, 100 + i)).toBe(3);
+          await log.close();
+        }
+  });
+
+  it('join the record of the task where there is room', async () => {
+    const log = await openOn(new ForgetfulLogDisk());
+    const promises = [
+      log.append(1, filled(1)),
+      log.append(20, filled(2, 4), 'whole'),
+      log.append(30, filled(3, 4), 'whole'),
+    ];
+    expect(new Set(promises).size).toBe(1);
+    await promises[0];
+    expect(log.usage.lastSequence).toBe(1);
+    await log.close();
+  });
+
+  it('always have room after a positive answer, and none after a negative one', async () => {
+    const answers = { yes: 0, no: 0 };
+    for (let before = 0; before < FILE_PAGES; before++)
+      for (const open of [0, 1, 3, 6])
+        for (const whole of [1, 3, 8, WHOLE_MAX]) {
+          const log = await openOn(new ForgetfulLogDisk(), 0, 2);
+          await log.append(0, filled(1, WHOLE_MAX));
+          for (let i = 0; i < before && log.hasRoom(LOG_PAGE_BYTES); i++) await log.append(0, filled(1));
+          for (let i = 0; i < open && log.hasRoom(LOG_PAGE_BYTES); i++) void log.append(3 * i, filled(2));
+          const isFree = log.hasRoom(whole * LOG_PAGE_BYTES, 'whole');
+          const appended = log.append(100, filled(3, whole), 'whole');
+          if (isFree) await appended;
+          else await expect(appended).rejects.toMatchObject({ code: 'log-full' });
+          expect(log.failure).toBeUndefined();
+          for (let i = 0; i < whole; i++) expect(valueOf(log, 100 + i)).toBe(isFree ? 3 : undefined);
+          answers[isFree ? 'yes' : 'no'] += 1;
+          await log.close();
+        }
+    expect(Math.min(answers.yes, answers.no)).toBeGreaterThan(30);
+  });
+
+  it('wait in their turn for a file where the last one has room for less', async () => {
+    const log = await openOn(new ForgetfulLogDisk(), 0, 2);
+    const bytes = 8 * LOG_PAGE_BYTES;
+    let last = 0;
+    while (log.hasRoom(bytes, 'whole')) await appendPages(log, 1, ++last);
+    // Shorter ones still fit.
+    expect(log.hasRoom(LOG_PAGE_BYTES, 'whole') && log.hasRoom(LOG_PAGE_BYTES)).toBe(true);
+    const served: string[] = [];
+    const whole = log.room(bytes, undefined, 'whole').then(async () => {
+      expect(log.hasRoom(bytes, 'whole')).toBe(true);
+      served.push('whole');
+      await log.append(100, filled(9, 8), 'whole');
+    });
+    const behind = log.room(LOG_PAGE_BYTES).then(() => served.push('behind'));
+    for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setImmediate(resolve));
+    expect(served).toEqual([]);
+    log.uploaded(last);
+    await Promise.all([whole, behind]);
+    expect(served).toEqual(['whole', 'behind']);
+    expect(valueOf(log, 107)).toBe(9);
+    await expect(log.room(log.wholeBytesMax + 1, undefined, 'whole')).rejects.toMatchObject({ code: 'log-too-small' });
+    await log.close();
+  });
+});
+
 describe('pages written in part', () => {
   it('keeps a mask over what is below, and merges with what the log has', async () => {
     const log = await openOn(new ForgetfulLogDisk());

@@ -5,18 +5,18 @@ import { SgwError } from '../../kit/index.ts';
 /** `device`, without the right to change it. */
 export class ReadOnlyDevice implements BlockDevice {
   readonly isReadOnly = true;
+  /** The device's, without what concerns writes only. */
+  readonly limits: DeviceLimits;
   readonly #device: BlockDevice;
 
   constructor(device: BlockDevice) {
     this.#device = device;
+    const { blockBytesMin, blockBytesPreferred, payloadBytesMax } = device.limits;
+    this.limits = { blockBytesMin, blockBytesPreferred, payloadBytesMax };
   }
 
   get sizeBytes(): number {
     return this.#device.sizeBytes;
-  }
-
-  get limits(): DeviceLimits {
-    return this.#device.limits;
   }
 
   read(offset: number, target: Buffer, call?: DeviceCall): Completion {

@@ -1,4 +1,5 @@
 /** READ and WRITE, SYNCHRONIZE CACHE and PRE-FETCH (SBC-3, 5.6 to 5.9, 5.26, 5.27, 5.31 to 5.34). */
+import type { WriteCall } from '../../blockdevice/index.ts';
 import {
   atomicBlocks,
   checkExtent,
@@ -80,7 +81,8 @@ class Write implements ScsiCommand {
     const data = wholeBlocks(dataOut);
     if (data.length === 0) return GOOD;
     const fua = this.#isFua || !unit.modes.writeCacheEnabled;
-    return unit.medium.write(nexus.device, this.#offset, data, fua ? { signal, fua } : { signal });
+    const call: WriteCall = fua ? { signal, fua } : { signal };
+    return unit.medium.write(nexus.device, this.#offset, data, this.#isAtomic ? { ...call, atomic: true } : call);
   }
 }
 

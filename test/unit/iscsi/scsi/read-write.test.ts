@@ -218,7 +218,7 @@ describe('WRITE ATOMIC', () => {
     const { host } = await newBench({}, device);
     await host.good(atomic('0000000000000008', '0080'), { dataOut: noise.subarray(0, 65536) });
     await host.good(atomic('0000000000000000', '0008', '08'), { dataOut: noise.subarray(0, 4096) });
-    expect(device.calls).toEqual(['write', 'write fua']);
+    expect(device.calls).toEqual(['write atomic', 'write fua atomic']);
     expect(device.bytes.subarray(4096, 4096 + 65536).equals(noise.subarray(0, 65536))).toBe(true);
     expect((await host.good('12 01 b0 0040 00')).subarray(44).toString('hex')).toBe(
       '00000080 00000008 00000008 00000000 00000000'.replaceAll(' ', ''),
