@@ -85,6 +85,8 @@ export class S3Proxy implements AsyncDisposable {
     const proxy = new S3Proxy(options);
     proxy.#server.listen(0, '127.0.0.1');
     await once(proxy.#server, 'listening');
+    // Who fails leaves it as it is, and ends all the same.
+    proxy.#server.unref();
     return proxy;
   }
 
