@@ -7,14 +7,7 @@ import path from 'node:path';
 import { HomeRig, until } from '../cli/gateway-rig.ts';
 import { toolPath } from '../requirements.ts';
 
-export const ISCSI_TOOLS = [
-  'iscsi-ls',
-  'iscsi-inq',
-  'iscsi-readcapacity16',
-  'qemu-img',
-  'qemu-io',
-  'qemu-nbd',
-] as const;
+const ISCSI_TOOLS = ['iscsi-ls', 'iscsi-inq', 'iscsi-readcapacity16', 'qemu-img', 'qemu-io', 'qemu-nbd'] as const;
 /** Debian has it in a package of its own, qemu-block-extra. */
 const QEMU_MODULE = '/usr/lib/x86_64-linux-gnu/qemu/block-iscsi.so';
 

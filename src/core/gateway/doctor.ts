@@ -60,6 +60,7 @@ export async function examine({ parts, exports, schedules, checkStore }: DoctorS
       await guarded('disk', async () => checkDisk(home, found)),
       await guarded('space', async () => checkSpace(home, found)),
       checkClock(parts.clock.nowMs(), found),
+      ...(await chapChecks(home, found)),
       ...rows.filter(({ reason }) => reason !== null).map(exportCheck),
       ...schedules(found).flatMap((one) => [scheduleCheck(one), ...verificationCheck(one)]),
       ...(await logChecks(home, rows)),
@@ -140,6 +141,22 @@ async function bytesIn(folder: string): Promise<number> {
     bytes += blocks * 512;
   }
   return bytes;
+}
+
+/** Nobody logs in to an export whose secrets of CHAP are lost. */
+async function chapChecks(home: string, { attachments }: GatewayState): Promise<Check[]> {
+  const names = attachments.flatMap(({ exportName, iscsi }) =>
+    (iscsi?.chapUser ?? null) === null ? [] : [exportName],
+  );
+  if (names.length === 0) return [];
+  const { ChapBook } = await import('./serving/chap-file.ts');
+  const book = new ChapBook(home);
+  await book.read();
+  const check = async (name: string): Promise<Check> => {
+    book.of(name);
+    return Promise.resolve(well(`chap ${name}`, 'the secrets of CHAP are there'));
+  };
+  return await Promise.all(names.map(async (name) => guarded(`chap ${name}`, async () => check(name))));
 }
 
 function checkClock(nowMs: number, { activatedAt }: GatewayState): Check {

@@ -1,9 +1,7 @@
 /** Room `iscsi` (level 2): an iSCSI server over block devices. It knows nothing of volumes. */
 export { IscsiServer, type IscsiServerOptions } from './server.ts';
-export type { SessionInfo } from './session.ts';
 export type { UnitIdentity } from './scsi/index.ts';
 export type {
-  ChapCredential,
   ChapRules,
   OpenedTarget,
   SessionRequest,

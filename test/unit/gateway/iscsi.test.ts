@@ -257,6 +257,9 @@ describe('who may log in', () => {
     for (const name of ['a', 'b', 'c']) await create(name);
     const closed = targetOf(await attach('a', { protocols: ['nbd', 'iscsi'], iscsi: CHAP }));
     const open = targetOf(await attach('b'));
+    const checks = async (of: GatewayRig): Promise<object[]> =>
+      (await of.call('doctor', {})).checks.filter(({ name }) => name.startsWith('chap'));
+    expect(await checks(rig)).toMatchObject([{ name: 'chap a', state: 'ok' }]);
     for (const [text, code] of [
       ['{}', 'chap-damaged'],
       ['{"version":1,"discovery":null,"exports":{"a":{"initiator":7,"target":null}}}', 'chap-damaged'],
@@ -267,6 +270,7 @@ describe('who may log in', () => {
       await expect(again.serving.targets.find(closed, HOST), text).rejects.toMatchObject({ code });
       expect(await again.serving.targets.find(open, HOST)).toMatchObject({ kind: 'here' });
       expect((await again.serving.open('a')).name).toBe('a');
+      expect(await checks(again.rig), text).toMatchObject([{ name: 'chap a', state: 'failed' }]);
       await again.rig.call('volume.attach', { volume: 'c' });
       await again.rig.call('volume.detach', { volume: 'c' });
       await again.serving.stop(DRAINING);
