@@ -90,7 +90,12 @@ export class HeldSession implements AsyncDisposable {
 
   static async open(attachment: Attachment, login: Login = {}): Promise<HeldSession> {
     const { objects, image } = qemuImage(attachment, login);
-    const held = new HeldSession(spawn(toolPath('qemu-io') ?? '', [...objects, '--image-opts', image]));
+    return await HeldSession.start([...objects, '--image-opts', image]);
+  }
+
+  /** With these arguments of qemu-io. */
+  static async start(args: readonly string[]): Promise<HeldSession> {
+    const held = new HeldSession(spawn(toolPath('qemu-io') ?? '', args));
     await held.run('read 0 4096', 'read 4096/4096 bytes');
     return held;
   }

@@ -174,10 +174,15 @@ describe('iSCSI initiators of a gateway', () => {
           '-c',
           `read -P 2 ${String(at + 4096)} 4k`,
         ]);
+      await using _overNbd = await HeldSession.start(['-f', 'raw', nbd]);
       const { clients, connected } = await shown();
-      expect(clients).toBe(1);
-      expect(connected).toMatchObject([{ protocol: 'iscsi', user: null }]);
-      expect(connected[0]?.['requests']).toBeGreaterThan(10);
+      expect(clients).toBe(2);
+      expect(connected).toMatchObject([
+        { protocol: 'nbd', remotes: ['unix'], initiator: null, user: null },
+        { protocol: 'iscsi', remotes: [expect.stringMatching(/^127\.0\.0\.1:\d+$/)], user: null },
+      ]);
+      expect(connected[0]?.['requests']).toBeGreaterThan(0);
+      expect(connected[1]?.['requests']).toBeGreaterThan(10);
     },
     TIMEOUT_MS,
   );

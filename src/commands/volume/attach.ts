@@ -19,7 +19,8 @@ export default class VolumeAttach extends SgwCommand {
   static override description =
     'Serves a volume under its name until it is detached, also after a restart. A snapshot is served read-only, or, with ' +
     '--scratch, as a throw-away clone that can be written and is deleted when it is detached. A gateway in mode shadowing ' +
-    'serves a local image in place (--image): it can be used at once, and is followed in the store. It needs a running gateway.';
+    'serves a local image in place (--image): it can be used at once, and is followed in the store. Over iSCSI it is ' +
+    'a target of its own; --chap and --initiator say who may log in. It needs a running gateway.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> db',
     '<%= config.bin %> <%= command.id %> db --ack store --export-name disk0',
