@@ -147,8 +147,8 @@ export interface WriteLog {
    */
   append(firstPage: number, data: Buffer): Promise<void>;
   /**
-   * As `append`, of at most `wholeBytesMax`, and in one record: after a loss of power all of it is there or nothing. Where it is
-   * more than the record or the file has room for it begins the next.
+   * As `append`, of at most `wholeBytesMax`, as one extent of one record: after a loss of power all of it is there or nothing.
+   * Where it is more than the record or the file has room for it begins the next.
    */
   appendWhole(firstPage: number, data: Buffer): Promise<void>;
   /** Appends sectors of one page, whose 4096 bytes are `bytes`; merged by the log with what it has of that page already. */

@@ -115,25 +115,24 @@ export class FileWriteLog implements WriteLog {
 
   // Not async: the promise of a group is the same one for all its callers.
   append(firstPage: number, data: Buffer): Promise<void> {
-    return this.#appendPages(firstPage, data, 1);
+    return this.#appendPages(firstPage, data, false);
   }
 
   appendWhole(firstPage: number, data: Buffer): Promise<void> {
     assert(data.length <= this.wholeBytesMax, `a record holds ${data.length} bytes`);
-    return this.#appendPages(firstPage, data, data.length / LOG_PAGE_BYTES);
+    return this.#appendPages(firstPage, data, true);
   }
 
-  /** In pieces of at least `pieceMin` pages, but for the last one. */
-  #appendPages(firstPage: number, data: Buffer, pieceMin: number): Promise<void> {
+  #appendPages(firstPage: number, data: Buffer, isWhole: boolean): Promise<void> {
     const pageCount = data.length / LOG_PAGE_BYTES;
     assert(Number.isInteger(pageCount) && pageCount > 0, `${data.length} bytes are whole pages`);
     assert(firstPage >= 0 && firstPage + pageCount <= PAGES_MAX, `page ${firstPage} can be in a log`);
     return this.#appending(pageCount, () => {
       for (let done = 0; done < pageCount;) {
-        const count = Math.min(pageCount - done, this.#appender.reserve(EXTENT_BYTES, pieceMin));
+        const count = Math.min(pageCount - done, this.#appender.reserve(EXTENT_BYTES, isWhole ? pageCount : 1));
         const piece =
           count === pageCount ? data : data.subarray(done * LOG_PAGE_BYTES, (done + count) * LOG_PAGE_BYTES);
-        this.#appender.builder.addPages(firstPage + done, piece);
+        this.#appender.builder.addPages(firstPage + done, piece, isWhole);
         const slot = this.#appender.takePages(count);
         this.#pages.written(firstPage + done, count, FULL_MASK, slot, this.#appender.file);
         done += count;

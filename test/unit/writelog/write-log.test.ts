@@ -113,6 +113,26 @@ describe('appends as wholes', () => {
     await log.close();
   });
 
+  it('are extents by themselves beside neighbours', async () => {
+    const log = await openOn(new ForgetfulLogDisk());
+    void log.append(1, filled(1));
+    void log.appendWhole(2, filled(2, 2));
+    void log.appendWhole(4, filled(3, 2));
+    void log.append(6, filled(4));
+    await log.append(7, filled(5));
+    expect(log.records(1, 1e9)).toMatchObject([
+      {
+        extents: [
+          { firstPage: 1, pageCount: 1 },
+          { firstPage: 2, pageCount: 2 },
+          { firstPage: 4, pageCount: 2 },
+          { firstPage: 6, pageCount: 2 },
+        ],
+      },
+    ]);
+    await log.close();
+  });
+
   it('always have room after a positive answer, and none after a negative one', async () => {
     const answers = { yes: 0, no: 0 };
     for (let before = 0; before < FILE_PAGES; before++)
