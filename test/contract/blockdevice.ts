@@ -258,6 +258,24 @@ function overlaps(device: () => BlockDevice): void {
     await expectContents(device(), model, 0, DEVICE_BYTES);
   });
 
+  it('an atomic write as long as they may be arrives, beside others', async (context) => {
+    const { atomic } = device().limits;
+    if (atomic === undefined) {
+      context.skip('this device promises no atomic writes');
+      return;
+    }
+    const length = Math.floor(Math.min(atomic.bytesMax, DEVICE_BYTES / 8) / atomic.unitBytes) * atomic.unitBytes;
+    expect(length).toBeGreaterThan(0);
+    const ended = [0, 1, 2, 3].map(async (i) => {
+      await device().write(i * 2 * length, pattern(i, length), i % 2 === 0 ? { atomic: true } : {});
+      await device().write(i * 2 * length, pattern(i + 9, length), { atomic: true, fua: true });
+    });
+    await Promise.all(ended);
+    const model = Buffer.alloc(DEVICE_BYTES);
+    for (const i of [0, 1, 2, 3]) pattern(i + 9, length).copy(model, i * 2 * length);
+    await expectContents(device(), model, 0, DEVICE_BYTES);
+  });
+
   it('a read that starts after a write was acknowledged sees it', async () => {
     for (let i = 1; i < 50; i++) {
       await device().write(4096, Buffer.alloc(4096, i));

@@ -29,6 +29,7 @@ describe('a shadowing volume', () => {
   it('C7: bootstraps an image that is in use, and every recovery point is a state that it had', async () => {
     const random = seededRandom(11);
     const here = await start(random);
+    expect(here.volume.limits.atomic, 'an image promises nothing').toBeUndefined();
     for (let i = 0; i < 40; i++) {
       await here.volume.write(
         Math.floor(random.float() * (SIZE - 9000)),

@@ -4,12 +4,17 @@ import { findLog, LOG_PAGE_BYTES, openLog, type LogDisk, type WriteLog } from '.
 
 export const FILE_PAGES = 16;
 
-export async function openOn(disk: LogDisk, uploadedSequence = 0, capacityFiles = 6): Promise<WriteLog> {
+export async function openOn(
+  disk: LogDisk,
+  uploadedSequence = 0,
+  capacityFiles = 6,
+  filePages = FILE_PAGES,
+): Promise<WriteLog> {
   return await openLog({
     disk,
     found: await findLog(disk),
-    capacityBytes: capacityFiles * FILE_PAGES * LOG_PAGE_BYTES,
-    fileBytes: FILE_PAGES * LOG_PAGE_BYTES,
+    capacityBytes: capacityFiles * filePages * LOG_PAGE_BYTES,
+    fileBytes: filePages * LOG_PAGE_BYTES,
     clock: systemClock,
     incarnation: { incarnation: systemRandom.bytes(8).toString('hex'), epoch: 1, baseSeq: 0, uploadedSequence },
   });

@@ -1,7 +1,7 @@
 /** The write log on disks that fail and with files that are damaged: PROTOCOL C13. */
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../src/core/kit/index.ts';
-import { findLog, LOG_PAGE_BYTES, type AppendAs } from '../../src/core/writelog/index.ts';
+import { findLog, LOG_PAGE_BYTES } from '../../src/core/writelog/index.ts';
 import { ForgetfulLogDisk } from './forgetful-log-disk.ts';
 import { appendPages, FILE_PAGES, filled, openOn, valueOf } from './writelog-disk.ts';
 
@@ -177,7 +177,7 @@ describe('an append that does not fit into the file', () => {
   const PAGES = 10;
 
   /** What kills and cuts of the power at any moment leave of it: how many of its pages. */
-  async function leftOf(as: AppendAs): Promise<Set<number>> {
+  async function leftOf(how: 'append' | 'appendWhole'): Promise<Set<number>> {
     const random = seededRandom(seed);
     const disk = new ForgetfulLogDisk();
     const log = await openOn(disk);
@@ -188,7 +188,7 @@ describe('an append that does not fit into the file', () => {
       found.push(disk.copy());
       for (let i = 0; i < 30; i++) found.push(disk.afterCut(random, 512));
     };
-    await log.append(100, filled(7, PAGES), as);
+    await log[how](100, filled(7, PAGES));
     await appendPages(log, 1, 5);
     await log.flush();
     disk.onWrite();
@@ -204,11 +204,11 @@ describe('an append that does not fit into the file', () => {
   }
 
   it('is there as a whole or not at all, at whatever moment the process ends or the power goes', async () => {
-    expect(await leftOf('whole')).toEqual(new Set([0, PAGES]));
+    expect(await leftOf('appendWhole')).toEqual(new Set([0, PAGES]));
   });
 
   it('is there in part at some moments when it is in pieces', async () => {
-    expect((await leftOf('pieces')).size).toBeGreaterThan(2);
+    expect((await leftOf('append')).size).toBeGreaterThan(2);
   });
 });
 

@@ -12,7 +12,6 @@ import {
   LOG_SECTOR_BYTES,
   NOT_IN_LOG,
   openLog,
-  type AppendAs,
   ZERO_IN_LOG,
   type LogExtent,
   type WriteLog,
@@ -153,12 +152,12 @@ export class LogScene {
   async change(changes: readonly Change[]): Promise<void> {
     let promise: Promise<void> | undefined;
     for (const change of changes) {
-      const as = change.do === 'whole' ? 'whole' : 'pieces';
-      const bytes = change.do === 'append' || as === 'whole' ? change.count * LOG_PAGE_BYTES : LOG_PAGE_BYTES;
-      if (!this.log.hasRoom(bytes, as)) {
+      const hasPages = change.do === 'append' || change.do === 'whole';
+      const bytes = hasPages ? change.count * LOG_PAGE_BYTES : LOG_PAGE_BYTES;
+      if (!this.log.hasRoom(bytes)) {
         await promise;
         promise = undefined;
-        await this.makeRoom(bytes, as);
+        await this.makeRoom(bytes);
       }
       const one = this.#start(change);
       if (promise !== undefined) expect(one).toBe(promise);
@@ -168,10 +167,10 @@ export class LogScene {
     this.note();
   }
 
-  async makeRoom(bytes: number, as: AppendAs = 'pieces'): Promise<void> {
-    while (!this.log.hasRoom(bytes, as)) {
+  async makeRoom(bytes: number): Promise<void> {
+    while (!this.log.hasRoom(bytes)) {
       this.upload(Number.MAX_SAFE_INTEGER);
-      await this.log.room(bytes, undefined, as);
+      await this.log.room(bytes);
     }
   }
 
@@ -190,7 +189,8 @@ export class LogScene {
           pieces.push(stamped(page, versions));
           this.#apply({ page, mask: FULL_MASK, versions });
         }
-        return log.append(change.page, Buffer.concat(pieces), change.do === 'whole' ? 'whole' : 'pieces');
+        const data = Buffer.concat(pieces);
+        return change.do === 'whole' ? log.appendWhole(change.page, data) : log.append(change.page, data);
       }
       case 'sectors': {
         const version = ++this.#version;

@@ -10,7 +10,7 @@
 import type { BlockDevice, Completion, DeviceCall, DeviceExtent, WriteCall, ZeroCall } from '../blockdevice/index.ts';
 import { checkVolumeSize, PAGE_BYTES } from '../blockstore/index.ts';
 import { assert, KIB, MIB, Semaphore, SgwError, throwIfAborted, type VolumeId } from '../kit/index.ts';
-import type { AppendAs, WriteLog } from '../writelog/index.ts';
+import type { WriteLog } from '../writelog/index.ts';
 import { ReadAhead } from '../cache/index.ts';
 import type { PendingCreation, ServedSnapshot, ServedVolume, VolumeSettings, VolumeStats } from './contract.ts';
 import { CallTimer, Counters, Forecast } from './counters.ts';
@@ -182,7 +182,7 @@ class CachedVolume implements ServedVolume {
     counters.writeBytes += data.length;
     if (call?.atomic === true) return this.#acknowledged(this.#writeWhole(offset, data, call.signal), call);
     const written =
-      data.length <= PIECE_BYTES && this.#isFree(PageWriter.costBytes(data.length))
+      data.length <= PIECE_BYTES && this.#isFree(data.length)
         ? this.#append(data.length, () => this.#writer.write(offset, data, call?.signal))
         : this.#writeSlowly(offset, data, call?.signal);
     return this.#acknowledged(written, call);
@@ -196,7 +196,7 @@ class CachedVolume implements ServedVolume {
     this.#checkWritable();
     this.#counters.writeOps += 1;
     const zero = (): Promise<void> => this.#writer.zero(offset, length, call?.signal);
-    const written = this.#isFree(PageWriter.costBytes(0)) ? this.#append(0, zero) : this.#waitThen(0, zero, call?.signal);
+    const written = this.#isFree(0) ? this.#append(0, zero) : this.#waitThen(0, zero, call?.signal);
     return this.#acknowledged(written, call);
   }
 
@@ -271,11 +271,11 @@ class CachedVolume implements ServedVolume {
       throw new SgwError('aborted', 'volume-closed', `volume ${this.volumeId} is being closed`);
   }
 
-  /** Whether a write that takes `cost` bytes goes into the log at once. */
-  #isFree(cost: number, as: AppendAs = 'pieces'): boolean {
+  /** Whether a write of `length` bytes goes into the log at once. */
+  #isFree(length: number): boolean {
     if (this.#counters.waitingWrites > 0) return false;
     const { dirtyBytes, capacityBytes } = this.#log.usage;
-    return dirtyBytes < SLOW_FROM * capacityBytes && this.#log.hasRoom(cost, as);
+    return dirtyBytes < SLOW_FROM * capacityBytes && this.#log.hasRoom(PageWriter.costBytes(length));
   }
 
   /** Appends in this task of the event loop. */
@@ -289,9 +289,12 @@ class CachedVolume implements ServedVolume {
   #writeWhole(offset: number, data: Buffer, signal?: AbortSignal): Promise<void> {
     const { length } = data;
     const isWithin = length > 0 && length <= (this.limits.atomic?.bytesMax ?? 0);
-    assert(isWithin && offset % PAGE_BYTES === 0 && length % PAGE_BYTES === 0, `${length} bytes are written as a whole`);
+    assert(
+      isWithin && offset % PAGE_BYTES === 0 && length % PAGE_BYTES === 0,
+      `${length} bytes are written as a whole`,
+    );
     const write = (): Promise<void> => this.#writer.writeWhole(offset, data);
-    return this.#isFree(length, 'whole') ? this.#append(length, write) : this.#waitThen(length, write, signal, 'whole');
+    return this.#isFree(length) ? this.#append(length, write) : this.#waitThen(length, write, signal);
   }
 
   async #writeSlowly(offset: number, data: Buffer, signal?: AbortSignal): Promise<void> {
@@ -302,12 +305,7 @@ class CachedVolume implements ServedVolume {
   }
 
   /** Waits for its turn, for as long as back-pressure asks, and for room; then appends. */
-  async #waitThen(
-    length: number,
-    append: () => Promise<void>,
-    signal?: AbortSignal,
-    as: AppendAs = 'pieces',
-  ): Promise<void> {
+  async #waitThen(length: number, append: () => Promise<void>, signal?: AbortSignal): Promise<void> {
     const { closing } = this.#uploads;
     const either = signal === undefined ? closing : AbortSignal.any([signal, closing]);
     this.#counters.waitingWrites += 1;
@@ -318,7 +316,8 @@ class CachedVolume implements ServedVolume {
         const { dirtyBytes, capacityBytes } = this.#log.usage;
         const delayMs = this.#throttle.delayMs(length, dirtyBytes / capacityBytes);
         if (delayMs >= 1) await this.#parts.blocks.clock.sleep(delayMs, either);
-        await this.#room(as === 'whole' ? length : PageWriter.costBytes(length), either, as);
+        const cost = PageWriter.costBytes(length);
+        await this.#room(cost, either);
         this.#checkWritable();
         appended = this.#append(length, append);
       } finally {
@@ -331,10 +330,10 @@ class CachedVolume implements ServedVolume {
   }
 
   /** Waits until `cost` bytes can be appended. */
-  async #room(cost: number, signal: AbortSignal, as: AppendAs): Promise<void> {
-    while (!this.#log.hasRoom(cost, as)) {
+  async #room(cost: number, signal: AbortSignal): Promise<void> {
+    while (!this.#log.hasRoom(cost)) {
       this.#isFull = true;
-      await this.#log.room(cost, signal, as);
+      await this.#log.room(cost, signal);
     }
     this.#isFull = false;
   }

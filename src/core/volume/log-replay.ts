@@ -2,6 +2,7 @@
  * The write log of a volume that another gateway has taken over: reads it, changing nothing, and puts what the store never
  * got upon a copy of the state that it continues (C4, C6).
  */
+import type { WriteCall } from '../blockdevice/index.ts';
 import { PAGE_BYTES } from '../blockstore/index.ts';
 import { SgwError, type Clock } from '../kit/index.ts';
 import { findLog, LOG_SECTOR_BYTES, openLog, type LogDisk, type LogExtent, type WriteLog } from '../writelog/index.ts';
@@ -91,11 +92,15 @@ async function apply(log: WriteLog, extent: LogExtent, volume: ServedVolume, sig
   switch (extent.kind) {
     case 'pages': {
       const { firstPage, pageCount, slot } = extent;
+      // What was atomic is an extent by itself, and stays whole in what is committed meanwhile.
+      const end = (firstPage + pageCount) * PAGE_BYTES;
+      const isWhole = pageCount * PAGE_BYTES <= (volume.limits.atomic?.bytesMax ?? 0) && end <= volume.sizeBytes;
+      const call: WriteCall = isWhole ? { signal, atomic: true } : { signal };
       for (let at = 0; at < pageCount; at += COPY_PAGES) {
         const bytes = Buffer.allocUnsafe(Math.min(COPY_PAGES, pageCount - at) * PAGE_BYTES);
         log.readSlots(slot + at, bytes);
         const offset = (firstPage + at) * PAGE_BYTES;
-        await volume.write(offset, bytes.subarray(0, Math.max(0, volume.sizeBytes - offset)), { signal });
+        await volume.write(offset, bytes.subarray(0, Math.max(0, volume.sizeBytes - offset)), call);
       }
       return;
     }

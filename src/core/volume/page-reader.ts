@@ -60,8 +60,8 @@ interface Missing {
 interface WaitingRead {
   readonly offset: number;
   readonly end: number;
-  /** Some of it was replaced as a whole since it began. */
-  isTorn: boolean;
+  /** Atomic writes of some of it since it began. */
+  replacements: number;
 }
 
 export class PageReader {
@@ -83,7 +83,7 @@ export class PageReader {
 
   /** An atomic write took effect in this task. */
   replaced(offset: number, length: number): void {
-    for (const read of this.#waiting) if (read.offset < offset + length && offset < read.end) read.isTorn = true;
+    for (const read of this.#waiting) if (read.offset < offset + length && offset < read.end) read.replacements += 1;
   }
 
   async #readWaiting(
@@ -92,14 +92,14 @@ export class PageReader {
     target: Buffer,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const read: WaitingRead = { offset, end: offset + target.length, isTorn: false };
+    const read: WaitingRead = { offset, end: offset + target.length, replacements: 0 };
     this.#waiting.add(read);
     try {
       let left: readonly Missing[] | undefined = missing;
       while (left !== undefined) {
-        read.isTorn = false;
+        const { replacements } = read;
         await this.#fetchAll(left, target, signal);
-        left = read.isTorn ? this.#copyAll(offset, target) : undefined;
+        left = read.replacements === replacements ? undefined : this.#copyAll(offset, target);
       }
     } finally {
       this.#waiting.delete(read);

@@ -54,9 +54,9 @@ export class PageWriter {
     return this.#appendParts(offset, length, data, signal);
   }
 
-  /** Appends whole pages, as a whole: what they cost is their length. Reads that are under way see all of them or none. */
+  /** Appends pages in one record. Reads that are under way see all of them or none. */
   writeWhole(offset: number, data: Buffer): Promise<void> {
-    const appended = this.#log.append(offset / PAGE_BYTES, data, 'whole');
+    const appended = this.#log.appendWhole(offset / PAGE_BYTES, data);
     this.#reader.replaced(offset, data.length);
     return appended;
   }

@@ -98,22 +98,20 @@ export class Appender {
     return this.#isOpen ? this.#openedMs : undefined;
   }
 
-  /** Data pages that an append finds room for: exact, as `reserve` goes about it. */
+  /**
+   * Data pages that an append finds room for: exact, as `reserve` goes about it. It is as exact for an append that has to be in
+   * one record, up to `wholePagesMax`: a free file holds any, and without one the rest of this file is the open record's, or
+   * has a header less than it has pages.
+   */
   get roomPages(): number {
     const left = this.file.pagesLeft;
     const open = this.#isOpen ? Math.min(this.builder.dataPagesLeft, left) : 0;
     return Math.max(0, open) + usablePages(left - Math.max(0, open)) + this.#ring.freeDataPages;
   }
 
-  /** Data pages that one append can have in one record, whatever came before. */
+  /** Data pages that a record surely has room for in one extent. */
   get wholePagesMax(): number {
     return recordPagesMax(this.#ring.pageCount);
-  }
-
-  /** Whether one append finds room for `pages`, at most `wholePagesMax`, in one record: exact, as `reserve` goes about it. */
-  hasRoomForWhole(pages: number): boolean {
-    const left = this.file.pagesLeft;
-    return pages < left || this.#ring.hasFree || (this.#isOpen && pages <= Math.min(this.builder.dataPagesLeft, left));
   }
 
   /**

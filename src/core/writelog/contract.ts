@@ -123,12 +123,9 @@ export interface LogUsage {
   readonly oldestDirtyMs: number | null;
 }
 
-/** What one append may become: pieces, in as many records as it takes; or the `whole` of it in one record. */
-export type AppendAs = 'pieces' | 'whole';
-
 export interface WriteLog {
   readonly usage: LogUsage;
-  /** The longest append as a whole, in bytes: what a record of this log's files surely holds. */
+  /** The longest `appendWhole`: what one record of this log's files surely holds. */
   readonly wholeBytesMax: number;
   /** All that are known of the log, in order, this opening's included. */
   readonly incarnations: readonly Incarnation[];
@@ -145,12 +142,15 @@ export interface WriteLog {
    * Appends whole pages; everything appended before the current task of the event loop ends goes into one record (group
    * commit), and the returned promise is the same for all of it. Resolves when the record is in the kernel's page cache.
    * `data` is used until then. The pages are found by `lookup` at once. Never waits for space: see `room`.
-   *
-   * As a whole it is in one record, which after a loss of power is there or not: what would be too much for the open record
-   * or the current file begins the next.
+   * What is more than the record or the file has room for goes on in the next.
    * @throws exhausted `log-full` when there is no room; unavailable when the disk failed, then and ever after
    */
-  append(firstPage: number, data: Buffer, as?: AppendAs): Promise<void>;
+  append(firstPage: number, data: Buffer): Promise<void>;
+  /**
+   * As `append`, of at most `wholeBytesMax`, as one extent of one record: after a loss of power all of it is there or nothing.
+   * Where it is more than the record or the file has room for it begins the next.
+   */
+  appendWhole(firstPage: number, data: Buffer): Promise<void>;
   /** Appends sectors of one page, whose 4096 bytes are `bytes`; merged by the log with what it has of that page already. */
   appendSectors(page: number, mask: number, bytes: Buffer): Promise<void>;
   appendZeroes(firstPage: number, pageCount: number): Promise<void>;
@@ -166,14 +166,14 @@ export interface WriteLog {
    * the next one. A failed sync is remembered: every later flush fails, and never retries it into success (C13).
    */
   flush(): Promise<void>;
-  /** Whether `bytes` of data can be appended now; as a whole: by one append. */
-  hasRoom(bytes: number, as?: AppendAs): boolean;
+  /** Whether `bytes` of data can be appended now; also as a whole, where it is not too long for that. */
+  hasRoom(bytes: number): boolean;
   /**
    * Waits until they can; callers are served in order. Somebody who asked `hasRoom` meanwhile may have been faster, so:
    * `while (!log.hasRoom(bytes)) await log.room(bytes)`.
    * @throws exhausted `log-too-small` when there can never be room; the reason when the log fails or is closed
    */
-  room(bytes: number, signal?: AbortSignal, as?: AppendAs): Promise<void>;
+  room(bytes: number, signal?: AbortSignal): Promise<void>;
 
   /** The slot of the newest version of a page, or NOT_IN_LOG or ZERO_IN_LOG. Synchronous, a tenth of a microsecond. */
   lookup(page: number): Slot;

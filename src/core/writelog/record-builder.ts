@@ -34,7 +34,7 @@ export class RecordBuilder {
   #extentCount = 0;
   /** Where the next extent goes. */
   #at = ENTRY_FIXED_BYTES;
-  /** Page behind the last extent where that is one of whole pages. */
+  /** Page behind the last extent where that is one of whole pages and may go on. */
   #nextPage = -1;
 
   get dataPages(): number {
@@ -78,14 +78,14 @@ export class RecordBuilder {
     this.#nextPage = -1;
   }
 
-  /** Whole pages: as many as `data` has. */
-  addPages(firstPage: number, data: Buffer): void {
+  /** Whole pages: as many as `data` has. Neighbours become one extent, unless these are to be one by themselves. */
+  addPages(firstPage: number, data: Buffer, isAlone = false): void {
     const count = data.length / LOG_PAGE_BYTES;
-    if (firstPage === this.#nextPage) {
+    if (firstPage === this.#nextPage && !isAlone) {
       const countAt = this.#at - 8;
       this.#view.setUint32(countAt, this.#view.getUint32(countAt, true) + count, true);
     } else this.#extent(firstPage, EXTENT_KINDS.pages, FULL_MASK, count);
-    this.#nextPage = firstPage + count;
+    this.#nextPage = isAlone ? -1 : firstPage + count;
     this.#pieces.push(data);
     if (count === 1) {
       this.#checksums[this.#dataPages++] = crc32(data);

@@ -4,8 +4,6 @@ import { abortReason, type SgwError } from '../kit/index.ts';
 
 interface Waiter {
   readonly pages: number;
-  /** In one record. */
-  readonly isWhole: boolean;
   readonly resolve: () => void;
   readonly reject: (error: SgwError) => void;
 }
@@ -18,12 +16,12 @@ export class RoomQueue {
     return this.#waiters[0]?.pages ?? 0;
   }
 
-  async wait(pages: number, isWhole: boolean, signal: AbortSignal | undefined): Promise<void> {
+  async wait(pages: number, signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted === true) throw abortReason(signal);
     let onAbort = (): void => undefined;
     try {
       await new Promise<void>((resolve, reject) => {
-        const waiter: Waiter = { pages, isWhole, resolve, reject };
+        const waiter: Waiter = { pages, resolve, reject };
         this.#waiters.push(waiter);
         onAbort = (): void => {
           this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
@@ -36,11 +34,10 @@ export class RoomQueue {
     }
   }
 
-  /** Lets those go on that find room in `roomPages` together, or, as wholes, in a record; first come, first served. */
-  serve(roomPages: number, hasRoomForWhole: (pages: number) => boolean): void {
+  /** Lets those go on that find room in `roomPages` together, first come, first served. */
+  serve(roomPages: number): void {
     let left = roomPages;
     for (let first = this.#waiters[0]; first !== undefined && first.pages <= left; first = this.#waiters[0]) {
-      if (first.isWhole && !hasRoomForWhole(first.pages)) return;
       left -= first.pages + 1;
       this.#waiters.shift();
       first.resolve();

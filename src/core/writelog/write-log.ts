@@ -12,7 +12,6 @@ import {
   LOG_SECTOR_BYTES,
   NOT_IN_LOG,
   ZERO_IN_LOG,
-  type AppendAs,
   type Incarnation,
   type LogRecord,
   type LogUsage,
@@ -115,18 +114,25 @@ export class FileWriteLog implements WriteLog {
   }
 
   // Not async: the promise of a group is the same one for all its callers.
-  append(firstPage: number, data: Buffer, as: AppendAs = 'pieces'): Promise<void> {
+  append(firstPage: number, data: Buffer): Promise<void> {
+    return this.#appendPages(firstPage, data, false);
+  }
+
+  appendWhole(firstPage: number, data: Buffer): Promise<void> {
+    assert(data.length <= this.wholeBytesMax, `a record holds ${data.length} bytes`);
+    return this.#appendPages(firstPage, data, true);
+  }
+
+  #appendPages(firstPage: number, data: Buffer, isWhole: boolean): Promise<void> {
     const pageCount = data.length / LOG_PAGE_BYTES;
     assert(Number.isInteger(pageCount) && pageCount > 0, `${data.length} bytes are whole pages`);
     assert(firstPage >= 0 && firstPage + pageCount <= PAGES_MAX, `page ${firstPage} can be in a log`);
-    const isWhole = as === 'whole';
-    assert(!isWhole || data.length <= this.wholeBytesMax, `${data.length} bytes are in one record`);
-    return this.#appending(pageCount, isWhole, () => {
+    return this.#appending(pageCount, () => {
       for (let done = 0; done < pageCount;) {
         const count = Math.min(pageCount - done, this.#appender.reserve(EXTENT_BYTES, isWhole ? pageCount : 1));
         const piece =
           count === pageCount ? data : data.subarray(done * LOG_PAGE_BYTES, (done + count) * LOG_PAGE_BYTES);
-        this.#appender.builder.addPages(firstPage + done, piece);
+        this.#appender.builder.addPages(firstPage + done, piece, isWhole);
         const slot = this.#appender.takePages(count);
         this.#pages.written(firstPage + done, count, FULL_MASK, slot, this.#appender.file);
         done += count;
@@ -138,7 +144,7 @@ export class FileWriteLog implements WriteLog {
     assert(bytes.length === LOG_PAGE_BYTES, 'sectors come in a whole page');
     assert(mask > 0 && mask <= FULL_MASK && page >= 0 && page < PAGES_MAX, `mask ${mask} of page ${page}`);
     if (mask === FULL_MASK) return this.append(page, bytes);
-    return this.#appending(1, false, () => {
+    return this.#appending(1, () => {
       const merged = this.#merged(page, mask, bytes);
       this.#appender.reserve(EXTENT_BYTES, 1);
       if (merged.mask === FULL_MASK) this.#appender.builder.addPages(page, merged.bytes);
@@ -163,7 +169,7 @@ export class FileWriteLog implements WriteLog {
 
   appendZeroes(firstPage: number, pageCount: number): Promise<void> {
     assert(firstPage >= 0 && pageCount > 0 && firstPage + pageCount <= PAGES_MAX, `${pageCount} pages of zeroes`);
-    return this.#appending(0, false, () => {
+    return this.#appending(0, () => {
       this.#appender.reserve(EXTENT_BYTES, 0);
       this.#appender.builder.addZeroes(firstPage, pageCount);
       this.#pages.zeroed(firstPage, firstPage + pageCount, this.#appender.openSequence);
@@ -172,7 +178,7 @@ export class FileWriteLog implements WriteLog {
 
   appendResize(sizeBytes: number): Promise<void> {
     assert(sizeBytes >= 0 && sizeBytes <= PAGES_MAX * LOG_PAGE_BYTES, `a volume of ${sizeBytes} bytes`);
-    return this.#appending(0, false, () => {
+    return this.#appending(0, () => {
       this.#appender.reserve(EXTENT_BYTES, 0);
       this.#appender.builder.addResize(sizeBytes);
       this.#pages.resized(sizeBytes, this.#appender.openSequence);
@@ -183,7 +189,7 @@ export class FileWriteLog implements WriteLog {
     const bytes = Buffer.from(name);
     assert(bytes.length <= BARRIER_NAME_BYTES_MAX, `the name of a barrier has ${bytes.length} bytes`);
     let sequence = 0;
-    await this.#appending(0, false, () => {
+    await this.#appending(0, () => {
       this.#appender.reserve(EXTENT_BYTES + nameBytesPadded(bytes.length), 0);
       this.#appender.builder.addBarrier(bytes);
       sequence = this.#appender.openSequence;
@@ -192,10 +198,10 @@ export class FileWriteLog implements WriteLog {
     return sequence;
   }
 
-  #appending(dataPages: number, isWhole: boolean, add: () => void): Promise<void> {
+  #appending(dataPages: number, add: () => void): Promise<void> {
     try {
       if (this.#appender.failure !== undefined) throw this.#appender.failure;
-      if (!this.#hasRoomFor(dataPages, isWhole)) {
+      if (!this.#hasRoomFor(dataPages)) {
         throw new SgwError('exhausted', 'log-full', `the write log has no room for ${dataPages} pages`, {
           hint: 'It has again when some of it is uploaded; or give the volume a larger buffer.',
         });
@@ -211,27 +217,24 @@ export class FileWriteLog implements WriteLog {
     return this.#syncer.flush();
   }
 
-  #hasRoomFor(dataPages: number, isWhole: boolean): boolean {
-    if (isWhole) return this.#appender.hasRoomForWhole(dataPages);
+  #hasRoomFor(dataPages: number): boolean {
     return this.#appender.roomPages >= Math.max(1, dataPages);
   }
 
-  hasRoom(bytes: number, as: AppendAs = 'pieces'): boolean {
-    if (this.#appender.failure !== undefined) return false;
-    return this.#hasRoomFor(Math.ceil(bytes / LOG_PAGE_BYTES), as === 'whole');
+  hasRoom(bytes: number): boolean {
+    return this.#appender.failure === undefined && this.#hasRoomFor(Math.ceil(bytes / LOG_PAGE_BYTES));
   }
 
-  async room(bytes: number, signal?: AbortSignal, as: AppendAs = 'pieces'): Promise<void> {
+  async room(bytes: number, signal?: AbortSignal): Promise<void> {
     const pages = Math.max(1, Math.ceil(bytes / LOG_PAGE_BYTES));
-    const isWhole = as === 'whole';
     if (this.#appender.failure !== undefined) throw this.#appender.failure;
-    if (this.#waiting.wantedPages === 0 && this.#hasRoomFor(pages, isWhole)) return;
-    if (pages > (isWhole ? this.#appender.wholePagesMax : this.#ring.dataPagesMax)) {
+    if (this.#waiting.wantedPages === 0 && this.#hasRoomFor(pages)) return;
+    if (pages > this.#ring.dataPagesMax) {
       throw new SgwError('exhausted', 'log-too-small', `the write log can never have room for ${pages} pages at once`, {
         hint: 'Give the volume a larger buffer.',
       });
     }
-    const waiting = this.#waiting.wait(pages, isWhole, signal);
+    const waiting = this.#waiting.wait(pages, signal);
     this.#ring.want(this.#waiting.wantedPages);
     this.roomChanged();
     await waiting;
@@ -244,7 +247,7 @@ export class FileWriteLog implements WriteLog {
       this.#waiting.fail(failure);
       return;
     }
-    this.#waiting.serve(this.#appender.roomPages, (wanted) => this.#appender.hasRoomForWhole(wanted));
+    this.#waiting.serve(this.#appender.roomPages);
     this.#ring.want(this.#waiting.wantedPages);
     // With nothing to upload no file will ever become free.
     const { problem } = this.#ring;

@@ -1,10 +1,11 @@
 /** Atomic writes on a cached volume, most of them by an initiator's WRITE ATOMIC. */
 import { expect, it } from 'vitest';
+import { MemoryDevice, type Completion, type WriteCall } from '../../../src/core/blockdevice/index.ts';
 import { openVolumeView } from '../../../src/core/blockstore/index.ts';
 import { LogicalUnit } from '../../../src/core/iscsi/scsi/index.ts';
-import { seededRandom } from '../../../src/core/kit/index.ts';
+import { seededRandom, systemClock } from '../../../src/core/kit/index.ts';
 import { memoryStore, withFaults } from '../../../src/core/objectstore/index.ts';
-import { openViewDevice, type ServedVolume } from '../../../src/core/volume/index.ts';
+import { openViewDevice, replayLogInto, type ServedVolume } from '../../../src/core/volume/index.ts';
 import { ForgetfulLogDisk } from '../../fault/forgetful-log-disk.ts';
 import { IDENTITY, Initiator, INVALID_FIELD } from '../iscsi/scsi/initiator.ts';
 import { MIB, readBytes, VolumeRig } from './rig.ts';
@@ -141,6 +142,38 @@ it('atomic writes wait while the log is full, in turn with others, and none fail
   }
   await volume.close({ drain: true });
 }, 60_000);
+
+it('a log that is put upon another volume keeps atomic writes whole there', async () => {
+  const disk = new ForgetfulLogDisk();
+  await using rig = await VolumeRig.start(MIB);
+  const settings = { bufferBytes: 8 * MIB };
+  const volume = await rig.open(settings, { disk });
+  // In one record, neighbours of each other.
+  const written: Completion[] = [
+    volume.write(0, Buffer.alloc(PAGE, 1)),
+    volume.write(PAGE, Buffer.alloc(ATOMIC_BYTES, 2), { atomic: true }),
+    volume.write(PAGE + ATOMIC_BYTES, Buffer.alloc(ATOMIC_BYTES, 3), { atomic: true }),
+    volume.write(PAGE + 2 * ATOMIC_BYTES, Buffer.alloc(ATOMIC_BYTES + PAGE, 4)),
+  ];
+  for (const one of written) await one;
+  const { bufferBytes } = settings;
+  const writes: string[] = [];
+  class Target extends MemoryDevice {
+    override readonly limits = volume.limits;
+
+    override write(offset: number, data: Buffer, call?: WriteCall): Completion {
+      writes.push(`${String(offset / PAGE)} ${String(data.length / PAGE)} ${String(call?.atomic)}`);
+      return super.write(offset, data);
+    }
+  }
+  const target = new Target(MIB);
+  const { signal } = new AbortController();
+  const parts = { clock: systemClock, bufferBytes, from: 0, signal, onProgress: () => undefined };
+  await replayLogInto({ ...parts, disk: disk.copy(), volume: target as unknown as ServedVolume });
+  expect(writes).toEqual(['0 1 true', '1 32 true', '33 32 true', '65 33 undefined']);
+  expect(target.bytes.equals(await readBytes(volume, 0, MIB))).toBe(true);
+  await volume.close();
+});
 
 it('with ack=store the store has all of it', async () => {
   await using rig = await VolumeRig.start(16 * MIB);

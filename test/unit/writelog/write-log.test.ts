@@ -93,7 +93,7 @@ describe('appends as wholes', () => {
           expect(log.wholeBytesMax).toBe(WHOLE_MAX * LOG_PAGE_BYTES);
           if (before > 0) await log.append(0, filled(1, before));
           if (open > 0) void log.append(50, filled(2, open));
-          await log.append(100, filled(3, whole), 'whole');
+          await log.appendWhole(100, filled(3, whole));
           const holding = log
             .records(1, 1e9)
             .flatMap(({ extents }) => extents)
@@ -106,14 +106,30 @@ describe('appends as wholes', () => {
 
   it('join the record of the task where there is room', async () => {
     const log = await openOn(new ForgetfulLogDisk());
-    const promises = [
-      log.append(1, filled(1)),
-      log.append(20, filled(2, 4), 'whole'),
-      log.append(30, filled(3, 4), 'whole'),
-    ];
+    const promises = [log.append(1, filled(1)), log.appendWhole(20, filled(2, 4)), log.appendWhole(30, filled(3, 4))];
     expect(new Set(promises).size).toBe(1);
     await promises[0];
     expect(log.usage.lastSequence).toBe(1);
+    await log.close();
+  });
+
+  it('are extents by themselves beside neighbours', async () => {
+    const log = await openOn(new ForgetfulLogDisk());
+    void log.append(1, filled(1));
+    void log.appendWhole(2, filled(2, 2));
+    void log.appendWhole(4, filled(3, 2));
+    void log.append(6, filled(4));
+    await log.append(7, filled(5));
+    expect(log.records(1, 1e9)).toMatchObject([
+      {
+        extents: [
+          { firstPage: 1, pageCount: 1 },
+          { firstPage: 2, pageCount: 2 },
+          { firstPage: 4, pageCount: 2 },
+          { firstPage: 6, pageCount: 2 },
+        ],
+      },
+    ]);
     await log.close();
   });
 
@@ -123,11 +139,11 @@ describe('appends as wholes', () => {
       for (const open of [0, 1, 3, 6])
         for (const whole of [1, 3, 8, WHOLE_MAX]) {
           const log = await openOn(new ForgetfulLogDisk(), 0, 2);
-          await log.append(0, filled(1, WHOLE_MAX));
+          if (before % 2 === 0) await log.append(0, filled(1, WHOLE_MAX));
           for (let i = 0; i < before && log.hasRoom(LOG_PAGE_BYTES); i++) await log.append(0, filled(1));
           for (let i = 0; i < open && log.hasRoom(LOG_PAGE_BYTES); i++) void log.append(3 * i, filled(2));
-          const isFree = log.hasRoom(whole * LOG_PAGE_BYTES, 'whole');
-          const appended = log.append(100, filled(3, whole), 'whole');
+          const isFree = log.hasRoom(whole * LOG_PAGE_BYTES);
+          const appended = log.appendWhole(100, filled(3, whole));
           if (isFree) await appended;
           else await expect(appended).rejects.toMatchObject({ code: 'log-full' });
           expect(log.failure).toBeUndefined();
@@ -138,18 +154,36 @@ describe('appends as wholes', () => {
     expect(Math.min(answers.yes, answers.no)).toBeGreaterThan(30);
   });
 
-  it('wait in their turn for a file where the last one has room for less', async () => {
+  it('have room in files that hold more than a record does, too', async () => {
+    const answers = { yes: 0, no: 0 };
+    for (const first of [100, 980])
+      for (let open = 975; open <= 1005; open += 5) {
+        const log = await openOn(new ForgetfulLogDisk(), 0, 2, 1024);
+        // The second file is being filled, and none is free.
+        await log.append(0, filled(1, 1020));
+        const parts = [log.append(2000, filled(2, first))];
+        if (open > first) parts.push(log.append(0, filled(2, open - first)));
+        const isFree = log.hasRoom(32 * LOG_PAGE_BYTES);
+        const whole = log.appendWhole(4000, filled(3, 32));
+        if (isFree) await whole;
+        else await expect(whole).rejects.toMatchObject({ code: 'log-full' });
+        await Promise.all(parts);
+        answers[isFree ? 'yes' : 'no'] += 1;
+        await log.close();
+      }
+    expect(Math.min(answers.yes, answers.no)).toBeGreaterThan(3);
+  }, 60_000);
+
+  it('wait in their turn where the last file has room for less', async () => {
     const log = await openOn(new ForgetfulLogDisk(), 0, 2);
     const bytes = 8 * LOG_PAGE_BYTES;
     let last = 0;
-    while (log.hasRoom(bytes, 'whole')) await appendPages(log, 1, ++last);
-    // Shorter ones still fit.
-    expect(log.hasRoom(LOG_PAGE_BYTES, 'whole') && log.hasRoom(LOG_PAGE_BYTES)).toBe(true);
+    while (log.hasRoom(bytes)) await appendPages(log, 1, ++last);
+    expect(log.hasRoom(LOG_PAGE_BYTES)).toBe(true);
     const served: string[] = [];
-    const whole = log.room(bytes, undefined, 'whole').then(async () => {
-      expect(log.hasRoom(bytes, 'whole')).toBe(true);
+    const whole = log.room(bytes).then(async () => {
       served.push('whole');
-      await log.append(100, filled(9, 8), 'whole');
+      await log.appendWhole(100, filled(9, 8));
     });
     const behind = log.room(LOG_PAGE_BYTES).then(() => served.push('behind'));
     for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setImmediate(resolve));
@@ -158,7 +192,7 @@ describe('appends as wholes', () => {
     await Promise.all([whole, behind]);
     expect(served).toEqual(['whole', 'behind']);
     expect(valueOf(log, 107)).toBe(9);
-    await expect(log.room(log.wholeBytesMax + 1, undefined, 'whole')).rejects.toMatchObject({ code: 'log-too-small' });
+    expect(() => log.appendWhole(0, filled(1, WHOLE_MAX + 1))).toThrow(/a record holds/);
     await log.close();
   });
 });
