@@ -100,9 +100,9 @@ export function s3Stores({ server, latencyMs, errors, random }: S3Way): SoakStor
   let stores = 0;
   const fault = byChance(random, errors, FAULTS);
   const make = async (): Promise<SoakStore> => {
-    stores += 1;
+    const number = ++stores;
     const way = await S3Proxy.start({ port: server.port, latencyMs, fault });
-    return new BucketOfSoak({ server, way, fault, make, prefix: `soak-${String(stores)}` });
+    return new BucketOfSoak({ server, way, fault, make, prefix: `soak-${String(number)}` });
   };
   return make;
 }
