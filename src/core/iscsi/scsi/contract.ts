@@ -5,7 +5,7 @@ import type { BlockDevice } from '../../blockdevice/index.ts';
 export interface UnitIdentity {
   /** VPD page 80h: up to 32 printable ASCII characters. */
   readonly serial: string;
-  /** 16 bytes of an NAA 6 designator (SPC-4, 7.8.6.6.4). */
+  /** A whole NAA designator (SPC-4, 7.8.6.6): 8 bytes, or 16 of NAA 6. */
   readonly naa: Buffer;
   /** Of sgw, 4 characters at most. */
   readonly revision: string;
