@@ -76,6 +76,8 @@ export class Connection implements SessionConnection {
   #data: Buffer = Buffer.alloc(0);
   /** A login request at work: a session that it is admitted to meanwhile is left before the end. */
   #advancing: Promise<void> | undefined;
+  /** The login has failed, and its answer may have to wait: what comes meanwhile is no matter of it. */
+  #isRefused = false;
   #session: Session | undefined;
   #result: LoginResult | undefined;
   #responses: Responses | undefined;
@@ -136,6 +138,11 @@ export class Connection implements SessionConnection {
     return this.#fullFeature === undefined && this.#ended === undefined;
   }
 
+  /** It asks what targets there are, and uses none. */
+  get isDiscovering(): boolean {
+    return this.#result?.kind === 'discovery' && this.#ended === undefined;
+  }
+
   get info(): ConnectionInfo {
     const { initiator = null, target = null, connection } = this.#result ?? {};
     return {
@@ -157,7 +164,7 @@ export class Connection implements SessionConnection {
   #received(bytes: Buffer): void {
     this.#receivedBytes += bytes.length;
     // What comes after the last request is read, so that the end is seen, and not kept.
-    if (this.#ended !== undefined) return;
+    if (this.#ended !== undefined || this.#isRefused) return;
     if (this.#fullFeature === undefined) {
       this.#queue.push(Buffer.from(bytes));
       this.#advance();
@@ -222,6 +229,7 @@ export class Connection implements SessionConnection {
   }
 
   #refuse({ response, status, reason }: Extract<LoginStep, { kind: 'refused' }>): void {
+    this.#isRefused = true;
     const finish = (): void => {
       if (this.#ended !== undefined) return;
       if (response !== undefined) this.#socket.write(response);

@@ -127,13 +127,15 @@ export class IscsiServer {
     this.#connections.add(connection);
   }
 
-  /** Lets go of a connection that is not logged in, where there are too many; whether there is room for one more. */
+  /** Lets go of a connection that uses no target, where there are too many; whether there is room for one more. */
   #makeRoom(): boolean {
     const { connectionsMax, loginsMax } = this.#limits;
-    const logins = [...this.#connections].filter(({ isLoggingIn }) => isLoggingIn);
-    if (logins.length < loginsMax && this.#connections.size < connectionsMax) return true;
-    const victim = oldestOfMost(logins);
-    void victim?.end('too many logins at once');
+    const all = [...this.#connections];
+    const logins = all.filter(({ isLoggingIn }) => isLoggingIn);
+    if (logins.length < loginsMax && all.length < connectionsMax) return true;
+    const idle = logins.length < loginsMax ? oldestOfMost(all.filter(({ isDiscovering }) => isDiscovering)) : undefined;
+    const victim = idle ?? oldestOfMost(logins);
+    void victim?.end(victim === idle ? 'too many connections' : 'too many logins at once');
     victim?.destroy();
     return victim !== undefined;
   }
