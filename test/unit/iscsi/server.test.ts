@@ -93,6 +93,24 @@ describe('the end of a target', () => {
     await scene.initiator({ isid: '00023d000002' });
   });
 
+  it('nobody is admitted whose login began before', async () => {
+    const gate = Promise.withResolvers<undefined>();
+    let opened = 0;
+    const opening = async (): Promise<void> => {
+      opened += 1;
+      if (opened === 2) await gate.promise;
+    };
+    await using scene = await Scene.open({ opening, limits: { logoutMs: 300 } });
+    await scene.initiator();
+    const late = expect(scene.initiator({ isid: '00023d000002' })).rejects.toThrow(/301/);
+    await waitFor('it is being opened', () => opened === 2);
+    const closed = scene.server.closeTarget(TARGET);
+    gate.resolve(undefined);
+    await late;
+    await closed;
+    expect(scene.target).toMatchObject({ opened: 2, released: 2 });
+  });
+
   it('a server closes at its deadline, and no later', async () => {
     const device = new ControlledDevice(SIZE);
     device.holds.add('flush');
