@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import { toSgwError, type Random } from '../kit/index.ts';
-import { Arena, ByteQueue, receiveInto, type BufferPool } from '../sockets/index.ts';
+import { Arena, ByteQueue, receiveInto, type BufferPool, type InFlight } from '../sockets/index.ts';
 import { TextExchange, type Portal } from './discovery.ts';
 import { FullFeature } from './full-feature.ts';
 import type { ServerLimits } from './limits.ts';
@@ -31,6 +31,8 @@ export interface ConnectionParts {
   /** Where initiators are told to come, seen from this connection. */
   readonly portals: (portal: string) => readonly Portal[];
   readonly pool: BufferPool;
+  /** Responses of all connections that were not sent yet. */
+  readonly unsent: InFlight;
   readonly random: Random;
   /** What sockets are read into: all of them, one after the other. */
   readonly receiveMemory: Buffer;
@@ -257,7 +259,7 @@ export class Connection implements SessionConnection {
       return;
     }
     clearTimeout(this.#deadline);
-    const { registry, directory, limits, portals, pool } = this.#parts;
+    const { registry, directory, limits, portals, pool, unsent } = this.#parts;
     const { headerDigest, dataDigest, maxSendLength } = result.connection;
     const socket = this.#socket;
     this.#result = result;
@@ -266,6 +268,7 @@ export class Connection implements SessionConnection {
     this.#responses = new Responses({
       socket,
       pool,
+      unsent,
       window: session,
       digests: { header: headerDigest, data: dataDigest },
       nextStatSn: result.nextStatSn,
@@ -285,6 +288,7 @@ export class Connection implements SessionConnection {
       queue: this.#queue,
       limits,
       backlogBytes: () => socket.writableLength,
+      unsent,
       onFull: () => socket.pause(),
       onRoom: () => socket.resume(),
       onEnd: (reason) => void this.end(reason),

@@ -43,6 +43,7 @@ export class IscsiServer {
   readonly #limits: ServerLimits;
   readonly #pool = new BufferPool();
   readonly #receiveMemory = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
+  readonly #unsent: InFlight;
   readonly #failedLogins: FailedLogins;
   readonly #registry: SessionRegistry;
   readonly #listening = new Listening((socket) => {
@@ -58,10 +59,12 @@ export class IscsiServer {
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#limits = limits;
     this.#failedLogins = new FailedLogins(limits.failedLoginMs, limits.failedLoginAddressesMax);
+    this.#unsent = new InFlight(limits.allBacklogBytesMax);
     this.#registry = new SessionRegistry({
       directory: options.directory,
       limits,
       inFlight: new InFlight(limits.allBytesMax),
+      unsent: this.#unsent,
       clock: options.clock,
     });
     const everyMs = Math.min(CHECK_MS_MAX, limits.idleMs / 4, limits.dataMs / 4);
@@ -114,6 +117,7 @@ export class IscsiServer {
         portalGroupTag: GROUP_TAG,
         portals: (portal) => this.#portals(portal),
         pool: this.#pool,
+        unsent: this.#unsent,
         random,
         receiveMemory: this.#receiveMemory,
         failedLoginDelayMs: (address) => this.#failedLogins.delayMs(address, clock.monotonicMs()),

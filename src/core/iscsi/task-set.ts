@@ -21,6 +21,8 @@ export interface TaskSetParts {
   readonly limits: SessionLimits;
   /** Of all sessions of the server. */
   readonly inFlight: InFlight;
+  /** Responses of all connections that were not sent yet. */
+  readonly unsent: InFlight;
 }
 
 /** Commands of one batch that end with the same promise: a group commit. */
@@ -100,7 +102,9 @@ export class TaskSet {
 
   /** Whether one more command may run. */
   get hasRoom(): boolean {
-    return this.#bytes < this.#parts.limits.bytesMax && this.#parts.inFlight.hasRoom;
+    const { limits, inFlight, unsent } = this.#parts;
+    const bytesMax = unsent.hasRoom ? limits.bytesMax : Math.min(limits.scarceBytesMax, limits.bytesMax);
+    return this.#bytes < bytesMax && inFlight.hasRoom;
   }
 
   /** Whether there is room for a command, and it is its turn among ordered ones (SAM-5, 8.6). */

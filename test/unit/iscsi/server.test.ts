@@ -1,5 +1,7 @@
 /** The end of sessions and servers, status, and what they hold. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { endpoint } from '../../../src/core/iscsi/connection.ts';
 import { MIB } from '../../../src/core/kit/index.ts';
@@ -33,6 +35,15 @@ const write = (initiator: Initiator, itt: number, data: Buffer): Buffer =>
     expected: data.length,
     data,
   });
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+/** Memory of buffers, without what was let go. */
+function usedBytes(): number {
+  collect();
+  return process.memoryUsage().arrayBuffers;
+}
 
 /** Reads responses to commands until each had one. */
 async function takeAll(initiator: Initiator, count: number): Promise<void> {
@@ -321,6 +332,32 @@ describe('what a server holds', () => {
     await takeAll(other, 1);
     initiator.socket.resume();
     await takeAll(initiator, 64);
+  });
+
+  it('responses that nobody reads are bounded over all connections', async () => {
+    const device = new ControlledDevice(2 * MIB);
+    const limits = { backlogBytesMax: 8 * MIB, allBacklogBytesMax: 8 * MIB, scarceBytesMax: 262_144 };
+    await using scene = await Scene.open({ device, limits });
+    const before = usedBytes();
+    const initiators: Initiator[] = [];
+    for (let i = 0; i < 12; i++) {
+      const keys = ['MaxRecvDataSegmentLength=262144'];
+      const initiator = await scene.initiator({ keys, isid: `00023d0001${String(10 + i)}` });
+      initiators.push(initiator);
+      initiator.socket.pause();
+      for (let itt = 0; itt < 64; itt++) initiator.send(read(initiator, itt, 1024));
+    }
+    await delay(500);
+    // 12 times 8 MiB without that.
+    expect(usedBytes() - before).toBeLessThan(48 * MIB);
+    const other = await scene.initiator({ isid: '00023d000002' });
+    other.send(read(other, 1));
+    await takeAll(other, 1);
+    for (const { socket } of initiators.slice(6)) socket.destroy();
+    for (const initiator of initiators.slice(0, 6)) {
+      initiator.socket.resume();
+      await takeAll(initiator, 64);
+    }
   });
 
   it('a flood of pings that are not read does not fill memory', async () => {
