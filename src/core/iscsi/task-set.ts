@@ -272,7 +272,7 @@ export class TaskSet {
   }
 
   #charge(task: Task): void {
-    const bytes = (task.payload?.bytes.length ?? 0) + task.dataInBytes;
+    const bytes = (task.payload?.bytes.length ?? 0) + task.dataInBytes + (task.command?.workBytes ?? 0);
     const more = bytes - task.chargedBytes;
     if (more === 0) return;
     task.chargedBytes = bytes;

@@ -244,6 +244,33 @@ describe('what a server holds', () => {
     await takeAll(initiator, 16);
   });
 
+  it('memory that commands take for themselves is counted', async () => {
+    const device = new ControlledDevice(16 * MIB);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { bytesMax: 8 * MIB } });
+    const initiator = await scene.initiator();
+    // EXTENDED COPY of 4 MiB, by way of as much memory.
+    const cscd = `e4000000010300 10 ${'60'.repeat(16)} 00000000 00 000200`;
+    const segment = `02000018 0000 0000 0000 2000 ${'0'.repeat(16)} 0000000000004000`;
+    const list = Buffer.from(`01000020 00000000 0000001c 00000000 ${cscd} ${segment}`.replaceAll(' ', ''), 'hex');
+    const bytes = Buffer.from(
+      `83000000000000000000 ${list.length.toString(16).padStart(8, '0')} 0000`.replace(/ /gu, ''),
+      'hex',
+    );
+    for (let i = 0; i < 8; i++) {
+      list[0] = i;
+      const expected = list.length;
+      const data = Buffer.from(list);
+      initiator.send(command({ itt: i, cmdSn: initiator.cmdSn++, cdb: bytes, flags: WRITE, expected, data }));
+    }
+    await waitFor('some are under way', () => device.calls.length >= 2);
+    await delay(50);
+    expect(device.calls).toHaveLength(2);
+    device.holds.clear();
+    device.open();
+    await takeAll(initiator, 8);
+  });
+
   it('data of commands under way are bounded over all sessions, and the window shrinks', async () => {
     const device = new ControlledDevice(4 * MIB);
     device.holds.add('read');
