@@ -34,6 +34,8 @@ export interface ServerLimits extends SessionLimits {
   readonly failedLoginAddressesMax: number;
   /** As `bytesMax`, over all sessions. */
   readonly allBytesMax: number;
+  /** Data of commands that wait, which came unasked, over all sessions; commands beyond are refused (TASK SET FULL). */
+  readonly allHeldBytesMax: number;
   /** As `backlogBytesMax`, over all connections. */
   readonly allBacklogBytesMax: number;
   /** How long initiators that were asked to log out have for that. */
@@ -56,6 +58,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   failedLoginMs: 200,
   failedLoginAddressesMax: 1024,
   allBytesMax: 512 * MIB,
+  allHeldBytesMax: 256 * MIB,
   allBacklogBytesMax: 512 * MIB,
   idleMs: 60_000,
   dataMs: 60_000,

@@ -64,6 +64,7 @@ export class IscsiServer {
       directory: options.directory,
       limits,
       inFlight: new InFlight(limits.allBytesMax),
+      held: new InFlight(limits.allHeldBytesMax),
       unsent: this.#unsent,
       clock: options.clock,
     });

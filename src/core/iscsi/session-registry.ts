@@ -21,6 +21,7 @@ export interface RegistryParts {
   readonly directory: TargetDirectory;
   readonly limits: ServerLimits;
   readonly inFlight: InFlight;
+  readonly held: InFlight;
   readonly unsent: InFlight;
   readonly clock: Clock;
 }
@@ -186,7 +187,7 @@ export class SessionRegistry {
     name: string,
     opened: OpenedTarget,
   ): { readonly nexus: Nexus; readonly target: ServedTarget; readonly tasks: TaskSet } {
-    const { inFlight, unsent, limits } = this.#parts;
+    const { inFlight, held, unsent, limits } = this.#parts;
     const { device, isReadOnly, unit } = opened;
     const groupTag = login.portalGroupTag.toString(16).padStart(4, '0');
     const nexus: Nexus = {
@@ -199,7 +200,7 @@ export class SessionRegistry {
     const target = this.#targets.get(name) ?? new ServedTarget(unit);
     target.unit.join(nexus);
     this.#targets.set(name, target);
-    const tasks = new TaskSet({ unit: target.unit, nexus, parameters: login.session, limits, inFlight, unsent });
+    const tasks = new TaskSet({ unit: target.unit, nexus, parameters: login.session, limits, inFlight, held, unsent });
     return { nexus, target, tasks };
   }
 

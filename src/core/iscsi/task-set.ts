@@ -21,6 +21,8 @@ export interface TaskSetParts {
   readonly limits: SessionLimits;
   /** Of all sessions of the server. */
   readonly inFlight: InFlight;
+  /** Of all sessions: what came unasked of commands that wait. */
+  readonly held: InFlight;
   /** Responses of all connections that were not sent yet. */
   readonly unsent: InFlight;
 }
@@ -32,6 +34,8 @@ interface Group {
 }
 
 const NOTHING = Buffer.alloc(0);
+/** Initiators send it again, and fewer at once (SAM-5, 5.3.1). */
+const FULL: ScsiResult = { status: STATUS.taskSetFull, dataInBytes: 0 };
 const INTERNAL: ScsiResult = { status: STATUS.checkCondition, sense: SENSE.internal, dataInBytes: 0 };
 
 export class TaskSet {
@@ -77,8 +81,27 @@ export class TaskSet {
 
   /** Of a command whose turn has not come: it is known by its tag, and its data may come. */
   hold(task: Task): void {
-    if (task.isReceiving) task.grow(Math.min(task.expectedBytes, this.#parts.parameters.firstBurstLength));
+    if (!task.isKnown) this.#keepUnasked(task);
     this.#know(task);
+  }
+
+  /** Keeps what came unasked and what will, or nothing of it. */
+  #keepUnasked(task: Task): void {
+    const { held, parameters } = this.#parts;
+    if (task.payload === undefined && !task.isReceiving) return;
+    if (held.hasRoom) {
+      if (task.isReceiving) task.grow(Math.min(task.expectedBytes, parameters.firstBurstLength));
+      task.heldBytes = task.payload?.bytes.length ?? 0;
+      held.add(task.heldBytes);
+    } else {
+      task.refusal = FULL;
+      task.releasePayload();
+    }
+  }
+
+  #letGo(task: Task): void {
+    this.#parts.held.remove(task.heldBytes);
+    task.heldBytes = 0;
   }
 
   /** It is a command's turn. Its header is good until this returns. */
@@ -130,7 +153,8 @@ export class TaskSet {
     if (task.isEnded) return;
     const { unit, nexus, limits } = this.#parts;
     task.isStarted = true;
-    if (task.failure === undefined) {
+    this.#letGo(task);
+    if (task.failure === undefined && task.refusal === undefined) {
       const sendBytes = task.isWrite ? task.expectedBytes : 0;
       const prepared = unit.prepare(nexus, task.lun, task.cdb, sendBytes);
       if ('status' in prepared) task.refusal = prepared;
@@ -266,6 +290,7 @@ export class TaskSet {
     this.#tasks.delete(task.itt);
     if (task.isImmediate) this.#immediates -= 1;
     if (task.isOrdered) this.#ordered -= 1;
+    this.#letGo(task);
     this.#bytes -= task.chargedBytes;
     this.#parts.inFlight.remove(task.chargedBytes);
     task.chargedBytes = 0;

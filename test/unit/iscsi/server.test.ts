@@ -20,6 +20,7 @@ import {
   READ,
   scsiResponse,
   WRITE,
+  WRITE_MORE,
 } from './pdu-builder.ts';
 import { INITIATOR, Scene, SIZE, TARGET, waitFor, type Initiator } from './scene.ts';
 
@@ -242,6 +243,52 @@ describe('what a server holds', () => {
     device.holds.clear();
     device.open();
     await takeAll(initiator, 16);
+  });
+
+  it('what waits with unasked data is bounded over all sessions; more is refused, to be sent again', async () => {
+    const device = new ControlledDevice(SIZE);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { bytesMax: 512, allHeldBytesMax: 65_536 } });
+    const keys = ['ImmediateData=Yes', 'InitialR2T=No', 'FirstBurstLength=65536'];
+    const initiator = await scene.initiator({ keys });
+    const data = Buffer.alloc(65_536, 7);
+    initiator.send(read(initiator, 1), write(initiator, 2, data), write(initiator, 3, data), read(initiator, 4));
+    // Its data come behind it.
+    const begin = { itt: 5, cmdSn: initiator.cmdSn++, cdb: cdb.write(256, 16), flags: WRITE_MORE, expected: 8192 };
+    initiator.send(command(begin), dataOut({ itt: 5, offset: 0, data: data.subarray(0, 8192) }));
+    await initiator.expectQuiet();
+    device.holds.clear();
+    device.open();
+    const ends = new Map<number, number>();
+    while (ends.size < 5) {
+      const { header } = await initiator.takeParts();
+      ends.set(header.readUInt32BE(16), header.readUInt8(3));
+    }
+    expect([...ends].sort(([a], [b]) => a - b)).toEqual([
+      [1, 0],
+      [2, 0],
+      [3, 0x28],
+      [4, 0],
+      [5, 0x28],
+    ]);
+    expect(device.bytes.subarray(0, 65_536).every((byte) => byte === 7)).toBe(true);
+    expect(device.bytes.subarray(256 * 512, 256 * 512 + 8192).every((byte) => byte === 0)).toBe(true);
+    initiator.send(write(initiator, 6, data.subarray(0, 8192)));
+    await takeAll(initiator, 1);
+  });
+
+  it('a command that came before its turn and then waits is kept once', async () => {
+    const device = new ControlledDevice(SIZE);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { bytesMax: 512, allHeldBytesMax: 4096 } });
+    const initiator = await scene.initiator();
+    const pdus = [read(initiator, 1), read(initiator, 2), write(initiator, 3, Buffer.alloc(4096, 9))];
+    initiator.send(...pdus.reverse());
+    await initiator.expectQuiet();
+    device.holds.clear();
+    device.open();
+    await takeAll(initiator, 3);
+    expect(device.bytes.subarray(0, 4096).every((byte) => byte === 9)).toBe(true);
   });
 
   it('memory that commands take for themselves is counted', async () => {
