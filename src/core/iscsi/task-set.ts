@@ -151,20 +151,30 @@ export class TaskSet {
 
   #run(task: Task): void {
     if (task.isEnded) return;
-    const { unit, nexus, limits } = this.#parts;
     task.isStarted = true;
     this.#letGo(task);
     if (task.failure === undefined && task.refusal === undefined) {
-      const sendBytes = task.isWrite ? task.expectedBytes : 0;
-      const prepared = unit.prepare(nexus, task.lun, task.cdb, sendBytes);
-      if ('status' in prepared) task.refusal = prepared;
-      else {
-        task.command = prepared;
-        task.neededBytes = Math.min(prepared.dataOutBytes, sendBytes, limits.transferBytesMax);
-        if (task.neededBytes > 0) task.grow(task.neededBytes);
+      try {
+        this.#prepare(task);
+      } catch {
+        // Such as a lack of memory. Nobody waits for those that are run later.
+        task.refusal = INTERNAL;
       }
     }
     this.#proceed(task);
+  }
+
+  #prepare(task: Task): void {
+    const { unit, nexus, limits } = this.#parts;
+    const sendBytes = task.isWrite ? task.expectedBytes : 0;
+    const prepared = unit.prepare(nexus, task.lun, task.cdb, sendBytes);
+    if ('status' in prepared) {
+      task.refusal = prepared;
+      return;
+    }
+    task.command = prepared;
+    task.neededBytes = Math.min(prepared.dataOutBytes, sendBytes, limits.transferBytesMax);
+    if (task.neededBytes > 0) task.grow(task.neededBytes);
   }
 
   /** A sequence of a task's data is whole. */

@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { endpoint } from '../../../src/core/iscsi/connection.ts';
+import type { Completion } from '../../../src/core/blockdevice/index.ts';
 import { MIB } from '../../../src/core/kit/index.ts';
 import { ControlledDevice } from '../nbd/controlled-device.ts';
 import {
@@ -12,6 +13,7 @@ import {
   command,
   dataIn,
   dataOut,
+  fixedSense,
   logout,
   logoutResponse,
   NO_DATA,
@@ -36,6 +38,22 @@ const write = (initiator: Initiator, itt: number, data: Buffer): Buffer =>
     expected: data.length,
     data,
   });
+
+/** Its size can not be told once a read that had to wait has ended. */
+class BrokenDevice extends ControlledDevice {
+  isBroken = false;
+
+  override read(offset: number, target: Buffer): Completion {
+    return super.read(offset, target)?.then(() => {
+      this.isBroken = true;
+    });
+  }
+
+  override get sizeBytes(): number {
+    if (this.isBroken) throw new Error('no size');
+    return super.sizeBytes;
+  }
+}
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -289,6 +307,24 @@ describe('what a server holds', () => {
     device.open();
     await takeAll(initiator, 3);
     expect(device.bytes.subarray(0, 4096).every((byte) => byte === 9)).toBe(true);
+  });
+
+  it('a command that waited and then can not be begun fails alone', async () => {
+    const device = new BrokenDevice(SIZE);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { bytesMax: 512 } });
+    const initiator = await scene.initiator();
+    initiator.send(read(initiator, 1), read(initiator, 2));
+    await initiator.expectQuiet();
+    device.open();
+    await initiator.expect(
+      dataIn({ itt: 1, status: 0, data: Buffer.alloc(512), ...initiator.status(1) }),
+      scsiResponse({ itt: 2, status: 2, sense: fixedSense(4, 0x4400), residual: -512, ...initiator.status() }),
+    );
+    device.isBroken = false;
+    device.holds.clear();
+    initiator.send(read(initiator, 3));
+    await takeAll(initiator, 1);
   });
 
   it('memory that commands take for themselves is counted', async () => {
