@@ -5,7 +5,7 @@ import { seededRandom, MIB } from '../../../src/core/kit/index.ts';
 import type { ChapRules } from '../../../src/core/iscsi/index.ts';
 import { loginHeader, readResponse, text } from './login-builder.ts';
 import { cdb, command, crc32c, dataIn, dataOut, nopOut, NO_DATA, pdu, READ, WRITE_MORE } from './pdu-builder.ts';
-import { EAGER, INITIATOR, Initiator, Scene, TARGET, waitFor } from './scene.ts';
+import { EAGER, heldBytes, INITIATOR, Initiator, Scene, TARGET, waitFor } from './scene.ts';
 
 const CHAP: ChapRules = { initiators: [{ user: 'host', secret: Buffer.from('correct horse bat') }], target: undefined };
 
@@ -16,8 +16,6 @@ async function expectServed(scene: Scene): Promise<void> {
   await initiator.expect(dataIn({ itt: 1, status: 0, data: Buffer.alloc(4096), ...initiator.status() }));
   initiator.socket.destroy();
 }
-
-const heldBytes = (): number => process.memoryUsage().arrayBuffers;
 
 describe('logins', () => {
   it('one that stalls is let go at the deadline, and an initiator that is idle stays', async () => {

@@ -1,7 +1,5 @@
 /** The end of sessions and servers, status, and what they hold. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { endpoint } from '../../../src/core/iscsi/connection.ts';
 import type { Completion } from '../../../src/core/blockdevice/index.ts';
@@ -24,7 +22,7 @@ import {
   WRITE,
   WRITE_MORE,
 } from './pdu-builder.ts';
-import { INITIATOR, Scene, SIZE, TARGET, waitFor, type Initiator } from './scene.ts';
+import { heldBytes, INITIATOR, Scene, SIZE, TARGET, waitFor, type Initiator } from './scene.ts';
 
 const read = (initiator: Initiator, itt: number, blocks = 1): Buffer =>
   command({ itt, cmdSn: initiator.cmdSn++, cdb: cdb.read(0, blocks), flags: READ, expected: blocks * 512 });
@@ -53,15 +51,6 @@ class BrokenDevice extends ControlledDevice {
     if (this.isBroken) throw new Error('no size');
     return super.sizeBytes;
   }
-}
-
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
-
-/** Memory of buffers, without what was let go. */
-function usedBytes(): number {
-  collect();
-  return process.memoryUsage().arrayBuffers;
 }
 
 /** Reads responses to commands until each had one. */
@@ -448,7 +437,7 @@ describe('what a server holds', () => {
     const device = new ControlledDevice(2 * MIB);
     const limits = { backlogBytesMax: 8 * MIB, allBacklogBytesMax: 8 * MIB, scarceBytesMax: 262_144 };
     await using scene = await Scene.open({ device, limits });
-    const before = usedBytes();
+    const before = heldBytes();
     const initiators: Initiator[] = [];
     for (let i = 0; i < 12; i++) {
       const keys = ['MaxRecvDataSegmentLength=262144'];
@@ -459,7 +448,7 @@ describe('what a server holds', () => {
     }
     await delay(500);
     // 12 times 8 MiB without that.
-    expect(usedBytes() - before).toBeLessThan(48 * MIB);
+    expect(heldBytes() - before).toBeLessThan(48 * MIB);
     const other = await scene.initiator({ isid: '00023d000002' });
     other.send(read(other, 1));
     await takeAll(other, 1);
