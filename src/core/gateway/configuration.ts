@@ -47,8 +47,14 @@ export async function configure(
   const options = { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal };
   const undoSecret = await keepDiscoverySecret(parts.home, input, options);
   const change = { ...input, place, serving };
+  let changed: string[];
   try {
-    const changed = await updateState(parts.home, (state) => changeSettings(parts.home, state, change), options);
+    changed = await updateState(parts.home, (state) => changeSettings(parts.home, state, change), options);
+  } catch (error) {
+    await undoSecret?.();
+    throw error;
+  }
+  try {
     const after = (await openState(parts.home)).gateway ?? record;
     const isServed = changed.some((name) => changedSettings(record.serving, serving).includes(name));
     const applied = isServed || undoSecret !== undefined ? await reload() : [];

@@ -39,8 +39,8 @@ export async function deactivate(
       { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
     );
     await removePrivateKey(home);
-    const { setDiscoverySecret } = await import('./serving/chap-file.ts');
-    await setDiscoverySecret(home, null, call);
+    const { removeChapFile } = await import('./serving/chap-file.ts');
+    await removeChapFile(home);
     return {
       gatewayId: record.gatewayId,
       name: record.name,

@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import { toSgwError, type Random } from '../kit/index.ts';
-import { Arena, ByteQueue, receiveInto, type BufferPool } from '../sockets/index.ts';
+import { Arena, ByteQueue, receiveInto, type BufferPool, type InFlight } from '../sockets/index.ts';
 import { TextExchange, type Portal } from './discovery.ts';
 import { FullFeature } from './full-feature.ts';
 import type { ServerLimits } from './limits.ts';
@@ -31,6 +31,8 @@ export interface ConnectionParts {
   /** Where initiators are told to come, seen from this connection. */
   readonly portals: (portal: string) => readonly Portal[];
   readonly pool: BufferPool;
+  /** Responses of all connections that were not sent yet. */
+  readonly unsent: InFlight;
   readonly random: Random;
   /** What sockets are read into: all of them, one after the other. */
   readonly receiveMemory: Buffer;
@@ -76,6 +78,8 @@ export class Connection implements SessionConnection {
   #data: Buffer = Buffer.alloc(0);
   /** A login request at work: a session that it is admitted to meanwhile is left before the end. */
   #advancing: Promise<void> | undefined;
+  /** The login has failed, and its answer may have to wait: what comes meanwhile is no matter of it. */
+  #isRefused = false;
   #session: Session | undefined;
   #result: LoginResult | undefined;
   #responses: Responses | undefined;
@@ -136,6 +140,11 @@ export class Connection implements SessionConnection {
     return this.#fullFeature === undefined && this.#ended === undefined;
   }
 
+  /** It asks what targets there are, and uses none. */
+  get isDiscovering(): boolean {
+    return this.#result?.kind === 'discovery' && this.#ended === undefined;
+  }
+
   get info(): ConnectionInfo {
     const { initiator = null, target = null, connection } = this.#result ?? {};
     return {
@@ -157,7 +166,7 @@ export class Connection implements SessionConnection {
   #received(bytes: Buffer): void {
     this.#receivedBytes += bytes.length;
     // What comes after the last request is read, so that the end is seen, and not kept.
-    if (this.#ended !== undefined) return;
+    if (this.#ended !== undefined || this.#isRefused) return;
     if (this.#fullFeature === undefined) {
       this.#queue.push(Buffer.from(bytes));
       this.#advance();
@@ -222,6 +231,7 @@ export class Connection implements SessionConnection {
   }
 
   #refuse({ response, status, reason }: Extract<LoginStep, { kind: 'refused' }>): void {
+    this.#isRefused = true;
     const finish = (): void => {
       if (this.#ended !== undefined) return;
       if (response !== undefined) this.#socket.write(response);
@@ -249,7 +259,7 @@ export class Connection implements SessionConnection {
       return;
     }
     clearTimeout(this.#deadline);
-    const { registry, directory, limits, portals, pool } = this.#parts;
+    const { registry, directory, limits, portals, pool, unsent } = this.#parts;
     const { headerDigest, dataDigest, maxSendLength } = result.connection;
     const socket = this.#socket;
     this.#result = result;
@@ -258,6 +268,7 @@ export class Connection implements SessionConnection {
     this.#responses = new Responses({
       socket,
       pool,
+      unsent,
       window: session,
       digests: { header: headerDigest, data: dataDigest },
       nextStatSn: result.nextStatSn,
@@ -277,6 +288,7 @@ export class Connection implements SessionConnection {
       queue: this.#queue,
       limits,
       backlogBytes: () => socket.writableLength,
+      unsent,
       onFull: () => socket.pause(),
       onRoom: () => socket.resume(),
       onEnd: (reason) => void this.end(reason),

@@ -7,7 +7,7 @@
  * not take its responses.
  */
 import { toSgwError } from '../kit/index.ts';
-import type { Arena, ByteQueue, Lent } from '../sockets/index.ts';
+import type { Arena, ByteQueue, InFlight, Lent } from '../sockets/index.ts';
 import type { TextExchange, TextStep } from './discovery.ts';
 import type { SessionLimits } from './limits.ts';
 import { Liveness } from './liveness.ts';
@@ -45,6 +45,8 @@ export interface FullFeatureParts {
   readonly limits: SessionLimits;
   /** Bytes that the socket has not sent yet. */
   readonly backlogBytes: () => number;
+  /** The same of all connections. */
+  readonly unsent: InFlight;
   /** Responses wait that the initiator does not take: stop reading. */
   readonly onFull: () => void;
   /** It takes them again. */
@@ -161,7 +163,9 @@ export class FullFeature {
   }
 
   #mayTake(): boolean {
-    return this.#parts.backlogBytes() + this.#responses.waitingBytes < this.#parts.limits.backlogBytesMax;
+    const { backlogBytes, unsent, limits } = this.#parts;
+    const bytesMax = unsent.hasRoom ? limits.backlogBytesMax : Math.min(limits.scarceBytesMax, limits.backlogBytesMax);
+    return backlogBytes() + this.#responses.waitingBytes < bytesMax;
   }
 
   #tellFull(): void {

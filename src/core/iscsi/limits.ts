@@ -14,6 +14,8 @@ export interface SessionLimits {
   readonly transferBytesMax: number;
   /** Responses of one connection that the initiator has not taken yet. */
   readonly backlogBytesMax: number;
+  /** In place of `bytesMax` and `backlogBytesMax` while the responses of all connections are at their limit. */
+  readonly scarceBytesMax: number;
   /** After so long without a PDU an initiator is asked whether it is there; after so much more it is let go. */
   readonly idleMs: number;
   /** An initiator that owes data for a command is let go when none came for so long. */
@@ -32,6 +34,10 @@ export interface ServerLimits extends SessionLimits {
   readonly failedLoginAddressesMax: number;
   /** As `bytesMax`, over all sessions. */
   readonly allBytesMax: number;
+  /** Data of commands that wait, which came unasked, over all sessions; commands beyond are refused (TASK SET FULL). */
+  readonly allHeldBytesMax: number;
+  /** As `backlogBytesMax`, over all connections. */
+  readonly allBacklogBytesMax: number;
   /** How long initiators that were asked to log out have for that. */
   readonly logoutMs: number;
   /** How long a session that another one takes the place of has to end its commands. */
@@ -45,12 +51,15 @@ export const DEFAULT_LIMITS: ServerLimits = {
   bytesMax: 64 * MIB,
   transferBytesMax: 64 * MIB,
   backlogBytesMax: 64 * MIB,
+  scarceBytesMax: MIB,
   connectionsMax: 256,
   loginsMax: 64,
   loginMs: 20_000,
   failedLoginMs: 200,
   failedLoginAddressesMax: 1024,
   allBytesMax: 512 * MIB,
+  allHeldBytesMax: 256 * MIB,
+  allBacklogBytesMax: 512 * MIB,
   idleMs: 60_000,
   dataMs: 60_000,
   logoutMs: 2000,

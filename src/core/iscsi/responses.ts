@@ -3,7 +3,7 @@
  * there, so that their order is that of the wire (RFC 7143, 4.2.2).
  */
 import type { Writable } from 'node:stream';
-import { Output, type BufferPool, type PooledBuffer, type Room } from '../sockets/index.ts';
+import { Output, type BufferPool, type InFlight, type PooledBuffer, type Room } from '../sockets/index.ts';
 import { dataAt, dataTailBytes, pduBytes, sealData, sealHeader, sealPdu, type Digests } from './pdu.ts';
 import { AT, BHS_BYTES, FINAL, NO_TAG, plus, RESPONSE, RESPONSE_FLAG } from './wire.ts';
 
@@ -16,6 +16,8 @@ export interface CommandWindow {
 export interface ResponseParts {
   readonly socket: Writable;
   readonly pool: BufferPool;
+  /** Of all connections of the server: what their initiators have not taken yet. */
+  readonly unsent: InFlight;
   readonly window: CommandWindow;
   readonly digests: Digests;
   /** StatSN of the first response. */
@@ -48,8 +50,8 @@ export class Responses extends Output {
   readonly #window: CommandWindow;
   #nextStatSn: number;
 
-  constructor({ socket, pool, window, digests, nextStatSn }: ResponseParts) {
-    super(socket, pool);
+  constructor({ socket, pool, unsent, window, digests, nextStatSn }: ResponseParts) {
+    super(socket, pool, unsent);
     this.#window = window;
     this.digests = digests;
     this.dataAt = dataAt(digests);

@@ -43,6 +43,7 @@ export class IscsiServer {
   readonly #limits: ServerLimits;
   readonly #pool = new BufferPool();
   readonly #receiveMemory = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
+  readonly #unsent: InFlight;
   readonly #failedLogins: FailedLogins;
   readonly #registry: SessionRegistry;
   readonly #listening = new Listening((socket) => {
@@ -58,10 +59,13 @@ export class IscsiServer {
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#limits = limits;
     this.#failedLogins = new FailedLogins(limits.failedLoginMs, limits.failedLoginAddressesMax);
+    this.#unsent = new InFlight(limits.allBacklogBytesMax);
     this.#registry = new SessionRegistry({
       directory: options.directory,
       limits,
       inFlight: new InFlight(limits.allBytesMax),
+      held: new InFlight(limits.allHeldBytesMax),
+      unsent: this.#unsent,
       clock: options.clock,
     });
     const everyMs = Math.min(CHECK_MS_MAX, limits.idleMs / 4, limits.dataMs / 4);
@@ -114,6 +118,7 @@ export class IscsiServer {
         portalGroupTag: GROUP_TAG,
         portals: (portal) => this.#portals(portal),
         pool: this.#pool,
+        unsent: this.#unsent,
         random,
         receiveMemory: this.#receiveMemory,
         failedLoginDelayMs: (address) => this.#failedLogins.delayMs(address, clock.monotonicMs()),
@@ -127,13 +132,15 @@ export class IscsiServer {
     this.#connections.add(connection);
   }
 
-  /** Lets go of a connection that is not logged in, where there are too many; whether there is room for one more. */
+  /** Lets go of a connection that uses no target, where there are too many; whether there is room for one more. */
   #makeRoom(): boolean {
     const { connectionsMax, loginsMax } = this.#limits;
-    const logins = [...this.#connections].filter(({ isLoggingIn }) => isLoggingIn);
-    if (logins.length < loginsMax && this.#connections.size < connectionsMax) return true;
-    const victim = oldestOfMost(logins);
-    void victim?.end('too many logins at once');
+    const all = [...this.#connections];
+    const logins = all.filter(({ isLoggingIn }) => isLoggingIn);
+    if (logins.length < loginsMax && all.length < connectionsMax) return true;
+    const idle = logins.length < loginsMax ? oldestOfMost(all.filter(({ isDiscovering }) => isDiscovering)) : undefined;
+    const victim = idle ?? oldestOfMost(logins);
+    void victim?.end(victim === idle ? 'too many connections' : 'too many logins at once');
     victim?.destroy();
     return victim !== undefined;
   }

@@ -21,6 +21,8 @@ export interface RegistryParts {
   readonly directory: TargetDirectory;
   readonly limits: ServerLimits;
   readonly inFlight: InFlight;
+  readonly held: InFlight;
+  readonly unsent: InFlight;
   readonly clock: Clock;
 }
 
@@ -66,8 +68,7 @@ export class SessionRegistry {
    * @throws LoginRefused; what the directory throws
    */
   async admit(login: AgreedLogin, signal: AbortSignal): Promise<Session> {
-    if (this.#isClosed || (login.target !== undefined && this.#closing.has(login.target)))
-      throw new LoginRefused(LOGIN_STATUS.serviceUnavailable, 'the target is being closed');
+    this.#requireOpen(login);
     if (login.tsihAsked !== 0) return await this.#join(login);
     if (login.target === undefined) return this.#make(login, undefined);
     const key = [login.initiator, login.isid, login.target, login.portalGroupTag].join();
@@ -79,6 +80,12 @@ export class SessionRegistry {
     } finally {
       if (this.#admitting.get(key) === admitted) this.#admitting.delete(key);
     }
+  }
+
+  /** @throws LoginRefused */
+  #requireOpen({ target }: AgreedLogin): void {
+    if (this.#isClosed || (target !== undefined && this.#closing.has(target)))
+      throw new LoginRefused(LOGIN_STATUS.serviceUnavailable, 'the target is being closed');
   }
 
   /** 6.3.4: one connection more, or a new one in the place of an old one. */
@@ -121,6 +128,8 @@ export class SessionRegistry {
     const opened = await directory.open(target, { sessionId: tsih, initiator, user, signal });
     try {
       signal.throwIfAborted();
+      // It may have begun to close since.
+      this.#requireOpen(login);
       return this.#make(login, opened, tsih);
     } catch (error) {
       await opened.release(0).catch(() => undefined);
@@ -178,7 +187,7 @@ export class SessionRegistry {
     name: string,
     opened: OpenedTarget,
   ): { readonly nexus: Nexus; readonly target: ServedTarget; readonly tasks: TaskSet } {
-    const { inFlight, limits } = this.#parts;
+    const { inFlight, held, unsent, limits } = this.#parts;
     const { device, isReadOnly, unit } = opened;
     const groupTag = login.portalGroupTag.toString(16).padStart(4, '0');
     const nexus: Nexus = {
@@ -191,7 +200,7 @@ export class SessionRegistry {
     const target = this.#targets.get(name) ?? new ServedTarget(unit);
     target.unit.join(nexus);
     this.#targets.set(name, target);
-    const tasks = new TaskSet({ unit: target.unit, nexus, parameters: login.session, limits, inFlight });
+    const tasks = new TaskSet({ unit: target.unit, nexus, parameters: login.session, limits, inFlight, held, unsent });
     return { nexus, target, tasks };
   }
 

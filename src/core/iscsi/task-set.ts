@@ -21,6 +21,10 @@ export interface TaskSetParts {
   readonly limits: SessionLimits;
   /** Of all sessions of the server. */
   readonly inFlight: InFlight;
+  /** Of all sessions: what came unasked of commands that wait. */
+  readonly held: InFlight;
+  /** Responses of all connections that were not sent yet. */
+  readonly unsent: InFlight;
 }
 
 /** Commands of one batch that end with the same promise: a group commit. */
@@ -30,6 +34,8 @@ interface Group {
 }
 
 const NOTHING = Buffer.alloc(0);
+/** Initiators send it again, and fewer at once (SAM-5, 5.3.1). */
+const FULL: ScsiResult = { status: STATUS.taskSetFull, dataInBytes: 0 };
 const INTERNAL: ScsiResult = { status: STATUS.checkCondition, sense: SENSE.internal, dataInBytes: 0 };
 
 export class TaskSet {
@@ -75,8 +81,27 @@ export class TaskSet {
 
   /** Of a command whose turn has not come: it is known by its tag, and its data may come. */
   hold(task: Task): void {
-    if (task.isReceiving) task.grow(Math.min(task.expectedBytes, this.#parts.parameters.firstBurstLength));
+    if (!task.isKnown) this.#keepUnasked(task);
     this.#know(task);
+  }
+
+  /** Keeps what came unasked and what will, or nothing of it. */
+  #keepUnasked(task: Task): void {
+    const { held, parameters } = this.#parts;
+    if (task.payload === undefined && !task.isReceiving) return;
+    if (held.hasRoom) {
+      if (task.isReceiving) task.grow(Math.min(task.expectedBytes, parameters.firstBurstLength));
+      task.heldBytes = task.payload?.bytes.length ?? 0;
+      held.add(task.heldBytes);
+    } else {
+      task.refusal = FULL;
+      task.releasePayload();
+    }
+  }
+
+  #letGo(task: Task): void {
+    this.#parts.held.remove(task.heldBytes);
+    task.heldBytes = 0;
   }
 
   /** It is a command's turn. Its header is good until this returns. */
@@ -100,7 +125,9 @@ export class TaskSet {
 
   /** Whether one more command may run. */
   get hasRoom(): boolean {
-    return this.#bytes < this.#parts.limits.bytesMax && this.#parts.inFlight.hasRoom;
+    const { limits, inFlight, unsent } = this.#parts;
+    const bytesMax = unsent.hasRoom ? limits.bytesMax : Math.min(limits.scarceBytesMax, limits.bytesMax);
+    return this.#bytes < bytesMax && inFlight.hasRoom;
   }
 
   /** Whether there is room for a command, and it is its turn among ordered ones (SAM-5, 8.6). */
@@ -124,19 +151,30 @@ export class TaskSet {
 
   #run(task: Task): void {
     if (task.isEnded) return;
-    const { unit, nexus, limits } = this.#parts;
     task.isStarted = true;
-    if (task.failure === undefined) {
-      const sendBytes = task.isWrite ? task.expectedBytes : 0;
-      const prepared = unit.prepare(nexus, task.lun, task.cdb, sendBytes);
-      if ('status' in prepared) task.refusal = prepared;
-      else {
-        task.command = prepared;
-        task.neededBytes = Math.min(prepared.dataOutBytes, sendBytes, limits.transferBytesMax);
-        if (task.neededBytes > 0) task.grow(task.neededBytes);
+    this.#letGo(task);
+    if (task.failure === undefined && task.refusal === undefined) {
+      try {
+        this.#prepare(task);
+      } catch {
+        // Such as a lack of memory. Nobody waits for those that are run later.
+        task.refusal = INTERNAL;
       }
     }
     this.#proceed(task);
+  }
+
+  #prepare(task: Task): void {
+    const { unit, nexus, limits } = this.#parts;
+    const sendBytes = task.isWrite ? task.expectedBytes : 0;
+    const prepared = unit.prepare(nexus, task.lun, task.cdb, sendBytes);
+    if ('status' in prepared) {
+      task.refusal = prepared;
+      return;
+    }
+    task.command = prepared;
+    task.neededBytes = Math.min(prepared.dataOutBytes, sendBytes, limits.transferBytesMax);
+    if (task.neededBytes > 0) task.grow(task.neededBytes);
   }
 
   /** A sequence of a task's data is whole. */
@@ -262,13 +300,14 @@ export class TaskSet {
     this.#tasks.delete(task.itt);
     if (task.isImmediate) this.#immediates -= 1;
     if (task.isOrdered) this.#ordered -= 1;
+    this.#letGo(task);
     this.#bytes -= task.chargedBytes;
     this.#parts.inFlight.remove(task.chargedBytes);
     task.chargedBytes = 0;
   }
 
   #charge(task: Task): void {
-    const bytes = (task.payload?.bytes.length ?? 0) + task.dataInBytes;
+    const bytes = (task.payload?.bytes.length ?? 0) + task.dataInBytes + (task.command?.workBytes ?? 0);
     const more = bytes - task.chargedBytes;
     if (more === 0) return;
     task.chargedBytes = bytes;

@@ -91,6 +91,8 @@ export class Task {
   dataInBytes = 0;
   /** What it is counted with among what is under way. */
   chargedBytes = 0;
+  /** The same while it waits. */
+  heldBytes = 0;
   isStarted = false;
   isKnown = false;
   /** The device server has it; `isExecuting` until it answers or makes a promise. */

@@ -5,6 +5,7 @@
  */
 import type { Writable } from 'node:stream';
 import { BATCH_BYTES, LARGE_BYTES, type BufferPool, type PooledBuffer } from './buffer-pool.ts';
+import type { InFlight } from './in-flight.ts';
 
 /** Room for one reply: `head` bytes of header and then data, in a buffer that is held until it was sent. */
 export interface Room {
@@ -22,6 +23,7 @@ interface Piece {
 export class Output {
   readonly #socket: Writable;
   readonly #pool: BufferPool;
+  readonly #unsent: InFlight | undefined;
   #pieces: Piece[] = [];
   #current: PooledBuffer | undefined;
   /** What of the current buffer is not in a piece yet: from `#start` to `#end`. */
@@ -33,9 +35,11 @@ export class Output {
   /** Bytes that were gathered since the last flush. */
   waitingBytes = 0;
 
-  constructor(socket: Writable, pool: BufferPool) {
+  /** `unsent` counts what was handed to the socket until the system has taken it. */
+  constructor(socket: Writable, pool: BufferPool, unsent?: InFlight) {
     this.#socket = socket;
     this.#pool = pool;
+    this.#unsent = unsent;
   }
 
   /** Room for a reply of `length` bytes that is filled at once: then `keep` or `drop` it, before anything else. */
@@ -106,9 +110,13 @@ export class Output {
       return;
     }
     if (pieces.length > 1) socket.cork();
+    const unsent = this.#unsent;
     for (const { buffer, start, end } of pieces) {
-      this.sentBytes += end - start;
+      const length = end - start;
+      this.sentBytes += length;
+      unsent?.add(length);
       socket.write(buffer.bytes.subarray(start, end), () => {
+        unsent?.remove(length);
         buffer.release();
       });
     }

@@ -378,9 +378,17 @@ describe('settings of iSCSI', () => {
     ]);
   });
 
-  test('deactivating forgets all secrets', async () => {
+  test.each([
+    ['as they are', undefined],
+    [
+      'with those that a kill left over',
+      `{"version":1,"discovery":null,"exports":{"gone":{"initiator":"${SECRET}","target":null}}}`,
+    ],
+    ['of a file that is damaged', `{"version":1,"discovery":"${SECRET}`],
+  ])('deactivating forgets all secrets, %s', async (_what, left) => {
     await rig.call('configure', { iscsiDiscoveryUser: 'finder', iscsiDiscoverySecret: SECRET });
     await serving.stop(DRAINING);
+    if (left !== undefined) await writeFile(chapFile(), left);
     const other = rig.again();
     await other.call('deactivate', {});
     expect(existsSync(chapFile())).toBe(false);

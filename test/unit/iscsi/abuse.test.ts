@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { seededRandom, MIB } from '../../../src/core/kit/index.ts';
 import type { ChapRules } from '../../../src/core/iscsi/index.ts';
-import { loginHeader, text } from './login-builder.ts';
+import { loginHeader, readResponse, text } from './login-builder.ts';
 import { cdb, command, crc32c, dataIn, dataOut, nopOut, NO_DATA, pdu, READ, WRITE_MORE } from './pdu-builder.ts';
-import { EAGER, INITIATOR, Initiator, Scene, TARGET, waitFor } from './scene.ts';
+import { EAGER, heldBytes, INITIATOR, Initiator, Scene, TARGET, waitFor } from './scene.ts';
 
 const CHAP: ChapRules = { initiators: [{ user: 'host', secret: Buffer.from('correct horse bat') }], target: undefined };
 
@@ -16,8 +16,6 @@ async function expectServed(scene: Scene): Promise<void> {
   await initiator.expect(dataIn({ itt: 1, status: 0, data: Buffer.alloc(4096), ...initiator.status() }));
   initiator.socket.destroy();
 }
-
-const heldBytes = (): number => process.memoryUsage().arrayBuffers;
 
 describe('logins', () => {
   it('one that stalls is let go at the deadline, and an initiator that is idle stays', async () => {
@@ -97,6 +95,34 @@ describe('logins', () => {
     const times = (await Promise.all(guesses)).sort((a, b) => a - b);
     expect(times[0]).toBeGreaterThan(Math.max(served, 390));
     expect(times[2]).toBeGreaterThan(1190);
+  });
+
+  it('the wait after a wrong secret is not cut short by sending more', async () => {
+    await using scene = await Scene.open({ chap: CHAP, limits: { failedLoginMs: 300 } });
+    const guesser = await scene.connect();
+    const names = [`InitiatorName=${INITIATOR}`, `TargetName=${TARGET}`];
+    guesser.sendLogin(loginHeader({ flags: 0x00 }), text(...names, 'AuthMethod=CHAP'));
+    await guesser.takePdu();
+    guesser.sendLogin(loginHeader({ flags: 0x00 }), text('CHAP_A=5'));
+    await guesser.takePdu();
+    const began = performance.now();
+    guesser.sendLogin(loginHeader({ flags: 0x83 }), text('CHAP_N=host', `CHAP_R=0x${'00'.repeat(16)}`));
+    await delay(50);
+    guesser.sendLogin(loginHeader({ flags: 0x83 }), text('CHAP_N=host'));
+    expect(readResponse(await guesser.takePdu()).status).toBe(0x0201);
+    expect(performance.now() - began).toBeGreaterThan(290);
+  });
+
+  it('discovery sessions that stay do not keep others out', async () => {
+    await using scene = await Scene.open({ limits: { connectionsMax: 4 } });
+    const used = await scene.initiator({ isid: '00023d000001' });
+    for (let i = 0; i < 8; i++) {
+      const asking = await scene.connect();
+      await asking.login({ isDiscovery: true, isid: `00023d00010${String(i)}` });
+    }
+    await expectServed(scene);
+    await used.expectQuiet();
+    expect(scene.faults).toContain('too many connections');
   });
 
   it('rubbish instead of a login ends the connection', async () => {

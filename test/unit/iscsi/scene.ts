@@ -1,6 +1,8 @@
 /** A server over a device in memory, and initiators that speak in bytes. */
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect } from 'vitest';
 import { MemoryDevice, type BlockDevice } from '../../../src/core/blockdevice/index.ts';
 import {
@@ -28,6 +30,15 @@ export const TARGET = 'iqn.2026-11.example:vol1';
 export const INITIATOR = 'iqn.1993-08.org.debian:01:abc';
 /** Commands of a session that may be under way by default. */
 const WINDOW = 128;
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+/** Memory of buffers that somebody still holds. */
+export function heldBytes(): number {
+  collectGarbage();
+  return process.memoryUsage().arrayBuffers;
+}
 
 export interface SceneOptions extends Partial<Omit<IscsiServerOptions, 'directory' | 'clock'>> {
   readonly device?: BlockDevice;

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { endpoint } from '../../../src/core/iscsi/connection.ts';
+import type { Completion } from '../../../src/core/blockdevice/index.ts';
 import { MIB } from '../../../src/core/kit/index.ts';
 import { ControlledDevice } from '../nbd/controlled-device.ts';
 import {
@@ -10,6 +11,7 @@ import {
   command,
   dataIn,
   dataOut,
+  fixedSense,
   logout,
   logoutResponse,
   NO_DATA,
@@ -18,8 +20,9 @@ import {
   READ,
   scsiResponse,
   WRITE,
+  WRITE_MORE,
 } from './pdu-builder.ts';
-import { INITIATOR, Scene, SIZE, TARGET, waitFor, type Initiator } from './scene.ts';
+import { heldBytes, INITIATOR, Scene, SIZE, TARGET, waitFor, type Initiator } from './scene.ts';
 
 const read = (initiator: Initiator, itt: number, blocks = 1): Buffer =>
   command({ itt, cmdSn: initiator.cmdSn++, cdb: cdb.read(0, blocks), flags: READ, expected: blocks * 512 });
@@ -33,6 +36,22 @@ const write = (initiator: Initiator, itt: number, data: Buffer): Buffer =>
     expected: data.length,
     data,
   });
+
+/** Its size can not be told once a read that had to wait has ended. */
+class BrokenDevice extends ControlledDevice {
+  isBroken = false;
+
+  override read(offset: number, target: Buffer): Completion {
+    return super.read(offset, target)?.then(() => {
+      this.isBroken = true;
+    });
+  }
+
+  override get sizeBytes(): number {
+    if (this.isBroken) throw new Error('no size');
+    return super.sizeBytes;
+  }
+}
 
 /** Reads responses to commands until each had one. */
 async function takeAll(initiator: Initiator, count: number): Promise<void> {
@@ -91,6 +110,24 @@ describe('the end of a target', () => {
     await expect(scene.initiator({ isid: '00023d000002' })).rejects.toThrow(/301/);
     await closed;
     await scene.initiator({ isid: '00023d000002' });
+  });
+
+  it('nobody is admitted whose login began before', async () => {
+    const gate = Promise.withResolvers<undefined>();
+    let opened = 0;
+    const opening = async (): Promise<void> => {
+      opened += 1;
+      if (opened === 2) await gate.promise;
+    };
+    await using scene = await Scene.open({ opening, limits: { logoutMs: 300 } });
+    await scene.initiator();
+    const late = expect(scene.initiator({ isid: '00023d000002' })).rejects.toThrow(/301/);
+    await waitFor('it is being opened', () => opened === 2);
+    const closed = scene.server.closeTarget(TARGET);
+    gate.resolve(undefined);
+    await late;
+    await closed;
+    expect(scene.target).toMatchObject({ opened: 2, released: 2 });
   });
 
   it('a server closes at its deadline, and no later', async () => {
@@ -215,6 +252,97 @@ describe('what a server holds', () => {
     await takeAll(initiator, 16);
   });
 
+  it('what waits with unasked data is bounded over all sessions; more is refused, to be sent again', async () => {
+    const device = new ControlledDevice(SIZE);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { bytesMax: 512, allHeldBytesMax: 65_536 } });
+    const keys = ['ImmediateData=Yes', 'InitialR2T=No', 'FirstBurstLength=65536'];
+    const initiator = await scene.initiator({ keys });
+    const data = Buffer.alloc(65_536, 7);
+    initiator.send(read(initiator, 1), write(initiator, 2, data), write(initiator, 3, data), read(initiator, 4));
+    // Its data come behind it.
+    const begin = { itt: 5, cmdSn: initiator.cmdSn++, cdb: cdb.write(256, 16), flags: WRITE_MORE, expected: 8192 };
+    initiator.send(command(begin), dataOut({ itt: 5, offset: 0, data: data.subarray(0, 8192) }));
+    await initiator.expectQuiet();
+    device.holds.clear();
+    device.open();
+    const ends = new Map<number, number>();
+    while (ends.size < 5) {
+      const { header } = await initiator.takeParts();
+      ends.set(header.readUInt32BE(16), header.readUInt8(3));
+    }
+    expect([...ends].sort(([a], [b]) => a - b)).toEqual([
+      [1, 0],
+      [2, 0],
+      [3, 0x28],
+      [4, 0],
+      [5, 0x28],
+    ]);
+    expect(device.bytes.subarray(0, 65_536).every((byte) => byte === 7)).toBe(true);
+    expect(device.bytes.subarray(256 * 512, 256 * 512 + 8192).every((byte) => byte === 0)).toBe(true);
+    initiator.send(write(initiator, 6, data.subarray(0, 8192)));
+    await takeAll(initiator, 1);
+  });
+
+  it('a command that came before its turn and then waits is kept once', async () => {
+    const device = new ControlledDevice(SIZE);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { bytesMax: 512, allHeldBytesMax: 4096 } });
+    const initiator = await scene.initiator();
+    const pdus = [read(initiator, 1), read(initiator, 2), write(initiator, 3, Buffer.alloc(4096, 9))];
+    initiator.send(...pdus.reverse());
+    await initiator.expectQuiet();
+    device.holds.clear();
+    device.open();
+    await takeAll(initiator, 3);
+    expect(device.bytes.subarray(0, 4096).every((byte) => byte === 9)).toBe(true);
+  });
+
+  it('a command that waited and then can not be begun fails alone', async () => {
+    const device = new BrokenDevice(SIZE);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { bytesMax: 512 } });
+    const initiator = await scene.initiator();
+    initiator.send(read(initiator, 1), read(initiator, 2));
+    await initiator.expectQuiet();
+    device.open();
+    await initiator.expect(
+      dataIn({ itt: 1, status: 0, data: Buffer.alloc(512), ...initiator.status(1) }),
+      scsiResponse({ itt: 2, status: 2, sense: fixedSense(4, 0x4400), residual: -512, ...initiator.status() }),
+    );
+    device.isBroken = false;
+    device.holds.clear();
+    initiator.send(read(initiator, 3));
+    await takeAll(initiator, 1);
+  });
+
+  it('memory that commands take for themselves is counted', async () => {
+    const device = new ControlledDevice(16 * MIB);
+    device.holds.add('read');
+    await using scene = await Scene.open({ device, limits: { bytesMax: 8 * MIB } });
+    const initiator = await scene.initiator();
+    // EXTENDED COPY of 4 MiB, by way of as much memory.
+    const cscd = `e4000000010300 10 ${'60'.repeat(16)} 00000000 00 000200`;
+    const segment = `02000018 0000 0000 0000 2000 ${'0'.repeat(16)} 0000000000004000`;
+    const list = Buffer.from(`01000020 00000000 0000001c 00000000 ${cscd} ${segment}`.replaceAll(' ', ''), 'hex');
+    const bytes = Buffer.from(
+      `83000000000000000000 ${list.length.toString(16).padStart(8, '0')} 0000`.replace(/ /gu, ''),
+      'hex',
+    );
+    for (let i = 0; i < 8; i++) {
+      list[0] = i;
+      const expected = list.length;
+      const data = Buffer.from(list);
+      initiator.send(command({ itt: i, cmdSn: initiator.cmdSn++, cdb: bytes, flags: WRITE, expected, data }));
+    }
+    await waitFor('some are under way', () => device.calls.length >= 2);
+    await delay(50);
+    expect(device.calls).toHaveLength(2);
+    device.holds.clear();
+    device.open();
+    await takeAll(initiator, 8);
+  });
+
   it('data of commands under way are bounded over all sessions, and the window shrinks', async () => {
     const device = new ControlledDevice(4 * MIB);
     device.holds.add('read');
@@ -303,6 +431,32 @@ describe('what a server holds', () => {
     await takeAll(other, 1);
     initiator.socket.resume();
     await takeAll(initiator, 64);
+  });
+
+  it('responses that nobody reads are bounded over all connections', async () => {
+    const device = new ControlledDevice(2 * MIB);
+    const limits = { backlogBytesMax: 8 * MIB, allBacklogBytesMax: 8 * MIB, scarceBytesMax: 262_144 };
+    await using scene = await Scene.open({ device, limits });
+    const before = heldBytes();
+    const initiators: Initiator[] = [];
+    for (let i = 0; i < 12; i++) {
+      const keys = ['MaxRecvDataSegmentLength=262144'];
+      const initiator = await scene.initiator({ keys, isid: `00023d0001${String(10 + i)}` });
+      initiators.push(initiator);
+      initiator.socket.pause();
+      for (let itt = 0; itt < 64; itt++) initiator.send(read(initiator, itt, 1024));
+    }
+    await delay(500);
+    // 12 times 8 MiB without that.
+    expect(heldBytes() - before).toBeLessThan(48 * MIB);
+    const other = await scene.initiator({ isid: '00023d000002' });
+    other.send(read(other, 1));
+    await takeAll(other, 1);
+    for (const { socket } of initiators.slice(6)) socket.destroy();
+    for (const initiator of initiators.slice(0, 6)) {
+      initiator.socket.resume();
+      await takeAll(initiator, 64);
+    }
   });
 
   it('a flood of pings that are not read does not fill memory', async () => {

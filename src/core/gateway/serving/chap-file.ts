@@ -5,7 +5,7 @@
  * The secrets of an export are here before the state has it, and go after the state has lost it: what a kill leaves over is
  * removed by the next start.
  */
-import { readFile, unlink } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SgwError, toSgwError } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
@@ -90,7 +90,7 @@ const textOf = ({ discovery, exports }: ChapFile): string =>
 async function write(path: string, file: ChapFile): Promise<void> {
   try {
     if (file.discovery === null && file.exports.size === 0) {
-      await unlink(path);
+      await rm(path, { force: true });
       return;
     }
     const { default: writeFileAtomic } = await import('write-file-atomic');
@@ -98,6 +98,11 @@ async function write(path: string, file: ChapFile): Promise<void> {
   } catch (error) {
     throw toSgwError(error);
   }
+}
+
+/** Forgets all secrets, also those that a kill left over, or a file that is damaged. */
+export async function removeChapFile(home: string): Promise<void> {
+  await write(join(home, NAME), NOTHING);
 }
 
 /** Sets or, with null, forgets what discovery sessions prove themselves with. Returns what it was. Durable when it resolves. */

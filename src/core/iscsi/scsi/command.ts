@@ -103,18 +103,20 @@ export class Reply implements ScsiCommand {
 /** Sense data or a status of its own when it failed; undefined for GOOD. */
 export type ActionOutcome = Sense | ScsiResult | undefined;
 
-type Work = (list: Buffer, signal: AbortSignal) => ActionOutcome | Promise<ActionOutcome>;
+export type Work = (list: Buffer, signal: AbortSignal) => ActionOutcome | Promise<ActionOutcome>;
 
 /** A command without data, or with a parameter list. */
 export class Action implements ScsiCommand {
   readonly dataOutBytes: number;
   readonly dataInBytes = 0;
+  readonly workBytes: number;
   readonly #unit: Unit;
   readonly #work: Work;
 
-  constructor(unit: Unit, listBytes: number, work: Work) {
+  constructor(unit: Unit, listBytes: number, work: Work, workBytes = 0) {
     this.#unit = unit;
     this.dataOutBytes = listBytes;
+    this.workBytes = workBytes;
     this.#work = work;
   }
 

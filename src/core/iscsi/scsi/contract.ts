@@ -66,6 +66,8 @@ export interface ScsiCommand {
    * transport makes a buffer of this length, or of what the initiator takes when that is less, and gives it to `run`.
    */
   readonly dataInBytes: number;
+  /** Memory of its own that it takes while it runs, beside both. */
+  readonly workBytes?: number;
   /**
    * Runs the command, once. `dataOut` has what came of `dataOutBytes`, and belongs to the command until it has ended; when it is
    * less, the command does what it can with whole blocks. Never throws or rejects: a failure is a status with sense data. A plain

@@ -1,6 +1,6 @@
 /** COMPARE AND WRITE, and ORWRITE (SBC-3, 5.2 and 5.6): they read and then write, with nobody in between. */
 import { checkExtent, checkTransfer, LAYOUT_16, LAYOUT_COMPARE } from './block-fields.ts';
-import { Action, GOOD, usageOf, type CommandRow, type Initiator, type Prepare } from './command.ts';
+import { Action, GOOD, usageOf, type CommandRow, type Initiator, type Prepare, type Work } from './command.ts';
 import { attempt } from './failures.ts';
 import { LIMITS } from './limits.ts';
 import { BLOCK_BYTES, checkEnd, wholeBlocks } from './medium.ts';
@@ -42,7 +42,7 @@ const prepareCompareAndWrite: Prepare = (cdb, initiator, { dataOutBytes }) => {
   const listBytes = 2 * length;
   if (count > LIMITS.compareBlocksMax || (dataOutBytes ?? listBytes) !== listBytes) return invalidField(blocksAt, 7);
   const fua = isFua(cdb) || !unit.modes.writeCacheEnabled;
-  return new Action(unit, listBytes, (data, signal) => {
+  const compareAndWrite: Work = (data, signal) => {
     if (length === 0) return GOOD;
     if (data.length < listBytes) return illegalRequest(ASC.infoUnitInvalid);
     const expected = data.subarray(0, length);
@@ -51,7 +51,8 @@ const prepareCompareAndWrite: Prepare = (cdb, initiator, { dataOutBytes }) => {
         ? data.subarray(length)
         : { ...MISCOMPARE, information: firstDifference(present, expected) },
     );
-  });
+  };
+  return new Action(unit, listBytes, compareAndWrite, length);
 };
 
 function firstDifference(a: Buffer, b: Buffer): number {
@@ -66,14 +67,16 @@ const prepareOrWrite: Prepare = (cdb, initiator) => {
   const bad = checkTransfer(nexus.device, first, count, blocksAt);
   if (bad !== undefined) return bad;
   const fua = isFua(cdb) || !unit.modes.writeCacheEnabled;
-  return new Action(unit, count * BLOCK_BYTES, (list, signal) => {
+  const length = count * BLOCK_BYTES;
+  const orWrite: Work = (list, signal) => {
     const data = wholeBlocks(list);
     if (data.length === 0) return GOOD;
     return modifyExtent(initiator, first * BLOCK_BYTES, data.length, { signal, fua }, (present) => {
       for (let at = 0; at < data.length; at++) present[at] = (present[at] ?? 0) | (data[at] ?? 0);
       return present;
     });
-  });
+  };
+  return new Action(unit, length, orWrite, length);
 };
 
 export const READ_MODIFY_WRITE_COMMANDS: readonly CommandRow[] = [

@@ -14,7 +14,7 @@ const BYTE_CHECK = { none: 0, all: 1, one: 3 } as const;
 const byteCheckOf = (cdb: Buffer): number => ((cdb[1] ?? 0) >> 1) & 0x03;
 
 /** So much is read at once. */
-const CHUNK_BYTES = 1 << 20;
+const CHUNK_BYTES = 256 << 10;
 
 export const MISCOMPARE: Sense = { key: SENSE_KEY.miscompare, code: ASC.miscompareDuringVerify };
 
@@ -42,6 +42,7 @@ async function verifyExtent(
 class Verify implements ScsiCommand {
   readonly dataInBytes = 0;
   readonly dataOutBytes: number;
+  readonly workBytes = CHUNK_BYTES;
   readonly #initiator: Initiator;
   readonly #start: number;
   readonly #end: number;
@@ -80,6 +81,7 @@ class Verify implements ScsiCommand {
 class WriteAndVerify implements ScsiCommand {
   readonly dataInBytes = 0;
   readonly dataOutBytes: number;
+  readonly workBytes = CHUNK_BYTES;
   readonly #initiator: Initiator;
   readonly #start: number;
   readonly #isCompared: boolean;

@@ -1,7 +1,7 @@
 /** WRITE SAME (SBC-3, 5.41 and 5.42). */
 import { throwIfAborted } from '../../kit/index.ts';
 import { checkExtent, LAYOUT_10, LAYOUT_16, type Layout } from './block-fields.ts';
-import { Action, usageOf, type CommandRow, type Initiator, type Prepare } from './command.ts';
+import { Action, usageOf, type CommandRow, type Initiator, type Prepare, type Work } from './command.ts';
 import { LIMITS } from './limits.ts';
 import { BLOCK_BYTES, checkEnd } from './medium.ts';
 import { ASC, illegalRequest, invalidField } from './sense.ts';
@@ -30,13 +30,14 @@ const prepareWriteSame =
     if (dataBytes !== 0 && (dataOutBytes ?? dataBytes) !== dataBytes) return illegalRequest(ASC.infoUnitInvalid);
     const start = first * BLOCK_BYTES;
     const length = count * BLOCK_BYTES;
-    return new Action(unit, dataBytes, (block, signal) => {
+    const same: Work = (block, signal) => {
       if (block.length < dataBytes) return illegalRequest(ASC.infoUnitInvalid);
       return unit.medium.exclude(start, start + length, 'shared', 'write', async () => {
         await writeSame(initiator, start, length, block, { signal, mayTrim });
         return undefined;
       });
-    });
+    };
+    return new Action(unit, dataBytes, same, Math.min(PATTERN_BYTES, length));
   };
 
 async function writeSame(

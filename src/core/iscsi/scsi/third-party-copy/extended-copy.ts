@@ -9,6 +9,7 @@ import {
   type CommandRow,
   type Initiator,
   type Prepare,
+  type Work,
 } from '../command.ts';
 import { STATUS, type ScsiResult } from '../contract.ts';
 import { LIMITS } from '../limits.ts';
@@ -44,11 +45,12 @@ interface CopyList {
 const prepareExtendedCopy: Prepare = (cdb, initiator) => {
   const listBytes = cdb.readUInt32BE(10);
   if (listBytes > HEADER_BYTES + DESCRIPTOR_LIST_BYTES_MAX) return illegalRequest(ASC.parameterListLength);
-  return new Action(initiator.unit, listBytes, (list, signal) => {
+  const copy: Work = (list, signal) => {
     if (listBytes === 0) return undefined;
     const parsed = list.length < listBytes ? illegalRequest(ASC.parameterListLength) : parseList(initiator, list);
     return isSense(parsed) ? parsed : copyAll(initiator, parsed, signal);
-  });
+  };
+  return new Action(initiator.unit, listBytes, copy, LIMITS.copyPieceBytes);
 };
 
 function parseList(initiator: Initiator, list: Buffer): CopyList | Sense {
