@@ -56,6 +56,11 @@ export class ScheduleLedger {
     this.left.push(snapshot);
   }
 
+  /** The clock was set back to this time. What ran more than a slot ahead of it ran by a wrong clock, and will run when it is time. */
+  setBack(nowMs: number): void {
+    for (const dueMs of this.#slots.keys()) if (dueMs - nowMs > this.everyMs) this.#slots.delete(dueMs);
+  }
+
   /** It thinned at this time. */
   thinned(nowMs: number): void {
     const kept = new Set(keptByCalendar(this.left, nowMs, this.keep).map(({ id }) => id));

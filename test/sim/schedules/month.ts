@@ -265,6 +265,7 @@ export class Month {
     await scene.pass(this.#choices.integer(1, 8) * MINUTE);
     await this.#takeEvents(scene);
     scene.clock.set(scene.clock.nowMs() - step);
+    for (const { ledger } of this.#live) ledger.setBack(scene.clock.nowMs());
   }
 
   async #write(): Promise<void> {
