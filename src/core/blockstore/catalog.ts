@@ -148,7 +148,7 @@ export class Catalog {
   /** Changes a volume's entry by compare-and-set; returns the new one. @throws notFound, and what `change` throws */
   async updateVolume(
     id: VolumeId,
-    change: (entry: VolumeEntry) => VolumeEntry,
+    change: (entry: VolumeEntry) => VolumeEntry | Promise<VolumeEntry>,
     signal?: AbortSignal,
   ): Promise<VolumeEntry> {
     return changeDocument<VolumeEntry>(this.#options, keys.volume(id), change, signal);

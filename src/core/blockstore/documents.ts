@@ -189,14 +189,14 @@ export async function replaceDocument(
 export async function changeDocument<T extends object>(
   options: BlockStoreOptions,
   key: string,
-  change: (value: T) => T,
+  change: (value: T) => T | Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
   for (let attempt = 0; attempt < TRIES; attempt++) {
     const now = await readDocument<T>(options, key, signal);
     if (now === undefined)
       throw new SgwError('notFound', 'document-not-found', `there is no object ${key}`, { details: { key } });
-    const next = change(now.value);
+    const next = await change(now.value);
     if (next === now.value) return next;
     const result = await replaceDocument(options, key, now, next, signal);
     if (result.outcome === 'stored') return next;

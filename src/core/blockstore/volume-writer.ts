@@ -301,8 +301,13 @@ export class VolumeWriter implements AsyncDisposable {
    * So one that has stalled for long asks after its commit, and before it acknowledges, whether its epoch is still the newest.
    */
   async #makeSure(signal?: AbortSignal): Promise<void> {
+    if (Math.abs(this.#options.clock.nowMs() - this.#sureSinceMs) < this.#trustMs) return;
+    await this.requireHeld(signal);
+  }
+
+  /** Asks the store whether this writer has the volume still. @throws fenced when another opening has taken it over */
+  async requireHeld(signal?: AbortSignal): Promise<void> {
     const nowMs = this.#options.clock.nowMs();
-    if (Math.abs(nowMs - this.#sureSinceMs) < this.#trustMs) return;
     const now = await readDocument<Head>(this.#options, keys.head(this.volumeId), signal);
     if (now?.value.epoch !== this.epoch) throw await fencedByOther(this.#options, this.volumeId, this.epoch, signal);
     this.#sureSinceMs = nowMs;

@@ -52,7 +52,7 @@ export class AccountCatalog extends Catalog {
   /** @throws denied `not-owner` */
   override async updateVolume(
     id: VolumeId,
-    change: (entry: VolumeEntry) => VolumeEntry,
+    change: (entry: VolumeEntry) => VolumeEntry | Promise<VolumeEntry>,
     signal?: AbortSignal,
   ): Promise<VolumeEntry> {
     return await super.updateVolume(id, (now) => change(this.requireOwn('volume', now)), signal);

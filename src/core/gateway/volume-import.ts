@@ -210,7 +210,7 @@ async function runImport(session: Session, work: ImportWork, call: CallContext):
     const report = await closingAfter(writer, async () => {
       // Nobody has seen a volume whose first import is unfinished, so it follows the image's size both ways.
       if (entry.state === 'importing' && image.sizeBytes < writer.sizeBytes) await writer.resize(image.sizeBytes);
-      if (image.sizeBytes >= writer.sizeBytes) note = await noteImport(session, entry, work, call.signal);
+      if (image.sizeBytes >= writer.sizeBytes) note = await noteImport(session, writer, entry, work, call.signal);
       return await importImage({
         pool,
         writer,
@@ -262,11 +262,22 @@ function requireSameKindOfWork(entry: VolumeEntry, work: ImportWork): void {
  * Durable before the first commit, so that a kill from here on is seen as an unfinished import. Each run has a note of
  * its own, so that it does not end with another's; a volume made by this run has it already.
  */
-async function noteImport(session: Session, entry: VolumeEntry, work: ImportWork, signal: AbortSignal): Promise<Note> {
+async function noteImport(
+  session: Session,
+  writer: VolumeWriter,
+  entry: VolumeEntry,
+  work: ImportWork,
+  signal: AbortSignal,
+): Promise<Note> {
   const { source, target } = work;
   if (!target.resumed && entry.unfinishedImport?.source === source.path) return entry.unfinishedImport;
   const unfinishedImport = { source: source.path, startedAt: timestamp(session) };
-  await session.catalog.updateVolume(entry.volumeId, (now) => ({ ...now, unfinishedImport }), signal);
+  const note = async (now: VolumeEntry): Promise<VolumeEntry> => {
+    // Asked between the reading and the writing of the entry, which whoever takes over changes too: so an import that was overtaken leaves no note.
+    await writer.requireHeld(signal);
+    return { ...now, unfinishedImport };
+  };
+  await session.catalog.updateVolume(entry.volumeId, note, signal);
   return unfinishedImport;
 }
 
