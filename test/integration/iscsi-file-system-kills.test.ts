@@ -16,35 +16,55 @@ import { client, exitCode, inFolder } from './nbd-checks.ts';
 
 const KILLS = Number(process.env['SGW_KILLS'] ?? 2);
 const SEED = Number(process.env['SGW_SEED'] ?? 22);
-const SIZE = 192 << 20;
+
+interface FileSystem {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly make: readonly [string, ...string[]];
+  readonly check: readonly [string, ...string[]];
+}
+
+const FILE_SYSTEMS: readonly FileSystem[] = [
+  {
+    name: 'ext4',
+    sizeBytes: 192 << 20,
+    make: ['mkfs.ext4', '-q', '-F'],
+    check: ['e2fsck', '-f', '-n'],
+  },
+  // The smallest that mkfs.xfs makes.
+  { name: 'xfs', sizeBytes: 320 << 20, make: ['mkfs.xfs', '-q', '-f'], check: ['xfs_repair', '-n'] },
+];
 const FILES_MAX = 400;
 
 const missing = [
   ...missingClients(),
-  ...[...LOOP_DISK_TOOLS, 'mkfs.ext4', 'e2fsck'].filter((tool) => toolPath(tool) === undefined),
+  ...[...LOOP_DISK_TOOLS, ...FILE_SYSTEMS.flatMap(({ make, check }) => [make[0], check[0]])].filter(
+    (tool) => toolPath(tool) === undefined,
+  ),
 ];
 if (lacking.length > 0) process.stderr.write(`skipping kills under a file system: not here: ${lacking.join(', ')}\n`);
 
 describe.skipIf(lacking.length > 0)('a file system over iSCSI', () => {
   const { it } = requireThat(missing.length === 0, `${missing.join(', ')} not installed`);
-  it(
-    `goes on when the gateway is killed or restarted, and is whole (SGW_SEED=${String(SEED)})`,
-    killAgainAndAgain,
-    120_000 + KILLS * 60_000,
-  );
+  for (const system of FILE_SYSTEMS)
+    it(
+      `${system.name} goes on when the gateway is killed or restarted, and is whole (SGW_SEED=${String(SEED)})`,
+      async () => killAgainAndAgain(system),
+      120_000 + KILLS * 60_000,
+    );
 });
 
-async function killAgainAndAgain(): Promise<void> {
+async function killAgainAndAgain({ sizeBytes, make, check }: FileSystem): Promise<void> {
   const random = seededRandom(SEED);
   const { rig } = await iscsiGateway();
   await using _rig = rig;
-  await rig.ok('volume', 'create', 'disk', '--size', String(SIZE));
+  await rig.ok('volume', 'create', 'disk', '--size', String(sizeBytes));
   const attached = (await rig.ok('volume', 'attach', 'disk', '--protocol', 'iscsi')) as unknown as Attachment;
   const written = new Map<string, string>();
   const onDisk = async (use: (disk: string, folder: string) => Promise<void>): Promise<void> =>
     inFolder(async (folder) => withBridge(iscsiUri(attached), folder, async (uri) => withDisk(uri, use)));
   await onDisk(async (disk, folder) => {
-    await client('mkfs.ext4', ['-q', '-F', disk]);
+    await client(make[0], [...make.slice(1), disk]);
     await mounted(disk, folder, async (root) => {
       const stop = new AbortController();
       const writing = writeUntil(stop.signal, root, random, written);
@@ -66,7 +86,7 @@ async function killAgainAndAgain(): Promise<void> {
     });
   });
   await onDisk(async (disk, folder) => {
-    expect(await exitCode('e2fsck', ['-f', '-n', disk])).toBe(0);
+    expect(await exitCode(check[0], [...check.slice(1), disk])).toBe(0);
     const found = await mounted(disk, folder, async (root) => await hashFiles(root, [...written.keys()]));
     expect(found).toEqual(written);
   });
