@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import { toSgwError, type Random } from '../kit/index.ts';
-import { Arena, ByteQueue, receiveInto, type BufferPool, type InFlight } from '../sockets/index.ts';
+import { Arena, ByteQueue, finishSocket, receiveInto, type BufferPool, type InFlight } from '../sockets/index.ts';
 import { TextExchange, type Portal } from './discovery.ts';
 import { FullFeature } from './full-feature.ts';
 import type { ServerLimits } from './limits.ts';
@@ -339,7 +339,7 @@ export class Connection implements SessionConnection {
       this.#fullFeature?.end();
       await this.#session?.tasks?.settle(this);
       this.#responses?.close();
-      await finish(socket);
+      await finishSocket(socket);
     } finally {
       this.payloads.close();
       socket.destroy();
@@ -355,18 +355,4 @@ export class Connection implements SessionConnection {
     this.#socket.destroy();
     this.#parts.socket.destroy();
   }
-}
-
-/** Sends what was written, for a while: an initiator that does not read is let go. */
-async function finish(socket: Socket): Promise<void> {
-  if (socket.destroyed) return;
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, 1000);
-    const done = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    socket.once('close', done);
-    socket.end(done);
-  });
 }

@@ -5,7 +5,7 @@
  * the connection is under way; a socket is read only while what it brings may be held.
  */
 import type { Socket } from 'node:net';
-import { Arena, ByteQueue, receiveInto, type BufferPool, type InFlight } from '../sockets/index.ts';
+import { Arena, ByteQueue, finishSocket, receiveInto, type BufferPool, type InFlight } from '../sockets/index.ts';
 import type { ExportDirectory, OpenedExport } from './exports.ts';
 import { greeting, Handshake, type HandshakeStep, type TlsMode } from './handshake.ts';
 import type { ServerLimits } from './limits.ts';
@@ -20,6 +20,8 @@ export interface ConnectionParts {
   readonly directory: ExportDirectory;
   readonly limits: ServerLimits;
   readonly inFlight: InFlight;
+  /** Replies of all connections that were not sent yet. */
+  readonly unsent: InFlight;
   readonly pool: BufferPool;
   /** What sockets are read into: all of them, one after the other. */
   readonly receiveMemory: Buffer;
@@ -208,9 +210,9 @@ export class Connection {
 
   #transmit({ opened, isStructured, contexts }: Extract<HandshakeStep, { kind: 'transmission' }>): void {
     clearTimeout(this.#negotiation);
-    const { limits, inFlight, pool } = this.#parts;
+    const { limits, inFlight, unsent, pool } = this.#parts;
     const socket = this.#socket;
-    const replies = new Replies(socket, pool);
+    const replies = new Replies(socket, pool, unsent);
     const payloads = new Arena(pool);
     const transmission = new Transmission({
       opened,
@@ -221,6 +223,7 @@ export class Connection {
       payloads,
       limits,
       inFlight,
+      unsent,
       signal: this.#stop.signal,
       backlogBytes: () => socket.writableLength,
       onFull: () => socket.pause(),
@@ -258,7 +261,7 @@ export class Connection {
       await this.#transmission?.end();
       this.#replies?.close();
       this.#payloads?.close();
-      await finish(socket);
+      await finishSocket(socket);
     } finally {
       this.#stop.abort();
       socket.destroy();
@@ -275,20 +278,6 @@ export class Connection {
     this.#socket.destroy();
     this.#parts.socket.destroy();
   }
-}
-
-/** Sends what was written, for a while: a client that does not read is let go. */
-async function finish(socket: Socket): Promise<void> {
-  if (socket.destroyed) return;
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, 1000);
-    const done = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    socket.once('close', done);
-    socket.end(done);
-  });
 }
 
 async function release(opened: OpenedExport): Promise<void> {

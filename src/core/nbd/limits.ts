@@ -8,12 +8,16 @@ export interface ConnectionLimits {
   readonly bytesMax: number;
   /** Replies that the client has not taken yet. */
   readonly backlogBytesMax: number;
+  /** In its place while the replies of all connections are at their limit; no less than the socket's own buffer. */
+  readonly scarceBytesMax: number;
 }
 
 export interface ServerLimits extends ConnectionLimits {
   readonly connectionsMax: number;
   /** Data of requests under way, over all connections. */
   readonly allBytesMax: number;
+  /** As `backlogBytesMax`, over all connections. */
+  readonly allBacklogBytesMax: number;
   /** A client that has not chosen its export by then is let go. */
   readonly negotiationMs: number;
   readonly optionBytesMax: number;
@@ -25,8 +29,10 @@ export const DEFAULT_LIMITS: ServerLimits = {
   requestsMax: 1024,
   bytesMax: 64 * MIB,
   backlogBytesMax: 64 * MIB,
+  scarceBytesMax: MIB,
   connectionsMax: 256,
   allBytesMax: 512 * MIB,
+  allBacklogBytesMax: 512 * MIB,
   negotiationMs: 20_000,
   optionBytesMax: 64 * 1024,
   optionsMax: 1024,

@@ -29,6 +29,7 @@ export class NbdServer {
   readonly #options: NbdServerOptions;
   readonly #limits: ServerLimits;
   readonly #inFlight: InFlight;
+  readonly #unsent: InFlight;
   readonly #pool = new BufferPool();
   readonly #receiveMemory = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
   readonly #listening = new Listening((socket) => {
@@ -44,6 +45,7 @@ export class NbdServer {
     this.#tls = options.tls;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#inFlight = new InFlight(this.#limits.allBytesMax);
+    this.#unsent = new InFlight(this.#limits.allBacklogBytesMax);
   }
 
   /**
@@ -82,6 +84,7 @@ export class NbdServer {
         directory,
         limits: this.#limits,
         inFlight: this.#inFlight,
+        unsent: this.#unsent,
         pool: this.#pool,
         receiveMemory: this.#receiveMemory,
         tls: tls?.setup,

@@ -40,8 +40,9 @@ export interface TransmissionParts {
   /** Memory for what is written. */
   readonly payloads: Arena;
   readonly limits: ConnectionLimits;
-  /** Of all connections of the server. */
+  /** Of all connections of the server: data of requests under way, and replies that were not sent yet. */
   readonly inFlight: InFlight;
+  readonly unsent: InFlight;
   readonly signal: AbortSignal;
   /** Bytes that the socket has not sent yet. */
   readonly backlogBytes: () => number;
@@ -172,12 +173,15 @@ export class Transmission {
   }
 
   #mayTake(): boolean {
-    const { limits, inFlight, backlogBytes } = this.#parts;
+    const { limits, inFlight, unsent, backlogBytes } = this.#parts;
+    const backlogMax = unsent.hasRoom
+      ? limits.backlogBytesMax
+      : Math.min(limits.scarceBytesMax, limits.backlogBytesMax);
     return (
       this.#requests < limits.requestsMax &&
       this.#bytes < limits.bytesMax &&
       inFlight.hasRoom &&
-      backlogBytes() + this.#parts.replies.waitingBytes < limits.backlogBytesMax
+      backlogBytes() + this.#parts.replies.waitingBytes < backlogMax
     );
   }
 

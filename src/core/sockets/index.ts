@@ -4,6 +4,7 @@
  */
 export { Arena, BATCH_BYTES, BufferPool, type Lent, type PooledBuffer } from './buffer-pool.ts';
 export { ByteQueue } from './byte-queue.ts';
+export { finishSocket } from './finish.ts';
 export { InFlight } from './in-flight.ts';
 export { endAll, Listening, type ListenAddress } from './listening.ts';
 export { Output, type Room } from './output.ts';

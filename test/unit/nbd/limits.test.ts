@@ -110,6 +110,27 @@ describe('limits of an NBD server', () => {
     await readAll(client, count, MIB);
   });
 
+  it('what clients do not read is bounded over all connections', async () => {
+    const device = new ControlledDevice(2 * MIB);
+    await using scene = await Scene.open({
+      device,
+      limits: { backlogBytesMax: 16 * MIB, allBacklogBytesMax: 16 * MIB },
+    });
+    const clients = [await scene.client(), await scene.client(), await scene.client(), await scene.client()];
+    const count = 64;
+    const reads = Array.from({ length: count }, (_, i) => request({ type: READ, cookie: BigInt(i), length: MIB }));
+    for (const client of clients) {
+      client.socket.pause();
+      client.send(...reads);
+    }
+    await waitFor('they are held up', () => device.calls.length >= 16);
+    await delay(200);
+    // Sixteen in memory, one more for each of the others, and what the kernel holds of the sockets; not sixteen for each.
+    expect(device.calls.length).toBeLessThan(50);
+    for (const client of clients) client.socket.resume();
+    for (const client of clients) await readAll(client, count, MIB);
+  });
+
   it('a client that lists for ever without reading is let go', async () => {
     await using scene = await Scene.open({ limits: { optionsMax: 1e9, backlogBytesMax: 100_000 } });
     const client = await scene.connect();
