@@ -22,6 +22,7 @@ import { seededRandom, type Random } from '../src/core/kit/index.ts';
 import { Counts } from '../test/soak/counts.ts';
 import { runLane } from '../test/soak/lane.ts';
 import { initiatorCounts, runInitiator } from '../test/soak/initiator/round.ts';
+import { makeSystem } from '../test/soak/initiator/system.ts';
 import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
 import { outageCounts, runOutages, type Outage } from '../test/soak/outage/outages.ts';
 import { runSteady, steadyCounts } from '../test/soak/steady/steady.ts';
@@ -263,12 +264,17 @@ async function goOnAndOn(): Promise<void> {
 /** The initiator of a Linux kernel, in a machine under emulation. */
 async function initiate(): Promise<void> {
   const own = initiatorCounts();
+  // Outside: where something is missing here, nothing was lost.
+  const files = await makeSystem(folder, path.resolve(values.packages)).catch((error: unknown) => {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  });
   await runSoak({
     counts: own,
     run: async () => {
       console.log(`seed ${seed}, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
       await runInitiator({
-        ...{ folder, stores, random: seededRandom(seed), counts: own, packages: path.resolve(values.packages) },
+        ...{ folder, stores, random: seededRandom(seed), counts: own, files },
         goesOn: () => !interrupted && minutesRun() < minutes && own.rounds < roundsMax,
         onRound: (line) => {
           console.log(line);

@@ -9,8 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
 import type { SoakStores } from '../store.ts';
 import { GUEST, Machine } from './machine.ts';
-import { requireTools } from './packages.ts';
-import { makeSystem, type BootFiles } from './system.ts';
+import type { BootFiles } from './system.ts';
 import { SECRETS, SLICES, Target } from './target.ts';
 
 const MIB = 1 << 20;
@@ -20,9 +19,12 @@ const GROWN_BYTES = 448 * MIB;
 /** A machine that has not powered off by then never will. */
 const ROUND_MS_MAX = 600_000;
 const LATER_MS_MAX = 4000;
-/** What the kernel says of an error that came up to it. The steps that provoke errors tell of theirs in other words. */
+/**
+ * What the kernel says of an error that came up to it; the steps that provoke errors tell of theirs in other words. That a connection
+ * was lost is none: it was closed, could not be written to, or did not answer (1011, 1019, 1020, 1022 of its `enum iscsi_err`).
+ */
 const TROUBLE =
-  /error(?! \(10)|sense key|failed|offline|corrupt|critical|hung|blocked for|conflict|bug:|warning:|oops|call trace/i;
+  /error(?! \((?:1011|1019|1020|1022)\))|sense key|failed|offline|corrupt|critical|hung|blocked for|conflict|bug:|warning:|oops|call trace/i;
 
 const FAULTS = ['kill', 'restart', 'stall', 'outage', 'reset'] as const;
 type Fault = (typeof FAULTS)[number];
@@ -56,15 +58,12 @@ export interface InitiatorOptions {
   readonly counts: InitiatorCounts;
   readonly goesOn: () => boolean;
   readonly onRound: (line: string) => void;
-  /** Where downloaded packages are kept. */
-  readonly packages: string;
+  readonly files: BootFiles;
 }
 
-/** Runs rounds until `goesOn` says no. @throws Error at the first loss; when tools or packages are missing */
+/** Runs rounds until `goesOn` says no. @throws Error at the first loss */
 export async function runInitiator(options: InitiatorOptions): Promise<void> {
-  requireTools();
-  const { folder, stores, random, counts, goesOn, onRound, packages } = options;
-  const files = await makeSystem(folder, packages);
+  const { folder, stores, random, counts, goesOn, onRound, files } = options;
   const store = await stores(folder);
   const target = new Target(folder, store, random);
   try {
@@ -150,7 +149,7 @@ class Round {
       {
         ...{ TARGET: targetName, SECRET: SECRETS.initiator, TARGET_SECRET: SECRETS.target },
         ...{ FIRST: portals[0], SECOND: portals[1], ADDRESS: GUEST, SESSIONS: this.#sessions, FS: this.#fs },
-        ...{ SIZE: SIZE_BYTES, GROWN: GROWN_BYTES, COMMAND_S: this.#fault === 'outage' ? 5 : 30 },
+        ...{ SIZE: SIZE_BYTES, GROWN: GROWN_BYTES, COMMAND_S: this.#fault === 'outage' ? 6 : 30 },
         ...{ SEED: Math.floor(random.float() * 1_000_000), SLICE: this.#slice },
       },
       this.#console,

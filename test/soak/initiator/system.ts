@@ -1,7 +1,17 @@
 /** The kernel and the memory file system that the machine is booted from, made of unpacked packages. */
-import { chmodSync, copyFileSync, cpSync, existsSync, globSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
-import { call, unpackPackages } from './packages.ts';
+import { call, requireTools, unpackPackages } from './packages.ts';
 
 export interface BootFiles {
   readonly kernel: string;
@@ -34,40 +44,44 @@ const INIT = join(import.meta.dirname, 'guest.sh');
 
 /**
  * Makes them in `folder`, of packages that are kept in `cache`.
- * @throws Error when something is not in the packages
+ * @throws Error: a program is missing here, or something in the packages
  */
 export async function makeSystem(folder: string, cache: string): Promise<BootFiles> {
+  requireTools();
   const root = join(folder, 'packages');
+  const system = join(folder, 'system');
+  const files = { kernel: join(folder, 'vmlinuz'), initrd: join(folder, 'initrd') };
   await unpackPackages(cache, root);
-  const maker = new SystemMaker(root, join(folder, 'system'));
+  const maker = new SystemMaker(root, system);
   await maker.make();
-  const initrd = join(folder, 'initrd');
+  copyFileSync(only(globSync(join(root, 'boot/vmlinuz-*'))), files.kernel);
   // Not compressed: that would take the emulated processor longer than it saves.
-  await call('sh', ['-c', `find . | "$1" cpio -o -H newc >"$2"`, 'sh', maker.program('busybox'), initrd], maker.system);
-  return { kernel: only(globSync(join(root, 'boot/vmlinuz-*'))), initrd };
+  await call('sh', ['-c', 'find . | "$1" cpio -o -H newc >"$2"', 'sh', maker.program('busybox'), files.initrd], system);
+  for (const each of [root, system]) rmSync(each, { recursive: true });
+  return files;
 }
 
 class SystemMaker {
   readonly #root: string;
-  readonly system: string;
+  readonly #system: string;
 
   constructor(root: string, system: string) {
     this.#root = root;
-    this.system = system;
+    this.#system = system;
   }
 
   async make(): Promise<void> {
     for (const each of ['bin', 'dev', 'etc/iscsi', 'lib', 'lib64', 'proc', 'sys'])
-      mkdirSync(join(this.system, each), { recursive: true });
-    for (const each of ['sbin', 'usr']) symlinkSync(each === 'usr' ? '.' : 'bin', join(this.system, each));
-    for (const name of [...PROGRAMS, 'busybox']) copyFileSync(this.program(name), join(this.system, 'bin', name));
-    for (const [name, target] of Object.entries(OTHER_NAMES)) symlinkSync(target, join(this.system, 'bin', name));
-    for (const library of await this.#libraries()) copyFileSync(library, join(this.system, 'lib', basename(library)));
-    copyFileSync(this.#loader, join(this.system, 'lib64', LOADER));
+      mkdirSync(join(this.#system, each), { recursive: true });
+    for (const each of ['sbin', 'usr']) symlinkSync(each === 'usr' ? '.' : 'bin', join(this.#system, each));
+    for (const name of [...PROGRAMS, 'busybox']) copyFileSync(this.program(name), join(this.#system, 'bin', name));
+    for (const [name, target] of Object.entries(OTHER_NAMES)) symlinkSync(target, join(this.#system, 'bin', name));
+    for (const library of await this.#libraries()) copyFileSync(library, join(this.#system, 'lib', basename(library)));
+    copyFileSync(this.#loader, join(this.#system, 'lib64', LOADER));
     for (const name of ['iscsi/iscsid.conf', 'mke2fs.conf'])
-      copyFileSync(join(this.#root, 'etc', name), join(this.system, 'etc', name));
-    copyFileSync(INIT, join(this.system, 'init'));
-    chmodSync(join(this.system, 'init'), 0o755);
+      copyFileSync(join(this.#root, 'etc', name), join(this.#system, 'etc', name));
+    copyFileSync(INIT, join(this.#system, 'init'));
+    chmodSync(join(this.#system, 'init'), 0o755);
     await this.#modules();
   }
 
@@ -109,7 +123,7 @@ class SystemMaker {
   async #modules(): Promise<void> {
     const from = only(globSync(join(this.#root, '{lib,usr/lib}/modules/*')));
     const version = basename(from);
-    const to = join(this.system, 'lib/modules', version);
+    const to = join(this.#system, 'lib/modules', version);
     const depmod = async (folder: string): Promise<void> => {
       await this.#run(['--argv0', 'depmod'], this.program('kmod'), ['-b', folder, version]);
     };
@@ -131,7 +145,7 @@ class SystemMaker {
     for (const file of MODULES.map((name) => byName.get(name) ?? []).flat())
       for (const each of [file, ...(needs.get(file) ?? [])]) cpSync(join(from, each), join(to, each));
     for (const list of ['modules.order', 'modules.builtin']) copyFileSync(join(from, list), join(to, list));
-    await depmod(this.system);
+    await depmod(this.#system);
   }
 }
 

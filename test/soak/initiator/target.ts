@@ -22,8 +22,8 @@ const MIB = 1 << 20;
 const BUFFER = '64MiB';
 /** Longer than the initiator waits for an answer to a ping, which is 5 s after 5 s of silence. */
 const STALL_MS = 14_000;
-/** Longer than the time that a command has; six times that is when the kernel gives up. */
-const STANDSTILL_MS = 10_000;
+/** Three times what a command has: the kernel begins to abort after two, since there was progress, and gives up after six. */
+const STANDSTILL_MS = 18_000;
 const WAIT_MS = 120_000;
 
 interface ExportState {
