@@ -8,6 +8,8 @@
  * `--shadow` kills a gateway that shadows an image (docs/evidence/shadow-kills.md).
  * `--outage --minutes M [--only KIND]` has the object store fail in each way for M minutes altogether (docs/evidence/outages.md).
  * `--steady --minutes M` serves a load that goes on and on, with flat memory and files (docs/evidence/steady-load.md).
+ * `--initiator` has a Linux kernel under emulation log in over iSCSI (docs/evidence/linux-initiator.md); `--packages DIR` keeps
+ * the Debian packages that it is made of, by default below the temporary folder.
  * `--s3` has the store of any of these but `--stalled` in the bucket of an S3 server that is started for it; `--latency MS` and
  * `--errors PERCENT` make the way there worse. Their rows are in docs/evidence/s3-soaks.md.
  * `--stalled --seconds S` stops writers in the middle instead (docs/evidence/stalled-writer.md).
@@ -19,6 +21,8 @@ import { parseArgs } from 'node:util';
 import { seededRandom, type Random } from '../src/core/kit/index.ts';
 import { Counts } from '../test/soak/counts.ts';
 import { runLane } from '../test/soak/lane.ts';
+import { initiatorCounts, runInitiator } from '../test/soak/initiator/round.ts';
+import { makeSystem } from '../test/soak/initiator/system.ts';
 import { LIMITS, presentVerbs } from '../test/soak/settings.ts';
 import { outageCounts, runOutages, type Outage } from '../test/soak/outage/outages.ts';
 import { runSteady, steadyCounts } from '../test/soak/steady/steady.ts';
@@ -59,6 +63,10 @@ const { values } = parseArgs({
     only: { type: 'string' },
     /** Instead of kills: a steady load over NBD (docs/evidence/steady-load.md). */
     steady: { type: 'boolean', default: false },
+    /** Instead of commands: the initiator of a Linux kernel (docs/evidence/linux-initiator.md). */
+    initiator: { type: 'boolean', default: false },
+    /** Of `--initiator`: where downloaded packages are kept. */
+    packages: { type: 'string', default: path.join(os.tmpdir(), 'sgw-soak-packages') },
     /** The store is a bucket. */
     s3: { type: 'boolean', default: false },
     latency: { type: 'string', default: '0' },
@@ -102,6 +110,7 @@ async function soak(): Promise<void> {
   else if (values.shadow) await killShadows();
   else if (values.outage) await sufferOutages();
   else if (values.steady) await goOnAndOn();
+  else if (values.initiator) await initiate();
   else await killAtRandom();
 }
 
@@ -248,6 +257,34 @@ async function goOnAndOn(): Promise<void> {
     row: ({ reads, writes, snapshots, rssEarlyMib, rssLateMib, filesEarly, filesLate, homeMaxMib }) => ({
       ...{ reads, writes, snapshots, 'RSS early MiB': rssEarlyMib, 'RSS late MiB': rssLateMib },
       ...{ 'files early': filesEarly, 'files late': filesLate, 'home most MiB': homeMaxMib },
+    }),
+  });
+}
+
+/** The initiator of a Linux kernel, in a machine under emulation. */
+async function initiate(): Promise<void> {
+  const own = initiatorCounts();
+  // Outside: where something is missing here, nothing was lost.
+  const files = await makeSystem(folder, path.resolve(values.packages)).catch((error: unknown) => {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  });
+  await runSoak({
+    counts: own,
+    run: async () => {
+      console.log(`seed ${seed}, up to ${String(roundsMax)} rounds in ${minutes} minutes`);
+      await runInitiator({
+        ...{ folder, stores, random: seededRandom(seed), counts: own, files },
+        goesOn: () => !interrupted && minutesRun() < minutes && own.rounds < roundsMax,
+        onRound: (line) => {
+          console.log(line);
+        },
+      });
+    },
+    file: 'linux-initiator.md',
+    row: ({ kernel, rounds, twoSessions, kills, restarts, stalls, outages, resets, recoveries, aborts, passes }) => ({
+      ...{ kernel, rounds, 'two sessions': twoSessions, kills, restarts, stalls, outages, resets, recoveries, aborts },
+      'fio passes': passes,
     }),
   });
 }
