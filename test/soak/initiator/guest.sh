@@ -114,7 +114,9 @@ look() {
   local queue=/sys/block/$disk/queue page
   is 'size' $((512 * $(cat "/sys/block/$disk/size"))) "$SIZE" &&
     is 'logical block' "$(cat $queue/logical_block_size)" 512 &&
-    is 'physical block' "$(cat $queue/physical_block_size)" 4096 &&
+    is 'physical block' "$(cat $queue/physical_block_size)" 512 &&
+    is 'least that is fast' "$(cat $queue/minimum_io_size)" 4096 &&
+    is 'best transfer' "$(cat $queue/optimal_io_size)" 1048576 &&
     is 'write cache' "$(cat $queue/write_cache)" 'write back' &&
     is 'FUA' "$(cat $queue/fua)" 1 &&
     is 'rotational' "$(cat $queue/rotational)" 0 &&
