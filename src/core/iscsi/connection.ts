@@ -287,8 +287,6 @@ export class Connection implements SessionConnection {
       }),
       queue: this.#queue,
       limits,
-      backlogBytes: () => socket.writableLength,
-      unsent,
       onFull: () => socket.pause(),
       onRoom: () => socket.resume(),
       onEnd: (reason) => void this.end(reason),

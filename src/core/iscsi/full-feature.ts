@@ -7,7 +7,7 @@
  * not take its responses.
  */
 import { toSgwError } from '../kit/index.ts';
-import type { Arena, ByteQueue, InFlight, Lent } from '../sockets/index.ts';
+import type { Arena, ByteQueue, Lent } from '../sockets/index.ts';
 import type { TextExchange, TextStep } from './discovery.ts';
 import type { SessionLimits } from './limits.ts';
 import { Liveness } from './liveness.ts';
@@ -43,10 +43,6 @@ export interface FullFeatureParts {
   readonly text: TextExchange;
   readonly queue: ByteQueue;
   readonly limits: SessionLimits;
-  /** Bytes that the socket has not sent yet. */
-  readonly backlogBytes: () => number;
-  /** The same of all connections. */
-  readonly unsent: InFlight;
   /** Responses wait that the initiator does not take: stop reading. */
   readonly onFull: () => void;
   /** It takes them again. */
@@ -163,9 +159,7 @@ export class FullFeature {
   }
 
   #mayTake(): boolean {
-    const { backlogBytes, unsent, limits } = this.#parts;
-    const bytesMax = unsent.hasRoom ? limits.backlogBytesMax : Math.min(limits.scarceBytesMax, limits.backlogBytesMax);
-    return backlogBytes() + this.#responses.waitingBytes < bytesMax;
+    return this.#responses.mayGather(this.#parts.limits);
   }
 
   #tellFull(): void {

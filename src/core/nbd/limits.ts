@@ -1,15 +1,12 @@
 /** Bounds of what clients may have an NBD server hold. */
 import { MIB } from '../kit/index.ts';
+import type { BacklogLimits } from '../sockets/index.ts';
 
-export interface ConnectionLimits {
+export interface ConnectionLimits extends BacklogLimits {
   /** Requests under way. */
   readonly requestsMax: number;
   /** Their data. */
   readonly bytesMax: number;
-  /** Replies that the client has not taken yet. */
-  readonly backlogBytesMax: number;
-  /** In its place while the replies of all connections are at their limit; no less than the socket's own buffer. */
-  readonly scarceBytesMax: number;
 }
 
 export interface ServerLimits extends ConnectionLimits {

@@ -40,12 +40,9 @@ export interface TransmissionParts {
   /** Memory for what is written. */
   readonly payloads: Arena;
   readonly limits: ConnectionLimits;
-  /** Of all connections of the server: data of requests under way, and replies that were not sent yet. */
+  /** Of all connections of the server. */
   readonly inFlight: InFlight;
-  readonly unsent: InFlight;
   readonly signal: AbortSignal;
-  /** Bytes that the socket has not sent yet. */
-  readonly backlogBytes: () => number;
   /** Requests wait that may not be taken yet: stop reading. */
   readonly onFull: () => void;
   /** They may be taken again. */
@@ -173,15 +170,12 @@ export class Transmission {
   }
 
   #mayTake(): boolean {
-    const { limits, inFlight, unsent, backlogBytes } = this.#parts;
-    const backlogMax = unsent.hasRoom
-      ? limits.backlogBytesMax
-      : Math.min(limits.scarceBytesMax, limits.backlogBytesMax);
+    const { limits, inFlight, replies } = this.#parts;
     return (
       this.#requests < limits.requestsMax &&
       this.#bytes < limits.bytesMax &&
       inFlight.hasRoom &&
-      backlogBytes() + this.#parts.replies.waitingBytes < backlogMax
+      replies.mayGather(limits)
     );
   }
 

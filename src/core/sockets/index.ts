@@ -7,5 +7,5 @@ export { ByteQueue } from './byte-queue.ts';
 export { finishSocket } from './finish.ts';
 export { InFlight } from './in-flight.ts';
 export { endAll, Listening, type ListenAddress } from './listening.ts';
-export { Output, type Room } from './output.ts';
+export { Output, type BacklogLimits, type Room } from './output.ts';
 export { receiveInto } from './receive.ts';

@@ -7,6 +7,13 @@ import type { Writable } from 'node:stream';
 import { BATCH_BYTES, LARGE_BYTES, type BufferPool, type PooledBuffer } from './buffer-pool.ts';
 import type { InFlight } from './in-flight.ts';
 
+/** Answers of one connection that its client has not taken yet. */
+export interface BacklogLimits {
+  readonly backlogBytesMax: number;
+  /** In its place while those of all connections are at their limit; no less than the socket's own buffer. */
+  readonly scarceBytesMax: number;
+}
+
 /** Room for one reply: `head` bytes of header and then data, in a buffer that is held until it was sent. */
 export interface Room {
   readonly buffer: PooledBuffer;
@@ -23,7 +30,7 @@ interface Piece {
 export class Output {
   readonly #socket: Writable;
   readonly #pool: BufferPool;
-  readonly #unsent: InFlight | undefined;
+  readonly #unsent: InFlight;
   #pieces: Piece[] = [];
   #current: PooledBuffer | undefined;
   /** What of the current buffer is not in a piece yet: from `#start` to `#end`. */
@@ -35,11 +42,17 @@ export class Output {
   /** Bytes that were gathered since the last flush. */
   waitingBytes = 0;
 
-  /** `unsent` counts what was handed to the socket until the system has taken it. */
-  constructor(socket: Writable, pool: BufferPool, unsent?: InFlight) {
+  /** `unsent` counts what was handed to the sockets of all connections until the system has taken it. */
+  constructor(socket: Writable, pool: BufferPool, unsent: InFlight) {
     this.#socket = socket;
     this.#pool = pool;
     this.#unsent = unsent;
+  }
+
+  /** Whether more may be answered: the client keeps up. */
+  mayGather({ backlogBytesMax, scarceBytesMax }: BacklogLimits): boolean {
+    const bytesMax = this.#unsent.hasRoom ? backlogBytesMax : Math.min(scarceBytesMax, backlogBytesMax);
+    return this.#socket.writableLength + this.waitingBytes < bytesMax;
   }
 
   /** Room for a reply of `length` bytes that is filled at once: then `keep` or `drop` it, before anything else. */
@@ -114,9 +127,9 @@ export class Output {
     for (const { buffer, start, end } of pieces) {
       const length = end - start;
       this.sentBytes += length;
-      unsent?.add(length);
+      unsent.add(length);
       socket.write(buffer.bytes.subarray(start, end), () => {
-        unsent?.remove(length);
+        unsent.remove(length);
         buffer.release();
       });
     }

@@ -2,7 +2,7 @@
 import { Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { Replies, writeSimple } from '../../../src/core/nbd/replies.ts';
-import { BATCH_BYTES, BufferPool, type Room } from '../../../src/core/sockets/index.ts';
+import { BATCH_BYTES, BufferPool, InFlight, type Room } from '../../../src/core/sockets/index.ts';
 import { bytesOf, chunk, simpleReply } from './wire-builder.ts';
 
 const cookie = (low: number): { high: number; low: number } => ({ high: 0, low });
@@ -43,7 +43,7 @@ class CountingPool extends BufferPool {
 function scene(): { sink: SlowSink; pool: CountingPool; replies: Replies } {
   const sink = new SlowSink({ highWaterMark: 1 << 30 });
   const pool = new CountingPool();
-  return { sink, pool, replies: new Replies(sink, pool) };
+  return { sink, pool, replies: new Replies(sink, pool, new InFlight(BATCH_BYTES)) };
 }
 
 function fill(room: Room, low: number, byte: number): void {

@@ -1,6 +1,8 @@
 /** The fields that block commands share: where, how much, and with what care (SBC-3, 4.5 and 5). */
 import type { BlockDevice } from '../../blockdevice/index.ts';
 import { LIMITS } from './limits.ts';
+import type { Initiator, Prepare } from './command.ts';
+import type { ScsiCommand } from './contract.ts';
 import { BLOCK_BYTES, capacityOf } from './medium.ts';
 import { ASC, illegalRequest, invalidField, type Sense } from './sense.ts';
 
@@ -78,3 +80,16 @@ export function checkTransfer(device: BlockDevice, lba: number, blocks: number, 
   if (bad !== undefined) return bad;
   return blocks > transferBlocksMax(device) ? invalidField(blocksAt, 7) : undefined;
 }
+
+/** Of commands that transfer what they name: `make` gets its extent, in bytes, once that is checked. */
+export const prepareTransfer =
+  (
+    { lba, blocks, blocksAt }: Layout,
+    make: (initiator: Initiator, offset: number, length: number, cdb: Buffer) => ScsiCommand,
+  ): Prepare =>
+  (cdb, initiator) => {
+    const first = lba(cdb);
+    const count = blocks(cdb);
+    const bad = checkTransfer(initiator.nexus.device, first, count, blocksAt);
+    return bad ?? make(initiator, first * BLOCK_BYTES, count * BLOCK_BYTES, cdb);
+  };

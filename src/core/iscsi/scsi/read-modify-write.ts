@@ -1,5 +1,5 @@
 /** COMPARE AND WRITE, and ORWRITE (SBC-3, 5.2 and 5.6): they read and then write, with nobody in between. */
-import { checkExtent, checkTransfer, LAYOUT_16, LAYOUT_COMPARE } from './block-fields.ts';
+import { checkExtent, LAYOUT_16, LAYOUT_COMPARE, prepareTransfer } from './block-fields.ts';
 import { Action, GOOD, usageOf, type CommandRow, type Initiator, type Prepare, type Work } from './command.ts';
 import { attempt } from './failures.ts';
 import { LIMITS } from './limits.ts';
@@ -59,25 +59,19 @@ function firstDifference(a: Buffer, b: Buffer): number {
   return a.findIndex((byte, at) => byte !== b[at]);
 }
 
-const prepareOrWrite: Prepare = (cdb, initiator) => {
-  const { lba, blocks, blocksAt, isFua } = LAYOUT_16;
-  const { unit, nexus } = initiator;
-  const first = lba(cdb);
-  const count = blocks(cdb);
-  const bad = checkTransfer(nexus.device, first, count, blocksAt);
-  if (bad !== undefined) return bad;
-  const fua = isFua(cdb) || !unit.modes.writeCacheEnabled;
-  const length = count * BLOCK_BYTES;
+const prepareOrWrite = prepareTransfer(LAYOUT_16, (initiator, offset, length, cdb) => {
+  const { unit } = initiator;
+  const fua = LAYOUT_16.isFua(cdb) || !unit.modes.writeCacheEnabled;
   const orWrite: Work = (list, signal) => {
     const data = wholeBlocks(list);
     if (data.length === 0) return GOOD;
-    return modifyExtent(initiator, first * BLOCK_BYTES, data.length, { signal, fua }, (present) => {
+    return modifyExtent(initiator, offset, data.length, { signal, fua }, (present) => {
       for (let at = 0; at < data.length; at++) present[at] = (present[at] ?? 0) | (data[at] ?? 0);
       return present;
     });
   };
   return new Action(unit, length, orWrite, length);
-};
+});
 
 export const READ_MODIFY_WRITE_COMMANDS: readonly CommandRow[] = [
   {

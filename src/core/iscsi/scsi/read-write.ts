@@ -3,12 +3,12 @@ import type { WriteCall } from '../../blockdevice/index.ts';
 import {
   atomicBlocks,
   checkExtent,
-  checkTransfer,
   LAYOUT_10,
   LAYOUT_12,
   LAYOUT_16,
   LAYOUT_6,
   LAYOUT_ATOMIC,
+  prepareTransfer,
   transferBlocksMax,
   type Layout,
 } from './block-fields.ts';
@@ -86,23 +86,14 @@ class Write implements ScsiCommand {
   }
 }
 
-const prepareRead =
-  ({ lba, blocks, blocksAt, isFua }: Layout): Prepare =>
-  (cdb, initiator) => {
-    const first = lba(cdb);
-    const count = blocks(cdb);
-    const bad = checkTransfer(initiator.nexus.device, first, count, blocksAt);
-    return bad ?? new Read(initiator, first * BLOCK_BYTES, count * BLOCK_BYTES, isFua(cdb));
-  };
+const prepareRead = (layout: Layout): Prepare =>
+  prepareTransfer(layout, (initiator, offset, length, cdb) => new Read(initiator, offset, length, layout.isFua(cdb)));
 
-const prepareWrite =
-  ({ lba, blocks, blocksAt, isFua }: Layout): Prepare =>
-  (cdb, initiator) => {
-    const first = lba(cdb);
-    const count = blocks(cdb);
-    const bad = checkTransfer(initiator.nexus.device, first, count, blocksAt);
-    return bad ?? new Write(initiator, first * BLOCK_BYTES, count * BLOCK_BYTES, isFua(cdb), false);
-  };
+const prepareWrite = (layout: Layout): Prepare =>
+  prepareTransfer(
+    layout,
+    (initiator, offset, length, cdb) => new Write(initiator, offset, length, layout.isFua(cdb), false),
+  );
 
 /** WRITE ATOMIC: all of it is there, or nothing, whatever happens (SBC-4, 5.50). */
 const prepareWriteAtomic: Prepare = (cdb, initiator) => {

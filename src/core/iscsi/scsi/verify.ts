@@ -1,7 +1,15 @@
 /** VERIFY, and WRITE AND VERIFY (SBC-3, 5.28 to 5.30 and 5.35 to 5.37). */
 import type { DeviceCall } from '../../blockdevice/index.ts';
 import { throwIfAborted } from '../../kit/index.ts';
-import { checkExtent, checkTransfer, LAYOUT_10, LAYOUT_12, LAYOUT_16, type Layout } from './block-fields.ts';
+import {
+  checkExtent,
+  checkTransfer,
+  LAYOUT_10,
+  LAYOUT_12,
+  LAYOUT_16,
+  prepareTransfer,
+  type Layout,
+} from './block-fields.ts';
 import { GOOD, usageOf, type CommandRow, type Initiator, type Prepare } from './command.ts';
 import type { ScsiCommand, ScsiResult } from './contract.ts';
 import { attempt } from './failures.ts';
@@ -122,15 +130,12 @@ const prepareVerify =
     return bad ?? new Verify(initiator, first * BLOCK_BYTES, count * BLOCK_BYTES, byteCheck);
   };
 
-const prepareWriteAndVerify =
-  ({ lba, blocks, blocksAt }: Layout): Prepare =>
-  (cdb, initiator) => {
-    const first = lba(cdb);
-    const count = blocks(cdb);
-    const bad = checkTransfer(initiator.nexus.device, first, count, blocksAt);
-    const isCompared = byteCheckOf(cdb) === BYTE_CHECK.all;
-    return bad ?? new WriteAndVerify(initiator, first * BLOCK_BYTES, count * BLOCK_BYTES, isCompared);
-  };
+const prepareWriteAndVerify = (layout: Layout): Prepare =>
+  prepareTransfer(
+    layout,
+    (initiator, offset, length, cdb) =>
+      new WriteAndVerify(initiator, offset, length, byteCheckOf(cdb) === BYTE_CHECK.all),
+  );
 
 const verify = (name: string, usage: string, layout: Layout): CommandRow => ({
   name,
