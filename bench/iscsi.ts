@@ -1,12 +1,12 @@
 /** iSCSI: libiscsi's and QEMU's clients against a served volume and tgtd over a file on the same disk, in interleaved rounds. */
 import { spawn } from 'node:child_process';
-import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { cpuSecondsOf, rawFile } from './processes.ts';
 import { call, versionOf } from './programs.ts';
 import { compare, type Done, type Load, type ServedFinding, type ServerChoice } from './served.ts';
 import type { Settings } from './settings.ts';
 import { Subject } from './subject.ts';
+import { freePort } from '../test/support/free-port.ts';
 
 const MIB = 1024 ** 2;
 const SIZE_BYTES = 256 * MIB;
@@ -136,12 +136,4 @@ function qemuBench(uri: string, count: number, words: readonly string[]): Done {
   const seconds = /completed in (?<seconds>[\d.]+) seconds/.exec(printed)?.groups?.['seconds'];
   if (seconds === undefined) throw new Error(`qemu-img bench tells of no time: ${printed}`);
   return { operations: count, seconds: Number(seconds) };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -8,10 +8,8 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { NbdClient } from '../test/soak/served/nbd-client.ts';
-import { S3Way, type Program } from './s3-way.ts';
+import { IMAGE_BYTES, S3Way, type Program } from './s3-way.ts';
 
-/** Large enough that opening and closing a volume, a dozen requests one after the other, count little. */
-const IMAGE_BYTES = 1024 * 1024 * 1024;
 const LATENCIES_MS = [0, 20, 50];
 const READS = 60;
 const PAGE = 4096;

@@ -4,6 +4,9 @@ import path from 'node:path';
 import { Radosgw, S3_ENVIRONMENT } from '../test/support/radosgw.ts';
 import { S3Proxy } from '../test/support/s3-proxy.ts';
 
+/** Large enough that opening and closing a volume, a dozen requests one after the other, count little. */
+export const IMAGE_BYTES = 1024 ** 3;
+
 const ROOT = path.dirname(import.meta.dirname);
 
 export interface Program {

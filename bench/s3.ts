@@ -4,10 +4,11 @@ import { callScript } from './programs.ts';
 import type { ReadyFinding } from './report.ts';
 import { spread, type Spread } from './rounds.ts';
 import type { S3Samples } from './s3-run.ts';
+import { IMAGE_BYTES } from './s3-way.ts';
 import { workFolder, type Settings } from './settings.ts';
 
 const RUN = path.join(import.meta.dirname, 's3-run.ts');
-const IMAGE_MIB = 1024;
+const IMAGE_MIB = IMAGE_BYTES / 1024 ** 2;
 
 export function benchS3(settings: Settings): ReadyFinding<readonly S3Samples[]> {
   using work = workFolder(settings, 's3');

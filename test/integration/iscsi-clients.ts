@@ -2,10 +2,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { HomeRig, until } from '../cli/gateway-rig.ts';
 import { toolPath } from '../requirements.ts';
+import { freePort } from '../support/free-port.ts';
 
 const ISCSI_TOOLS = ['iscsi-ls', 'iscsi-inq', 'iscsi-readcapacity16', 'qemu-img', 'qemu-io', 'qemu-nbd'] as const;
 /** Debian has it in a package of its own, qemu-block-extra. */
@@ -37,15 +37,6 @@ export async function iscsiGateway(): Promise<{ readonly rig: HomeRig; readonly 
   await rig.ok('configure', '--iscsi-listen', `tcp:${portal}`);
   await rig.ok('gateway', 'start');
   return { rig, portal };
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 export const iscsiUri = ({ uris }: Attachment): string => uris.find((uri) => uri.startsWith('iscsi:')) ?? '';

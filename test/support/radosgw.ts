@@ -6,12 +6,12 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { requireThat, toolPath, type Requirement } from '../requirements.ts';
+import { freePort } from './free-port.ts';
 
 const run = promisify(execFile);
 /** Ends what a test that died left running. */
@@ -154,16 +154,6 @@ async function until(isReady: () => Promise<boolean>): Promise<void> {
     await delay(100);
   }
   throw new Error(`not ready within ${String(READY_MS / 1000)} s`);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  const closed = once(server, 'close');
-  server.close();
-  await closed;
-  return port;
 }
 
 const configuration = (folder: string, cluster: string, monitorPort: number, port: number): string => `[global]

@@ -1,9 +1,7 @@
 /** The gateway whose volume the initiator logs in to, and what is done to it under load. */
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../../src/core/kit/index.ts';
@@ -11,6 +9,7 @@ import { sgw } from '../run-sgw.ts';
 import type { SoakStore } from '../store.ts';
 import { placeIn, type Place } from '../verb.ts';
 import { HOST } from './machine.ts';
+import { freePort } from '../../support/free-port.ts';
 
 /** Twelve to sixteen bytes each. */
 export const SECRETS = { initiator: 'secret-of-vm-17', target: 'secret-of-sgw-9' } as const;
@@ -189,13 +188,4 @@ async function md5Of(image: string, slice: number): Promise<string> {
     hash.update(bytes.subarray(0, bytesRead));
   }
   return hash.digest('hex');
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -5,7 +5,8 @@ import { seededRandom, MIB } from '../../../src/core/kit/index.ts';
 import type { ChapRules } from '../../../src/core/iscsi/index.ts';
 import { loginHeader, readResponse, text } from './login-builder.ts';
 import { cdb, command, crc32c, dataIn, dataOut, nopOut, NO_DATA, pdu, READ, WRITE_MORE } from './pdu-builder.ts';
-import { EAGER, heldBytes, INITIATOR, Initiator, Scene, TARGET, waitFor } from './scene.ts';
+import { EAGER, heldBytes, INITIATOR, Initiator, Scene, TARGET } from './scene.ts';
+import { waitFor } from '../sockets/byte-client.ts';
 
 const CHAP: ChapRules = { initiators: [{ user: 'host', secret: Buffer.from('correct horse bat') }], target: undefined };
 

@@ -16,7 +16,8 @@ import {
   WRITE,
   WRITE_MORE,
 } from './pdu-builder.ts';
-import { EAGER, Scene, SIZE, waitFor, type Initiator } from './scene.ts';
+import { EAGER, Scene, SIZE, type Initiator } from './scene.ts';
+import { waitFor } from '../sockets/byte-client.ts';
 
 const bytes = (length: number, seed = 1): Buffer =>
   Buffer.from(Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff));

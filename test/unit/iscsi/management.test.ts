@@ -20,7 +20,8 @@ import {
   WRITE,
   type TaskRequestFields,
 } from './pdu-builder.ts';
-import { Scene, SIZE, waitFor, type Initiator } from './scene.ts';
+import { Scene, SIZE, type Initiator } from './scene.ts';
+import { waitFor } from '../sockets/byte-client.ts';
 
 const ABORT_TASK = 1;
 const ABORT_TASK_SET = 2;

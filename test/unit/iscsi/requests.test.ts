@@ -17,7 +17,8 @@ import {
   textResponse,
   WRITE,
 } from './pdu-builder.ts';
-import { EAGER, Scene, TARGET, waitFor } from './scene.ts';
+import { EAGER, Scene, TARGET } from './scene.ts';
+import { waitFor } from '../sockets/byte-client.ts';
 
 describe('pings', () => {
   it('are answered with their data, at once or in their turn', async () => {

@@ -24,6 +24,7 @@ import {
   type Numbers,
   type PduDigests,
 } from './pdu-builder.ts';
+import { ByteClient, waitFor } from '../sockets/byte-client.ts';
 
 export const SIZE = 1 << 20;
 export const TARGET = 'iqn.2026-11.example:vol1';
@@ -143,11 +144,6 @@ export class Scene {
   }
 }
 
-export async function waitFor(what: string, isTrue: () => boolean): Promise<void> {
-  for (let i = 0; i < 1000 && !isTrue(); i++) await delay(5);
-  expect(isTrue(), what).toBe(true);
-}
-
 export interface LoginOptions {
   /** Operational keys beside the names. */
   readonly keys?: readonly string[];
@@ -164,8 +160,7 @@ export const EAGER = ['InitialR2T=No', 'ImmediateData=Yes'];
 
 const FIRST_CMD_SN = 100;
 
-export class Initiator {
-  readonly socket: Socket;
+export class Initiator extends ByteClient {
   digests: PduDigests = { header: false, data: false };
   /** CmdSN of the next command. */
   cmdSn = FIRST_CMD_SN;
@@ -174,34 +169,17 @@ export class Initiator {
   tsih = 0;
   keys: readonly string[] = [];
   readonly #window: number;
-  #received: Buffer[] = [];
-  #length = 0;
-  #isClosed = false;
-  #wake: (() => void) | undefined;
 
   private constructor(socket: Socket, window: number) {
-    this.socket = socket;
+    super(socket);
     this.#window = window;
-    socket.on('data', (data: Buffer) => {
-      this.#received.push(data);
-      this.#length += data.length;
-      this.#wake?.();
-    });
-    socket.on('error', () => undefined);
-    socket.on('close', () => {
-      this.#isClosed = true;
-      this.#wake?.();
-    });
   }
 
   static async connect(port: number, window = WINDOW): Promise<Initiator> {
     const socket = connect(port, '127.0.0.1');
     socket.setNoDelay(true);
     const initiator = new Initiator(socket, window);
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve);
-      socket.once('error', reject);
-    });
+    await initiator.connected();
     return initiator;
   }
 
@@ -308,35 +286,6 @@ export class Initiator {
     return { header, data: data.subarray(0, length) };
   }
 
-  /** The next bytes; fails when the server closes before. */
-  async take(count: number): Promise<Buffer> {
-    while (this.#length < count) {
-      if (this.#isClosed) throw new Error(`closed after ${this.#length} of ${count} bytes`);
-      await this.#more();
-    }
-    const parts: Buffer[] = [];
-    for (let left = count; left > 0;) {
-      const first = this.#received[0] ?? Buffer.alloc(0);
-      const part = first.subarray(0, left);
-      parts.push(part);
-      left -= part.length;
-      if (part.length === first.length) this.#received.shift();
-      else this.#received[0] = first.subarray(part.length);
-    }
-    this.#length -= count;
-    return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
-  }
-
-  /** Everything until the server closes. */
-  async rest(): Promise<Buffer> {
-    while (!this.#isClosed) await this.#more();
-    return await this.take(this.#length);
-  }
-
-  get receivedLength(): number {
-    return this.#length;
-  }
-
   /** Nothing is waiting to be read, once a ping was answered. */
   async expectQuiet(): Promise<void> {
     this.socket.write(
@@ -360,15 +309,9 @@ export class Initiator {
 
   /** Nothing comes for a while. */
   async expectNothing(): Promise<void> {
-    const before = this.#length;
+    const before = this.receivedLength;
     await delay(50);
-    expect(this.#length).toBe(before);
-  }
-
-  async #more(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-    });
+    expect(this.receivedLength).toBe(before);
   }
 }
 

@@ -22,7 +22,8 @@ import {
   WRITE,
   WRITE_MORE,
 } from './pdu-builder.ts';
-import { heldBytes, INITIATOR, Scene, SIZE, TARGET, waitFor, type Initiator } from './scene.ts';
+import { heldBytes, INITIATOR, Scene, SIZE, TARGET, type Initiator } from './scene.ts';
+import { waitFor } from '../sockets/byte-client.ts';
 
 const read = (initiator: Initiator, itt: number, blocks = 1): Buffer =>
   command({ itt, cmdSn: initiator.cmdSn++, cdb: cdb.read(0, blocks), flags: READ, expected: blocks * 512 });

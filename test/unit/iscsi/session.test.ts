@@ -22,7 +22,8 @@ import {
   WRITE_MORE,
   r2t,
 } from './pdu-builder.ts';
-import { EAGER, INITIATOR, Scene, SIZE, TARGET, waitFor, type Initiator } from './scene.ts';
+import { EAGER, INITIATOR, Scene, SIZE, TARGET, type Initiator } from './scene.ts';
+import { waitFor } from '../sockets/byte-client.ts';
 
 const ready = (itt: number, cmdSn: number, isImmediate = false): Buffer =>
   command({ itt, cmdSn, cdb: cdb.testUnitReady, flags: NO_DATA, isImmediate });

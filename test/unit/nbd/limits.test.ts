@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/core/blockdevice/index.ts';
 import { MIB } from '../../../src/core/kit/index.ts';
+import { waitFor } from '../sockets/byte-client.ts';
 import { ControlledDevice } from './controlled-device.ts';
 import { Scene, SIZE, type RawClient } from './scene.ts';
 import { bytesOf, clientFlags, goData, option, request, simpleReply } from './wire-builder.ts';
@@ -18,11 +19,6 @@ async function expectServed(scene: Scene): Promise<void> {
   client.send(request({ type: READ, cookie: 9n, length: 512 }));
   await client.expect(simpleReply(0, 9n, Buffer.alloc(512)));
   client.socket.destroy();
-}
-
-async function waitFor(what: string, isTrue: () => boolean): Promise<void> {
-  for (let i = 0; i < 1000 && !isTrue(); i++) await delay(5);
-  expect(isTrue(), what).toBe(true);
 }
 
 /** Reads replies of `bytes` each. */

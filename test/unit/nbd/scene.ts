@@ -1,6 +1,6 @@
 /** A server over devices in memory on a unix socket, and clients that speak in bytes. */
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,6 +14,7 @@ import {
   type OpenedExport,
 } from '../../../src/core/nbd/index.ts';
 import { clientFlags, goData, GREETING, option } from './wire-builder.ts';
+import { ByteClient } from '../sockets/byte-client.ts';
 
 export const SIZE = 1 << 20;
 
@@ -129,34 +130,11 @@ export class Scene {
   }
 }
 
-export class RawClient {
-  readonly socket: Socket;
-  #received: Buffer[] = [];
-  #length = 0;
-  #isClosed = false;
-  #wake: (() => void) | undefined;
-
-  private constructor(socket: Socket) {
-    this.socket = socket;
-    socket.on('data', (data: Buffer) => {
-      this.#received.push(data);
-      this.#length += data.length;
-      this.#wake?.();
-    });
-    socket.on('error', () => undefined);
-    socket.on('close', () => {
-      this.#isClosed = true;
-      this.#wake?.();
-    });
-  }
-
+export class RawClient extends ByteClient {
   static async connect(socketPath: string): Promise<RawClient> {
     const socket = connect(socketPath);
     const client = new RawClient(socket);
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve);
-      socket.once('error', reject);
-    });
+    await client.connected();
     return client;
   }
 
@@ -164,28 +142,10 @@ export class RawClient {
     for (const part of parts) this.socket.write(part);
   }
 
-  /** The next bytes; fails when the server closes before. */
-  async take(count: number): Promise<Buffer> {
-    while (this.#length < count) {
-      if (this.#isClosed) throw new Error(`closed after ${String(this.#length)} of ${String(count)} bytes`);
-      await this.#more();
-    }
-    const all = Buffer.concat(this.#received);
-    this.#received = [all.subarray(count)];
-    this.#length -= count;
-    return all.subarray(0, count);
-  }
-
   /** Takes as many bytes as `expected` has, and compares. */
   async expect(expected: Buffer): Promise<void> {
     const bytes = await this.take(expected.length);
     if (!bytes.equals(expected)) throw new Error(`got ${bytes.toString('hex')}, not ${expected.toString('hex')}`);
-  }
-
-  /** Everything until the server closes. */
-  async rest(): Promise<Buffer> {
-    while (!this.#isClosed) await this.#more();
-    return await this.take(this.#length);
   }
 
   /** Reads replies to one option up to the last one, whose type is the answer. */
@@ -196,11 +156,5 @@ export class RawClient {
       const type = header.readUInt32BE(12);
       if (type === 1 || type >= 0x8000_0000) return type;
     }
-  }
-
-  async #more(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-    });
   }
 }
