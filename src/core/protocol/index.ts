@@ -1,6 +1,17 @@
 /** Room `protocol` (level 1): what gateways, customers and the service say to each other, and how it is signed. */
 export { newActivationKey, readActivationKey } from './activation-key.ts';
 export { canonicalJson } from './canonical.ts';
+export {
+  DEFAULT_PROVIDED_SERVING,
+  type ConfigurationChanges,
+  type ConfigurationReceipt,
+  type ConfigurationRequest,
+  type ConfigurationStanding,
+  type GatewayConfiguration,
+  type ProvidedServing,
+  type RequestAnswer,
+} from './configuration.ts';
+export type { AlertFiring, AlertRecord, AlertThresholds, AlertWish, ThresholdName } from './alerts.ts';
 export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
 export type {
   AccountRecord,

@@ -14,6 +14,8 @@ import {
 } from '../protocol/index.ts';
 import { Activations } from './activation/activations.ts';
 import { Audit } from './audit/audit.ts';
+import { Configurations, configurationOf } from './configuration/configurations.ts';
+import type { ConfigurationDelivery } from './configuration/delivery.ts';
 import type { ServiceContext } from './context.ts';
 import { ExportControl, type Asker } from './exportcontrol/export-control.ts';
 import { Sharing } from './exportcontrol/sharing.ts';
@@ -32,6 +34,7 @@ const OPERATOR_MESSAGES: ReadonlySet<MessageName> = new Set<MessageName>([
   'activation.describe',
   'activation.claim',
   'gateway.remove',
+  'gateway.settings',
   'account.create',
   'account.list',
   'account.find',
@@ -40,9 +43,14 @@ const OPERATOR_MESSAGES: ReadonlySet<MessageName> = new Set<MessageName>([
   'export.survey',
 ]);
 
+export interface ServiceOptions {
+  /** How configurations get to gateways; null or absent: they ask for them. */
+  readonly delivery?: ConfigurationDelivery | null;
+}
+
 /** Opens a service over a store for the process that holds both. Opening reads nothing. */
-export function openService(context: ServiceContext): ServiceConnections {
-  const answers = answersOf(context);
+export function openService(context: ServiceContext, options: ServiceOptions = {}): ServiceConnections {
+  const answers = answersOf(context, options);
   const connection = (role: Role): ServiceConnections['gateway'] =>
     inMemoryTransport(async (name, input, { signal }) => {
       if (OPERATOR_MESSAGES.has(name) !== (role === 'operator')) throw refused(name, role);
@@ -51,11 +59,12 @@ export function openService(context: ServiceContext): ServiceConnections {
   return { serviceId: context.serviceId, gateway: connection('gateway'), operator: connection('operator') };
 }
 
-function answersOf(context: ServiceContext): Answers {
+function answersOf(context: ServiceContext, { delivery = null }: ServiceOptions): Answers {
   const signatures = new SignatureCheck(context);
   const accounts = new Accounts(context);
   const gateways = new Gateways(context, signatures);
   const activations = new Activations({ context, accounts, gateways, signatures });
+  const configurations = new Configurations({ context, gateways, delivery });
   const audit = new Audit(context);
   const exports = new ExportControl(context, audit);
   const sharing = new Sharing(context, accounts, audit);
@@ -85,8 +94,17 @@ function answersOf(context: ServiceContext): Answers {
     },
     'gateway.configuration': async (input, signal) => {
       const gateway = await gateways.requireActive('gateway.configuration', input, signal);
-      const { configurationVersion: version, gatewayName: name, mode, region } = gateway;
-      return { version, name, mode, region };
+      return configurationOf(gateway);
+    },
+    'gateway.settings': async ({ gatewayId }, signal) => await configurations.standing(gatewayId, signal),
+    'gateway.request-configuration': async (input, signal) => {
+      const { gatewayId } = await gateways.requireActive('gateway.request-configuration', input, signal);
+      return await configurations.request(gatewayId, input.body.changes, signal);
+    },
+    'gateway.acknowledge': async (input, signal) => {
+      const { gatewayId } = await gateways.requireActive('gateway.acknowledge', input, signal);
+      await configurations.acknowledge(gatewayId, input.body, signal);
+      return {};
     },
     'gateway.deregister': async (input, signal) => {
       const { gatewayId } = await gateways.authenticate('gateway.deregister', input, signal);

@@ -6,7 +6,13 @@
 import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
 import { SgwError } from '../../kit/index.ts';
 import { fingerprintOf, type Credential, type CustomerInformation, type Signed } from '../../protocol/index.ts';
-import type { SignedMessageName } from '../../protocol/index.ts';
+import type {
+  ConfigurationRequest,
+  ConfigurationStanding,
+  ProvidedServing,
+  RequestAnswer,
+  SignedMessageName,
+} from '../../protocol/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import { serviceKeys } from '../keys.ts';
 import { isSame } from '../secrets.ts';
@@ -20,6 +26,14 @@ export interface GatewayRecord extends CustomerInformation {
   readonly registeredAt: string;
   readonly deregisteredAt: string | null;
   readonly configurationVersion: number;
+  /** What the provider wants of its serving; absent: nothing special. These four are absent in records of before they were. */
+  readonly serving?: ProvidedServing;
+  /** What its operator asks for. */
+  readonly request?: ConfigurationRequest | null;
+  /** To the newest request that was answered. */
+  readonly answer?: RequestAnswer | null;
+  /** What the gateway said of a version last. */
+  readonly receipt?: ConfigurationStanding['receipt'];
 }
 
 const CREDENTIAL_BYTES = 16;
