@@ -39,6 +39,10 @@ export interface AlertFiring {
   readonly threshold: ThresholdName;
   readonly state: 'firing' | 'resolved';
   readonly since: string;
+  /** As measured last, in the threshold's unit; null where it has none. */
+  readonly value: number | null;
+  /** Names of the volumes that it is about, at most 16; empty where it is about the gateway. */
+  readonly subjects: readonly string[];
   /** When the webhook last took a message of it; null: not yet. */
   readonly deliveredAt: string | null;
   /** Why it last did not; null when it did. */

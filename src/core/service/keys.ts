@@ -6,5 +6,13 @@ export const serviceKeys = {
   /** By the hash of an activation key: which activation it is of. */
   token: (hash: string) => `service/tokens/${hash}.json`,
   gateway: (gatewayId: string) => `service/gateways/${gatewayId}.json`,
+  gateways: 'service/gateways/',
+  alerts: 'service/alerts/',
+  alertsOf: (accountId: string) => `service/alerts/${accountId}/`,
+  alert: (accountId: string, alertId: string) => `service/alerts/${accountId}/${alertId}.json`,
+  alertStates: 'service/alert-states/',
+  alertStatesOf: (accountId: string) => `service/alert-states/${accountId}/`,
+  /** Of one gateway, all its alerts. */
+  alertState: (accountId: string, gatewayId: string) => `service/alert-states/${accountId}/${gatewayId}.json`,
   audit: (name: string) => `service/audit/${name}.json`,
 } as const;

@@ -12,6 +12,7 @@ import {
   type Signed,
   type SignedMessageName,
 } from '../protocol/index.ts';
+import type { Alerts } from './alerts/alerts.ts';
 import { Activations } from './activation/activations.ts';
 import { Audit } from './audit/audit.ts';
 import { Configurations, configurationOf } from './configuration/configurations.ts';
@@ -35,6 +36,9 @@ const OPERATOR_MESSAGES: ReadonlySet<MessageName> = new Set<MessageName>([
   'activation.claim',
   'gateway.remove',
   'gateway.settings',
+  'alert.set',
+  'alert.list',
+  'alert.remove',
   'account.create',
   'account.list',
   'account.find',
@@ -46,6 +50,8 @@ const OPERATOR_MESSAGES: ReadonlySet<MessageName> = new Set<MessageName>([
 export interface ServiceOptions {
   /** How configurations get to gateways; null or absent: they ask for them. */
   readonly delivery?: ConfigurationDelivery | null;
+  /** Absent where no service runs that could tell anybody anything. */
+  readonly alerts?: Alerts;
 }
 
 /** Opens a service over a store for the process that holds both. Opening reads nothing. */
@@ -59,7 +65,7 @@ export function openService(context: ServiceContext, options: ServiceOptions = {
   return { serviceId: context.serviceId, gateway: connection('gateway'), operator: connection('operator') };
 }
 
-function answersOf(context: ServiceContext, { delivery = null }: ServiceOptions): Answers {
+function answersOf(context: ServiceContext, { delivery = null, alerts }: ServiceOptions): Answers {
   const signatures = new SignatureCheck(context);
   const accounts = new Accounts(context);
   const gateways = new Gateways(context, signatures);
@@ -133,8 +139,21 @@ function answersOf(context: ServiceContext, { delivery = null }: ServiceOptions)
     'account.create': async (input, signal) => await accounts.create(input, signal),
     'account.list': async (_input, signal) => ({ accounts: await accounts.list(signal) }),
     'account.find': async ({ accountId }, signal) => await accounts.find(accountId, signal),
+    'alert.set': async ({ accountId, ...wish }, signal) => await watched(alerts).set(accountId, wish, signal),
+    'alert.list': async ({ accountId }, signal) => ({ alerts: await watched(alerts).list(accountId, signal) }),
+    'alert.remove': async ({ accountId, name }, signal) => ({
+      removed: await watched(alerts).remove(accountId, name, signal),
+    }),
     'account.begin': async ({ accountId, isKnown }, signal) => await accounts.begin(accountId, isKnown, signal),
   };
+}
+
+/** @throws unsupported `alerts-need-service` */
+function watched(alerts: Alerts | undefined): Alerts {
+  if (alerts !== undefined) return alerts;
+  throw new SgwError('unsupported', 'alerts-need-service', 'alerts need a service that watches the gateways', {
+    hint: 'Run one (sgw service run), activate the gateway at it (sgw activate --service URL), and give --service URL here.',
+  });
 }
 
 /** A gateway acts for its own account; where its operator runs the service as well, for any. */

@@ -241,10 +241,13 @@ function changedBy(now: GatewayRecord, order: ConfigurationOrder, answeredAt: st
   };
 }
 
+const isAnswer = (given: RequestAnswer, { requestId, accept }: NonNullable<ConfigurationOrder['answer']>): boolean =>
+  given.requestId === requestId && given.accepted === accept;
+
 /** The same answer once more changes nothing. @throws notFound `configuration-request-not-found` */
 function requireAnswered(now: GatewayRecord, answer: NonNullable<ConfigurationOrder['answer']>): GatewayRecord {
   const given: RequestAnswer | null = now.answer ?? null;
-  const isSame = given?.requestId === answer.requestId && given?.accepted === answer.accept;
+  const isSame = given !== null && isAnswer(given, answer);
   if (isSame) return now;
   const which = answer.requestId === null ? 'no request' : `no request ${answer.requestId.slice(0, 32)}`;
   throw new SgwError('notFound', 'configuration-request-not-found', `${which} of gateway ${now.gatewayId} is pending`, {
