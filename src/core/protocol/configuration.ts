@@ -85,3 +85,14 @@ export interface ConfigurationStanding {
   /** What its operator asked for and nobody has answered. */
   readonly request: ConfigurationRequest | null;
 }
+
+/** What came of changing it. */
+export interface ConfigurationEffect {
+  /** Whether there is another version now. */
+  readonly changed: boolean;
+  /** Names of the settings that are wanted otherwise now. */
+  readonly changedSettings: readonly string[];
+  readonly standing: ConfigurationStanding;
+  /** Null: the gateway gave a receipt for the newest version. Else why it did not, as far as was waited for. */
+  readonly undelivered: { readonly code: string; readonly message: string } | null;
+}

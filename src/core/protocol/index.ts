@@ -4,6 +4,7 @@ export { canonicalJson } from './canonical.ts';
 export {
   DEFAULT_PROVIDED_SERVING,
   type ConfigurationChanges,
+  type ConfigurationEffect,
   type ConfigurationReceipt,
   type ConfigurationRequest,
   type ConfigurationStanding,
@@ -14,10 +15,12 @@ export {
 export type { AlertFiring, AlertRecord, AlertThresholds, AlertWish, ThresholdName } from './alerts.ts';
 export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
 export type {
+  AccessKeyRecord,
   AccountRecord,
   ActivationMetadata,
   Credential,
   CustomerInformation,
+  GatewaySummary,
   Grant,
   MessageInput,
   MessageName,

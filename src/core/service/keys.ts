@@ -5,8 +5,8 @@ export const serviceKeys = {
   activation: (activationId: string) => `service/activations/${activationId}.json`,
   /** By the hash of an activation key: which activation it is of. */
   token: (hash: string) => `service/tokens/${hash}.json`,
-  gateway: (gatewayId: string) => `service/gateways/${gatewayId}.json`,
   gateways: 'service/gateways/',
+  gateway: (gatewayId: string) => `service/gateways/${gatewayId}.json`,
   alerts: 'service/alerts/',
   alertsOf: (accountId: string) => `service/alerts/${accountId}/`,
   alert: (accountId: string, alertId: string) => `service/alerts/${accountId}/${alertId}.json`,
@@ -14,5 +14,14 @@ export const serviceKeys = {
   alertStatesOf: (accountId: string) => `service/alert-states/${accountId}/`,
   /** Of one gateway, all its alerts. */
   alertState: (accountId: string, gatewayId: string) => `service/alert-states/${accountId}/${gatewayId}.json`,
+  /** The service's own CA. */
+  authority: 'service/ca.json',
+  /** Which account runs the service. */
+  root: 'service/root.json',
+  accessKeys: 'service/keys/',
+  accessKey: (accessKeyId: string) => `service/keys/${accessKeyId}.json`,
+  /** Requests that must not be sent again, by their time and a hash of their nonce. */
+  nonces: 'service/nonces/',
+  nonce: (name: string) => `service/nonces/${name}.json`,
   audit: (name: string) => `service/audit/${name}.json`,
 } as const;

@@ -2,7 +2,7 @@
 import { GIB, MIB, SgwError, TIB, problemOfName, quoted } from '../../kit/index.ts';
 import { DEFAULT_PROVIDED_SERVING, type ConfigurationChanges, type ProvidedServing } from '../../protocol/index.ts';
 
-const REGION = /^[a-z0-9][a-z0-9-]{0,62}$/i;
+const REGION = /^[a-z0-9-]{1,64}$/;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** From, to: the same that a gateway takes of its own operator. */
@@ -24,7 +24,7 @@ export function checkChanges(changes: ConfigurationChanges): void {
   if (name !== undefined) checkName(name, 'gateway');
   if (region !== undefined && !(typeof region === 'string' && REGION.test(region)))
     throw new SgwError('invalid', 'bad-region', 'the region is none', {
-      hint: 'A region has 1 to 63 letters, digits and hyphens, a letter or digit first.',
+      hint: 'A region has up to 64 small letters, digits and "-".',
     });
   for (const [setting, value] of Object.entries(requireObject(serving))) {
     if (!isProvided(setting)) throw badSetting(setting, 'it is not a setting of the provider');

@@ -12,6 +12,7 @@ import {
   canonicalJson,
   DEFAULT_PROVIDED_SERVING,
   type ConfigurationChanges,
+  type ConfigurationEffect,
   type ConfigurationReceipt,
   type ConfigurationRequest,
   type ConfigurationStanding,
@@ -30,13 +31,6 @@ const DELIVERY_MS = 10_000;
 const REASON_LENGTH_MAX = 500;
 const FAILURE_LENGTH_MAX = 1000;
 
-export interface ConfigurationParts {
-  readonly context: ServiceContext;
-  readonly gateways: Gateways;
-  /** Null where this process holds no connections: then a gateway gets it when it asks. */
-  readonly delivery: ConfigurationDelivery | null;
-}
-
 /** What the provider wants of a gateway. */
 export interface ConfigurationOrder {
   readonly changes: ConfigurationChanges;
@@ -50,18 +44,23 @@ export interface ConfigurationOrder {
   readonly expectedVersion: number | null;
 }
 
-export interface ConfigurationOutcome extends ConfigurationStanding {
-  /** Names of the settings that are wanted otherwise now. */
-  readonly changed: readonly string[];
-  /** Null: the gateway gave a receipt, or had it already. */
-  readonly undelivered: { readonly code: string; readonly message: string } | null;
+export interface ConfigurationOutcome extends ConfigurationEffect {
+  readonly record: GatewayRecord;
 }
 
 export class Configurations {
-  readonly #parts: ConfigurationParts;
+  readonly #context: ServiceContext;
+  readonly #gateways: Gateways;
+  #delivery: ConfigurationDelivery | undefined;
 
-  constructor(parts: ConfigurationParts) {
-    this.#parts = parts;
+  constructor(context: ServiceContext, gateways: Gateways) {
+    this.#context = context;
+    this.#gateways = gateways;
+  }
+
+  /** From now on gateways that are connected are told at once; where nobody says this, they ask. */
+  deliverBy(delivery: ConfigurationDelivery): void {
+    this.#delivery = delivery;
   }
 
   /** @throws notFound `gateway-not-found`, also of one that has left */
@@ -86,7 +85,7 @@ export class Configurations {
    * `checkChanges`; unsupported `operator-owned` for a gateway of the embedded form
    */
   async change(gatewayId: string, order: ConfigurationOrder, signal: AbortSignal): Promise<ConfigurationOutcome> {
-    requireProvider(this.#parts.context);
+    requireProvider(this.#context);
     checkChanges(order.changes);
     await this.#find(gatewayId, signal);
     let before: GatewayConfiguration | undefined;
@@ -94,14 +93,17 @@ export class Configurations {
       gatewayId,
       (now) => {
         before = configurationOf(now);
-        return changedBy(now, order, timeOf(this.#parts.context));
+        return changedBy(now, order, timeOf(this.#context));
       },
       signal,
     );
     const wanted = configurationOf(after);
     const changed = before === undefined ? [] : changedNames(before, wanted);
     const { record, undelivered } = await this.#deliver(after, signal);
-    return { ...standingOf(record), changed, undelivered };
+    return {
+      ...{ record, standing: standingOf(record), undelivered },
+      ...{ changed: after.configurationVersion !== before?.version, changedSettings: changed },
+    };
   }
 
   /**
@@ -110,7 +112,7 @@ export class Configurations {
    * @throws invalid, as `checkChanges`; conflict `nothing-requested` when all of it is wanted so already; unsupported `operator-owned`
    */
   async request(gatewayId: string, changes: ConfigurationChanges, signal: AbortSignal): Promise<ConfigurationRequest> {
-    const { context } = this.#parts;
+    const context = this.#context;
     requireProvider(context);
     checkChanges(changes);
     const requestId = `req-${context.blocks.random.bytes(8).toString('hex')}`;
@@ -135,7 +137,7 @@ export class Configurations {
 
   /** Notes what a gateway says of a version that it was sent; of an older one than it spoke of before: nothing. */
   async acknowledge(gatewayId: string, receipt: ConfigurationReceipt, signal: AbortSignal): Promise<GatewayRecord> {
-    const noted = { ...checkedReceipt(receipt), at: timeOf(this.#parts.context) };
+    const noted = { ...checkedReceipt(receipt), at: timeOf(this.#context) };
     return await this.#change(
       gatewayId,
       (now) => {
@@ -157,8 +159,8 @@ export class Configurations {
     const wanted = configurationOf(record);
     if (record.receipt?.version === wanted.version && record.receipt.failure === null)
       return { record, undelivered: null };
-    const { delivery } = this.#parts;
-    if (delivery === null) {
+    const delivery = this.#delivery;
+    if (delivery === undefined) {
       const message = `gateway ${record.gatewayId} takes it when it asks`;
       return { record, undelivered: { code: 'gateway-not-connected', message } };
     }
@@ -174,7 +176,7 @@ export class Configurations {
   }
 
   async #find(gatewayId: string, signal: AbortSignal): Promise<GatewayRecord> {
-    const record = await this.#parts.gateways.find(gatewayId, signal);
+    const record = await this.#gateways.find(gatewayId, signal);
     if (record?.state !== 'active') throw notFoundResource({ kind: 'gateway', id: gatewayId });
     return record;
   }
@@ -185,7 +187,7 @@ export class Configurations {
     signal: AbortSignal,
   ): Promise<GatewayRecord> {
     return await changeDocument<GatewayRecord>(
-      this.#parts.context.blocks,
+      this.#context.blocks,
       serviceKeys.gateway(gatewayId),
       (now) => {
         if (now.state !== 'active') throw notFoundResource({ kind: 'gateway', id: gatewayId });
@@ -218,8 +220,8 @@ function changedBy(now: GatewayRecord, order: ConfigurationOrder, answeredAt: st
   if (expectedVersion !== null && expectedVersion !== now.configurationVersion)
     throw changedMeanwhile(now, expectedVersion);
   const pending = now.request ?? null;
-  if (answer !== null && (pending === null || (answer.requestId ?? pending.requestId) !== pending.requestId))
-    return requireAnswered(now, answer);
+  const asked = answer?.requestId ?? pending?.requestId;
+  if (answer !== null && (pending === null || pending.requestId !== asked)) return requireAnswered(now, answer);
   const accepted = answer?.accept === true && pending !== null ? pending.changes : {};
   // What the provider says himself is his last word, also on what he accepts.
   const wanted = merge(accepted, changes);
