@@ -225,23 +225,20 @@ function changedBy(now: GatewayRecord, order: ConfigurationOrder, answeredAt: st
   const accepted = answer?.accept === true && pending !== null ? pending.changes : {};
   // What the provider says himself is his last word, also on what he accepts.
   const wanted = merge(accepted, changes);
-  const isChange = Object.keys(differing(now, wanted)).length > 0;
-  if (!isChange && answer === null) return now;
-  const next: GatewayRecord = {
-    ...now,
-    gatewayName: wanted.name ?? now.gatewayName,
-    region: wanted.region ?? now.region,
-    serving: { ...DEFAULT_PROVIDED_SERVING, ...now.serving, ...wanted.serving },
-    configurationVersion: now.configurationVersion + 1,
-  };
-  if (answer === null || pending === null) return next;
+  if (answer === null || pending === null)
+    return Object.keys(differing(now, wanted)).length === 0 ? now : nextVersion(now, wanted);
   const { accept, reason } = answer;
-  return {
-    ...next,
-    request: null,
-    answer: { requestId: pending.requestId, accepted: accept, answeredAt, reason: reasonOf(reason) },
-  };
+  const given = { requestId: pending.requestId, accepted: accept, answeredAt, reason: reasonOf(reason) };
+  return { ...nextVersion(now, wanted), request: null, answer: given };
 }
+
+const nextVersion = (now: GatewayRecord, wanted: ConfigurationChanges): GatewayRecord => ({
+  ...now,
+  gatewayName: wanted.name ?? now.gatewayName,
+  region: wanted.region ?? now.region,
+  serving: { ...DEFAULT_PROVIDED_SERVING, ...now.serving, ...wanted.serving },
+  configurationVersion: now.configurationVersion + 1,
+});
 
 const isAnswer = (given: RequestAnswer, { requestId, accept }: NonNullable<ConfigurationOrder['answer']>): boolean =>
   given.requestId === requestId && given.accepted === accept;
