@@ -58,18 +58,16 @@ export async function askGateway(
 
 export const notConnected = (): GatewayReport => NOT_CONNECTED;
 
-/** @param disconnectedMs how long there has been no connection; 0 while there is one */
+/** @param disconnectedMs how long there has been no connection; null while there is one */
 export function measure(
   { gateway, schedules }: Pick<GatewayReport, 'gateway' | 'schedules'>,
   thresholds: AlertThresholds,
-  disconnectedMs: number,
+  disconnectedMs: number | null,
 ): Measurements {
   const { exposureBytes, exposureMs, timeToFullMs, notConnectedMs, restoreProof } = thresholds;
   const volumes = gateway?.volumes.filter(({ readOnly }) => !readOnly);
   return {
-    ...(notConnectedMs === undefined
-      ? {}
-      : { notConnectedMs: { isPassed: disconnectedMs >= notConnectedMs, value: disconnectedMs, subjects: [] } }),
+    ...(notConnectedMs === undefined ? {} : { notConnectedMs: noConnection(disconnectedMs, notConnectedMs) }),
     ...(volumes === undefined || exposureBytes === undefined
       ? {}
       : {
@@ -97,6 +95,12 @@ export function measure(
     ...(schedules === null || restoreProof === undefined ? {} : { restoreProof: proofs(schedules) }),
   };
 }
+
+const noConnection = (disconnectedMs: number | null, limitMs: number): Measured => ({
+  isPassed: disconnectedMs !== null && disconnectedMs >= limitMs,
+  value: disconnectedMs ?? 0,
+  subjects: [],
+});
 
 type Reading<T> = readonly [name: string, value: T];
 

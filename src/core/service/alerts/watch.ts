@@ -167,7 +167,7 @@ export class AlertWatch implements AsyncDisposable {
     const nowMs = this.#nowMs();
     const now = new Date(nowMs).toISOString();
     const disconnectedSince = report.isConnected ? null : (before.disconnectedSince ?? now);
-    const disconnectedMs = disconnectedSince === null ? 0 : Math.max(0, nowMs - Date.parse(disconnectedSince));
+    const disconnectedMs = disconnectedSince === null ? null : Math.max(0, nowMs - Date.parse(disconnectedSince));
     const sights = alerts.map((alert) => ({ alert, measurements: measure(report, alert.thresholds, disconnectedMs) }));
     const firing = evaluate(before.firing, sights, { nowMs, newMessageId: () => this.#newMessageId() });
     return { ...before, disconnectedSince, watcher: this.#claim(before, nowMs), firing };
