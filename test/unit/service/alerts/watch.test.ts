@@ -18,6 +18,19 @@ afterEach(async () => {
 const firing = async (accountId = ANNA) =>
   (await rig.alerts.list(accountId, rig.service.signal)).flatMap((alert) => alert.firing);
 
+/** Whether the first message is signed with this secret. */
+function signedBy(secret: string | null): boolean {
+  const [seen] = rig.receiver.received;
+  const [, at = '', code] = /^t=(\d+),v1=(.*)$/.exec(String(seen?.headers['x-sgw-signature'])) ?? [];
+  const signed = `${at}.${seen?.text ?? ''}`;
+  return (
+    code ===
+    createHmac('sha256', secret ?? '')
+      .update(signed)
+      .digest('hex')
+  );
+}
+
 describe('a threshold', () => {
   it('that is passed is told once, and its end once', async () => {
     const gatewayId = await rig.gateway();
@@ -192,7 +205,7 @@ describe('an alert', () => {
     ['a negative one', { exposureBytes: -1 }],
     ['a text', { exposureMs: '5' }],
     ['a proof that may fail', { restoreProof: false }],
-  ])('with %s is refused', async (_what, thresholds) => {
+  ] satisfies [string, object][])('with %s is refused', async (_what, thresholds: object) => {
     await expect(rig.alert(thresholds)).rejects.toMatchObject({ kind: 'invalid', code: 'bad-threshold' });
   });
 
