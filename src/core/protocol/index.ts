@@ -5,10 +5,12 @@ export { readDownFrame, readUpFrame, sentError, type UnknownFrame } from './cont
 export * from './control-frames.ts';
 export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
 export type {
+  AccessKeyRecord,
   AccountRecord,
   ActivationMetadata,
   Credential,
   CustomerInformation,
+  GatewaySummary,
   Grant,
   MessageInput,
   MessageName,
