@@ -3,19 +3,29 @@ import type { WebSocket } from 'ws';
 import { SgwError } from '../../kit/index.ts';
 import { CONTROL_CLOSE, CONTROL_VERSIONS, readUpFrame, type HelloFrame } from '../../protocol/index.ts';
 
+/** What is used of a WebSocket. */
+export type ControlSocket = Pick<
+  WebSocket,
+  'on' | 'once' | 'off' | 'send' | 'close' | 'terminate' | 'ping' | 'readyState' | 'OPEN' | 'CLOSING' | 'bufferedAmount'
+>;
+
 const HELLO_MS = 10_000;
 
 /**
  * The first frame, checked against the certificate's gateway; `versions` has then only the one that is spoken.
  * @throws invalid `bad-control-frame`; denied `gateway-differs`; unsupported `gateway-outdated`; timeout `hello-missing`
  */
-export async function readHello(socket: WebSocket, gatewayId: string): Promise<HelloFrame> {
+export async function readHello(socket: ControlSocket, gatewayId: string): Promise<HelloFrame> {
   const text = await firstMessage(socket);
   const hello = text === undefined ? undefined : readUpFrame(text);
   if (hello?.kind !== 'hello')
     throw new SgwError('invalid', 'bad-control-frame', 'a connection of the control plane begins with hello');
   if (hello.gatewayId !== gatewayId)
-    throw new SgwError('denied', 'gateway-differs', `the certificate is of gateway ${gatewayId}, and not of the one that speaks`);
+    throw new SgwError(
+      'denied',
+      'gateway-differs',
+      `the certificate is of gateway ${gatewayId}, and not of the one that speaks`,
+    );
   const version = CONTROL_VERSIONS.find((ours) => hello.versions.includes(ours));
   if (version !== undefined) return { ...hello, versions: [version] };
   throw new SgwError('unsupported', 'gateway-outdated', `the gateway speaks other versions of the control plane`, {
@@ -25,14 +35,14 @@ export async function readHello(socket: WebSocket, gatewayId: string): Promise<H
 }
 
 /** Tells why, and closes. */
-export function refuseConnection(socket: WebSocket, failure: SgwError): void {
+export function refuseConnection(socket: ControlSocket, failure: SgwError): void {
   if (socket.readyState !== socket.OPEN) return;
   socket.send(JSON.stringify({ kind: 'refused', error: failure.toDocument() }));
   socket.close(failure.code === 'service-draining' ? CONTROL_CLOSE.draining : CONTROL_CLOSE.refused);
 }
 
 /** Undefined when it is no text. */
-async function firstMessage(socket: WebSocket): Promise<string | undefined> {
+async function firstMessage(socket: ControlSocket): Promise<string | undefined> {
   return await new Promise<string | undefined>((resolve, reject) => {
     const end = (): void => {
       clearTimeout(timer);

@@ -6,14 +6,13 @@
  * that has left the service is cut off by whichever server holds it.
  */
 import { randomUUID } from 'node:crypto';
-import type { WebSocket } from 'ws';
-import { SgwError, toSgwError, type Clock, type Logger } from '../../kit/index.ts';
+import { toSgwError, type SgwError, type Clock, type Logger } from '../../kit/index.ts';
 import type { Input, OperationName, Progress, Result } from '../../localapi/index.ts';
 import { CONTROL_CLOSE } from '../../protocol/index.ts';
 import type { GatewayRecord } from '../identity/gateways.ts';
 import { notFoundResource } from '../identity/authorization.ts';
 import type { GatewayPrincipal } from '../identity/principal.ts';
-import { readHello, refuseConnection } from './accepting.ts';
+import { readHello, refuseConnection, type ControlSocket } from './accepting.ts';
 import type { BusNotice, ControlBus, Registration } from './control-bus.ts';
 import { gatewayNotConnected, gatewayTimedOut, connectionLost, notMine, serverDraining } from './failures.ts';
 import type { GatewayCallOptions, GatewayCalls } from './gateway-calls.ts';
@@ -40,7 +39,7 @@ export interface ControlPlaneParts {
   readonly clock: Clock;
   readonly log: Logger;
   /** The gateway as the service knows it; undefined when there never was one. */
-  readonly gatewayOf: (gatewayId: string, signal: AbortSignal) => Promise<GatewayRecord | undefined>;
+  readonly recordOf: (gatewayId: string, signal: AbortSignal) => Promise<GatewayRecord | undefined>;
   /** Absent where certificates are not renewed over the connection. */
   readonly certificates?: CertificateIssuer;
   readonly pingMs?: number;
@@ -95,7 +94,7 @@ export class ControlPlane implements GatewayCalls, AsyncDisposable {
    * `certificateEndsMs` is when the certificate ends, and `certificateBeganMs` when it began.
    */
   async accept(
-    socket: WebSocket,
+    socket: ControlSocket,
     principal: GatewayPrincipal,
     certificate?: { readonly beganMs: number; readonly endsMs: number },
   ): Promise<void> {
@@ -176,7 +175,13 @@ export class ControlPlane implements GatewayCalls, AsyncDisposable {
   }
 
   /** Gives the gateway its configuration anew. Best effort: one that is not connected gets it when it is. */
-  async configurationChanged({ gatewayId, gatewayName, mode, region, configurationVersion }: GatewayRecord): Promise<void> {
+  async configurationChanged({
+    gatewayId,
+    gatewayName,
+    mode,
+    region,
+    configurationVersion,
+  }: GatewayRecord): Promise<void> {
     const configuration = { version: configurationVersion, gatewayName, mode, region };
     await this.#tell(gatewayId, { kind: 'configuration', configuration });
   }
@@ -308,9 +313,8 @@ export class ControlPlane implements GatewayCalls, AsyncDisposable {
   async #askHeld(routed: Routed, signal: AbortSignal, onPart: (part: unknown) => void): Promise<unknown> {
     const { id, gatewayId, accountId, request, deadlineMs } = routed;
     const held = this.#held.get(gatewayId);
-    if (held === undefined || !held.isOpen) throw notMine();
-    if (accountId !== null && accountId !== held.accountId)
-      throw notFoundResource({ kind: 'gateway', id: gatewayId });
+    if (held?.isOpen !== true) throw notMine();
+    if (accountId !== null && accountId !== held.accountId) throw notFoundResource({ kind: 'gateway', id: gatewayId });
     return await held.ask(request, { id, deadlineMs, signal, onProgress: onPart });
   }
 }

@@ -36,10 +36,15 @@ export function connectionLost(gatewayId: string): SgwError {
 }
 
 export function gatewayOutdated(gatewayId: string, software: string): SgwError {
-  return new SgwError('unsupported', 'gateway-outdated', `gateway ${gatewayId} is of version ${software.slice(0, 32)}`, {
-    hint: 'Update sgw on its machine.',
-    details: { gatewayId, software: software.slice(0, 32) },
-  });
+  return new SgwError(
+    'unsupported',
+    'gateway-outdated',
+    `gateway ${gatewayId} is of version ${software.slice(0, 32)}`,
+    {
+      hint: 'Update sgw on its machine.',
+      details: { gatewayId, software: software.slice(0, 32) },
+    },
+  );
 }
 
 /** Between servers: the one that was asked does not hold the connection. */

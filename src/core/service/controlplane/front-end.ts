@@ -1,4 +1,5 @@
 /** `GET /control` on the gateways' listener: the WebSocket that a gateway opens and keeps. */
+import type { TLSSocket } from 'node:tls';
 import websocket from '@fastify/websocket';
 import type { FastifyRequest } from 'fastify';
 import { SgwError } from '../../kit/index.ts';
@@ -7,19 +8,11 @@ import type { GatewayPrincipal } from '../identity/principal.ts';
 import type { FrontEnd } from '../server/front-end.ts';
 import type { ControlPlane } from './control-plane.ts';
 
-/** Who opened a connection, by its certificate. */
-export interface ControlCaller {
-  readonly principal: GatewayPrincipal;
-  /** When the certificate began, and when it ends. */
-  readonly certificate?: { readonly beganMs: number; readonly endsMs: number };
-}
-
-/** `callerOf` finds out whose certificate a request came with. @throws denied */
+/** `gatewayOf` tells who sent a request: it was proved when the request came. */
 export function controlFrontEnd(
-  plane: ControlPlane,
-  callerOf: (request: FastifyRequest) => Promise<ControlCaller>,
+  plane: Pick<ControlPlane, 'accept' | 'close'>,
+  gatewayOf: (request: FastifyRequest) => GatewayPrincipal,
 ): FrontEnd {
-  const callers = new WeakMap<object, ControlCaller>();
   return {
     name: 'control',
     listener: 'gateways',
@@ -41,16 +34,22 @@ export function controlFrontEnd(
           websocket: true,
           preValidation: async (request) => {
             if (!request.ws) throw new SgwError('invalid', 'websocket-only', 'this path takes a WebSocket alone');
-            callers.set(request, await callerOf(request));
+            await Promise.resolve();
           },
         },
         async (socket, request) => {
-          const caller = callers.get(request);
-          if (caller === undefined) socket.terminate();
-          else await plane.accept(socket, caller.principal, caller.certificate);
+          await plane.accept(socket, gatewayOf(request), certificateOf(request));
         },
       );
     },
+    drain: async () => plane.close(),
     close: async () => plane.close(),
   };
+}
+
+/** From when until when the gateway's certificate is good; undefined without one. */
+function certificateOf({ raw }: FastifyRequest): { readonly beganMs: number; readonly endsMs: number } | undefined {
+  const certificate = (raw.socket as Partial<TLSSocket>).getPeerX509Certificate?.();
+  if (certificate === undefined) return undefined;
+  return { beganMs: Date.parse(certificate.validFrom), endsMs: Date.parse(certificate.validTo) };
 }

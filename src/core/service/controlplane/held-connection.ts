@@ -5,7 +5,6 @@
  * the connection; at most `CONTROL_CALLS_MAX` calls are under way; an answer is kept in memory up to
  * `CONTROL_RESULT_LENGTH_MAX`; a gateway that sends what nobody asked for is cut off.
  */
-import type { WebSocket } from 'ws';
 import { abortReason, toSgwError, type Clock, type SgwError } from '../../kit/index.ts';
 import type { Progress } from '../../localapi/index.ts';
 import {
@@ -19,6 +18,7 @@ import {
   type HelloFrame,
   type UpFrame,
 } from '../../protocol/index.ts';
+import type { ControlSocket } from './accepting.ts';
 import { answerTooLong, connectionLost, gatewayBusy, gatewayOutdated, gatewayTimedOut } from './failures.ts';
 
 /** What may wait to be read by a gateway. */
@@ -50,7 +50,7 @@ interface Pending {
 }
 
 export interface HeldOptions {
-  readonly socket: WebSocket;
+  readonly socket: ControlSocket;
   readonly hello: HelloFrame;
   readonly accountId: string;
   /** Of the connection. */

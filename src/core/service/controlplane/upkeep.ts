@@ -5,23 +5,17 @@
 import { randomUUID } from 'node:crypto';
 import { SgwError, toSgwError, type Clock, type Logger } from '../../kit/index.ts';
 import { CONTROL_CLOSE } from '../../protocol/index.ts';
+import type { CertificateAuthority } from '../identity/certificates.ts';
 import type { GatewayRecord } from '../identity/gateways.ts';
 import type { HeldConnection } from './held-connection.ts';
 
-/** Makes certificates for gateways. */
-export interface CertificateIssuer {
-  /** For the public key that the gateway is registered with; `csr` is PEM. @throws denied when it is for another key */
-  issue(
-    gateway: GatewayRecord,
-    csr: string,
-    signal: AbortSignal,
-  ): Promise<{ readonly certificate: string; readonly caCertificate: string; readonly expiresAt: string }>;
-}
+/** Makes certificates for gateways: the service's CA. */
+export type CertificateIssuer = Pick<CertificateAuthority, 'issueGateway'>;
 
 export interface UpkeepParts {
   readonly clock: Clock;
   readonly log: Logger;
-  readonly gatewayOf: (gatewayId: string, signal: AbortSignal) => Promise<GatewayRecord | undefined>;
+  readonly recordOf: (gatewayId: string, signal: AbortSignal) => Promise<GatewayRecord | undefined>;
   readonly certificates?: CertificateIssuer;
 }
 
@@ -46,7 +40,7 @@ export class Upkeep {
   readonly #care = new WeakMap<HeldConnection, Care>();
   readonly #end = new AbortController();
   #timer: NodeJS.Timeout | undefined;
-  #round: Promise<void> | undefined;
+  #isLooking = false;
 
   constructor(parts: UpkeepParts, held: () => Iterable<HeldConnection>) {
     this.#parts = parts;
@@ -55,8 +49,10 @@ export class Upkeep {
 
   start(roundMs = ROUND_MS): void {
     this.#timer = setInterval(() => {
-      this.#round ??= this.#goRound().finally(() => {
-        this.#round = undefined;
+      if (this.#isLooking) return;
+      this.#isLooking = true;
+      void this.#goRound().finally(() => {
+        this.#isLooking = false;
       });
     }, roundMs);
     this.#timer.unref();
@@ -87,23 +83,24 @@ export class Upkeep {
   async #lookAfter(held: HeldConnection): Promise<void> {
     const care = this.#care.get(held);
     if (care === undefined || !held.isOpen) return;
-    const { clock, log, gatewayOf } = this.#parts;
+    const { clock, log, recordOf } = this.#parts;
     const nowMs = clock.nowMs();
     const isDue = nowMs >= care.renewAtMs;
     if (!isDue && nowMs < care.lookAtMs) return;
     const { gatewayId } = held;
     const isFirst = care.lookAtMs === 0;
     try {
-      const gateway = await gatewayOf(gatewayId, this.#signal());
+      const gateway = await recordOf(gatewayId, this.#signal());
       care.lookAtMs = nowMs + ACTIVE_MS;
       if (gateway?.state !== 'active' || gateway.accountId !== held.accountId) {
         held.close(CONTROL_CLOSE.refused);
         return;
       }
-      if (isFirst && held.hello.configurationVersion < gateway.configurationVersion) await this.#configure(held, gateway);
+      if (isFirst && held.hello.configurationVersion < gateway.configurationVersion)
+        await this.#configure(held, gateway);
       if (isDue) await this.#renew(held, gateway, care);
     } catch (error) {
-      if (held.isOpen) log.warn({ gatewayId, err: toSgwError(error) }, 'a gateway could not be looked after');
+      log.warn({ gatewayId, err: toSgwError(error) }, 'a gateway could not be looked after');
     }
   }
 
@@ -117,12 +114,11 @@ export class Upkeep {
     if (certificates === undefined) return;
     care.renewAtMs = clock.nowMs() + RENEW_AGAIN_MS;
     const { csr } = (await this.#ask(held, { kind: 'renew' })) as { csr?: unknown };
-    if (typeof csr !== 'string') throw new SgwError('invalid', 'bad-csr', 'the gateway sent no request for a certificate');
-    const made = await certificates.issue(gateway, csr, this.#signal());
-    await this.#ask(held, { kind: 'certificate', ...made });
+    const { certificate, caCertificate, expiresAt } = await certificates.issueGateway(gateway, csr);
+    await this.#ask(held, { kind: 'certificate', certificate, caCertificate, expiresAt });
     const nowMs = clock.nowMs();
-    care.renewAtMs = nowMs + (Date.parse(made.expiresAt) - nowMs) / 2;
-    log.info({ gatewayId: held.gatewayId, expiresAt: made.expiresAt }, 'the certificate of a gateway was renewed');
+    care.renewAtMs = nowMs + (Date.parse(expiresAt) - nowMs) / 2;
+    log.info({ gatewayId: held.gatewayId, expiresAt }, 'the certificate of a gateway was renewed');
   }
 
   async #ask(held: HeldConnection, request: Parameters<HeldConnection['ask']>[0]): Promise<unknown> {
