@@ -72,3 +72,8 @@ export const answerTooLong = (gatewayId: string): SgwError =>
     hint: 'Ask for less, or ask on its machine.',
     details: { gatewayId },
   });
+
+export const requestTooLong = (): SgwError =>
+  new SgwError('exhausted', 'call-too-long', 'the call has more text than one server may send another', {
+    hint: 'Ask with less: fewer or shorter tags.',
+  });
