@@ -70,13 +70,13 @@ export class GatewayPrincipals {
   async requireActive(gatewayId: string, signal: AbortSignal): Promise<GatewayRecord> {
     const { clock } = this.#context.blocks;
     const known = this.#remembered.get(gatewayId);
-    if (known !== undefined && clock.monotonicMs() < known.untilMs) return active(gatewayId, known.record);
+    if (known !== undefined && clock.monotonicMs() < known.untilMs) return active(known.record);
     // The time from before it is read: it is no older than that.
     const untilMs = clock.monotonicMs() + REMEMBERED_MS;
     const departures = this.#departures;
     const record = await this.#gateways.find(gatewayId, signal);
     if (departures === this.#departures) this.#remember(gatewayId, { record, untilMs });
-    return active(gatewayId, record);
+    return active(record);
   }
 
   #remember(gatewayId: string, note: Note): void {
@@ -89,7 +89,7 @@ export class GatewayPrincipals {
   }
 }
 
-function active(gatewayId: string, record: GatewayRecord | undefined): GatewayRecord {
+function active(record: GatewayRecord | undefined): GatewayRecord {
   if (record !== undefined) return requireStaying(record);
   throw refused('gateway-unknown', 'this service knows no such gateway', 'Activate the gateway anew.');
 }
@@ -97,7 +97,9 @@ function active(gatewayId: string, record: GatewayRecord | undefined): GatewayRe
 /** @throws denied `certificate-missing`, `certificate-expired` */
 function readShown(socket: TLSSocket): Shown {
   const certificate = socket.getPeerX509Certificate();
-  if (certificate !== undefined && String(socket.authorizationError) === 'CERT_HAS_EXPIRED') throw expired('the gateway');
+  if (certificate !== undefined && String(socket.authorizationError) === 'CERT_HAS_EXPIRED') {
+    throw expired('the gateway');
+  }
   const gatewayId = /^CN=(sgw-[0-9a-f]{8})$/.exec(certificate?.subject ?? '')?.[1];
   if (!socket.authorized || certificate === undefined || gatewayId === undefined) throw missing();
   const publicKey = keyOf(certificate.publicKey.export({ format: 'der', type: 'spki' }));

@@ -95,7 +95,10 @@ function decode(text: string): string | undefined {
 
 /** RFC 3986: all but letters, digits and `-._~`. */
 const encode = (text: string): string =>
-  encodeURIComponent(text).replaceAll(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+  encodeURIComponent(text).replaceAll(
+    /[!'()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
 
 /** Node.js joins a header that came many times by ", ", and the canonical form by ",": such a header is signed by nobody. */
 function valueOf(value: string | readonly string[] | undefined): string {

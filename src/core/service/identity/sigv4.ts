@@ -80,7 +80,8 @@ function authorizationOf({ headers, url }: SignedHttpRequest): Authorization {
     /^[a-z0-9-]{1,64}$/.test(region) &&
     signedHeaders.length <= SIGNED_HEADERS_MAX &&
     signedHeaders.every((name, at) => isHeaderName(name) && (at === 0 || (signedHeaders[at - 1] ?? '') < name));
-  if (!isFormed) throw badForm(`its Authorization is not ${ALGORITHM} with a credential, signed headers and a signature`);
+  if (!isFormed)
+    throw badForm(`its Authorization is not ${ALGORITHM} with a credential, signed headers and a signature`);
   return { accessKeyId, scope: { date, region, service }, signedHeaders, signature };
 }
 
