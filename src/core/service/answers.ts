@@ -39,7 +39,8 @@ export interface NetworkParts {
   readonly keys: AccessKeys;
   readonly authority: CertificateAuthority;
   readonly alerts: Alerts;
-  readonly about: MessageResult<'service.describe'>;
+  /** Known once it listens. */
+  readonly about: () => MessageResult<'service.describe'>;
 }
 
 export function servicePartsOf(context: ServiceContext): ServiceParts {
@@ -72,7 +73,7 @@ export function answersOf(parts: ServiceParts, network?: NetworkParts): Answers 
     },
     ...gatewayAnswers(parts, network),
     ...exportAnswers(parts),
-    'service.describe': async () => Promise.resolve(requireNetwork(context, network).about),
+    'service.describe': async () => Promise.resolve(requireNetwork(context, network).about()),
     ...keyAnswers(context, network),
     ...alertAnswers(parts, network),
     'account.create': async (input, signal) => await parts.accounts.create(input, signal),
