@@ -18,8 +18,8 @@ export interface Composition {
 }
 
 export function composeFrontEnds({ service, about, gatewayOf }: Composition): FrontEnd[] {
-  const { keys, authority, authenticator } = service;
-  const messages = new NetworkMessages(service, { keys, authority, about });
+  const { keys, authority, alerts, authenticator } = service;
+  const messages = new NetworkMessages(service, { keys, authority, alerts, about });
   return [
     authorityPage(authority.certificate),
     customerMessages(messages, authenticator),
