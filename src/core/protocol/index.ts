@@ -4,10 +4,12 @@ export { certificateRequest } from './certificate-request.ts';
 export { canonicalJson } from './canonical.ts';
 export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
 export type {
+  AccessKeyRecord,
   AccountRecord,
   ActivationMetadata,
   Credential,
   CustomerInformation,
+  GatewaySummary,
   Grant,
   MessageInput,
   MessageName,
