@@ -22,7 +22,7 @@ import {
   type PendingActivation,
   type RemoteServiceState,
 } from '../../state/index.ts';
-import { agreesWith, alreadyActivated } from '../activated.ts';
+import { requirePresentAlike } from '../activated.ts';
 import { removeCertificateFile } from '../certificate-file.ts';
 import { advance, withdraw, type EnrolmentParts } from '../enrolment.ts';
 import { KEY_PAIR_SPENT, whileActivating } from '../handshake.ts';
@@ -60,7 +60,7 @@ export async function beginRemote(
   return await whileActivating(parts.home, call, async () => {
     const { gateway, activation: stopped } = await openState(parts.home);
     if (gateway !== null) return activatedDocument(parts, gateway, input);
-    const place = await placeOf_(input, stopped, call.signal);
+    const place = await placeFor(input, stopped, call.signal);
     await using transport = await reachService(parts, place);
     const about = await persist(parts, call.signal, async () => transport.request('service.describe', {}, call));
     const wish = wishOf(parts, stopped, input, {
@@ -185,7 +185,7 @@ function wishOf(
 }
 
 /** The place that is named, or that of the activation that was stopped. */
-async function placeOf_(
+async function placeFor(
   { service }: Begin,
   stopped: PendingActivation | null,
   signal: AbortSignal,
@@ -353,9 +353,8 @@ export function documentOf(pending: Begun['pending']): RemoteActivationDocument 
 
 /** @throws conflict `already-activated` unless the home is what is asked for, and that is no failure */
 function activatedDocument(parts: GatewayParts, present: GatewayState, input: Begin): RemoteActivationDocument {
-  const wanted = { ...input, service: input.service === undefined ? undefined : readServiceUrl(input.service.url) };
-  if (input.ifNotExists !== true || agreesWith(parts, present, wanted).length > 0)
-    throw alreadyActivated(parts, present, wanted);
+  const serviceUrl = input.service === undefined ? undefined : readServiceUrl(input.service.url);
+  requirePresentAlike(parts, present, { ...input, service: serviceUrl });
   const { gatewayId, name, accountId, mode, region, credential, metadata, service } = present;
   return {
     state: 'activated',

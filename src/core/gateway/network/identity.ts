@@ -51,6 +51,16 @@ export async function gatewayTls(parts: Parts, signal: AbortSignal): Promise<Gat
   return await renew(parts, own, signal);
 }
 
+/** Until when the home's certificate is good, RFC 3339 UTC; null when there is none, or it is damaged. */
+export async function certificateEnd(home: string): Promise<string | null> {
+  const present = await readCertificateFile(home);
+  try {
+    return present === undefined ? null : readCertificate(present).validToDate.toISOString();
+  } catch {
+    return null;
+  }
+}
+
 async function renew(parts: Parts, own: Own, signal: AbortSignal): Promise<GatewayTls> {
   const { certificate } = await requestCertificate(parts, own, signal);
   await writeCertificateFile(parts.home, certificate);

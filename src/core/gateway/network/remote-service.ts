@@ -53,9 +53,13 @@ export class RemoteService implements AsyncDisposable {
 
 function notHere(name: MessageName, url: string): SgwError {
   const what = name.replace('.', ' ');
-  return new SgwError('unsupported', 'service-elsewhere', `${what} is for the service at ${url}, not for a gateway of it`, {
-    hint: `A gateway acts for its own account. Ask the service with an access key: --service ${url}`,
-    details: { url },
-  });
+  return new SgwError(
+    'unsupported',
+    'service-elsewhere',
+    `${what} is for the service at ${url}, not for a gateway of it`,
+    {
+      hint: `A gateway acts for its own account. Ask the service with an access key: --service ${url}`,
+      details: { url },
+    },
+  );
 }
-
