@@ -20,12 +20,16 @@ export async function configure(
   const chosen = preferences.defaultHome === undefined ? {} : { defaultHome: path.resolve(preferences.defaultHome) };
   const before = session.preferences;
   const after = hasPreferences ? await writePreferences(session.env, { ...preferences, ...chosen }) : before;
+  const { provider, requested } = gateway ?? {};
   const changed = (['defaultHome', 'output', 'color'] as const).filter((name) => before[name] !== after[name]);
   return {
     gateway:
       gateway === null
         ? null
-        : { name: gateway.name, mode: gateway.mode, version: gateway.version, serving: gateway.serving },
+        : {
+            ...{ name: gateway.name, mode: gateway.mode, version: gateway.version, serving: gateway.serving },
+            ...(provider === undefined ? {} : { provider }),
+          },
     preferences: {
       defaultHome: after.defaultHome ?? null,
       output: after.output ?? 'text',
@@ -33,6 +37,7 @@ export async function configure(
     },
     changed: [...(gateway?.changed ?? []), ...changed],
     applied: gateway?.applied ?? [],
+    ...(requested === undefined ? {} : { requested }),
   };
 }
 

@@ -3,6 +3,7 @@
  * asks of it. What is open of the home is in `open-home.ts`.
  */
 import type * as Api from '../localapi/index.ts';
+import type { ConfigurationReceipt, GatewayConfiguration } from '../protocol/index.ts';
 import { OpenHome } from './open-home.ts';
 import { scheduleDocuments } from './schedules/documents.ts';
 import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
@@ -58,6 +59,26 @@ export class Gateway implements AsyncDisposable {
     return await activate(this.#parts, await this.#home.record(), input, call);
   }
 
+  async beginActivation(input: In<'activation.begin'>, call: Call): Out<'activation.begin'> {
+    const { beginRemote } = await import('./network/activation.ts');
+    return await beginRemote(this.#parts, await this.#home.record(), input, call);
+  }
+
+  async awaitActivation(input: In<'activation.await'>, call: Call): Out<'activation.await'> {
+    const { awaitClaim } = await import('./network/activation.ts');
+    return await awaitClaim(this.#parts, input, call);
+  }
+
+  async finishActivation(input: In<'activation.finish'>, call: Call): Out<'activation.finish'> {
+    const { finishRemote } = await import('./network/finish.ts');
+    return await finishRemote(this.#parts, input, call);
+  }
+
+  async withdrawActivation(call: Call): Out<'activation.withdraw'> {
+    const { withdrawRemote } = await import('./network/activation.ts');
+    return await withdrawRemote(this.#parts, call);
+  }
+
   async status(call: Call): Out<'status'> {
     const record = await this.#home.record();
     const exports = exportsOf(this.#parts.home, record, this.#home.serving);
@@ -92,6 +113,16 @@ export class Gateway implements AsyncDisposable {
     );
     if (document.changed.includes('store')) this.#home.retireStore();
     return document;
+  }
+
+  /**
+   * Puts a configuration in force that came from the service. Its receipt says what could not be done; a home whose operator
+   * owns the configuration refuses it. @throws unsupported `operator-owned`
+   */
+  async takeConfiguration(configuration: GatewayConfiguration, call: Call): Promise<ConfigurationReceipt> {
+    const { takeConfiguration } = await import('./provided.ts');
+    const reload = async (): Promise<readonly string[]> => (await this.#home.serving?.reload()) ?? [];
+    return await takeConfiguration({ parts: this.#parts, reload }, configuration, call);
   }
 
   async showBandwidth(): Out<'bandwidth.show'> {
@@ -269,7 +300,7 @@ export class Gateway implements AsyncDisposable {
 
   async deactivate(call: Call): Out<'deactivate'> {
     const { deactivate } = await import('./deactivation.ts');
-    return await deactivate(this.#parts, await this.#home.requireRecord(), await this.#open(call), call);
+    return await deactivate(this.#parts, await this.#home.requireRecord(), async () => this.#open(call), call);
   }
 
   async collectGarbage(input: In<'store.gc'>, call: Call): Out<'store.gc'> {

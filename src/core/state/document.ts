@@ -16,6 +16,7 @@ import {
   type VolumeSettingsState,
 } from './serving.ts';
 import { isBandwidth, type BandwidthState } from './bandwidth.ts';
+import { isProvided, type ProvidedState } from './provided.ts';
 import { areSchedules, type ScheduleState } from './schedules.ts';
 
 export const SCHEMA_VERSION = 4;
@@ -59,6 +60,8 @@ export interface GatewayState {
   schedules?: Record<string, ScheduleState>;
   /** Absent: the service is embedded, and its store is the gateway's. The certificate is in a file of its own. */
   service?: RemoteServiceState;
+  /** With `service`: what of the configuration is the provider's. Absent: nothing came yet. */
+  provided?: ProvidedState;
 }
 
 /** The service that a home was activated at over the network. Nothing of it is secret. */
@@ -168,6 +171,7 @@ const GATEWAY_FIELDS: Checks<Required<GatewayState>> = {
   bandwidth: orAbsent(isBandwidth),
   schedules: orAbsent(areSchedules),
   service: orAbsent(isService),
+  provided: orAbsent(isProvided),
   configurationVersion: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };
 
