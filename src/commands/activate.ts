@@ -7,6 +7,7 @@ import {
   firstSecret,
   flagsOf,
   isForService,
+  isStoppedThere,
   keepRecoveryCode,
   modeFlag,
   nameFlag,
@@ -75,10 +76,16 @@ export default class Activate extends SgwCommand {
       ...(flags.encrypt || namesSecret(session.secretFiles, session.env) ? { encrypt: true } : {}),
       ifNotExists: flags['if-not-exists'],
     };
-    const { result, codeFile } = await keepRecoveryCode(flags['recovery-file'], surroundings.say, async () =>
-      session.call('activate', wanted, { renew: firstSecret(session.secretFiles, surroundings) }),
-    );
-    await session.print(result, (style) => activationFields(result, style, codeFile));
+    try {
+      const { result, codeFile } = await keepRecoveryCode(flags['recovery-file'], surroundings.say, async () =>
+        session.call('activate', wanted, { renew: firstSecret(session.secretFiles, surroundings) }),
+      );
+      await session.print(result, (style) => activationFields(result, style, codeFile));
+    } catch (error) {
+      if (!isStoppedThere(error)) throw error;
+      await activateRemotely(session, flags);
+      return;
+    }
     await session.next('sgw volume import FILE --name NAME', 'sgw volume create NAME --size 10GiB');
   }
 }

@@ -18,7 +18,7 @@ export * from './schedule.ts';
 export * from './secrets.ts';
 export * from './settings-flags.ts';
 export * from './secret-files.ts';
-export { activateRemotely, isForService } from './service/activate.ts';
+export { activateRemotely, isForService, isStoppedThere } from './service/activate.ts';
 export {
   claimGateway,
   configureServiceGateway,
@@ -32,7 +32,7 @@ export {
   showServiceGateway,
   shutDownServiceGateway,
 } from './service/calls.ts';
-export * from './service/views.ts';
+export * from './service/api-views.ts';
 export * from './service-views.ts';
 export * from './snapshot-views.ts';
 export * from './snapshot-wait.ts';

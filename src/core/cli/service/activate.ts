@@ -15,7 +15,7 @@ import { styleFor } from '../style.ts';
 import { renderFields } from '../tables.ts';
 import { given } from '../values.ts';
 import { namedService } from './connection.ts';
-import { pendingFields } from './views.ts';
+import { pendingFields } from './api-views.ts';
 
 /** Each is good for 30 minutes. */
 const KEYS_MAX = 3;
@@ -32,11 +32,16 @@ interface RemoteActivationWish {
   readonly isConfirmed: boolean;
 }
 
-/** Whether to activate at a service: one was named, or an activation there was stopped. */
+/** Whether to activate at a service: one was named, or, before anything is asked, an activation there was stopped. */
 export async function isForService(session: Session, store: string | undefined): Promise<boolean> {
   if (session.serviceUrl !== undefined) return true;
-  return store === undefined && (await session.call('status', {})).activation !== undefined;
+  if (store !== undefined || !session.prompts.isInteractive) return false;
+  return (await session.call('status', {})).activation !== undefined;
 }
+
+/** An activation at a service was stopped in this home. */
+export const isStoppedThere = (error: unknown): boolean =>
+  error instanceof SgwError && error.code === 'activation-pending';
 
 /**
  * The gateway, or how far it is when it is not waited for.

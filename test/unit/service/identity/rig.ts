@@ -1,5 +1,5 @@
 /** A service on the network over a memory store, without its listeners. */
-import { seededRandom } from '../../../../src/core/kit/index.ts';
+import { seededRandom, type Random } from '../../../../src/core/kit/index.ts';
 import { memoryStore, type ObjectStore } from '../../../../src/core/objectstore/index.ts';
 import {
   NetworkMessages,
@@ -20,7 +20,7 @@ export const ABOUT = {
 export class NetworkRig {
   readonly objects: ObjectStore;
   readonly clock: ManualClock;
-  readonly random;
+  readonly random: Random;
   readonly signal = new AbortController().signal;
   readonly service: NetworkService;
   readonly serviceKey: ServiceKey;
@@ -33,7 +33,7 @@ export class NetworkRig {
     this.service = parts.service;
     this.serviceKey = parts.serviceKey;
     const { keys, authority } = parts.service;
-    this.messages = new NetworkMessages(parts.service, { keys, authority, about: ABOUT });
+    this.messages = new NetworkMessages(parts.service, { keys, authority, about: () => ABOUT });
   }
 
   /** One more server, over the store of another where one is given. */
