@@ -32,6 +32,7 @@ import {
 export function createHandlers(gateway: Gateway, running?: GatewayProcess): Handlers {
   return {
     ...gatewayHandlers(gateway),
+    ...activationHandlers(gateway),
     ...processHandlers(running),
     ...volumeHandlers(gateway),
     ...snapshotHandlers(gateway),
@@ -140,6 +141,24 @@ function gatewayHandlers(
     },
     'store.scrub': async (input, call) => await gateway.scrubStore(input, call),
     'store.rekey': async (input, call) => await gateway.rekeyStore(input, call),
+  };
+}
+
+function activationHandlers(gateway: Gateway): Group<'activation'> {
+  return {
+    'activation.begin': async (input, call) => {
+      if (input.name !== undefined) checkName(input.name, 'gateway');
+      if (input.mode !== undefined) checkMode(input.mode);
+      checkRegion(input.region);
+      if (input.store !== undefined) checkPath(input.store, 'a store');
+      return await gateway.beginActivation(input, call);
+    },
+    'activation.await': async (input, call) => await gateway.awaitActivation(input, call),
+    'activation.finish': async (input, call) => {
+      checkAccountId(input.accountId);
+      return await gateway.finishActivation(input, call);
+    },
+    'activation.withdraw': async (_input, call) => await gateway.withdrawActivation(call),
   };
 }
 

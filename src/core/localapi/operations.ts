@@ -88,6 +88,29 @@ export interface Operations {
     };
     result: Doc.ActivationDocument;
   };
+  /**
+   * Activation at a service over the network: `begin` gets a key to show, `await` waits until a customer has claimed the
+   * gateway with it, `finish` makes it one. Each goes on from what the home has. `service` may be left out to go on with
+   * what was begun; `store`: one of the user's own in place of the service's.
+   */
+  'activation.begin': {
+    input: {
+      /** `ca`: certificates (PEM) to believe; `fingerprint`: of the one that the service says it is from. */
+      service?: { url: string; ca?: string; fingerprint?: string };
+      name?: string;
+      mode?: Doc.GatewayMode;
+      region?: string;
+      store?: string;
+      ifNotExists?: boolean;
+    };
+    result: Doc.RemoteActivationDocument;
+  };
+  /** `page`: `HOST:PORT` of the local page while it waits; null: none. */
+  'activation.await': { input: { page?: string | null }; result: Doc.RemoteActivationDocument };
+  /** For the account that the caller has seen, and no other. `encrypt` begins a store of the user's own so. */
+  'activation.finish': { input: { accountId: string; encrypt?: boolean }; result: Doc.ActivationDocument };
+  /** Gives it up: neither the key nor the gateway that was claimed is of use from now on. */
+  'activation.withdraw': { input: Record<string, never>; result: Record<string, never> };
   /** Takes the identity from the home; the store stays as it is. */
   deactivate: { input: Record<string, never>; result: Doc.DeactivationDocument };
   status: { input: Record<string, never>; result: Doc.StatusDocument };

@@ -5,7 +5,7 @@
  * repeated is, with a random delay that grows, when the service was out of reach; what is signed within is repeated only if
  * it was surely not got, since the service takes it once.
  */
-import { ERROR_KINDS, SgwError, type Clock, type ErrorDocument, type Random } from '../kit/index.ts';
+import { SgwError, type Clock, type ErrorDocument, type Random } from '../kit/index.ts';
 import { systemClock, systemRandom } from '../kit/index.ts';
 import type { MessageInput, MessageName, MessageResult, ServiceTransport } from '../protocol/index.ts';
 import { Channel, type ChannelAnswer, type TlsIdentity } from './channel.ts';
@@ -166,14 +166,7 @@ function sentError(document: unknown): SgwError | undefined {
   const error = (document as { readonly error?: Partial<ErrorDocument> } | null)?.error;
   if (typeof error?.code !== 'string' || typeof error.message !== 'string') return undefined;
   const { code, message, hint = null, details = {}, kind = 'internal' } = error;
-  return SgwError.fromDocument({
-    code,
-    message,
-    hint,
-    details,
-    kind,
-    retryable: ERROR_KINDS[kind]?.retryable ?? false,
-  });
+  return SgwError.fromDocument({ code, message, hint, details, kind, retryable: false });
 }
 
 /** Something else than the service answered, or a part of the way to it. */
