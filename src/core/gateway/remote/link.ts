@@ -5,8 +5,9 @@
  * gateway sends `hello` and then only answers; a connection that is silent for too long is given up; between two tries there
  * is a random wait, so that many gateways do not come back at once.
  */
+import type { IncomingMessage } from 'node:http';
 import { WebSocket } from 'ws';
-import { SgwError, toSgwError, type Clock, type Logger, type Random } from '../../kit/index.ts';
+import { SgwError, toSgwError, type Clock, type ErrorDocument, type Logger, type Random } from '../../kit/index.ts';
 import {
   CONTROL_CLOSE,
   CONTROL_FRAME_BYTES_MAX,
@@ -77,7 +78,6 @@ export class ControlLink {
   #status: LinkStatus;
   #running: Promise<void> | undefined;
   #runner: RequestRunner | undefined;
-  #socket: WebSocket | undefined;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -110,11 +110,6 @@ export class ControlLink {
       this.#end.abort(new SgwError('aborted', 'gateway-stopping', 'the gateway daemon is stopping'));
     }
     await this.#running;
-  }
-
-  /** Connects anew, with what `identity` says now. */
-  renew(): void {
-    this.#socket?.close(1000);
   }
 
   async #settle(graceMs: number): Promise<void> {
@@ -162,13 +157,11 @@ export class ControlLink {
       if (server === undefined) throw new SgwError('invalid', 'no-control-server', 'no server of the service is known');
       const hello = { kind: 'hello', versions: CONTROL_VERSIONS, ...(await this.#options.hello()) } as const;
       const socket = await this.#dial(server);
-      this.#socket = socket;
       const over = await this.#serve(socket, server, hello);
       return { ...over, stood: clock.monotonicMs() - startedMs >= STOOD_MS };
     } catch (error) {
-      return { ending: 'failed', error: toSgwError(error), stood: false };
-    } finally {
-      this.#socket = undefined;
+      const failure = toSgwError(error);
+      return { ending: failure.kind === 'denied' ? 'refused' : 'failed', error: failure, stood: false };
     }
   }
 
@@ -199,6 +192,18 @@ export class ControlLink {
       });
       socket.once('error', (error) => {
         reject(unreachable(server, error));
+      });
+      // It is no WebSocket: the answer says why.
+      socket.once('unexpected-response', (_request, response) => {
+        readRefusal(response).then(
+          (refusal) => {
+            reject(refusal ?? unreachable(server, new Error(`HTTP status ${String(response.statusCode)}`)));
+            socket.terminate();
+          },
+          (error: unknown) => {
+            reject(unreachable(server, error as Error));
+          },
+        );
       });
       if (this.#isOver()) stop();
     });
@@ -292,4 +297,22 @@ function unreachable(server: string, error: Error): SgwError {
     details: { server },
     cause: error,
   });
+}
+
+const REFUSAL_BYTES_MAX = 16_384;
+
+/** The error that the service answered with; undefined when it is none. */
+async function readRefusal(response: IncomingMessage): Promise<SgwError | undefined> {
+  let text = '';
+  response.setEncoding('utf8');
+  for await (const part of response as AsyncIterable<string>) {
+    text += part;
+    if (text.length > REFUSAL_BYTES_MAX) break;
+  }
+  try {
+    const { error } = JSON.parse(text) as { readonly error: ErrorDocument };
+    return sentError(error);
+  } catch {
+    return undefined;
+  }
 }
