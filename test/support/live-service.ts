@@ -79,7 +79,7 @@ export class LiveService implements AsyncDisposable {
     const { keys, authority, principals, authenticator } = service;
     const tls = await authority.issueServer(['127.0.0.1', 'localhost']);
     const about = { serviceId, region: 'lab-1', gatewayAddress: '', caFingerprint: authority.fingerprint };
-    const messages = new NetworkMessages(service, { keys, authority, about });
+    const messages = new NetworkMessages(service, { keys, authority, about: () => about });
     const server = new ServiceServer({
       frontEnds: (gatewayOf: (request: FastifyRequest) => GatewayPrincipal) => [
         customerMessages(messages, authenticator),

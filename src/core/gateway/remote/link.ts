@@ -29,6 +29,8 @@ const SILENT_PINGS = 2.5;
 const STOOD_MS = 10_000;
 /** For answers under way when the gateway ends. */
 const CLOSE_MS = 2000;
+/** For the other side to close. */
+const CLOSING_MS = 500;
 /** Calls may carry what people write, such as tags; servers' frames are no larger than ours. */
 const DOWN_BYTES_MAX = 2 * CONTROL_FRAME_BYTES_MAX;
 
@@ -78,6 +80,10 @@ export class ControlLink {
   #status: LinkStatus;
   #running: Promise<void> | undefined;
   #runner: RequestRunner | undefined;
+  #socket: WebSocket | undefined;
+  /** Of the connection: resolves when it is over. */
+  #ended: Promise<unknown> | undefined;
+  #isClosing = false;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -95,7 +101,7 @@ export class ControlLink {
   }
 
   #isOver(): boolean {
-    return this.#end.signal.aborted;
+    return this.#isClosing || this.#end.signal.aborted;
   }
 
   /** Begins. `firstWaitMs` bounds a random wait before the first try. */
@@ -107,21 +113,25 @@ export class ControlLink {
   async close(graceMs = CLOSE_MS): Promise<void> {
     if (!this.#isOver()) {
       await this.#settle(graceMs);
+      this.#isClosing = true;
+      // What was answered last is on its way until the other side has closed as well.
+      this.#socket?.close(1000);
+      await this.#within(CLOSING_MS, this.#ended);
       this.#end.abort(new SgwError('aborted', 'gateway-stopping', 'the gateway daemon is stopping'));
     }
     await this.#running;
   }
 
   async #settle(graceMs: number): Promise<void> {
-    const grace = new AbortController();
-    const { clock } = this.#options;
-    await Promise.race([
-      this.#runner?.settled().then(() => {
-        grace.abort();
-      }),
-      clock.sleep(graceMs, grace.signal).catch(() => undefined),
-    ]);
-    grace.abort();
+    await this.#within(graceMs, this.#runner?.settled());
+  }
+
+  /** Waits for `work`, but not for longer. */
+  async #within(mostMs: number, work: Promise<unknown> | undefined): Promise<void> {
+    const over = new AbortController();
+    const late = this.#options.clock.sleep(mostMs, over.signal).catch(() => undefined);
+    await Promise.race([work, late]);
+    over.abort();
   }
 
   async #keep(firstWaitMs: number): Promise<void> {
@@ -215,6 +225,8 @@ export class ControlLink {
     const runner = new RequestRunner(linkOf(socket), handler, this.#seen, clock);
     this.#runner = runner;
     const { promise, resolve } = Promise.withResolvers<Omit<Over, 'stood'>>();
+    this.#socket = socket;
+    this.#ended = promise;
     let refusal: SgwError | undefined;
     let silence = setTimeout(giveUp, CONNECT_MS);
     let silentMs = CONNECT_MS;

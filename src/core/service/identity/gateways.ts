@@ -35,6 +35,7 @@ export class Gateways {
   readonly #context: ServiceContext;
   readonly #signatures: SignatureCheck;
   readonly #watches = new Set<(gatewayId: string) => void>();
+  readonly #configured = new Set<(record: GatewayRecord) => void>();
 
   constructor(context: ServiceContext, signatures: SignatureCheck) {
     this.#context = context;
@@ -134,7 +135,14 @@ export class Gateways {
       },
       signal,
     );
+    if (changed) for (const onConfigured of this.#configured) onConfigured(record);
     return { ...record, changed };
+  }
+
+  /** Calls `onConfigured` when this process has changed what a gateway is to be, until the returned function is called. */
+  onConfigured(onConfigured: (record: GatewayRecord) => void): () => void {
+    this.#configured.add(onConfigured);
+    return () => this.#configured.delete(onConfigured);
   }
 
   /** Calls `onGone` when this process has deregistered a gateway, until the returned function is called. */
