@@ -116,7 +116,7 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
   const certificates = new ListenerCertificates(service.authority, { places, names, files });
   const metrics = new ServerMetrics(version);
   let gatewayAddress = '';
-  let plane: ControlPlane | undefined;
+  const late: { plane?: ControlPlane } = {};
   const about = () => ({
     serviceId: service.context.serviceId,
     region: options.region,
@@ -131,15 +131,15 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
       metrics,
       log,
     },
-    frontEnds: (gatewayOf) => composeFrontEnds({ service, about, gatewayOf, plane: () => plane }),
+    frontEnds: (gatewayOf) => composeFrontEnds({ service, about, gatewayOf, plane: () => late.plane }),
     isHealthy: storeHealth(objects, systemClock),
     clock: systemClock,
   });
   const ports = await server.listen(places);
   gatewayAddress = options.gatewayAddress ?? addressOf(gatewayListen.host, ports.gateways);
-  plane = await openOr(server, async () => openControlPlane({ ...opened, nats, gatewayAddress }, signal));
-  const { metrics: control } = plane;
-  const figures = async (): Promise<string> => `${await metrics.text()}\n${await control.text()}`;
+  const plane = await openOr(server, async () => openControlPlane({ ...opened, nats, gatewayAddress }, signal));
+  late.plane = plane;
+  const figures = async (): Promise<string> => `${await metrics.text()}\n${await plane.metrics.text()}`;
   const metricsListener =
     metricsListen === null ? undefined : await openOr(server, async () => serveMetrics(figures, metricsListen));
   using _renewing = certificates.watch(
