@@ -230,6 +230,9 @@ export const startFlag = (verb: string): Interfaces.BooleanFlag<boolean> =>
   flagsOf(verb, { start: Flags.boolean({ description: 'Start the gateway in the background if it does not run.' }) })
     .start;
 
+/** Of verbs that ask a service. */
+export const allAccountsFlag = Flags.boolean({ description: 'Of all accounts; for whoever runs the service.' });
+
 export const yesFlag = Flags.boolean({ char: 'y', description: 'Do not ask for confirmation.' });
 export const dryRunFlag = Flags.boolean({ description: 'Change nothing; only tell what would be done.' });
 export const ifExistsFlag = Flags.boolean({ description: 'Succeed if there is no such thing.' });

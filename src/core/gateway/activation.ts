@@ -6,7 +6,7 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import { assert, gatewayNameOfHost } from '../kit/index.ts';
+import { assert, gatewayNameOfHost, SgwError } from '../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import {
@@ -29,7 +29,7 @@ const DEFAULT_REGION = 'local';
 
 /**
  * Makes the home (mode 0700) and, where there is none, the store; then gets the identity. Durable when it resolves.
- * @throws conflict `already-activated`; unsupported `store-unfit` when the store lacks what sgw needs; denied or exhausted
+ * @throws conflict `already-activated`, `activation-pending` at a service over the network; unsupported `store-unfit` when the store lacks what sgw needs; denied or exhausted
  * when it can not be written now; notFound `account-not-found`; what `beginKeys` throws. A home that was made for nothing
  * is removed again.
  */
@@ -41,7 +41,9 @@ export async function activate(
 ): Promise<ActivationDocument> {
   const { home } = parts;
   if (present !== null) return presentDocument(parts, present, input);
-  const wish = wishOf(parts, (await openState(home)).activation, input);
+  const { activation: stopped } = await openState(home);
+  if (stopped?.service !== undefined && input.store === undefined) throw pendingElsewhere(home, stopped.service.url);
+  const wish = wishOf(parts, stopped, input);
   const made = await mkdir(home, { recursive: true, mode: 0o700 });
   let store: OpenedStore;
   try {
@@ -152,4 +154,12 @@ async function removeEmpty(home: string, first: string): Promise<void> {
       return;
     }
   }
+}
+
+/** Not given up without a word: somebody may be on the way to the service with its key. */
+function pendingElsewhere(home: string, url: string): SgwError {
+  return new SgwError('conflict', 'activation-pending', `${home} is being activated at the service ${url}`, {
+    hint: `Go on with it: sgw activate --service ${url}. To give it up for an embedded service, name its store: --store PLACE.`,
+    details: { home, service: url },
+  });
 }

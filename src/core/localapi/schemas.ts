@@ -14,6 +14,7 @@ export * from './cost-schemas.ts';
 export * from './gateway-schemas.ts';
 export * from './remote-schemas.ts';
 export * from './schedule-schemas.ts';
+export * from './service-schemas.ts';
 export * from './serving-schemas.ts';
 export * from './store-copy-schemas.ts';
 export { GatewayMode } from './schema-parts.ts';
