@@ -13,6 +13,7 @@ export * from './activation-schemas.ts';
 export * from './configuration-schemas.ts';
 export * from './cost-schemas.ts';
 export * from './gateway-schemas.ts';
+export * from './remote-schemas.ts';
 export * from './schedule-schemas.ts';
 export * from './service-schemas.ts';
 export * from './serving-schemas.ts';

@@ -58,6 +58,8 @@ export interface GatewayState {
   bandwidth?: BandwidthState;
   /** Snapshot schedules by volume id. Absent: none. */
   schedules?: Record<string, ScheduleState>;
+  /** Whether the service may operate the gateway. Absent: it may, where it is not embedded. */
+  remoteManagement?: boolean;
   /** Absent: the service is embedded, and its store is the gateway's. The certificate is in a file of its own. */
   service?: RemoteServiceState;
   /** With `service`: what of the configuration is the provider's. Absent: nothing came yet. */
@@ -76,6 +78,8 @@ export interface RemoteServiceState {
   gatewayUrl: string;
   /** PEM of the CA that the service's listener for gateways and their certificates are from. */
   gatewayCa: string;
+  /** Further servers that the service said gateways may connect to: `https://HOST:PORT`. Absent: none. */
+  controlServers?: string[];
 }
 
 /** Of no use without the private key, which is in a file of its own. */
@@ -153,12 +157,13 @@ const SETTING_FIELDS = {
   credential: isCredential,
 } as const;
 
-const SERVICE_FIELDS: Checks<RemoteServiceState> = {
+const SERVICE_FIELDS: Checks<Required<RemoteServiceState>> = {
   url: isText,
   urlCa: orNull(isText),
   serviceId: isText,
   gatewayUrl: isText,
   gatewayCa: (value) => typeof value === 'string',
+  controlServers: orAbsent((value) => Array.isArray(value) && value.every(isText)),
 };
 const isService: Check = (value) => findBad(value, SERVICE_FIELDS) === undefined;
 
@@ -172,6 +177,7 @@ const GATEWAY_FIELDS: Checks<Required<GatewayState>> = {
   schedules: orAbsent(areSchedules),
   service: orAbsent(isService),
   provided: orAbsent(isProvided),
+  remoteManagement: orAbsent((value) => typeof value === 'boolean'),
   configurationVersion: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };
 

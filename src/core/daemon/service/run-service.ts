@@ -24,6 +24,9 @@ import {
 } from '../../service/server/index.ts';
 import { partsOf } from '../parts.ts';
 import { openLog, watchBugs, type LogLevel, type LogSink } from '../run/index.ts';
+import type { ControlPlane } from '../../service/controlplane/index.ts';
+import { openControlPlane } from './control.ts';
+import { watchAlerts } from './alerts.ts';
 import { composeFrontEnds } from './front-ends.ts';
 import { storeHealth } from './health.ts';
 import { ListenerCertificates, type CertificateFiles } from './listener-certificates.ts';
@@ -48,6 +51,8 @@ export interface ServiceRunOptions {
   /** The bus between servers; within this one when null. */
   readonly nats: string | null;
   readonly newRootKey: boolean;
+  /** Webhooks of alerts may be at addresses of loopback, link-local and private networks. */
+  readonly alertAllowPrivate: boolean;
   readonly drainTimeoutMs: number;
   readonly log: { readonly level: LogLevel; readonly sink: LogSink };
   /** For an encrypted store, whose key stays in memory from then on. */
@@ -108,12 +113,13 @@ interface Opened {
 }
 
 async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> {
-  const { listen, gatewayListen, names, files, signal, drainTimeoutMs, metricsListen } = options;
+  const { listen, gatewayListen, names, files, signal, drainTimeoutMs, metricsListen, nats } = options;
   const { service, objects, log, version } = opened;
   const places = { api: listen, gateways: gatewayListen };
   const certificates = new ListenerCertificates(service.authority, { places, names, files });
   const metrics = new ServerMetrics(version);
   let gatewayAddress = '';
+  const late: { plane?: ControlPlane } = {};
   const about = () => ({
     serviceId: service.context.serviceId,
     region: options.region,
@@ -128,13 +134,18 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
       metrics,
       log,
     },
-    frontEnds: (gatewayOf) => composeFrontEnds({ service, about, gatewayOf }),
+    frontEnds: (gatewayOf) => composeFrontEnds({ service, about, gatewayOf, plane: () => late.plane }),
     isHealthy: storeHealth(objects, systemClock),
     clock: systemClock,
   });
   const ports = await server.listen(places);
   gatewayAddress = options.gatewayAddress ?? addressOf(gatewayListen.host, ports.gateways);
-  const metricsListener = metricsListen === null ? undefined : await serveMetricsOr(server, metrics, metricsListen);
+  const plane = await openOr(server, async () => openControlPlane({ ...opened, nats, gatewayAddress }, signal));
+  late.plane = plane;
+  await using watching = watchAlerts(opened, plane, options);
+  const figures = async (): Promise<string> => `${await metrics.text()}\n${await plane.metrics.text()}`;
+  const metricsListener =
+    metricsListen === null ? undefined : await openOr(server, async () => serveMetrics(figures, metricsListen));
   using _renewing = certificates.watch(
     (listener, tls) => {
       server.renew(listener, tls);
@@ -153,6 +164,8 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
       log.warn({}, 'the root account has no access key: start once with --new-root-key to get one');
     await options.onReady(readyDocument(options, opened, { url, gatewayAddress, metricsUrl }));
     await fired(signal);
+    // Before gateways are sent to other servers, and seem to be gone for a moment.
+    await watching.close();
     await drain(server, drainTimeoutMs, log);
   } finally {
     await server.close(AbortSignal.abort());
@@ -160,14 +173,10 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
   }
 }
 
-/** A server that can't have its metrics does not run. */
-async function serveMetricsOr(
-  server: ServiceServer,
-  metrics: ServerMetrics,
-  place: Place,
-): Promise<Awaited<ReturnType<typeof serveMetrics>>> {
+/** A server that can't have all that it is to have does not run. */
+async function openOr<T>(server: ServiceServer, open: () => Promise<T>): Promise<T> {
   try {
-    return await serveMetrics(async () => metrics.text(), place);
+    return await open();
   } catch (error) {
     await server.close(AbortSignal.abort());
     throw error;

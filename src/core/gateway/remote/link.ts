@@ -5,8 +5,9 @@
  * gateway sends `hello` and then only answers; a connection that is silent for too long is given up; between two tries there
  * is a random wait, so that many gateways do not come back at once.
  */
+import type { IncomingMessage } from 'node:http';
 import { WebSocket } from 'ws';
-import { SgwError, toSgwError, type Clock, type Logger, type Random } from '../../kit/index.ts';
+import { SgwError, toSgwError, type Clock, type ErrorDocument, type Logger, type Random } from '../../kit/index.ts';
 import {
   CONTROL_CLOSE,
   CONTROL_FRAME_BYTES_MAX,
@@ -28,6 +29,8 @@ const SILENT_PINGS = 2.5;
 const STOOD_MS = 10_000;
 /** For answers under way when the gateway ends. */
 const CLOSE_MS = 2000;
+/** For the other side to close. */
+const CLOSING_MS = 500;
 /** Calls may carry what people write, such as tags; servers' frames are no larger than ours. */
 const DOWN_BYTES_MAX = 2 * CONTROL_FRAME_BYTES_MAX;
 
@@ -78,6 +81,9 @@ export class ControlLink {
   #running: Promise<void> | undefined;
   #runner: RequestRunner | undefined;
   #socket: WebSocket | undefined;
+  /** Of the connection: resolves when it is over. */
+  #ended: Promise<unknown> | undefined;
+  #isClosing = false;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -95,7 +101,7 @@ export class ControlLink {
   }
 
   #isOver(): boolean {
-    return this.#end.signal.aborted;
+    return this.#isClosing || this.#end.signal.aborted;
   }
 
   /** Begins. `firstWaitMs` bounds a random wait before the first try. */
@@ -107,26 +113,25 @@ export class ControlLink {
   async close(graceMs = CLOSE_MS): Promise<void> {
     if (!this.#isOver()) {
       await this.#settle(graceMs);
+      this.#isClosing = true;
+      // What was answered last is on its way until the other side has closed as well.
+      this.#socket?.close(1000);
+      await this.#within(CLOSING_MS, this.#ended);
       this.#end.abort(new SgwError('aborted', 'gateway-stopping', 'the gateway daemon is stopping'));
     }
     await this.#running;
   }
 
-  /** Connects anew, with what `identity` says now. */
-  renew(): void {
-    this.#socket?.close(1000);
+  async #settle(graceMs: number): Promise<void> {
+    await this.#within(graceMs, this.#runner?.settled());
   }
 
-  async #settle(graceMs: number): Promise<void> {
-    const grace = new AbortController();
-    const { clock } = this.#options;
-    await Promise.race([
-      this.#runner?.settled().then(() => {
-        grace.abort();
-      }),
-      clock.sleep(graceMs, grace.signal).catch(() => undefined),
-    ]);
-    grace.abort();
+  /** Waits for `work`, but not for longer. */
+  async #within(mostMs: number, work: Promise<unknown> | undefined): Promise<void> {
+    const over = new AbortController();
+    const late = this.#options.clock.sleep(mostMs, over.signal).catch(() => undefined);
+    await Promise.race([work, late]);
+    over.abort();
   }
 
   async #keep(firstWaitMs: number): Promise<void> {
@@ -162,13 +167,11 @@ export class ControlLink {
       if (server === undefined) throw new SgwError('invalid', 'no-control-server', 'no server of the service is known');
       const hello = { kind: 'hello', versions: CONTROL_VERSIONS, ...(await this.#options.hello()) } as const;
       const socket = await this.#dial(server);
-      this.#socket = socket;
       const over = await this.#serve(socket, server, hello);
       return { ...over, stood: clock.monotonicMs() - startedMs >= STOOD_MS };
     } catch (error) {
-      return { ending: 'failed', error: toSgwError(error), stood: false };
-    } finally {
-      this.#socket = undefined;
+      const failure = toSgwError(error);
+      return { ending: failure.kind === 'denied' ? 'refused' : 'failed', error: failure, stood: false };
     }
   }
 
@@ -200,6 +203,18 @@ export class ControlLink {
       socket.once('error', (error) => {
         reject(unreachable(server, error));
       });
+      // It is no WebSocket: the answer says why.
+      socket.once('unexpected-response', (_request, response) => {
+        readRefusal(response).then(
+          (refusal) => {
+            reject(refusal ?? unreachable(server, new Error(`HTTP status ${String(response.statusCode)}`)));
+            socket.terminate();
+          },
+          (error: unknown) => {
+            reject(unreachable(server, error as Error));
+          },
+        );
+      });
       if (this.#isOver()) stop();
     });
   }
@@ -210,6 +225,8 @@ export class ControlLink {
     const runner = new RequestRunner(linkOf(socket), handler, this.#seen, clock);
     this.#runner = runner;
     const { promise, resolve } = Promise.withResolvers<Omit<Over, 'stood'>>();
+    this.#socket = socket;
+    this.#ended = promise;
     let refusal: SgwError | undefined;
     let silence = setTimeout(giveUp, CONNECT_MS);
     let silentMs = CONNECT_MS;
@@ -292,4 +309,22 @@ function unreachable(server: string, error: Error): SgwError {
     details: { server },
     cause: error,
   });
+}
+
+const REFUSAL_BYTES_MAX = 16_384;
+
+/** The error that the service answered with; undefined when it is none. */
+async function readRefusal(response: IncomingMessage): Promise<SgwError | undefined> {
+  let text = '';
+  response.setEncoding('utf8');
+  for await (const part of response as AsyncIterable<string>) {
+    text += part;
+    if (text.length > REFUSAL_BYTES_MAX) break;
+  }
+  try {
+    const { error } = JSON.parse(text) as { readonly error: ErrorDocument };
+    return sentError(error);
+  } catch {
+    return undefined;
+  }
 }
