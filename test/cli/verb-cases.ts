@@ -7,7 +7,7 @@ import { costCases } from './cost-cases.ts';
 import { storeCopyCases } from './store-copy-cases.ts';
 import { ACCOUNT, PASSPHRASE, RECOVERY_CODE } from './fake-care.ts';
 import { attachCases, configureCases, createCases } from './iscsi-cases.ts';
-import { serviceRunCases } from './service-cases.ts';
+import { serviceRunCases } from './service-run-cases.ts';
 import { scheduleCases } from './schedule-cases.ts';
 import { settingsCases } from './settings-cases.ts';
 
