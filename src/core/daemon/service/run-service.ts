@@ -24,6 +24,8 @@ import {
 } from '../../service/server/index.ts';
 import { partsOf } from '../parts.ts';
 import { openLog, watchBugs, type LogLevel, type LogSink } from '../run/index.ts';
+import type { ControlPlane } from '../../service/controlplane/index.ts';
+import { openControlPlane } from './control.ts';
 import { composeFrontEnds } from './front-ends.ts';
 import { storeHealth } from './health.ts';
 import { ListenerCertificates, type CertificateFiles } from './listener-certificates.ts';
@@ -114,12 +116,13 @@ interface Opened {
 }
 
 async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> {
-  const { listen, gatewayListen, names, files, signal, drainTimeoutMs, metricsListen } = options;
+  const { listen, gatewayListen, names, files, signal, drainTimeoutMs, metricsListen, nats } = options;
   const { service, objects, log, version } = opened;
   const places = { api: listen, gateways: gatewayListen };
   const certificates = new ListenerCertificates(service.authority, { places, names, files });
   const metrics = new ServerMetrics(version);
   let gatewayAddress = '';
+  const late: { plane?: ControlPlane } = {};
   const about = () => ({
     serviceId: service.context.serviceId,
     region: options.region,
@@ -134,13 +137,17 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
       metrics,
       log,
     },
-    frontEnds: (gatewayOf) => composeFrontEnds({ service, about, gatewayOf }),
+    frontEnds: (gatewayOf) => composeFrontEnds({ service, about, gatewayOf, plane: () => late.plane }),
     isHealthy: storeHealth(objects, systemClock),
     clock: systemClock,
   });
   const ports = await server.listen(places);
   gatewayAddress = options.gatewayAddress ?? addressOf(gatewayListen.host, ports.gateways);
-  const metricsListener = metricsListen === null ? undefined : await serveMetricsOr(server, metrics, metricsListen);
+  const plane = await openOr(server, async () => openControlPlane({ ...opened, nats, gatewayAddress }, signal));
+  late.plane = plane;
+  const figures = async (): Promise<string> => `${await metrics.text()}\n${await plane.metrics.text()}`;
+  const metricsListener =
+    metricsListen === null ? undefined : await openOr(server, async () => serveMetrics(figures, metricsListen));
   using _renewing = certificates.watch(
     (listener, tls) => {
       server.renew(listener, tls);
@@ -166,14 +173,10 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
   }
 }
 
-/** A server that can't have its metrics does not run. */
-async function serveMetricsOr(
-  server: ServiceServer,
-  metrics: ServerMetrics,
-  place: Place,
-): Promise<Awaited<ReturnType<typeof serveMetrics>>> {
+/** A server that can't have all that it is to have does not run. */
+async function openOr<T>(server: ServiceServer, open: () => Promise<T>): Promise<T> {
   try {
-    return await serveMetrics(async () => metrics.text(), place);
+    return await open();
   } catch (error) {
     await server.close(AbortSignal.abort());
     throw error;
