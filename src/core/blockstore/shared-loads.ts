@@ -29,6 +29,11 @@ export class SharedLoads<V> {
     }
   }
 
+  /** Whoever asks for the key from now on begins a new load; those who wait for the one under way still get it. */
+  forget(key: string): void {
+    this.#loads.delete(key);
+  }
+
   #start(key: string, load: (signal: AbortSignal) => Promise<V>): Load<V> {
     const stop = new AbortController();
     const shared: Load<V> = { result: load(stop.signal), stop, waiters: 0 };
