@@ -14,7 +14,7 @@ import { PageMap } from '../page-map.ts';
 import { forEachPage, type SegmentIndex } from '../segment-index.ts';
 import { readSegmentIndex } from '../segment-reader.ts';
 import { ZERO_HASH } from '../segment-codec.ts';
-import { readAhead } from './read-ahead.ts';
+import { readAhead } from '../read-ahead.ts';
 import type { UploadEntry } from './upload-store.ts';
 
 /** Blocks of one part: 8 GiB, of which the leaves take 16 MiB. */
