@@ -244,11 +244,19 @@ export function nodeLoader(reading: DataReading): NodeLoader {
     if (part === undefined) throw missing(pointer.key);
     return part.bytes;
   };
-  return async (pointer, signal) => {
-    const bytes = await stored(pointer, signal);
-    checkStoredNode(bytes, pointer);
-    return unpackNode(await opened(reading, bytes, pointer, signal), pointer);
-  };
+  return async (pointer, signal) => await nodeFrom(reading, await stored(pointer, signal), pointer, signal);
+}
+
+/** The node in stored bytes: found to be what the pointer names, opened if it is sealed, unpacked. */
+export async function nodeFrom(
+  reading: DataReading,
+  stored: Buffer,
+  pointer: NodePointer,
+  signal?: AbortSignal,
+  decompress?: (frame: Buffer) => Buffer,
+): Promise<Buffer> {
+  checkStoredNode(stored, pointer);
+  return unpackNode(await opened(reading, stored, pointer, signal), pointer, decompress);
 }
 
 /** The packed node. @throws denied `key-needed`; corrupt `object-damaged` */

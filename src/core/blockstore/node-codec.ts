@@ -8,6 +8,7 @@ import { SgwError, assert } from '../kit/index.ts';
 import { damaged } from './damage.ts';
 import { FANOUT, LEAF_PAGES } from './geometry.ts';
 import { blake3Short } from './hash.ts';
+import { blockCompressor } from './zstd.ts';
 
 /** Names a segment (or, from the block API, an uploaded block) by key and random id. */
 export interface SegmentRef {
@@ -68,6 +69,9 @@ const CHILD_BYTES = 36;
 const NO_ID = '0'.repeat(32);
 /** Far above what a leaf or an interior node of many accounts takes; what is read is not trusted beyond it. */
 const NODE_MAX_BYTES = 64 << 20;
+
+/** What interior nodes of one account take, and some. */
+const MANY_NODES_SCRATCH_BYTES = 256 * 1024;
 
 /** Collects the distinct sources of a node being written. */
 class SourceTable {
@@ -153,20 +157,34 @@ export function checkStoredNode(stored: Buffer, pointer: NodePointer): void {
   throw damaged(pointer.key, `the map node at ${String(pointer.offset)} does not match its hash`);
 }
 
+const decompressNode = (frame: Buffer): Buffer => zstdDecompressSync(frame, { maxOutputLength: NODE_MAX_BYTES });
+
+let scratch: Buffer | undefined;
+
+/** The same for who reads many nodes: it loads more, and then takes less for each. */
+export function decompressManyNodes(frame: Buffer): Buffer {
+  scratch ??= Buffer.allocUnsafeSlow(MANY_NODES_SCRATCH_BYTES);
+  let length: number;
+  try {
+    length = blockCompressor().decompress(frame, scratch);
+  } catch {
+    // Larger than nodes are, or damaged.
+    return decompressNode(frame);
+  }
+  return Buffer.from(scratch.subarray(0, length));
+}
+
 /**
  * The node in a packed one: what is stored, or what was opened of a sealed one.
  * @throws corrupt `object-damaged`; unsupported `node-codec`
  */
-export function unpackNode(packed: Buffer, pointer: NodePointer): Buffer {
+export function unpackNode(packed: Buffer, pointer: NodePointer, decompress = decompressNode): Buffer {
   if (packed[0] !== 0 && packed[0] !== 1) {
     const what = `the map node at ${String(pointer.offset)} of object ${pointer.key} has codec ${String(packed[0])}`;
     throw new SgwError('unsupported', 'node-codec', what, { hint: 'Use a newer sgw.', details: { key: pointer.key } });
   }
   try {
-    const node =
-      packed[0] === 1
-        ? zstdDecompressSync(packed.subarray(1), { maxOutputLength: NODE_MAX_BYTES })
-        : packed.subarray(1);
+    const node = packed[0] === 1 ? decompress(packed.subarray(1)) : packed.subarray(1);
     if (node.length < HEADER_BYTES || node[1] !== 1) throw new Error('unknown node version');
     return node;
   } catch (error) {

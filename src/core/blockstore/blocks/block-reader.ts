@@ -12,8 +12,8 @@ import { withSignal, type DataReading } from '../options.ts';
 import { popcount16, type FrameEntry, type SegmentIndex } from '../segment-index.ts';
 import { pageHashesOf, parseSegmentTail } from '../segment-parse.ts';
 import { SegmentReader } from '../segment-reader.ts';
-import { MapReader, type LeafRuns } from './map-reader.ts';
-import { changedBlocksOfLeaf, type ChangedBlock } from './leaf-blocks.ts';
+import { changedBlocksOfLeaf, cutRun, type ChangedBlock } from './leaf-blocks.ts';
+import { MapReader } from './map-reader.ts';
 
 const LEAF_BLOCKS = LEAF_PAGES / API_BLOCK_PAGES;
 const SPANS = { gapBytesMax: 64 * 1024, spanBytesMax: 4 << 20 };
@@ -44,27 +44,23 @@ export class BlockReader {
     { fromBlock, newer }: { readonly fromBlock: number; readonly newer: 'a' | 'b' },
     signal?: AbortSignal,
   ): AsyncGenerator<ChangedBlock> {
-    const isMoved = async (pair: LeafRuns, page: number): Promise<boolean> =>
-      await this.#isMoved(pair, page, newer, signal);
+    const isMoved = async (before: LeafRun, now: LeafRun, page: number): Promise<boolean> =>
+      newer === 'b' ? await this.#isMoved(before, now, page, signal) : await this.#isMoved(now, before, page, signal);
     const leaves = this.#maps.differing(a, b, Math.floor(fromBlock / LEAF_BLOCKS), signal);
-    for await (const pair of leaves) {
+    for await (const pair of leaves)
       for await (const block of changedBlocksOfLeaf(pair, isMoved)) if (block.block >= fromBlock) yield block;
-    }
   }
 
-  /** Of a page that both have, in different places. */
-  async #isMoved(pair: LeafRuns, page: number, newer: 'a' | 'b', signal?: AbortSignal): Promise<boolean> {
-    const older = newer === 'a' ? pair.b : pair.a;
-    const now = runOf(pair[newer], page);
-    const before = runOf(older, page);
-    if (now === undefined || before === undefined || uploadOfKey(now.source.key) !== undefined) return false;
-    const index = await this.#segments.index(now.source, signal);
+  /** Whether gc has moved the page from the one place to the other. */
+  async #isMoved(older: LeafRun, newer: LeafRun, page: number, signal?: AbortSignal): Promise<boolean> {
+    if (uploadOfKey(newer.source.key) !== undefined) return false;
+    const index = await this.#segments.index(newer.source, signal);
     if (index.footer.keepsContents !== true) return false;
-    const [hashNow, hashBefore] = await Promise.all([
-      this.#pageHash(now, page, signal),
-      this.#pageHash(before, page, signal),
+    const [hash, before] = await Promise.all([
+      this.#pageHash(newer, page, signal),
+      this.#pageHash(older, page, signal),
     ]);
-    return hashNow.equals(hashBefore);
+    return hash.equals(before);
   }
 
   async #pageHash(run: LeafRun, page: number, signal?: AbortSignal): Promise<Buffer> {
@@ -78,7 +74,7 @@ export class BlockReader {
   async read(root: NodePointer | null, block: number, signal?: AbortSignal): Promise<Buffer> {
     const firstPage = (block % LEAF_BLOCKS) * API_BLOCK_PAGES;
     const leaf = await this.#maps.leafAt(root, Math.floor(block / LEAF_BLOCKS), signal);
-    const runs = leaf.flatMap((run) => cut(run, firstPage, firstPage + API_BLOCK_PAGES));
+    const runs = leaf.flatMap((run) => cutRun(run, firstPage, firstPage + API_BLOCK_PAGES));
     const out = Buffer.alloc(API_BLOCK_BYTES);
     const bySource = Map.groupBy(runs, ({ source }) => source.segmentId + source.key);
     await Promise.all(
@@ -153,16 +149,6 @@ interface OpenSegment {
 
 const hashesOf = (hashes: Buffer, { hashIndex, mask }: FrameEntry): Buffer =>
   hashes.subarray(hashIndex * PAGE_HASH_BYTES, (hashIndex + popcount16(mask)) * PAGE_HASH_BYTES);
-
-const runOf = (runs: readonly LeafRun[], page: number): LeafRun | undefined =>
-  runs.find((run) => run.page <= page && page < run.page + run.count);
-
-/** What of a run lies in these pages. */
-function cut(run: LeafRun, from: number, to: number): LeafRun[] {
-  const start = Math.max(from, run.page);
-  const end = Math.min(to, run.page + run.count);
-  return start < end ? [{ ...run, page: start, count: end - start, slot: run.slot + start - run.page }] : [];
-}
 
 function copyRun(key: string, raw: Buffer, run: LeafRun, out: Buffer, firstPage: number): void {
   const from = run.slot * PAGE_BYTES;

@@ -13,39 +13,65 @@ export interface ChangedBlock {
 
 const LEAF_BLOCKS = LEAF_PAGES / API_BLOCK_PAGES;
 
-/** The run that each page of a leaf is in. */
-function placesOf(runs: readonly LeafRun[]): (LeafRun | undefined)[] {
-  const places = new Array<LeafRun | undefined>(LEAF_PAGES).fill(undefined);
-  for (const run of runs) places.fill(run, run.page, run.page + run.count);
-  return places;
-}
-
 /** The blocks that differ, ascending. `isMoved`: of a page that both map, in different places, whether it is the same all the same. */
 export async function* changedBlocksOfLeaf(
-  pair: LeafRuns,
-  isMoved: (pair: LeafRuns, page: number) => Promise<boolean>,
+  { leaf, a, b }: LeafRuns,
+  isMoved: (before: LeafRun, now: LeafRun, page: number) => Promise<boolean>,
 ): AsyncGenerator<ChangedBlock> {
-  const before = placesOf(pair.a);
-  const after = placesOf(pair.b);
+  const before = byBlock(a);
+  const after = byBlock(b);
   for (let i = 0; i < LEAF_BLOCKS; i++) {
-    const first = i * API_BLOCK_PAGES;
-    const end = first + API_BLOCK_PAGES;
-    let isChanged = false;
-    for (let page = first; page < end && !isChanged; page++) {
-      const a = before[page];
-      const b = after[page];
-      if (a === undefined || b === undefined) isChanged = a !== b;
-      else if (!isSamePlace(a, b, page)) isChanged = !(await isMoved(pair, page));
-    }
-    if (isChanged)
-      yield { block: pair.leaf * LEAF_BLOCKS + i, inA: isMapped(before, first), inB: isMapped(after, first) };
+    const runsOfA = before[i] ?? [];
+    const runsOfB = after[i] ?? [];
+    if (areSame(runsOfA, runsOfB) || !(await differs(runsOfA, runsOfB, i * API_BLOCK_PAGES, isMoved))) continue;
+    yield { block: leaf * LEAF_BLOCKS + i, inA: runsOfA.length > 0, inB: runsOfB.length > 0 };
   }
 }
 
-function isMapped(places: readonly (LeafRun | undefined)[], first: number): boolean {
-  for (let page = first; page < first + API_BLOCK_PAGES; page++) if (places[page] !== undefined) return true;
+/** The runs of each block of a leaf. */
+function byBlock(runs: readonly LeafRun[]): LeafRun[][] {
+  const blocks = Array.from({ length: LEAF_BLOCKS }, (): LeafRun[] => []);
+  for (const run of runs) {
+    const last = Math.floor((run.page + run.count - 1) / API_BLOCK_PAGES);
+    for (let i = Math.floor(run.page / API_BLOCK_PAGES); i <= last; i++)
+      blocks[i]?.push(...cutRun(run, i * API_BLOCK_PAGES, (i + 1) * API_BLOCK_PAGES));
+  }
+  return blocks;
+}
+
+/** What of a run lies in these pages: one run, or none. */
+export function cutRun(run: LeafRun, from: number, to: number): readonly LeafRun[] {
+  if (from <= run.page && run.page + run.count <= to) return [run];
+  const start = Math.max(from, run.page);
+  const end = Math.min(to, run.page + run.count);
+  return start < end ? [{ ...run, page: start, count: end - start, slot: run.slot + start - run.page }] : [];
+}
+
+const areSame = (a: readonly LeafRun[], b: readonly LeafRun[]): boolean =>
+  a.length === b.length &&
+  a.every((run, i) => {
+    const other = b[i];
+    return other?.page === run.page && other.count === run.count && isSamePlace(run, other, run.page);
+  });
+
+async function differs(
+  a: readonly LeafRun[],
+  b: readonly LeafRun[],
+  first: number,
+  isMoved: (before: LeafRun, now: LeafRun, page: number) => Promise<boolean>,
+): Promise<boolean> {
+  for (let page = first; page < first + API_BLOCK_PAGES; page++) {
+    const before = runOf(a, page);
+    const now = runOf(b, page);
+    if (before === undefined || now === undefined) {
+      if (before !== now) return true;
+    } else if (!isSamePlace(before, now, page) && !(await isMoved(before, now, page))) return true;
+  }
   return false;
 }
+
+const runOf = (runs: readonly LeafRun[], page: number): LeafRun | undefined =>
+  runs.find((run) => run.page <= page && page < run.page + run.count);
 
 const isSamePlace = (a: LeafRun, b: LeafRun, page: number): boolean =>
   a.frame === b.frame &&

@@ -7,16 +7,16 @@ import { throwIfAborted } from '../../kit/index.ts';
 import { BoundedCache } from '../bounded-cache.ts';
 import { FANOUT, ROOT_LEVEL } from '../geometry.ts';
 import { slotOf } from '../map-node.ts';
-import { nodeLoader } from '../map-object.ts';
-import { InteriorEntries, decodeLeaf, type LeafRun, type NodePointer } from '../node-codec.ts';
+import { nodeFrom } from '../map-object.ts';
+import { InteriorEntries, decodeLeaf, decompressManyNodes, type LeafRun, type NodePointer } from '../node-codec.ts';
 import type { DataReading } from '../options.ts';
-import type { NodeLoader } from '../page-map.ts';
 import { readAhead } from '../read-ahead.ts';
+import { NodeBytes } from './node-bytes.ts';
 
 const CACHE_BYTES = 64 << 20;
 const RUN_BYTES_IN_MEMORY = 96;
 /** Nodes that are loaded side by side. */
-const PARALLEL_NODES = 16;
+const PARALLEL_NODES = 32;
 const PARALLEL_LEAVES = 32;
 
 /** A leaf in which two maps differ; null where one of them has none. */
@@ -35,12 +35,14 @@ export interface LeafRuns {
 }
 
 export class MapReader {
-  readonly #load: NodeLoader;
+  readonly #reading: DataReading;
+  readonly #bytes: NodeBytes;
   readonly #interiors: BoundedCache<InteriorEntries>;
   readonly #leaves: BoundedCache<readonly LeafRun[]>;
 
   constructor(reading: DataReading, cacheBytes = CACHE_BYTES) {
-    this.#load = nodeLoader(reading);
+    this.#reading = reading;
+    this.#bytes = new NodeBytes(reading);
     this.#interiors = new BoundedCache(cacheBytes / 2, ({ bytes }) => bytes);
     this.#leaves = new BoundedCache(cacheBytes / 2, (runs) => (runs.length + 1) * RUN_BYTES_IN_MEMORY);
   }
@@ -119,6 +121,10 @@ export class MapReader {
 
   async #runs(pointer: NodePointer | null, signal: AbortSignal): Promise<readonly LeafRun[]> {
     return pointer === null ? [] : await this.#leaf(pointer, signal);
+  }
+
+  async #load(pointer: NodePointer, signal: AbortSignal): Promise<Buffer> {
+    return await nodeFrom(this.#reading, await this.#bytes.get(pointer), pointer, signal, decompressManyNodes);
   }
 
   async #interior(pointer: NodePointer, level: number, signal?: AbortSignal): Promise<InteriorEntries> {
