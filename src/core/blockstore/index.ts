@@ -12,6 +12,7 @@ export { spansOfFrames } from './frame-spans.ts';
 export { decodeFrame } from './frame-codec.ts';
 export type { DecodeTask, FrameJob, PageInput } from './frame-tasks.ts';
 export {
+  API_BLOCK_BYTES,
   BLOCK_BYTES,
   BLOCK_PAGES,
   LEAF_PAGES,

@@ -46,6 +46,7 @@ const TAIL_BYTES = 8 * 1024;
 
 export interface NewUpload {
   readonly accountId: string;
+  /** Empty: its id. */
   readonly name: string;
   /** A multiple of 512 KiB. */
   readonly sizeBytes: number;
@@ -114,9 +115,10 @@ export class UploadStore {
     const { accountId, name, sizeBytes, description, tags, timeoutMs, parent, clientToken, volume } = wanted;
     const nowMs = clock.nowMs();
     const of = volume ?? uploadedBefore(parent, accountId) ?? volumeThatNeverWas(random, parent);
+    const snapshotId = clientToken === null ? newSnapshotId(random) : idOfToken(accountId, clientToken);
     return {
-      snapshotId: clientToken === null ? newSnapshotId(random) : idOfToken(accountId, clientToken),
-      name,
+      snapshotId,
+      name: name === '' ? snapshotId : name,
       state: 'pending',
       reason: null,
       volumeId: of.volumeId,
