@@ -15,7 +15,7 @@ import { forEachPage, type SegmentIndex } from '../segment-index.ts';
 import { readSegmentIndex } from '../segment-reader.ts';
 import { ZERO_HASH } from '../segment-codec.ts';
 import { readAhead } from '../read-ahead.ts';
-import type { UploadEntry } from './upload-store.ts';
+import type { UploadEntry } from '../upload-entry.ts';
 
 /** Blocks of one part: 8 GiB, of which the leaves take 16 MiB. */
 const PART_BLOCKS = 16_384;

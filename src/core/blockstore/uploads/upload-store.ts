@@ -29,6 +29,7 @@ import type { SnapshotEntry, UploadRecord } from '../entries.ts';
 import { API_BLOCK_BYTES, checkVolumeSize } from '../geometry.ts';
 import { keys, uploadOfKey } from '../keys.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
+import { expired, isUpload, type UploadEntry } from '../upload-entry.ts';
 import { readSegmentIndex } from '../segment-reader.ts';
 import type { SegmentIndex, UploadedBlock } from '../segment-index.ts';
 import { encodeBlockObject } from './block-object.ts';
@@ -67,9 +68,6 @@ interface VolumeOf {
   readonly name: string;
   readonly lineage: VolumeId;
 }
-
-/** A snapshot with an upload. */
-export type UploadEntry = SnapshotEntry & { readonly upload: UploadRecord };
 
 /** What the client says of what it wrote, when it completes. */
 export interface UploadClaim {
@@ -389,18 +387,6 @@ export class UploadStore {
     assert(isUpload(changed), 'an upload stays one');
     return changed;
   }
-}
-
-export const isUpload = (entry: SnapshotEntry): entry is UploadEntry => entry.upload !== undefined;
-
-/** The entry as it is to be at that time: failed once its deadline is over. */
-export function expired<E extends SnapshotEntry>(entry: E, nowMs: number): E {
-  const { upload } = entry;
-  if (upload === undefined || entry.state !== 'pending' || Date.parse(upload.deadline) > nowMs) return entry;
-  const minutes = String(Math.round(upload.timeoutMs / 60_000));
-  const reason =
-    upload.state === 'open' ? `no block was written to it for ${minutes} minutes` : 'no server completed it in time';
-  return { ...entry, state: 'failed', reason };
 }
 
 /** Snapshots that an account writes one on the other are listed as of one volume. */
