@@ -2,7 +2,7 @@
 import { daemonNeeded, type Gateway, type Reads } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Input, Tags } from '../localapi/index.ts';
-import { checkProtocols } from './iscsi-checks.ts';
+import { checkInitiatorChap, checkProtocols } from './iscsi-checks.ts';
 import type { GatewayProcess } from './process.ts';
 import { checkSchedule } from './schedule-checks.ts';
 import { checkAck, checkBandwidth, checkServingWishes, checkVolumeSettings } from './serving-checks.ts';
@@ -32,7 +32,7 @@ import {
 export function createHandlers(gateway: Gateway, running?: GatewayProcess): Handlers {
   return {
     ...gatewayHandlers(gateway),
-    ...processHandlers(running),
+    ...processHandlers(gateway, running),
     ...volumeHandlers(gateway),
     ...snapshotHandlers(gateway),
     ...createReadHandlers(gateway),
@@ -143,7 +143,7 @@ function gatewayHandlers(
   };
 }
 
-function processHandlers(running: GatewayProcess | undefined): Group<'gateway'> {
+function processHandlers(gateway: Gateway, running: GatewayProcess | undefined): Group<'gateway'> {
   const required = (what: string): GatewayProcess => {
     if (running === undefined) throw daemonNeeded(what);
     return running;
@@ -155,6 +155,8 @@ function processHandlers(running: GatewayProcess | undefined): Group<'gateway'> 
       return await required('stopping the gateway').stop(input, call);
     },
     'gateway.reload': async (_input, call) => await required('reading the configuration again').reload(call),
+    'gateway.suspend': async (_input, call) => await gateway.suspend(call),
+    'gateway.resume': async (_input, call) => await gateway.resume(call),
   };
 }
 
@@ -235,6 +237,11 @@ function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover
     'volume.detach': async (input, call) => {
       checkRef(input.volume, 'volume');
       return await gateway.detachVolume(input, call);
+    },
+    'volume.chap': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      checkInitiatorChap(input);
+      return await gateway.changeChap(input, call);
     },
     'volume.configure': async (input, call) => {
       checkRef(input.volume, 'volume');

@@ -1,6 +1,7 @@
 /** What every API of the service is given, and how it is put into a server. */
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from '../../kit/index.ts';
+import type { Activations } from '../activation/activations.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { ServiceContext } from '../context.ts';
 import type { GatewayCalls } from '../controlplane/gateway-calls.ts';
@@ -15,9 +16,12 @@ export interface ServerParts {
   readonly authenticator: Authenticator;
   readonly accounts: Accounts;
   readonly gateways: Gateways;
+  readonly activations: Pick<Activations, 'describe' | 'claim'>;
   readonly calls: GatewayCalls;
   readonly exports: ExportControl;
   readonly audit: Audit;
+  /** Of sgw. */
+  readonly version: string;
   /** In ARNs and metadata. */
   readonly region: string;
 }
