@@ -3,10 +3,12 @@ export { newActivationKey, readActivationKey } from './activation-key.ts';
 export { canonicalJson } from './canonical.ts';
 export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
 export type {
+  AccessKeyRecord,
   AccountRecord,
   ActivationMetadata,
   Credential,
   CustomerInformation,
+  GatewaySummary,
   Grant,
   MessageInput,
   MessageName,

@@ -5,6 +5,16 @@ export const serviceKeys = {
   activation: (activationId: string) => `service/activations/${activationId}.json`,
   /** By the hash of an activation key: which activation it is of. */
   token: (hash: string) => `service/tokens/${hash}.json`,
+  gateways: 'service/gateways/',
   gateway: (gatewayId: string) => `service/gateways/${gatewayId}.json`,
+  /** The service's own CA. */
+  authority: 'service/ca.json',
+  /** Which account runs the service. */
+  root: 'service/root.json',
+  accessKeys: 'service/keys/',
+  accessKey: (accessKeyId: string) => `service/keys/${accessKeyId}.json`,
+  /** Requests that must not be sent again, by their time and a hash of their nonce. */
+  nonces: 'service/nonces/',
+  nonce: (name: string) => `service/nonces/${name}.json`,
   audit: (name: string) => `service/audit/${name}.json`,
 } as const;
