@@ -3,7 +3,7 @@
  * operations that a volume gateway has, the names of the others, and the codes of errors. The model is botocore's, which has
  * the ranges, lengths and patterns that the JavaScript client leaves out:
  *
- *   node scripts/aws-model.ts /usr/lib/python3/dist-packages/botocore/data/storagegateway/2013-06-30/service-2.json
+ *   node scripts/aws-model.ts .../botocore/data/storagegateway/2013-06-30/service-2.json
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

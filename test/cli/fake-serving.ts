@@ -78,7 +78,7 @@ export function servedGateway(look: number): GatewayDocument {
 
 type Serving = Pick<
   Handlers,
-  'gateway.show' | 'gateway.stop' | 'gateway.reload' | 'gateway.suspend' | 'gateway.resume'
+  'gateway.show' | 'gateway.stop' | 'gateway.reload' | 'gateway.suspend' | 'gateway.resume' | 'gateway.reset-cache'
 >;
 
 export function servingHandlers(isRunning: boolean, SgwError: typeof SgwErrorClass): Serving {
@@ -99,6 +99,10 @@ export function servingHandlers(isRunning: boolean, SgwError: typeof SgwErrorCla
       return { stopped: true, pid: 4711, drained: true, dirtyBytes: 0, durationMs: 5 };
     },
     'gateway.reload': async () => {
+      requireDaemon();
+      return { pid: 4711, changes: [] };
+    },
+    'gateway.reset-cache': async () => {
       requireDaemon();
       return { pid: 4711, changes: [] };
     },

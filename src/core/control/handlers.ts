@@ -156,6 +156,7 @@ function processHandlers(gateway: Gateway, running: GatewayProcess | undefined):
     },
     'gateway.reload': async (_input, call) => await required('reading the configuration again').reload(call),
     'gateway.suspend': async (_input, call) => await gateway.suspend(call),
+    'gateway.reset-cache': async (_input, call) => await gateway.resetCache(call),
     'gateway.resume': async (_input, call) => await gateway.resume(call),
   };
 }
@@ -282,6 +283,8 @@ function snapshotHandlers(gateway: Gateway): Omit<Group<'snapshot'>, ReadName> {
       checkRef(input.snapshot, 'snapshot');
       checkPath(input.image, 'the image to restore to');
       if (input.exportName !== undefined) checkName(input.exportName, 'export');
+      if (input.targetName !== undefined)
+        checkProtocols({ volume: '', protocols: ['iscsi'], iscsi: { targetName: input.targetName } });
       if (input.rateBytes !== undefined) checkRate(input.rateBytes);
       if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);
       return await gateway.restoreSnapshot(input, call);

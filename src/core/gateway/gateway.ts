@@ -216,6 +216,11 @@ export class Gateway implements AsyncDisposable {
     return { pid: process.pid, changes: isNew ? ['What is attached is served again.'] : [] };
   }
 
+  async resetCache(_call: Call): Out<'gateway.reset-cache'> {
+    await this.#home.requireServing('emptying the cache').resetCache();
+    return { pid: process.pid, changes: ['The cache is empty.'] };
+  }
+
   async configureVolume(input: In<'volume.configure'>, call: Call): Out<'volume.configure'> {
     const { configureVolume } = await import('./attaching.ts');
     return await configureVolume(await this.#open(call), input, call);

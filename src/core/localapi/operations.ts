@@ -144,6 +144,8 @@ export interface Operations {
    * attached. The daemon goes on.
    */
   'gateway.suspend': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
+  /** Empties the cache, in memory and on the disk. */
+  'gateway.reset-cache': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
   'gateway.resume': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
 
   'volume.create': {
@@ -273,6 +275,8 @@ export interface Operations {
       resume?: boolean;
       attach?: boolean;
       exportName?: string;
+      /** With `attach`: served over iSCSI instead of NBD, as this target. */
+      targetName?: string;
       rateBytes?: number;
       recoveryPoint?: string;
     };

@@ -119,6 +119,11 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     return this.#cache?.stats;
   }
 
+  /** Empties it. */
+  async resetCache(): Promise<void> {
+    await this.#cache?.clear();
+  }
+
   /** Every export, in the order of attaching. */
   show(): AttachmentReport[] {
     return [...this.#attachments.values()].map((attachment) => attachment.report);

@@ -33,7 +33,7 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   TagKey: { type: 'string', min: 1, max: 128, pattern: '^(?:^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$)$' },
   TagValue: { type: 'string', max: 256 },
   ListGatewaysInput: { type: 'structure', members: { Marker: 'Marker', Limit: 'PositiveIntObject' }, required: [] },
-  Marker: { type: 'string', min: 1, max: 1000 },
+  Marker: { type: 'string', min: 1, max: 2000 },
   PositiveIntObject: { type: 'integer', min: 1 },
   DescribeGatewayInformationInput: {
     type: 'structure',
@@ -98,18 +98,22 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   long: { type: 'long' },
   SnapshotId: { type: 'string', pattern: '^(?:snap-([0-9A-Fa-f]{8}|[0-9A-Fa-f]{17}))$' },
   TargetName: { type: 'string', min: 1, max: 200, pattern: '^(?:^[-\\.;a-z0-9]+$)$' },
-  VolumeARN: { type: 'string', min: 50, max: 500 },
-  NetworkInterfaceId: {
+  VolumeARN: {
     type: 'string',
-    pattern: '^(?:(25[0-5]|2[0-4]\\d|[0-1]?\\d?\\d)(\\.(25[0-5]|2[0-4]\\d|[0-1]?\\d?\\d)){3})$',
+    min: 50,
+    max: 500,
+    pattern:
+      '^(?:arn:(aws(|-cn|-us-gov|-iso[A-Za-z0-9_-]*|-eusc)):storagegateway:[a-z\\-0-9]+:[0-9]+:gateway\\/(.+)\\/volume\\/vol-(\\S+))$',
   },
+  NetworkInterfaceId: { type: 'string' },
   ClientToken: { type: 'string', min: 5, max: 100 },
   Boolean: { type: 'boolean' },
   KMSKey: {
     type: 'string',
     min: 7,
     max: 2048,
-    pattern: '^(?:(^arn:(aws|aws-cn|aws-us-gov):kms:([a-zA-Z0-9-]+):([0-9]+):(key|alias)/(\\S+)$)|(^alias/(\\S+)$))$',
+    pattern:
+      '^(?:(^arn:(aws(|-cn|-us-gov|-iso[A-Za-z0-9_-]*|-eusc)):kms:([a-zA-Z0-9-]+):([0-9]+):(key|alias)/(\\S+)$)|(^alias/(\\S+)$))$',
   },
   CreateStorediSCSIVolumeInput: {
     type: 'structure',
@@ -270,10 +274,17 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
       MinuteOfHour: 'MinuteOfHour',
       DayOfWeek: 'DayOfWeek',
       DayOfMonth: 'DayOfMonth',
+      SoftwareUpdatePreferences: 'SoftwareUpdatePreferences',
     },
-    required: ['GatewayARN', 'HourOfDay', 'MinuteOfHour'],
+    required: ['GatewayARN'],
   },
   DayOfMonth: { type: 'integer', min: 1, max: 28 },
+  SoftwareUpdatePreferences: {
+    type: 'structure',
+    members: { AutomaticUpdatePolicy: 'AutomaticUpdatePolicy' },
+    required: [],
+  },
+  AutomaticUpdatePolicy: { type: 'string', values: ['ALL_VERSIONS', 'EMERGENCY_VERSIONS_ONLY'] },
   UpdateGatewaySoftwareNowInput: { type: 'structure', members: { GatewayARN: 'GatewayARN' }, required: ['GatewayARN'] },
   AddTagsToResourceInput: {
     type: 'structure',
