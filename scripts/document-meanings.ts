@@ -1,6 +1,7 @@
 /** What the fields of the published documents mean: by name, or by `document.path` where that differs. */
 import { COST_MEANINGS } from './cost-meanings.ts';
 import { ISCSI_MEANINGS } from './iscsi-meanings.ts';
+import { SERVICE_MEANINGS } from './service-meanings.ts';
 import { STORE_MEANINGS } from './store-meanings.ts';
 import { SCHEDULE_MEANINGS } from './schedule-meanings.ts';
 
@@ -24,6 +25,7 @@ export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
   'gateway-reload': ['sgw gateway reload'],
   'gateway-stop': ['sgw gateway stop'],
   'gateway-top': ['sgw gateway top'],
+  'service-ready': ['sgw service run'],
   schedule: ['sgw schedule set'],
   'schedule-list': ['sgw schedule show'],
   'schedule-removed': ['sgw schedule remove'],
@@ -61,6 +63,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   ...STORE_MEANINGS,
   ...SCHEDULE_MEANINGS,
   ...ISCSI_MEANINGS,
+  ...SERVICE_MEANINGS,
   'status.snapshots': 'the snapshots that are there',
   unverified: 'completed ones that were never verified; null where the store can not be read',
   unsound: 'completed ones that were, and are not sound; null where the store can not be read',

@@ -108,7 +108,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'group failover': offline(9, 'volume'),
   'group delete': offline(9),
 
-  'service run': offline(8),
+  'service run': { ...offline(8), isPresent: true },
   'service activate': offline(8),
   'service account create': offline(3),
   'service account list': offline(3),

@@ -130,6 +130,12 @@ export class Session implements AsyncDisposable {
     await withSurroundings(this, isBackground, this.#runtime.stderr, work);
   }
 
+  /** Runs a server of the service in this process: `work` gets where its log goes. */
+  async runServer(logFile: string | undefined, work: (sink: Surroundings['sink']) => Promise<void>): Promise<void> {
+    const { serverSink } = await import('./gateway/runner.ts');
+    await work(serverSink(logFile, this.#runtime.stderr));
+  }
+
   /** Runs an operation of the gateway with progress on standard error. @throws what the operation throws. */
   async call<N extends OperationName>(name: N, input: Input<N>, limits: CallLimits = {}): Promise<Result<N>> {
     try {

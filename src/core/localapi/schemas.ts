@@ -381,6 +381,24 @@ export const AccountList = object('account-list', {
   accounts: Type.Array(Type.Object(Account, { additionalProperties: false })),
 });
 
+/** What a server of the service tells when it is ready; `rootKey` once in the life of a service. */
+export const ServiceReadyDocument = object('service-ready', {
+  url: Type.String(),
+  gatewayAddress: Type.String(),
+  metricsUrl: Type.Union([Type.String(), Type.Null()]),
+  serviceId: Type.String(),
+  region: Type.String(),
+  store: Type.String(),
+  caFingerprint: Type.String(),
+  rootAccountId: Type.String(),
+  rootKey: Type.Union([
+    Type.Object({ accessKeyId: Type.String(), secretAccessKey: Type.String() }, { additionalProperties: false }),
+    Type.Null(),
+  ]),
+  pid: Type.Integer({ minimum: 1 }),
+  version: Type.String(),
+});
+
 export const ConfigureDocument = object('configuration', {
   name: Type.String(),
   mode: GatewayMode,
@@ -482,5 +500,6 @@ export type ScrubDocument = Static<typeof ScrubDocument>;
 export type RekeyDocument = Static<typeof RekeyDocument>;
 export type AccountCreated = Static<typeof AccountCreated>;
 export type AccountList = Static<typeof AccountList>;
+export type ServiceReadyDocument = Static<typeof ServiceReadyDocument>;
 export type ConfigureDocument = Static<typeof ConfigureDocument>;
 export type StatusDocument = Static<typeof StatusDocument>;

@@ -35,7 +35,8 @@ export interface ServiceParts {
 export interface NetworkParts {
   readonly keys: AccessKeys;
   readonly authority: CertificateAuthority;
-  readonly about: MessageResult<'service.describe'>;
+  /** Known once it listens. */
+  readonly about: () => MessageResult<'service.describe'>;
 }
 
 export function servicePartsOf(context: ServiceContext): ServiceParts {
@@ -67,7 +68,7 @@ export function answersOf(parts: ServiceParts, network?: NetworkParts): Answers 
     },
     ...gatewayAnswers(parts, network),
     ...exportAnswers(parts),
-    'service.describe': async () => Promise.resolve(requireNetwork(context, network).about),
+    'service.describe': async () => Promise.resolve(requireNetwork(context, network).about()),
     ...keyAnswers(context, network),
     'account.create': async (input, signal) => await parts.accounts.create(input, signal),
     'account.list': async (_input, signal) => ({ accounts: await parts.accounts.list(signal) }),

@@ -19,6 +19,7 @@ import {
   openState,
   withdrawGateway,
 } from '../../state/index.ts';
+import { watchBugs } from './bugs.ts';
 import { RunningProcess } from './gateway-process.ts';
 import { openLog, type LogLevel, type LogSink } from './log.ts';
 import { partsOf, type StoreLayering } from '../parts.ts';
@@ -57,7 +58,7 @@ export interface RunOptions {
 export async function runGateway(options: RunOptions): Promise<void> {
   const { home, signal } = options;
   const log = openLog(options.log.level, options.log.sink);
-  using _watch = watchBugs(log);
+  using _watch = watchBugs(log, 'gateway');
   try {
     if ((await openState(home)).gateway === null) throw notActivated(home);
     // Said early: nobody types a passphrase for nothing.
@@ -196,22 +197,6 @@ function watchSignals(running: RunningProcess, signal: AbortSignal, log: Logger)
     [Symbol.dispose]: () => {
       process.off('SIGHUP', reload);
       signal.removeEventListener('abort', end);
-    },
-  };
-}
-
-/** What nobody expected ends the process at once: the write logs hold what was acknowledged, and a process in doubt must not go on. */
-function watchBugs(log: Logger): Disposable {
-  const onBug = (error: unknown): void => {
-    log.error({ err: error instanceof Error ? error : new Error(String(error)) }, 'a bug ends the gateway');
-    process.exit(1);
-  };
-  process.on('uncaughtException', onBug);
-  process.on('unhandledRejection', onBug);
-  return {
-    [Symbol.dispose]: () => {
-      process.off('uncaughtException', onBug);
-      process.off('unhandledRejection', onBug);
     },
   };
 }

@@ -49,6 +49,8 @@ export class AccessKeys {
   readonly #root: RootAccount;
   /** By access key id, those that are not there too; oldest first. */
   readonly #remembered = new Map<string, Remembered>();
+  /** How many keys this process has made or revoked: what was read before is not remembered after. */
+  #changes = 0;
 
   constructor(context: ServiceContext, serviceKey: ServiceKey, root: RootAccount) {
     this.#context = context;
@@ -77,7 +79,7 @@ export class AccessKeys {
       const sealedSecret = this.#serviceKey.seal(Buffer.from(secretAccessKey, 'utf8'), place);
       const stored: StoredKey = { ...record, sealedSecret };
       if (!(await createDocument(blocks, place, stored, signal))) continue;
-      this.#remembered.delete(accessKeyId);
+      this.#forget(accessKeyId);
       return { ...record, secretAccessKey };
     }
     throw new SgwError('conflict', 'access-key-exists', 'every access key id that was tried is taken', {
@@ -116,7 +118,7 @@ export class AccessKeys {
       },
       signal,
     );
-    this.#remembered.delete(accessKeyId);
+    this.#forget(accessKeyId);
     return { ...recordOf(stored), changed };
   }
 
@@ -126,16 +128,12 @@ export class AccessKeys {
     const { clock } = this.#context.blocks;
     const known = this.#remembered.get(accessKeyId);
     if (known !== undefined && clock.monotonicMs() < known.untilMs) return known.key;
-    // From before it is read: what is revoked meanwhile is not taken for newer than it is.
+    // The time from before it is read: it is no older than that.
     const untilMs = clock.monotonicMs() + REMEMBERED_MS;
+    const changes = this.#changes;
     const stored = await this.#read(accessKeyId, signal);
     const key = stored?.revokedAt !== null ? undefined : await this.#open(stored, signal);
-    this.#remembered.delete(accessKeyId);
-    this.#remembered.set(accessKeyId, { key, untilMs });
-    for (const oldest of this.#remembered.keys()) {
-      if (this.#remembered.size <= REMEMBERED_MAX) break;
-      this.#remembered.delete(oldest);
-    }
+    if (changes === this.#changes) this.#remember(accessKeyId, { key, untilMs });
     return key;
   }
 
@@ -148,6 +146,20 @@ export class AccessKeys {
     const isRight = isSame(secretAccessKey, key?.secretAccessKey ?? NO_SECRET);
     if (key === undefined || !isRight) throw accessKeyUnknown();
     return key.user;
+  }
+
+  #forget(accessKeyId: string): void {
+    this.#changes++;
+    this.#remembered.delete(accessKeyId);
+  }
+
+  #remember(accessKeyId: string, remembered: Remembered): void {
+    this.#remembered.delete(accessKeyId);
+    this.#remembered.set(accessKeyId, remembered);
+    for (const oldest of this.#remembered.keys()) {
+      if (this.#remembered.size <= REMEMBERED_MAX) break;
+      this.#remembered.delete(oldest);
+    }
   }
 
   async #open(stored: StoredKey, signal: AbortSignal): Promise<SigningKey> {

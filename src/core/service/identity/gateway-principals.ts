@@ -22,17 +22,25 @@ interface Shown {
   readonly expiresAtMs: number;
 }
 
+interface Note {
+  readonly record: GatewayRecord | undefined;
+  readonly untilMs: number;
+}
+
 export class GatewayPrincipals {
   readonly #context: ServiceContext;
   readonly #gateways: Gateways;
   /** By connection: a certificate is read once. */
   readonly #shown = new WeakMap<TLSSocket, Shown>();
-  readonly #remembered = new Map<string, { readonly record: GatewayRecord | undefined; readonly untilMs: number }>();
+  readonly #remembered = new Map<string, Note>();
+  /** How many this process has deregistered: what was read before is not remembered after. */
+  #departures = 0;
 
   constructor(context: ServiceContext, gateways: Gateways) {
     this.#context = context;
     this.#gateways = gateways;
     gateways.onDeregistered((gatewayId) => {
+      this.#departures++;
       this.#remembered.delete(gatewayId);
     });
   }
@@ -48,7 +56,7 @@ export class GatewayPrincipals {
       this.#shown.set(socket, shown);
     }
     const { gatewayId, publicKey, expiresAtMs } = shown;
-    if (this.#context.blocks.clock.nowMs() >= expiresAtMs) throw expired(gatewayId);
+    if (this.#context.blocks.clock.nowMs() >= expiresAtMs) throw expired(`gateway ${gatewayId}`);
     const record = await this.requireActive(gatewayId, signal);
     // The id of a gateway that left may be another device's now.
     if (!isSame(record.publicKey, publicKey)) {
@@ -62,15 +70,16 @@ export class GatewayPrincipals {
   async requireActive(gatewayId: string, signal: AbortSignal): Promise<GatewayRecord> {
     const { clock } = this.#context.blocks;
     const known = this.#remembered.get(gatewayId);
-    if (known !== undefined && clock.monotonicMs() < known.untilMs) return active(gatewayId, known.record);
-    // From before it is read, and noted before the wait: whoever deregisters it meanwhile removes the note.
-    const note = { record: undefined, untilMs: clock.monotonicMs() + REMEMBERED_MS };
+    if (known !== undefined && clock.monotonicMs() < known.untilMs) return active(known.record);
+    // The time from before it is read: it is no older than that.
+    const untilMs = clock.monotonicMs() + REMEMBERED_MS;
+    const departures = this.#departures;
     const record = await this.#gateways.find(gatewayId, signal);
-    this.#remember(gatewayId, { ...note, record });
-    return active(gatewayId, record);
+    if (departures === this.#departures) this.#remember(gatewayId, { record, untilMs });
+    return active(record);
   }
 
-  #remember(gatewayId: string, note: { readonly record: GatewayRecord | undefined; readonly untilMs: number }): void {
+  #remember(gatewayId: string, note: Note): void {
     this.#remembered.delete(gatewayId);
     this.#remembered.set(gatewayId, note);
     for (const oldest of this.#remembered.keys()) {
@@ -80,7 +89,7 @@ export class GatewayPrincipals {
   }
 }
 
-function active(gatewayId: string, record: GatewayRecord | undefined): GatewayRecord {
+function active(record: GatewayRecord | undefined): GatewayRecord {
   if (record !== undefined) return requireStaying(record);
   throw refused('gateway-unknown', 'this service knows no such gateway', 'Activate the gateway anew.');
 }
@@ -88,7 +97,9 @@ function active(gatewayId: string, record: GatewayRecord | undefined): GatewayRe
 /** @throws denied `certificate-missing`, `certificate-expired` */
 function readShown(socket: TLSSocket): Shown {
   const certificate = socket.getPeerX509Certificate();
-  if (certificate !== undefined && String(socket.authorizationError) === 'CERT_HAS_EXPIRED') throw expired();
+  if (certificate !== undefined && String(socket.authorizationError) === 'CERT_HAS_EXPIRED') {
+    throw expired('the gateway');
+  }
   const gatewayId = /^CN=(sgw-[0-9a-f]{8})$/.exec(certificate?.subject ?? '')?.[1];
   if (!socket.authorized || certificate === undefined || gatewayId === undefined) throw missing();
   const publicKey = keyOf(certificate.publicKey.export({ format: 'der', type: 'spki' }));
@@ -103,10 +114,10 @@ const missing = (): SgwError =>
     'Gateways get theirs when they are activated.',
   );
 
-const expired = (gatewayId?: string): SgwError =>
+const expired = (whose: string): SgwError =>
   refused(
     'certificate-expired',
-    `the certificate of ${gatewayId === undefined ? 'the gateway' : `gateway ${gatewayId}`} has expired`,
+    `the certificate of ${whose} has expired`,
     'The gateway asks for another one, signed with its key, at the address that it was activated at.',
   );
 

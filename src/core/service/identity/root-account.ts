@@ -46,9 +46,8 @@ export class RootAccount {
   }
 
   async #read(signal: AbortSignal): Promise<string | undefined> {
-    this.#accountId ??= (
-      await readDocument<StoredRoot>(this.#context.blocks, serviceKeys.root, signal)
-    )?.value.accountId;
+    this.#accountId ??= (await readDocument<StoredRoot>(this.#context.blocks, serviceKeys.root, signal))?.value
+      .accountId;
     return this.#accountId;
   }
 
