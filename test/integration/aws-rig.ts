@@ -222,9 +222,11 @@ export class AwsRig implements AsyncDisposable {
     { accountId, deadlineMs, signal }: GatewayCallOptions,
   ): Promise<Result<N>> {
     const gateway = this.gateways.get(gatewayId);
-    if (gateway?.accountId !== accountId) throw new Error(`a call for ${accountId} went to ${gatewayId}`);
+    const owner = gateway?.accountId ?? (await this.service.gateways.require(gatewayId, signal)).accountId;
+    if (owner !== accountId) throw new Error(`a call for ${accountId} went to ${gatewayId}`);
     if (!(deadlineMs > Date.now())) throw new Error('the deadline is past');
-    if (!gateway.isConnected) throw new SgwError('unavailable', 'gateway-not-connected', 'it is not connected');
+    if (gateway?.isConnected !== true)
+      throw new SgwError('unavailable', 'gateway-not-connected', 'it is not connected');
     try {
       return overTheWire(await gateway.call(operation, overTheWire(input), signal));
     } catch (error) {
