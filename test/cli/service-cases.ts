@@ -69,7 +69,7 @@ export const serviceCases = (bad: BadCase): Record<string, { good: Good[]; bad: 
       bad('nothing to change', ['lab'], 'none-of'),
       bad('a name with a blank', ['lab', '--name', 'a b'], 'bad-name'),
       bad('a size that is none', ['lab', '--cache', 'much'], 'bad-size'),
-      bad('both answers', ['lab', '--accept', '--refuse'], 'exclusive-flags'),
+      bad('both answers', ['lab', '--accept', '--refuse'], 'usage'),
       ...unasked(bad, 'lab', '--name', 'other'),
     ],
   },

@@ -190,7 +190,7 @@ export interface ConfigurationOrder {
   readonly expectedVersion?: number | undefined;
 }
 
-/** @throws notFound `gateway-not-found`, `configuration-request-not-found`; conflict `configuration-changed`; what the service refuses with */
+/** @throws notFound `gateway-not-found`, `request-not-found`; conflict `configuration-changed`; what the service refuses with */
 export async function configureServiceGateway(
   session: Session,
   reference: string,
