@@ -20,6 +20,8 @@ const BODY_BYTES_MAX = 1024 * 1024;
 /** Clients give up after a minute. */
 const REQUEST_MS = 55_000;
 
+const UNREADABLE = { __type: 'SerializationException', message: 'the request can not be read, or is too large' };
+
 /** What the front end needs of the server. */
 export function storageGatewayApi(parts: ApiParts): FrontEnd {
   const background = new Background(parts.log);
@@ -41,7 +43,10 @@ function addRoute(app: FastifyInstance, parts: ApiParts, background: Background)
     done(null, body);
   });
   app.setErrorHandler(async (error, request, reply) => {
-    await answerError(parts, request, reply, '', error);
+    const { statusCode = 500 } = error as { statusCode?: number };
+    // Of the server, before the request got here: a body that is too large, or that broke off.
+    if (statusCode >= 400 && statusCode < 500) await send(reply, statusCode, JSON.stringify(UNREADABLE));
+    else await answerError(parts, request, reply, '', error);
   });
   app.post('/', { bodyLimit: BODY_BYTES_MAX }, async (request, reply) => {
     const target = request.headers['x-amz-target'];
