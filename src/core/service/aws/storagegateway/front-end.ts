@@ -3,13 +3,12 @@
  * `X-Amz-Target`. Every request is authenticated, then held against the published model, then answered; whatever fails becomes
  * one of the model's errors.
  */
-import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { SgwError, toSgwError } from '../../../kit/index.ts';
 import type { FrontEnd } from '../../server/front-end.ts';
 import { Background } from './background.ts';
 import type { ApiParts, Caller } from './caller.ts';
-import { answerTo, isFault, NotAuthenticated, notServed, unknownOperation } from './errors.ts';
+import { answerTo, answerToServer, isFault, NotAuthenticated, notServed, unknownOperation } from './errors.ts';
 import { INPUTS, OTHER_OPERATIONS, TARGET_PREFIX } from './model-names.ts';
 import { OPERATIONS, type OperationName } from './operations.ts';
 import { checkShape, SerializationError } from './shapes.ts';
@@ -19,8 +18,6 @@ const CONTENT_TYPE = 'application/x-amz-json-1.1';
 const BODY_BYTES_MAX = 1024 * 1024;
 /** Clients give up after a minute. */
 const REQUEST_MS = 55_000;
-
-const UNREADABLE = { __type: 'SerializationException', message: 'the request can not be read, or is too large' };
 
 /** What the front end needs of the server. */
 export function storageGatewayApi(parts: ApiParts): FrontEnd {
@@ -43,10 +40,9 @@ function addRoute(app: FastifyInstance, parts: ApiParts, background: Background)
     done(null, body);
   });
   app.setErrorHandler(async (error, request, reply) => {
-    const { statusCode = 500 } = error as { statusCode?: number };
-    // Of the server, before the request got here: a body that is too large, or that broke off.
-    if (statusCode >= 400 && statusCode < 500) await send(reply, statusCode, JSON.stringify(UNREADABLE));
-    else await answerError(parts, request, reply, '', error);
+    const { status, body } = answerToServer(error);
+    if (status === 500) parts.log.error({ requestId: request.id, err: toSgwError(error) }, 'a request failed');
+    await send(reply, status, JSON.stringify(body));
   });
   app.post('/', { bodyLimit: BODY_BYTES_MAX }, async (request, reply) => {
     const target = request.headers['x-amz-target'];
@@ -125,5 +121,5 @@ async function answerError(
 }
 
 async function send(reply: FastifyReply, status: number, body: string): Promise<void> {
-  await reply.code(status).header('x-amzn-requestid', randomUUID()).type(CONTENT_TYPE).send(body);
+  await reply.code(status).header('x-amzn-requestid', reply.request.id).type(CONTENT_TYPE).send(body);
 }
