@@ -65,7 +65,10 @@ export function servedGateway(look: number): GatewayDocument {
   };
 }
 
-type Serving = Pick<Handlers, 'gateway.show' | 'gateway.stop' | 'gateway.reload'>;
+type Serving = Pick<
+  Handlers,
+  'gateway.show' | 'gateway.stop' | 'gateway.reload' | 'gateway.logs' | 'gateway.metrics'
+>;
 
 export function servingHandlers(isRunning: boolean, SgwError: typeof SgwErrorClass): Serving {
   let looks = 0;
@@ -80,6 +83,8 @@ export function servingHandlers(isRunning: boolean, SgwError: typeof SgwErrorCla
       requireDaemon();
       return servedGateway(++looks);
     },
+    'gateway.logs': async () => Promise.resolve({ lines: [], next: 0 }),
+    'gateway.metrics': async () => Promise.resolve({ text: '' }),
     'gateway.stop': async () => {
       requireDaemon();
       return { stopped: true, pid: 4711, drained: true, dirtyBytes: 0, durationMs: 5 };
