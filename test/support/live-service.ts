@@ -31,6 +31,7 @@ export interface LiveServiceOptions {
     readonly service: NetworkService;
     readonly messages: NetworkMessages;
     readonly log: Logger;
+    readonly gatewayOf: (request: FastifyRequest) => GatewayPrincipal;
   }) => readonly FrontEnd[];
 }
 
@@ -85,7 +86,7 @@ export class LiveService implements AsyncDisposable {
         customerMessages(messages, authenticator),
         gatewayMessages(messages, gatewayOf),
         authorityPage(authority.certificate),
-        ...(frontEnds?.({ service, messages, log: SILENT }) ?? []),
+        ...(frontEnds?.({ service, messages, log: SILENT, gatewayOf }) ?? []),
       ],
       tls: { api: tls, gateways: tls },
       ca: authority.certificate,

@@ -11,6 +11,7 @@ import {
   checkDescription,
   checkFormat,
   checkGrace,
+  checkLogQuestion,
   checkMode,
   checkName,
   checkPath,
@@ -173,6 +174,11 @@ function processHandlers(running: GatewayProcess | undefined): Group<'gateway'> 
       checkTimeout(input.timeoutMs);
       return await required('stopping the gateway').stop(input, call);
     },
+    'gateway.logs': async (input) => {
+      checkLogQuestion(input);
+      return await required('reading its log').logs(input);
+    },
+    'gateway.metrics': async () => await required('reading its metrics').metrics(),
     'gateway.reload': async (_input, call) => await required('reading the configuration again').reload(call),
   };
 }

@@ -1,5 +1,6 @@
 /** Documents of activation at a service over the network. */
 import Type, { type Static } from 'typebox';
+import { ControlConnectionDocument } from './remote-schemas.ts';
 import { GatewayMode, Nullable, object, Time } from './schema-parts.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -13,6 +14,8 @@ export const GatewayServiceDocument = Type.Object(
     serviceId: Type.String(),
     /** Until when the gateway's certificate is good; null when it has none. It is renewed before. */
     certificateEndsAt: Nullable(Time),
+    /** The connection over which the service manages the gateway; absent while no daemon runs. */
+    connection: Type.Optional(ControlConnectionDocument),
   },
   closed,
 );

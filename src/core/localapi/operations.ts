@@ -118,7 +118,13 @@ export interface Operations {
   doctor: { input: Record<string, never>; result: Doc.DoctorDocument };
   /** With no setting given, reads the configuration. `store` names where the gateway's own store was moved to. */
   configure: {
-    input: ServingWishes & { name?: string; mode?: Doc.GatewayMode; store?: string };
+    input: ServingWishes & {
+      name?: string;
+      mode?: Doc.GatewayMode;
+      store?: string;
+      /** Whether the service may operate the gateway. Only on the spot: refused when it comes from the service. */
+      remoteManagement?: boolean;
+    };
     result: Doc.ConfigureDocument;
   };
 
@@ -146,13 +152,20 @@ export interface Operations {
   /** The snapshots that it made stay. */
   'schedule.remove': { input: { volume: Ref; ifExists?: boolean }; result: Doc.ScheduleRemoved };
 
-  /** What the daemon serves, and how it does. This and the next two need a daemon: without one they fail with `daemon-needed`. */
+  /** What the daemon serves, and how it does. This and all others of `gateway` need a daemon: without one they fail with `daemon-needed`. */
   'gateway.show': { input: Record<string, never>; result: Doc.GatewayDocument };
   /**
    * Ends the daemon. With `drain` (the default), what is not yet in the store is brought there first, for at most
    * `timeoutMs`; what is left then stays in the write logs. Answers when that is done; the process ends right after.
    */
   'gateway.stop': { input: { drain?: boolean; timeoutMs?: number }; result: Doc.GatewayStopDocument };
+  /**
+   * The newest `lines` lines of the daemon's log, or those after `after`, which is `next` of an answer before. For who can not
+   * read its files.
+   */
+  'gateway.logs': { input: { lines?: number; after?: number }; result: Doc.GatewayLogsDocument };
+  /** The daemon's metrics. */
+  'gateway.metrics': { input: Record<string, never>; result: Doc.GatewayMetricsDocument };
   /** Lets the daemon read its configuration again. */
   'gateway.reload': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
 

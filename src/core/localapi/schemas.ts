@@ -12,6 +12,7 @@ import { Bytes, GatewayMode, Nullable, object, RecoveryPolicy, Tags, Time } from
 export * from './activation-schemas.ts';
 export * from './cost-schemas.ts';
 export * from './gateway-schemas.ts';
+export * from './remote-schemas.ts';
 export * from './schedule-schemas.ts';
 export * from './service-schemas.ts';
 export * from './serving-schemas.ts';
@@ -410,6 +411,8 @@ export const ConfigureDocument = object('configuration', {
   mode: GatewayMode,
   version: Type.Integer({ minimum: 1 }),
   serving: ServingConfiguration,
+  /** Whether the service that the gateway was activated at may operate it; absent where that is embedded. */
+  remoteManagement: Type.Optional(Type.Boolean()),
   changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
   /** Sentences: what a running daemon does otherwise since. */
   applied: Type.Array(Type.String()),

@@ -57,6 +57,8 @@ export interface GatewayState {
   bandwidth?: BandwidthState;
   /** Snapshot schedules by volume id. Absent: none. */
   schedules?: Record<string, ScheduleState>;
+  /** Whether the service may operate the gateway. Absent: it may, where it is not embedded. */
+  remoteManagement?: boolean;
   /** Absent: the service is embedded, and its store is the gateway's. The certificate is in a file of its own. */
   service?: RemoteServiceState;
 }
@@ -73,6 +75,10 @@ export interface RemoteServiceState {
   gatewayUrl: string;
   /** PEM of the CA that the service's listener for gateways and their certificates are from. */
   gatewayCa: string;
+  /** Further servers that the service said gateways may connect to: `https://HOST:PORT`. Absent: none. */
+  controlServers?: string[];
+  /** Version of the configuration that the service gave last. Absent: that of activation. */
+  configurationVersion?: number;
 }
 
 /** Of no use without the private key, which is in a file of its own. */
@@ -150,12 +156,14 @@ const SETTING_FIELDS = {
   credential: isCredential,
 } as const;
 
-const SERVICE_FIELDS: Checks<RemoteServiceState> = {
+const SERVICE_FIELDS: Checks<Required<RemoteServiceState>> = {
   url: isText,
   urlCa: orNull(isText),
   serviceId: isText,
   gatewayUrl: isText,
   gatewayCa: (value) => typeof value === 'string',
+  controlServers: orAbsent((value) => Array.isArray(value) && value.every(isText)),
+  configurationVersion: orAbsent((value) => Number.isSafeInteger(value) && (value as number) >= 1),
 };
 const isService: Check = (value) => findBad(value, SERVICE_FIELDS) === undefined;
 
@@ -168,6 +176,7 @@ const GATEWAY_FIELDS: Checks<Required<GatewayState>> = {
   bandwidth: orAbsent(isBandwidth),
   schedules: orAbsent(areSchedules),
   service: orAbsent(isService),
+  remoteManagement: orAbsent((value) => typeof value === 'boolean'),
   configurationVersion: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };
 

@@ -84,7 +84,7 @@ export async function requestCertificate(
 }
 
 /** @throws denied `certificate-wrong` unless it is for this key and from this CA */
-function requireOwnCertificate(certificate: string, key: PrivateKey, caCertificate: string): void {
+export function requireOwnCertificate(certificate: string, key: PrivateKey, caCertificate: string): void {
   const given = readCertificate(certificate);
   const { x = '' } = given.publicKey.export({ format: 'jwk' });
   if (x === key.publicKey && given.checkIssued(readCertificate(caCertificate))) return;
