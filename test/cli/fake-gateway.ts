@@ -490,7 +490,10 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
     ...costHandlers(volumeOf, () => ({ volumes: volumes.length, snapshots: snapshots.length })),
   };
 
-  const withoutActivation = new Set<OperationName>(['activate', 'status', 'store.check']);
+  const withoutActivation = new Set<OperationName>([
+    ...(['activate', 'activation.begin', 'activation.await', 'activation.finish', 'activation.withdraw'] as const),
+    ...(['status', 'store.check'] as const),
+  ]);
   const api: LocalApi = {
     call: async <N extends OperationName>(name: N, input: Input<N>, context: CallContext): Promise<Result<N>> => {
       calls.push({ name, input });

@@ -7,6 +7,7 @@ import { costCases } from './cost-cases.ts';
 import { storeCopyCases } from './store-copy-cases.ts';
 import { ACCOUNT, PASSPHRASE, RECOVERY_CODE } from './fake-care.ts';
 import { attachCases, configureCases, createCases } from './iscsi-cases.ts';
+import { serviceRunCases } from './service-run-cases.ts';
 import { scheduleCases } from './schedule-cases.ts';
 import { remoteActivationCases, serviceCases } from './service-cases.ts';
 import { settingsCases } from './settings-cases.ts';
@@ -768,6 +769,7 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       notActivated('research'),
     ],
   },
+  'service run': serviceRunCases(bad),
   'service account list': {
     good: [{ words: [], schema: schemas.AccountList, input: {}, shows: 'default' }],
     bad: [bad('a surplus argument', ['x'], 'unexpected-argument'), notActivated()],

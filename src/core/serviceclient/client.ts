@@ -174,7 +174,7 @@ function badAnswer(url: string, status: number, cause?: unknown): SgwError {
   const isOutage = status >= 500 || status === 429;
   return new SgwError(
     isOutage ? 'unavailable' : 'unsupported',
-    'service-answer-bad',
+    isOutage ? 'service-answer-bad' : 'not-a-service',
     `${url} does not answer as a service of sgw does (HTTP status ${String(status)})`,
     {
       hint: "Check the address: it is that of the customers' listener of `sgw service run`.",

@@ -34,7 +34,7 @@ export async function placeOfService(url: string, trust: Trust, signal: AbortSig
   try {
     const { status, body } = await channel.exchange({ method: 'GET', path: '/ca.pem', headers: {}, signal });
     if (status !== 200 || body.length > CA_BYTES_MAX) {
-      throw new SgwError('unsupported', 'service-answer-bad', `${origin} does not tell the certificate of its CA`, {
+      throw new SgwError('unsupported', 'not-a-service', `${origin} does not tell the certificate of its CA`, {
         hint: 'Check the address, or give the certificate itself: --service-ca FILE.',
         details: { url: origin, status },
       });

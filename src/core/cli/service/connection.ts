@@ -60,7 +60,7 @@ export async function serviceAndKey(
     const { url, ca } = kept;
     return { place: { url, ca }, accessKey: await keyOf(flags, env, prompts, kept) };
   }
-  const isKept = kept !== undefined && readServiceUrl(named.url) === kept.url;
+  const isKept = readServiceUrl(named.url) === kept?.url;
   const accessKey = await keyOf(flags, env, prompts, isKept ? kept : undefined);
   const saysWhom = named.ca !== undefined || named.fingerprint !== undefined;
   if (isKept && !saysWhom) return { place: { url: kept.url, ca: kept.ca }, accessKey };

@@ -66,9 +66,13 @@ export async function runService(options: ServiceRunOptions): Promise<void> {
   using _watch = watchBugs(log, 'service');
   const { version, openStore } = await partsOf(options.home);
   const place = options.store ?? join(options.home, 'store');
+  // Before anything is begun: who named a file meant one that is there.
+  const { serviceKeyFile } = options;
+  const named =
+    serviceKeyFile === null ? undefined : await openServiceKey(serviceKeyFile, systemRandom, { mayMake: false });
   const objects = await openStore(place, { create: true });
   try {
-    const { blocks, serviceKey } = await openSecrets(options, objects, place);
+    const { blocks, serviceKey } = await openSecrets(options, { objects, place, named });
     const info = await readStoreInfo(objects, { signal: options.signal });
     if (info === undefined)
       throw new SgwError('corrupt', 'object-missing', 'object sgw.json is missing from the store');
@@ -85,19 +89,21 @@ export async function runService(options: ServiceRunOptions): Promise<void> {
 
 /** The store, begun where there is none, and what opens its secrets. */
 async function openSecrets(
-  options: ServiceRunOptions,
-  objects: ObjectStore,
-  place: string,
+  { home, secrets, signal }: ServiceRunOptions,
+  {
+    objects,
+    place,
+    named,
+  }: { readonly objects: ObjectStore; readonly place: string; readonly named?: ServiceKey | undefined },
 ): Promise<{ readonly blocks: BlockStoreOptions; readonly serviceKey: ServiceKey }> {
-  const { home, serviceKeyFile, secrets, signal } = options;
   const plain = { objects, clock: systemClock, random: systemRandom };
   if ((await readStoreInfo(objects, { signal })) === undefined) await requireFit({ ...plain, signal }, place);
   const call = { signal, secrets, onProgress: () => undefined, lockTimeoutMs: 0 };
   const { blocks } = await beginKeys(plain, { encrypt: false, accountId: '' }, call);
+  if (named !== undefined) return { blocks, serviceKey: named };
   const isBegun = (await objects.head('service/ca.json', { signal })) !== undefined;
-  const path = serviceKeyFile ?? join(home, 'service.key');
-  const mayMake = serviceKeyFile === null && !isBegun;
-  return { blocks, serviceKey: await openServiceKey(path, systemRandom, { mayMake }) };
+  const path = join(home, 'service.key');
+  return { blocks, serviceKey: await openServiceKey(path, systemRandom, { mayMake: !isBegun }) };
 }
 
 interface Opened {

@@ -28,7 +28,7 @@ beforeEach(async () => {
 async function putSnapshot(): Promise<void> {
   const { createDocument } = await import('../../../../src/core/blockstore/index.ts');
   const entry: Partial<SnapshotEntry> = {
-    snapshotId: SNAPSHOT as SnapshotEntry['snapshotId'],
+    snapshotId: SNAPSHOT,
     name: 's',
     state: 'completed',
     accountId: owner,
@@ -38,16 +38,16 @@ async function putSnapshot(): Promise<void> {
   await createDocument(blocks, `snapshots/${SNAPSHOT}/snapshot.json`, entry, first.signal);
 }
 
-async function signed<N extends 'snapshot.share' | 'snapshot.unshare'>(name: N): Promise<MessageInput<N>> {
+async function signed(name: 'snapshot.share' | 'snapshot.unshare'): Promise<MessageInput<'snapshot.share'>> {
   const { credentialId } = await first.service.gateways.require(GATEWAY, first.signal);
   const { clock, random } = first;
   const by = { key, signer: GATEWAY, credentialId, serviceId: SERVICE_ID, clock, random };
-  return signRequest(by, name, { accountId: owner, snapshotId: SNAPSHOT, withAccountId: friend }) as MessageInput<N>;
+  return signRequest(by, name, { accountId: owner, snapshotId: SNAPSHOT, withAccountId: friend });
 }
 
 const gateway = () => ({ kind: 'gateway' as const, gatewayId: GATEWAY, accountId: owner });
 const grants = async (): Promise<unknown> =>
-  (await new Catalog(first.service.context.blocks).getSnapshot(SNAPSHOT as SnapshotEntry['snapshotId'], first.signal))
+  (await new Catalog(first.service.context.blocks).getSnapshot(SNAPSHOT, first.signal))
     .grants;
 
 it('is refused by the server that took it, and by any other', async () => {

@@ -6,7 +6,8 @@ import { connect as http2Connect } from 'node:http2';
 import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import { Sha256 } from '@aws-crypto/sha256-js';
 import { SignatureV4 } from '@smithy/signature-v4';
-import type { FrontEnd, ServiceServerOptions } from '../../../../src/core/service/server/index.ts';
+import type { FrontEnd } from '../../../../src/core/service/server/index.ts';
+import type { ServiceServerOptions } from '../../../../src/core/service/server/service-server.ts';
 import {
   authorityPage,
   customerMessages,
