@@ -46,6 +46,6 @@ export abstract class SgwCommand extends Command {
 }
 
 const onTheSpot = (verb: string): SgwError =>
-  new SgwError('unsupported', 'not-from-afar', `${verb} is for whoever is at the gateway's machine`, {
+  new SgwError('denied', 'not-from-afar', `${verb} is for whoever is at the gateway's machine`, {
     hint: `Run it there, or leave --gateway (and SGW_GATEWAY) out.`,
   });
