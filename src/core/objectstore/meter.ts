@@ -13,6 +13,7 @@ import type {
   PutBody,
   PutOptions,
   PutResult,
+  StreamedBody,
 } from './contract.ts';
 import { StoreLayer, type DeleteOptions } from './layer.ts';
 
@@ -50,6 +51,14 @@ class MeteringStore extends StoreLayer {
       return await this.below.put(key, body, options);
     } finally {
       this.#tell('put', key, bodyLength(body));
+    }
+  }
+
+  protected override async streamBelow(key: string, body: StreamedBody, options?: PutOptions): Promise<PutResult> {
+    try {
+      return await super.streamBelow(key, body, options);
+    } finally {
+      this.#tell('put', key, body.sizeBytes);
     }
   }
 
