@@ -90,6 +90,9 @@ export interface StoreFacts {
   readonly clockOffsetMs: number | null;
 }
 
+/** Puts what comes piece by piece: see `ObjectStore.putStream`. */
+export type PutStream = (key: string, body: StreamedBody, options?: PutOptions) => Promise<PutResult>;
+
 /**
  * @throws SgwError
  * - `unavailable` / `timeout`: the outcome is unknown; a write may have been applied. The caller may send the same bytes again.
@@ -105,7 +108,7 @@ export interface ObjectStore {
    * As `put`, of what comes piece by piece; by stores that keep nothing of it in memory. One try: who has the pieces no
    * more can't repeat it.
    */
-  putStream?(key: string, body: StreamedBody, options?: PutOptions): Promise<PutResult>;
+  putStream?: PutStream;
   /** Reads an object or a part of it; undefined when there is none. */
   get(key: string, options?: GetOptions): Promise<ObjectBody | undefined>;
   /** Size and version; undefined when there is none. Of one that the store can't give any more, as `list`. */

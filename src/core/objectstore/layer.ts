@@ -1,5 +1,4 @@
 /** The shape of every layer over a store: passes all calls on; a layer overrides what it changes. */
-import { assert } from '../kit/index.ts';
 import type {
   CallOptions,
   Etag,
@@ -12,7 +11,6 @@ import type {
   PutOptions,
   PutResult,
   StoreFacts,
-  StreamedBody,
 } from './contract.ts';
 
 export type DeleteOptions = CallOptions & { readonly ifMatch?: Etag };
@@ -20,19 +18,9 @@ export type DeleteOptions = CallOptions & { readonly ifMatch?: Etag };
 /** Owns the store below: closing the layer closes it. */
 export class StoreLayer implements ObjectStore {
   protected readonly below: ObjectStore;
-  /** Only where the store below has it: a call is found missing by who would make it. */
-  readonly putStream?: ObjectStore['putStream'];
 
   constructor(below: ObjectStore) {
     this.below = below;
-    if (below.putStream !== undefined)
-      this.putStream = async (key, body, options) => await this.streamBelow(key, body, options);
-  }
-
-  /** What `putStream` does. */
-  protected async streamBelow(key: string, body: StreamedBody, options?: PutOptions): Promise<PutResult> {
-    assert(this.below.putStream !== undefined, 'the store below takes streams');
-    return await this.below.putStream(key, body, options);
   }
 
   get description(): string {

@@ -13,7 +13,7 @@ import type {
   PutBody,
   PutOptions,
   PutResult,
-  StreamedBody,
+  PutStream,
 } from './contract.ts';
 import { StoreLayer, type DeleteOptions } from './layer.ts';
 
@@ -36,10 +36,20 @@ export type OnRequest = (request: StoreRequest) => void;
 
 class MeteringStore extends StoreLayer {
   readonly #onRequest: OnRequest;
+  readonly putStream?: PutStream;
 
   constructor(below: ObjectStore, onRequest: OnRequest) {
     super(below);
     this.#onRequest = onRequest;
+    const stream = below.putStream?.bind(below);
+    if (stream === undefined) return;
+    this.putStream = async (key, body, options) => {
+      try {
+        return await stream(key, body, options);
+      } finally {
+        this.#tell('put', key, body.sizeBytes);
+      }
+    };
   }
 
   #tell(operation: StoreOperation, key: string, upBytes = 0, downBytes = 0): void {
@@ -51,14 +61,6 @@ class MeteringStore extends StoreLayer {
       return await this.below.put(key, body, options);
     } finally {
       this.#tell('put', key, bodyLength(body));
-    }
-  }
-
-  protected override async streamBelow(key: string, body: StreamedBody, options?: PutOptions): Promise<PutResult> {
-    try {
-      return await super.streamBelow(key, body, options);
-    } finally {
-      this.#tell('put', key, body.sizeBytes);
     }
   }
 

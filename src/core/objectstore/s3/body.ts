@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { SgwError } from '../../kit/index.ts';
-import { bodyPieces, type PutBody } from '../contract.ts';
+import { bodyPieces, type PutBody, type StreamedBody } from '../contract.ts';
 
 /** Hashed in one go; between two of them other work gets its turn. */
 const HASH_STEP_BYTES = 1024 * 1024;
@@ -42,6 +42,17 @@ export async function outgoing(body: PutBody): Promise<OutgoingBody> {
     }
   }
   return { sizeBytes, content: contentOf(pieces, sizeBytes), sha256: hash.digest('hex'), crc32: checkText(check) };
+}
+
+/** What comes piece by piece, and can be sent once. What its pieces throw breaks the request off before its end. */
+export function streamed({ sizeBytes, sha256, crc32: check, pieces }: StreamedBody): OutgoingBody {
+  let isSent = false;
+  const content = (): Readable => {
+    if (isSent) throw new SgwError('unavailable', 'store-error', 'the store asks for a body again that is gone');
+    isSent = true;
+    return Readable.from(pieces, { objectMode: false });
+  };
+  return { sizeBytes, sha256, crc32: check, content };
 }
 
 function contentOf(pieces: readonly Uint8Array[], sizeBytes: number): OutgoingBody['content'] {
