@@ -20,6 +20,8 @@ export interface OutgoingBody {
   readonly sha256: string;
   /** 8 hex digits; kept beside the object. */
   readonly crc32: string;
+  /** Fires with the failure when a stream ends in one: the SDK would wait for more of it. */
+  readonly broken?: AbortSignal;
 }
 
 /** What is sent of `body`, and its checksums. */
@@ -46,13 +48,18 @@ export async function outgoing(body: PutBody): Promise<OutgoingBody> {
 
 /** What comes piece by piece, and can be sent once. What its pieces throw breaks the request off before its end. */
 export function streamed({ sizeBytes, sha256, crc32: check, pieces }: StreamedBody): OutgoingBody {
+  const broken = new AbortController();
   let isSent = false;
   const content = (): Readable => {
     if (isSent) throw new SgwError('unavailable', 'store-error', 'the store asks for a body again that is gone');
     isSent = true;
-    return Readable.from(pieces, { objectMode: false });
+    const stream = Readable.from(pieces, { objectMode: false });
+    stream.on('error', (error) => {
+      broken.abort(error);
+    });
+    return stream;
   };
-  return { sizeBytes, sha256, crc32: check, content };
+  return { sizeBytes, sha256, crc32: check, content, broken: broken.signal };
 }
 
 function contentOf(pieces: readonly Uint8Array[], sizeBytes: number): OutgoingBody['content'] {

@@ -252,12 +252,14 @@ export class S3Store implements ObjectStore {
       try {
         const release = await this.#sent.bytes.acquire(sizeBytes, stop);
         try {
-          const { ETag } = await this.#client.send(command, { abortSignal: stop });
+          const abortSignal = body.broken === undefined ? stop : AbortSignal.any([stop, body.broken]);
+          const { ETag } = await this.#client.send(command, { abortSignal });
           return plainEtag(ETag);
         } finally {
           release();
         }
       } catch (error) {
+        if (body.broken?.aborted === true) throw body.broken.reason;
         if (isConditional && (statusOf(error) === 412 || isNoSuchKey(error))) return undefined;
         throw error;
       }

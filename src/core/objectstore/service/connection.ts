@@ -6,6 +6,8 @@
  * whether it is alive before it is used.
  */
 import { connect, constants, type ClientHttp2Session } from 'node:http2';
+import { isIP } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { abortReason, throwIfAborted, type Clock, type Random } from '../../kit/index.ts';
 import type { StoreIdentity } from './identity.ts';
 import { tooSlow, unanswered } from './failure.ts';
@@ -34,6 +36,7 @@ export class Connection {
   #opening: Promise<ClientHttp2Session> | undefined;
   #failures = 0;
   #usedMs = 0;
+  #users = 0;
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
@@ -51,6 +54,16 @@ export class Connection {
       this.#opening = undefined;
     });
     return await unlessAborted(this.#opening, signal);
+  }
+
+  /** A request is under way: until it lets go, the session keeps the process running. */
+  hold(): () => void {
+    this.#users += 1;
+    this.#session?.ref();
+    return () => {
+      this.#users -= 1;
+      if (this.#users === 0 && this.#session?.destroyed === false) this.#session.unref();
+    };
   }
 
   /** Whether the session answers; one that does not is given up, with everything that is under way on it. */
@@ -109,11 +122,19 @@ export class Connection {
   async #connect(): Promise<ClientHttp2Session> {
     const { place, clock } = this.#parts;
     const { ca, certificate, privateKey } = await this.#parts.identity();
-    const session = connect(`https://${authorityOf(place)}`, {
+    const socket = connectTls({
+      host: place.host,
+      port: place.port,
+      ...(isIP(place.host) === 0 ? { servername: place.host } : {}),
       ca,
       cert: certificate,
       key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
       minVersion: 'TLSv1.3',
+      ALPNProtocols: ['h2'],
+    });
+    socket.setKeepAlive(true, KEEP_ALIVE_MS).setNoDelay(true);
+    const session = connect(`https://${authorityOf(place)}`, {
+      createConnection: () => socket,
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
     });
     const giveUp = new AbortController();
@@ -140,8 +161,7 @@ export class Connection {
       giveUp.abort();
     }
     session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-    session.socket.setKeepAlive(true, KEEP_ALIVE_MS);
-    session.unref();
+    if (this.#users === 0) session.unref();
     // What fails on it is told to its requests; the session is given up as a whole.
     session.on('error', () => undefined);
     session.once('goaway', () => {

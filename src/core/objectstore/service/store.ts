@@ -356,7 +356,8 @@ export class ServiceStore implements ObjectStore {
         if (operation === 'get' && result !== undefined) downBytes = (result as Part).bytes.length;
         return result;
       } finally {
-        if (!answer.stream.readableEnded) answer.stream.destroy();
+        // Also when the body that was to be sent is not wanted to its end.
+        if (!answer.stream.readableEnded || !answer.stream.writableFinished) answer.stream.destroy();
       }
     } catch (error) {
       throw watch.failure(error, what);
@@ -385,6 +386,7 @@ class Watch implements Disposable {
   readonly #idle = new AbortController();
   readonly #done = new AbortController();
   readonly signal: AbortSignal;
+  readonly #letGo: () => void;
   #movedMs: number;
   #isPaused = false;
 
@@ -405,6 +407,7 @@ class Watch implements Disposable {
     const signals = [this.#deadline?.signal ?? caller, this.#idle.signal].filter((signal) => signal !== undefined);
     this.signal = AbortSignal.any(signals);
     this.#movedMs = clock.monotonicMs();
+    this.#letGo = connection.hold();
   }
 
   /** Sends the request; while it lasts, its session is asked whether it is alive when nothing moves. */
@@ -443,6 +446,7 @@ class Watch implements Disposable {
 
   [Symbol.dispose](): void {
     this.#done.abort();
+    this.#letGo();
     this.#deadline?.[Symbol.dispose]();
   }
 }
