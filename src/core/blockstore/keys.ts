@@ -51,8 +51,10 @@ export function seqOfKey(key: string): { readonly kind: 'log' | 'map'; readonly 
 export type KeyPlace =
   | { readonly kind: 'store' | 'pin' | 'purged' }
   | { readonly kind: 'volume' | 'head' | 'volumeKey'; readonly volumeId: VolumeId }
-  | { readonly kind: 'log' | 'map'; readonly volumeId: VolumeId; readonly seq: number }
-  | { readonly kind: 'snapshot' | 'snapshotMap'; readonly snapshotId: SnapshotId }
+  | { readonly kind: 'log'; readonly volumeId: VolumeId; readonly seq: number }
+  | { readonly kind: 'map'; readonly volumeId: VolumeId; readonly seq: number }
+  | { readonly kind: 'snapshot'; readonly snapshotId: SnapshotId }
+  | { readonly kind: 'snapshotMap'; readonly snapshotId: SnapshotId }
   | { readonly kind: 'upload'; readonly snapshotId: SnapshotId }
   | { readonly kind: 'restore'; readonly restoreId: string; readonly snapshotId: SnapshotId }
   | { readonly kind: 'accountKey'; readonly keyId: string };
