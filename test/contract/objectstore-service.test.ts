@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import { systemClock } from '../../src/core/kit/index.ts';
-import { directoryStore, memoryStore, openObjectStore, withRetry, type ObjectStore } from '../../src/core/objectstore/index.ts';
+import {
+  directoryStore,
+  memoryStore,
+  openObjectStore,
+  withRetry,
+  type ObjectStore,
+} from '../../src/core/objectstore/index.ts';
 import { addRoutes } from '../../src/core/service/dataendpoint/routes.ts';
 import { Budget } from '../../src/core/service/dataendpoint/budget.ts';
 import { GatewayListener } from '../support/gateway-listener.ts';
@@ -49,16 +55,16 @@ objectStoreContract('service, over memory', async () => over(memoryStore()));
 
 objectStoreContract('service, over a directory', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sgw-store-'));
-  return over(directoryStore({ path: join(folder, 'store') }), async () => rm(folder, { recursive: true, force: true }));
+  return over(directoryStore({ path: join(folder, 'store') }), async () =>
+    rm(folder, { recursive: true, force: true }),
+  );
 });
 
 requireRadosgw().describe('service, over a RADOS gateway', () => {
   let stores = 0;
   objectStoreContract('s3 behind it', async () => {
     const server = await sharedRadosgw();
-    const under = await over(
-      withRetry(await openObjectStore(server.storeUrl(`service-contract-${String(stores++)}`))),
-    );
+    const under = await over(withRetry(await openObjectStore(server.storeUrl(`service-contract-${String(stores++)}`))));
     // With retries, as the product has it: what streams is tried once on the way, and that server fails now and then.
     return { ...under, store: withRetry(under.store) };
   });

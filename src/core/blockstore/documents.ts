@@ -153,7 +153,12 @@ function encode(
   value: object,
 ): { body: Buffer; changeId: string } {
   const changeId = options.random.bytes(12).toString('hex');
-  const stored = sealFields(options.keys, options.random, { key, changeId, version }, value) as ParsedDocument['stored'];
+  const stored = sealFields(
+    options.keys,
+    options.random,
+    { key, changeId, version },
+    value,
+  ) as ParsedDocument['stored'];
   return { body: documentBytes(key, { changeId, version, stored }), changeId };
 }
 

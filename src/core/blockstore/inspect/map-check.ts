@@ -121,8 +121,7 @@ export class MapCheck {
     const body = await this.#reading.read(key, signal);
     if (body === undefined) return nodes;
     const { root } = parseMapObject(key, body);
-    const waiting: WalkedNode[] =
-      root === null ? [] : [{ pointer: requirePointer(key, root), level: ROOT_LEVEL }];
+    const waiting: WalkedNode[] = root === null ? [] : [{ pointer: requirePointer(key, root), level: ROOT_LEVEL }];
     for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
       const { pointer, level } = next;
       if (pointer.key !== key || nodes.has(pointer.offset)) continue;
@@ -207,16 +206,17 @@ class ObjectCheck {
       const others = await Promise.all(bases.map(async (base) => this.#runsOf(base)));
       if (others.some((other) => covers(other, run))) continue;
       const { key } = run.source;
-      throw refused(this.#object.key, `it points to a frame of ${key.slice(0, 100)}, to which nothing gives it a right`);
+      throw refused(
+        this.#object.key,
+        `it points to a frame of ${key.slice(0, 100)}, to which nothing gives it a right`,
+      );
     }
     return { mappedPages, creators: creatorSet(...runs.map(({ source }) => source.creators)) };
   }
 
   async #childrenOf(base: BaseNode, level: number): Promise<ReadonlyMap<number, NodePointer>> {
     const { reading, signal } = this.#object;
-    base.children ??= reading
-      .load(base.pointer, signal)
-      .then((node) => decodeInterior(node, base.pointer, level));
+    base.children ??= reading.load(base.pointer, signal).then((node) => decodeInterior(node, base.pointer, level));
     return await base.children;
   }
 

@@ -57,7 +57,13 @@ export class Reach {
     /** The last first, so that few wait. */
     const waiting: { readonly pointer: NodePointer; readonly level: number }[] = [{ pointer: root, level: ROOT_LEVEL }];
     let visited = 0;
-    const visit = async ({ pointer, level }: { readonly pointer: NodePointer; readonly level: number }): Promise<void> => {
+    const visit = async ({
+      pointer,
+      level,
+    }: {
+      readonly pointer: NodePointer;
+      readonly level: number;
+    }): Promise<void> => {
       if (!this.#note(pointer)) return;
       visited += 1;
       if (visited % TURN_NODES === 0) await turn();

@@ -145,9 +145,7 @@ export class SegmentView implements ObjectView {
       const set = footer.creators[entry.creators] ?? [];
       if (!sets.includes(set)) sets.push(set);
       const pages = popcount16(entry.mask);
-      seenHashes.push(
-        hashes.subarray(entry.hashIndex * PAGE_HASH_BYTES, (entry.hashIndex + pages) * PAGE_HASH_BYTES),
-      );
+      seenHashes.push(hashes.subarray(entry.hashIndex * PAGE_HASH_BYTES, (entry.hashIndex + pages) * PAGE_HASH_BYTES));
       entries.push({
         ...entry,
         offset: entry.offset - SEGMENT_HEADER_BYTES,

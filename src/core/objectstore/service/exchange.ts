@@ -77,7 +77,12 @@ async function send(stream: ClientHttp2Stream, pieces: readonly Uint8Array[]): P
  * Reads the answer's body into `target` from `at` on. Returns how many bytes there were.
  * @throws RangeError when they are more than there is room for; what the stream fails with
  */
-export async function receiveInto({ stream }: Answer, target: Buffer, at: number, onBytes: () => void): Promise<number> {
+export async function receiveInto(
+  { stream }: Answer,
+  target: Buffer,
+  at: number,
+  onBytes: () => void,
+): Promise<number> {
   let end = at;
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     onBytes();

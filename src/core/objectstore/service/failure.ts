@@ -70,4 +70,3 @@ export function shortReply(got: number, wanted: number, key: string): SgwError {
   const message = `the service sent ${String(got)} of ${String(wanted)} bytes of ${key}`;
   return new SgwError('unavailable', 'short-reply', message, { details: { key } });
 }
-

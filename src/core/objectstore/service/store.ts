@@ -11,15 +11,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { Semaphore, SgwError, throwIfAborted, type Clock, type Random } from '../../kit/index.ts';
-import {
-  checkFolder,
-  checkKey,
-  checkLimit,
-  checkPrefix,
-  checkSpan,
-  etagMismatch,
-  resolveSpan,
-} from '../arguments.ts';
+import { checkFolder, checkKey, checkLimit, checkPrefix, checkSpan, etagMismatch, resolveSpan } from '../arguments.ts';
 import { bodyPieces } from '../contract.ts';
 import type {
   ByteSpan,

@@ -233,4 +233,3 @@ async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<v
     });
   });
 }
-

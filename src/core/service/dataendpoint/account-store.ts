@@ -204,11 +204,7 @@ export class AccountStore implements ObjectStore {
   }
 
   /** How much of an object the gateway may read. */
-  async #rightTo(
-    key: string,
-    place: KeyPlace,
-    signal: AbortSignal,
-  ): Promise<'none' | 'whole' | 'parts' | 'filtered'> {
+  async #rightTo(key: string, place: KeyPlace, signal: AbortSignal): Promise<'none' | 'whole' | 'parts' | 'filtered'> {
     const { accountId } = this.#gateway;
     const sealed = await this.#tenancy.sealed(signal);
     if (!sealedFor(sealed, accountId)) return place.kind === 'store' ? 'whole' : 'none';
@@ -383,9 +379,7 @@ export class AccountStore implements ObjectStore {
 const idOf = (name: string): Parameters<Tenancy['records']['ownerOf']>[0] | undefined =>
   isId(name) ? name : undefined;
 
-function* present(
-  ids: readonly (string | undefined)[],
-): Generator<NonNullable<ReturnType<typeof idOf>>> {
+function* present(ids: readonly (string | undefined)[]): Generator<NonNullable<ReturnType<typeof idOf>>> {
   for (const id of ids) if (id !== undefined && isId(id)) yield id;
 }
 

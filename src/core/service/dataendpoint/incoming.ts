@@ -30,7 +30,8 @@ export function incomingBody(
     /^[0-9a-f]{64}$/.test(sha256) &&
     typeof check === 'string' &&
     /^[0-9a-f]{8}$/.test(check);
-  if (!isFormed) throw new SgwError('invalid', 'bad-request', 'a put says how long its body is, and what its hashes are');
+  if (!isFormed)
+    throw new SgwError('invalid', 'bad-request', 'a put says how long its body is, and what its hashes are');
   if (sizeBytes > bytesMax) {
     const message = `an object of ${String(sizeBytes)} bytes is more than ${String(bytesMax)}`;
     throw new SgwError('exhausted', 'object-too-large', message, { details: { sizeBytes } });

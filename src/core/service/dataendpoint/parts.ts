@@ -137,7 +137,11 @@ export class Parts {
   }
 
   /** Asks export control, which records it; false when it has been taken back. */
-  async #isDecided({ gatewayId, accountId }: GatewayPrincipal, root: AccessRoot, signal: AbortSignal): Promise<boolean> {
+  async #isDecided(
+    { gatewayId, accountId }: GatewayPrincipal,
+    root: AccessRoot,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const { snapshotId } = root;
     const name = `${gatewayId} ${snapshotId}`;
     const nowMs = this.#context.blocks.clock.monotonicMs();

@@ -168,10 +168,12 @@ async function readPart(
     return { body, start: 'suffix' in span ? body.sizeBytes - body.bytes.length : span.offset };
   }
   // Of nothing no part can be asked for.
-  const body = await store.get(key, { ...call, span: { offset: 0, length: REPLY_BYTES_MAX } }).catch((error: unknown) => {
-    if (toSgwError(error).code !== 'span-past-end') throw error;
-    return store.get(key, call);
-  });
+  const body = await store
+    .get(key, { ...call, span: { offset: 0, length: REPLY_BYTES_MAX } })
+    .catch((error: unknown) => {
+      if (toSgwError(error).code !== 'span-past-end') throw error;
+      return store.get(key, call);
+    });
   return body === undefined ? undefined : { body, start: 0 };
 }
 
