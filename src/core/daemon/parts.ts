@@ -1,4 +1,5 @@
 /** What a gateway of this program is made of: the machine's clock and randomness, stores with retries, the embedded service. */
+import { createPrivateKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { FramePool } from '../blockstore/index.ts';
 import { RequestTally, type GatewayParts } from '../gateway/index.ts';
@@ -9,7 +10,7 @@ import {
   withThrottle,
   type ObjectStore,
   type Rates,
-  type ServiceIdentity,
+  type StoreIdentity,
 } from '../objectstore/index.ts';
 
 /** A command that serves nothing has no log. */
@@ -41,10 +42,11 @@ export async function partsOf(
     return throttle.store;
   };
   /** For a store of the service that the home was activated at. */
-  const serviceIdentity = async (): Promise<ServiceIdentity> => {
+  const identity = async (): Promise<StoreIdentity> => {
     const { gatewayTls } = await import('../gateway/network/index.ts');
     const own = { home, clock: systemClock, random: systemRandom };
-    return await gatewayTls(own, AbortSignal.timeout(IDENTITY_TIMEOUT_MS));
+    const { ca, certificate, privateKey } = await gatewayTls(own, AbortSignal.timeout(IDENTITY_TIMEOUT_MS));
+    return { ca, certificate, privateKey: createPrivateKey(privateKey) };
   };
   return {
     home,
@@ -53,7 +55,7 @@ export async function partsOf(
     random: systemRandom,
     openStore: async (description, how) =>
       throttled(
-        withRetry(layered(await openObjectStore(description, { ...how, onRequest: requests.count, serviceIdentity })), {
+        withRetry(layered(await openObjectStore(description, { ...how, onRequest: requests.count, identity })), {
           clock: systemClock,
           random: systemRandom,
         }),
