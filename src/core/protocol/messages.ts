@@ -42,6 +42,26 @@ export interface AccountRecord {
   readonly createdAt: string;
 }
 
+/** An access key as everybody may know it who may know of it; its secret is told once, when it is made. */
+export interface AccessKeyRecord {
+  /** `AKIA` and 16 of `A-Z2-7`. */
+  readonly accessKeyId: string;
+  readonly accountId: string;
+  readonly userName: string;
+  readonly createdAt: string;
+  /** Null while the key is good. */
+  readonly revokedAt: string | null;
+}
+
+/** A gateway as the service knows it. */
+export interface GatewaySummary extends CustomerInformation {
+  readonly state: 'active' | 'deregistered';
+  readonly keyFingerprint: string;
+  readonly registeredAt: string;
+  readonly deregisteredAt: string | null;
+  readonly configurationVersion: number;
+}
+
 /** `by` lets `accountId` use the blocks that `by` wrote in a snapshot; the owner's grant also lets it see the snapshot. */
 export interface Grant {
   readonly accountId: string;
@@ -107,6 +127,21 @@ export interface Messages {
   'activation.withdraw': { input: Signed<Nothing>; result: Nothing };
 
   'gateway.configuration': { input: Signed<Nothing>; result: GatewayConfiguration };
+  /**
+   * A client certificate for the gateway's own key, which the request for it (PKCS #10, PEM) must be of and be signed by.
+   * Asked for again before it ends; each answer is another certificate.
+   */
+  'gateway.certificate': {
+    input: Signed<{ readonly csr: string }>;
+    result: {
+      /** PEM. */
+      readonly certificate: string;
+      /** Of the service's CA, PEM: what signed it, and what the service's own certificates are signed by. */
+      readonly caCertificate: string;
+      readonly issuedAt: string;
+      readonly expiresAt: string;
+    };
+  };
   /** The gateway leaves; its credential is void. */
   'gateway.deregister': { input: Signed<Nothing>; result: Nothing };
 
@@ -158,6 +193,47 @@ export interface Messages {
 
   /** The operator takes a gateway away that can not sign any more. */
   'gateway.remove': { input: { readonly gatewayId: string }; result: Nothing };
+  /** Gateways of an account, in the order of their ids; null: of all accounts. */
+  'gateway.list': {
+    input: { readonly accountId: string | null };
+    result: { readonly gateways: readonly GatewaySummary[] };
+  };
+  'gateway.find': { input: { readonly gatewayId: string }; result: GatewaySummary };
+  /** What is null stays. A change makes the next version of the configuration, which the gateway takes when it hears of it. */
+  'gateway.configure': {
+    input: { readonly gatewayId: string; readonly gatewayName: string | null; readonly region: string | null };
+    result: GatewaySummary & { readonly changed: boolean };
+  };
+
+  /** What whoever comes over the network must know of the service. */
+  'service.describe': {
+    input: Nothing;
+    result: {
+      /** Requests are signed for it. */
+      readonly serviceId: string;
+      readonly region: string;
+      /** `HOST:PORT` that gateways connect to, with their certificates. */
+      readonly gatewayAddress: string;
+      /** SHA-256 of the CA's certificate in DER, hex. */
+      readonly caFingerprint: string;
+    };
+  };
+
+  /** Who the access key is of that this was signed with. */
+  'user.describe': {
+    input: Nothing;
+    result: { readonly accountId: string; readonly accessKeyId: string; readonly isRoot: boolean };
+  };
+
+  /** An access key for a user of an account. The secret is in this answer and nowhere else. */
+  'key.create': {
+    input: { readonly accountId: string; readonly userName: string };
+    result: AccessKeyRecord & { readonly secretAccessKey: string };
+  };
+  /** Oldest first, revoked ones too; null: of all accounts. */
+  'key.list': { input: { readonly accountId: string | null }; result: { readonly keys: readonly AccessKeyRecord[] } };
+  /** For good; a key that is revoked already stays so. */
+  'key.revoke': { input: { readonly accessKeyId: string }; result: AccessKeyRecord & { readonly changed: boolean } };
 
   'account.create': {
     input: { readonly name: string; readonly accountId: string | null; readonly clientToken: string | null };

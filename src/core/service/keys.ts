@@ -5,6 +5,7 @@ export const serviceKeys = {
   activation: (activationId: string) => `service/activations/${activationId}.json`,
   /** By the hash of an activation key: which activation it is of. */
   token: (hash: string) => `service/tokens/${hash}.json`,
+  gateways: 'service/gateways/',
   gateway: (gatewayId: string) => `service/gateways/${gatewayId}.json`,
   /** Whose a volume or snapshot is that a gateway began, also once it is gone. */
   owner: (id: string) => `service/owners/${id}.json`,
@@ -13,5 +14,19 @@ export const serviceKeys = {
   grant: (accountId: string, volumeId: string) => `service/grants/${accountId}/${volumeId}.json`,
   /** Which server runs gc, and when it ran last. */
   gcLease: 'service/leases/gc.json',
+  /** The service's own CA. */
+  authority: 'service/ca.json',
+  /** Which account runs the service. */
+  root: 'service/root.json',
+  accessKeys: 'service/keys/',
+  accessKey: (accessKeyId: string) => `service/keys/${accessKeyId}.json`,
+  /** Requests that must not be sent again, by their time and a hash of their nonce. */
+  nonces: 'service/nonces/',
+  nonce: (name: string) => `service/nonces/${name}.json`,
+  /** What the Storage Gateway API keeps of gateways and volumes, and the requests to create that it has seen. */
+  apiGateways: (accountId: string) => `service/aws/gateways/${accountId}/`,
+  apiGateway: (accountId: string, gatewayId: string) => `service/aws/gateways/${accountId}/${gatewayId}.json`,
+  apiVolume: (accountId: string, volumeId: string) => `service/aws/volumes/${accountId}/${volumeId}.json`,
+  apiToken: (accountId: string, hash: string) => `service/aws/tokens/${accountId}/${hash}.json`,
   audit: (name: string) => `service/audit/${name}.json`,
 } as const;

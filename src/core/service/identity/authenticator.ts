@@ -25,8 +25,11 @@ export interface SignatureVerdict {
 
 export interface Authenticator {
   /**
-   * Compared in constant time; secrets are in no error.
-   * @throws denied `signature-missing`, `signature-wrong`, `access-key-unknown` (also of a revoked one), `request-stale`
+   * Headers are taken as SignedHeaders names them, and every `x-amz-*` header must be among them. Compared in constant
+   * time; secrets are in no error. A body that is given is compared with what was signed; `UNSIGNED-PAYLOAD` is taken for
+   * `ebs`, and for bodies that are read as streams. An access key that is revoked is refused within two seconds.
+   * @throws denied `signature-missing`, `signature-wrong` (also for an access key that is unknown or revoked, in the same
+   * words), `request-stale`; invalid `bad-signature-form`; unsupported `signature-in-query`, `signature-streaming`
    */
   verify(request: SignedHttpRequest, signingName: SigningName): Promise<SignatureVerdict>;
 }

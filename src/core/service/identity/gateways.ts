@@ -4,12 +4,19 @@
  * States: `active` -> `deregistered`, for good. A gateway's public key never changes; its credential names the issue.
  */
 import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
-import { SgwError } from '../../kit/index.ts';
-import { fingerprintOf, type Credential, type CustomerInformation, type Signed } from '../../protocol/index.ts';
+import { problemOfName, SgwError } from '../../kit/index.ts';
+import {
+  fingerprintOf,
+  type Credential,
+  type CustomerInformation,
+  type GatewaySummary,
+  type Signed,
+} from '../../protocol/index.ts';
 import type { SignedMessageName } from '../../protocol/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import { serviceKeys } from '../keys.ts';
 import { isSame } from '../secrets.ts';
+import { notFoundResource } from './authorization.ts';
 import type { SignatureCheck } from './signature-check.ts';
 
 export interface GatewayRecord extends CustomerInformation {
@@ -27,6 +34,8 @@ const CREDENTIAL_BYTES = 16;
 export class Gateways {
   readonly #context: ServiceContext;
   readonly #signatures: SignatureCheck;
+  readonly #watches = new Set<(gatewayId: string) => void>();
+  readonly #configured = new Set<(record: GatewayRecord) => void>();
 
   constructor(context: ServiceContext, signatures: SignatureCheck) {
     this.#context = context;
@@ -83,6 +92,65 @@ export class Gateways {
     return (await readDocument<GatewayRecord>(this.#context.blocks, serviceKeys.gateway(gatewayId), signal))?.value;
   }
 
+  /** @throws notFound `gateway-not-found` */
+  async require(gatewayId: string, signal: AbortSignal): Promise<GatewayRecord> {
+    const record = await this.find(gatewayId, signal);
+    if (record !== undefined) return record;
+    throw notFoundResource({ kind: 'gateway', id: gatewayId });
+  }
+
+  /** In the order of their ids; of all accounts when `accountId` is null. */
+  async list(accountId: string | null, signal: AbortSignal): Promise<GatewayRecord[]> {
+    const { blocks } = this.#context;
+    const gateways: GatewayRecord[] = [];
+    for await (const { key } of blocks.objects.list(serviceKeys.gateways, { signal })) {
+      const stored = await readDocument<GatewayRecord>(blocks, key, signal);
+      if (stored === undefined || (accountId !== null && stored.value.accountId !== accountId)) continue;
+      gateways.push(stored.value);
+    }
+    return gateways.sort((a, b) => (a.gatewayId < b.gatewayId ? -1 : 1));
+  }
+
+  /**
+   * Changes what the service says of a gateway: the next version of its configuration, which it is to be told of.
+   * Durable when it resolves. @throws notFound when there is none; denied `gateway-deregistered`; invalid `bad-name`
+   */
+  async configure(
+    gatewayId: string,
+    wanted: { readonly gatewayName: string | null; readonly region: string | null },
+    signal: AbortSignal,
+  ): Promise<GatewayRecord & { readonly changed: boolean }> {
+    checkNames(wanted);
+    const outcome = { changed: false };
+    const record = await changeDocument<GatewayRecord>(
+      this.#context.blocks,
+      serviceKeys.gateway(gatewayId),
+      (now) => {
+        requireStaying(now);
+        const gatewayName = wanted.gatewayName ?? now.gatewayName;
+        const region = wanted.region ?? now.region;
+        outcome.changed = gatewayName !== now.gatewayName || region !== now.region;
+        if (!outcome.changed) return now;
+        return { ...now, gatewayName, region, configurationVersion: now.configurationVersion + 1 };
+      },
+      signal,
+    );
+    if (outcome.changed) for (const onConfigured of this.#configured) onConfigured(record);
+    return { ...record, ...outcome };
+  }
+
+  /** Calls `onConfigured` when this process has changed what a gateway is to be, until the returned function is called. */
+  onConfigured(onConfigured: (record: GatewayRecord) => void): () => void {
+    this.#configured.add(onConfigured);
+    return () => this.#configured.delete(onConfigured);
+  }
+
+  /** Calls `onGone` when this process has deregistered a gateway, until the returned function is called. */
+  onDeregistered(onGone: (gatewayId: string) => void): () => void {
+    this.#watches.add(onGone);
+    return () => this.#watches.delete(onGone);
+  }
+
   /**
    * The gateway that sent the request.
    * @throws denied `gateway-unknown`, `credential-wrong`, and what `SignatureCheck` throws
@@ -119,11 +187,30 @@ export class Gateways {
       (now) => (now.state === 'deregistered' ? now : { ...now, state: 'deregistered', deregisteredAt }),
       signal,
     );
+    for (const onGone of this.#watches) onGone(gatewayId);
   }
 }
 
+/** What others may know of a gateway. */
+export function summaryOf(record: GatewayRecord): GatewaySummary {
+  const { gatewayId, gatewayName, accountId, mode, region, state } = record;
+  const { registeredAt, deregisteredAt, configurationVersion } = record;
+  return {
+    ...{ gatewayId, gatewayName, accountId, mode, region, state },
+    ...{ registeredAt, deregisteredAt, configurationVersion },
+    keyFingerprint: fingerprintOf(record.publicKey),
+  };
+}
+
+function checkNames({ gatewayName, region }: { readonly gatewayName: string | null; readonly region: string | null }) {
+  const problem = gatewayName === null ? undefined : problemOfName(gatewayName);
+  if (problem !== undefined) throw new SgwError('invalid', 'bad-name', `the name for a gateway ${problem}`);
+  if (region === null || /^[a-z0-9-]{1,64}$/.test(region)) return;
+  throw new SgwError('invalid', 'bad-region', 'a region has up to 64 small letters, digits and "-"');
+}
+
 /** @throws denied `gateway-deregistered` */
-function requireStaying(record: GatewayRecord): GatewayRecord {
+export function requireStaying(record: GatewayRecord): GatewayRecord {
   if (record.state === 'active') return record;
   throw deregistered(record.gatewayId);
 }

@@ -2,15 +2,21 @@
  * Whether a request is signed by who it says, for this service, now, and for the first time.
  *
  * Invariant: a nonce is remembered until its request would be too old anyway, by this process; where the service is many
- * processes, a request that is repeated to another one within that time is answered again (docs/adr/0010 says what then is).
+ * processes, a request that is repeated to another one within that time is answered again, which changes nothing: docs/adr/0010.
+ * Those few where it would are spent besides: their nonces are objects in the store, which all processes see (docs/adr/0018).
  */
+import { createDocument } from '../../blockstore/index.ts';
 import { SgwError } from '../../kit/index.ts';
 import { isSignatureOf, type Signed, type SignedMessageName } from '../../protocol/index.ts';
 import type { ServiceContext } from '../context.ts';
+import { serviceKeys } from '../keys.ts';
+import { hashOf } from '../secrets.ts';
 
 /** How far a request's time may be from ours, either way. */
 const SKEW_MS = 5 * 60 * 1000;
 const NONCES_MAX = 65_536;
+const NONCE_DIGITS = 32;
+const NONCES_FORGOTTEN_MAX = 100;
 
 export class SignatureCheck {
   readonly #context: ServiceContext;
@@ -48,6 +54,32 @@ export class SignatureCheck {
     this.#remember(`${request.signer} ${request.nonce}`, nowMs, sentMs, message);
   }
 
+  /**
+   * Makes a request that was verified the only one of its nonce, for every process of the service. An embedded service
+   * is one process at a time with nobody between it and its gateway. Durable when it resolves.
+   * @throws denied `request-replayed`
+   */
+  async spend(message: SignedMessageName, request: Signed<unknown>, signal: AbortSignal): Promise<void> {
+    const { isEmbedded, blocks } = this.#context;
+    if (isEmbedded) return;
+    const { signer, nonce, timestamp } = request;
+    const spentAt = new Date(Date.parse(timestamp)).toISOString();
+    const name = `${compact(spentAt)}-${hashOf(`${signer} ${nonce}`).slice(0, NONCE_DIGITS)}`;
+    const isFirst = await createDocument(blocks, serviceKeys.nonce(name), { message, signer, spentAt }, signal);
+    if (!isFirst) throw denied('request-replayed', `this ${message} was sent before`);
+    await this.#forgetSpent(signal);
+  }
+
+  /** Those that would be refused for their age. They are few: only what is spent makes one, and makes this run. */
+  async #forgetSpent(signal: AbortSignal): Promise<void> {
+    const { objects, clock } = this.#context.blocks;
+    const oldest = compact(new Date(clock.nowMs() - 2 * SKEW_MS).toISOString());
+    for await (const { key } of objects.list(serviceKeys.nonces, { signal, limit: NONCES_FORGOTTEN_MAX })) {
+      if (key.slice(serviceKeys.nonces.length) >= oldest) break;
+      await objects.delete(key, { signal });
+    }
+  }
+
   #remember(nonce: string, nowMs: number, sentMs: number, message: string): void {
     for (const [old, untilMs] of this.#seen) {
       if (untilMs >= nowMs) break;
@@ -62,6 +94,9 @@ export class SignatureCheck {
     this.#seen.set(nonce, Math.max(nowMs, sentMs) + SKEW_MS);
   }
 }
+
+/** In the order of time as a name. */
+const compact = (time: string): string => time.replaceAll(/[-:]/g, '');
 
 const denied = (code: string, message: string, hint?: string): SgwError =>
   new SgwError('denied', code, message, hint === undefined ? {} : { hint });
