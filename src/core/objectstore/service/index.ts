@@ -5,7 +5,16 @@ import { ServiceStore, type ServiceStoreOptions } from './store.ts';
 import type { ServiceIdentity } from './identity.ts';
 
 export { ServiceStore };
-export { crcText, FOLDERS_PATH, HEADERS, OBJECTS_PATH, OUTCOMES, REPLY_BYTES_MAX } from './wire.ts';
+export {
+  crcText,
+  FOLDERS_PATH,
+  HEADERS,
+  OBJECTS_PATH,
+  OUTCOMES,
+  REPLY_BYTES_MAX,
+  SESSION_WINDOW_BYTES,
+  STREAM_WINDOW_BYTES,
+} from './wire.ts';
 
 const TRIES = 4;
 const BASE_DELAY_MS = 200;
