@@ -30,6 +30,7 @@ export interface LiveServiceOptions {
   readonly frontEnds?: (parts: {
     readonly service: NetworkService;
     readonly messages: NetworkMessages;
+    readonly serviceKey: ServiceKey;
     readonly log: Logger;
     readonly gatewayOf: (request: FastifyRequest) => GatewayPrincipal;
   }) => readonly FrontEnd[];
@@ -86,7 +87,7 @@ export class LiveService implements AsyncDisposable {
         customerMessages(messages, authenticator),
         gatewayMessages(messages, gatewayOf),
         authorityPage(authority.certificate),
-        ...(frontEnds?.({ service, messages, log: SILENT, gatewayOf }) ?? []),
+        ...(frontEnds?.({ service, messages, serviceKey, log: SILENT, gatewayOf }) ?? []),
       ],
       tls: { api: tls, gateways: tls },
       ca: authority.certificate,
