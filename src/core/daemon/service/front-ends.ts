@@ -2,6 +2,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { Logger } from '../../kit/index.ts';
 import type { MessageResult } from '../../protocol/index.ts';
+import { activationPage } from '../../service/activationpage/index.ts';
 import { ebsFrontEnd, storageGatewayApi } from '../../service/aws/index.ts';
 import type { ControlPlane } from '../../service/controlplane/index.ts';
 import {
@@ -39,6 +40,7 @@ export function composeFrontEnds(composition: Composition): FrontEnd[] {
   };
   return [
     authorityPage(authority.certificate),
+    activationPage(parts),
     customerMessages(messages, authenticator),
     gatewayMessages(messages, gatewayOf),
     ...controlFrontEnds(plane, service, gatewayOf),
