@@ -45,7 +45,7 @@ beforeAll(async () => {
   ca = certificate.toString('pem');
   const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
   const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }).export({ format: 'pem', type: 'pkcs8' });
-  app = fastify({ https: { cert: ca, key }, forceCloseConnections: true }) as unknown as FastifyInstance;
+  app = fastify({ https: { cert: ca, key }, forceCloseConnections: true });
   app.get('/ca.pem', async (_request, reply) => await reply.send(ca));
   app.post('/v1/*', async (request, reply) => {
     if (request.url.endsWith('gateway.deregister')) await new Promise<void>((resolve) => held.push(resolve));
@@ -172,14 +172,18 @@ describe('a client of the service', () => {
       kind: 'timeout',
       code: 'service-timed-out',
     });
-    held.splice(0).forEach((release) => release());
+    held.splice(0).forEach((release) => {
+      release();
+    });
     const stop = new AbortController();
     const stopped = client().request('gateway.deregister', {} as never, { signal: stop.signal });
     setTimeout(() => {
       stop.abort(new SgwError('aborted', 'interrupted', 'enough'));
     }, 30);
     await expect(stopped).rejects.toMatchObject({ code: 'interrupted' });
-    held.splice(0).forEach((release) => release());
+    held.splice(0).forEach((release) => {
+      release();
+    });
   });
 
   it('says that nobody is there, and tries that again whatever it is', async () => {
