@@ -43,7 +43,7 @@ async function over(store: ObjectStore, remove?: () => Promise<void>): Promise<S
   const identity = await listener.authority.identity('sgw-00000001');
   const url = `sgw-service://127.0.0.1:${String(listener.port)}`;
   return {
-    store: await openObjectStore(url, { identity: async () => Promise.resolve(identity) }),
+    store: await openObjectStore(url, { serviceIdentity: async () => Promise.resolve(identity) }),
     remove: async () => {
       await store.close();
       await remove?.();

@@ -1,8 +1,8 @@
 /** A certificate authority for tests, and what it signs: a server on loopback, and gateways by their ids. */
 import 'reflect-metadata';
-import { createPrivateKey, webcrypto, type KeyObject } from 'node:crypto';
+import { createPrivateKey, webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
-import type { StoreIdentity } from '../../src/core/objectstore/index.ts';
+import type { ServiceIdentity } from '../../src/core/objectstore/index.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 const ED25519 = { name: 'Ed25519' } as const;
@@ -14,7 +14,7 @@ x509.cryptoProvider.set(webcrypto as unknown as Parameters<typeof x509.cryptoPro
 export interface Signed {
   /** PEM. */
   readonly certificate: string;
-  readonly privateKey: KeyObject;
+  readonly privateKey: string;
 }
 
 export class TestAuthority {
@@ -51,7 +51,7 @@ export class TestAuthority {
   }
 
   /** For a gateway. */
-  async identity(gatewayId: string): Promise<StoreIdentity> {
+  async identity(gatewayId: string): Promise<ServiceIdentity> {
     return { ca: this.ca, ...(await this.#sign(`CN=${gatewayId}`, [])) };
   }
 
@@ -72,7 +72,9 @@ export class TestAuthority {
     const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
     return {
       certificate: certificate.toString('pem'),
-      privateKey: createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }),
+      privateKey: String(
+        createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' }),
+      ),
     };
   }
 }

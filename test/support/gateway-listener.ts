@@ -27,7 +27,7 @@ export class GatewayListener implements AsyncDisposable {
         allowHTTP1: true,
         ca: signing.ca,
         cert: certificate,
-        key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
+        key: privateKey,
         requestCert: true,
         rejectUnauthorized: true,
         settings: { initialWindowSize: 4 * 1024 * 1024, maxConcurrentStreams: 256 },

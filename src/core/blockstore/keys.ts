@@ -60,20 +60,6 @@ export function seqOfKey(key: string): { readonly kind: 'log' | 'map'; readonly 
   return { kind: kind === 'log' ? 'log' : 'map', seq: Number.parseInt(digits, 16) };
 }
 
-/** What an object under `uploads/` is; undefined for other keys. */
-export type UploadName =
-  | { readonly kind: 'block'; readonly snapshotId: SnapshotId; readonly block: number; readonly write: number }
-  | { readonly kind: 'map'; readonly snapshotId: SnapshotId };
-
-export function uploadOfKey(key: string): UploadName | undefined {
-  const [folder, id = '', name = '', ...more] = key.split('/');
-  if (`${folder ?? ''}/` !== keys.uploads || !isSnapshotId(id) || more.length > 0) return undefined;
-  if (/^map-[0-9a-f]+$/.test(name)) return { kind: 'map', snapshotId: id };
-  const [, block, write] = /^([0-9a-f]{8})-([0-9a-f]{4})$/.exec(name) ?? [];
-  if (block === undefined || write === undefined) return undefined;
-  return { kind: 'block', snapshotId: id, block: Number.parseInt(block, 16), write: Number.parseInt(write, 16) };
-}
-
 /** What an object of the store is, by its key. */
 export type KeyPlace =
   | { readonly kind: 'store' | 'pin' | 'purged' }
@@ -106,7 +92,10 @@ export function placeOfKey(key: string): KeyPlace | undefined {
     if (rest.join('/') === 'snapshot.json') return { kind: 'snapshot', snapshotId: id };
     return rest.join('/') === 'map' ? { kind: 'snapshotMap', snapshotId: id } : undefined;
   }
-  if (folder === 'uploads' && isSnapshotId(id) && rest.length === 1) return { kind: 'upload', snapshotId: id };
+  if (folder === 'uploads') {
+    const upload = uploadOfKey(key);
+    return upload === undefined ? undefined : { kind: 'upload', snapshotId: upload.snapshotId };
+  }
   if (rest.length === 0) return placeInFolder(folder, id);
   return folder === 'gc' && id === 'purged' && rest.length === 1 ? { kind: 'purged' } : undefined;
 }
@@ -118,4 +107,18 @@ function placeInFolder(folder: string, name: string): KeyPlace | undefined {
     return { kind: 'restore', restoreId, snapshotId };
   const keyId = /^(\d{12})\.json$/.exec(name)?.[1];
   return folder === 'keys' && keyId !== undefined ? { kind: 'accountKey', keyId } : undefined;
+}
+
+/** What an object under `uploads/` is; undefined for other keys. */
+export type UploadName =
+  | { readonly kind: 'block'; readonly snapshotId: SnapshotId; readonly block: number; readonly write: number }
+  | { readonly kind: 'map'; readonly snapshotId: SnapshotId };
+
+export function uploadOfKey(key: string): UploadName | undefined {
+  const [folder, id = '', name = '', ...more] = key.split('/');
+  if (`${folder ?? ''}/` !== keys.uploads || !isSnapshotId(id) || more.length > 0) return undefined;
+  if (/^map-[0-9a-f]+$/.test(name)) return { kind: 'map', snapshotId: id };
+  const [, block, write] = /^([0-9a-f]{8})-([0-9a-f]{4})$/.exec(name) ?? [];
+  if (block === undefined || write === undefined) return undefined;
+  return { kind: 'block', snapshotId: id, block: Number.parseInt(block, 16), write: Number.parseInt(write, 16) };
 }

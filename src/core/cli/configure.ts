@@ -28,7 +28,10 @@ export async function configure(
     gateway:
       gateway === null
         ? null
-        : { name: gateway.name, mode: gateway.mode, version: gateway.version, serving: gateway.serving },
+        : {
+            ...{ name: gateway.name, mode: gateway.mode, version: gateway.version, serving: gateway.serving },
+            ...(gateway.remoteManagement === undefined ? {} : { remoteManagement: gateway.remoteManagement }),
+          },
     preferences: {
       defaultHome: after.defaultHome ?? null,
       output: after.output ?? 'text',

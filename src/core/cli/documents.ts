@@ -35,6 +35,8 @@ export const Configuration = Type.Object(
           name: Type.String(),
           mode: Type.Union([Type.Literal('cached'), Type.Literal('shadowing')]),
           version: Type.Integer({ minimum: 1 }),
+          /** Absent where the service is embedded. */
+          remoteManagement: Type.Optional(Type.Boolean()),
           /** As the operation tells it; null: the default. */
           serving: Type.Object(
             {

@@ -7,7 +7,7 @@ export { StoreLayer } from './layer.ts';
 export { memoryStore } from './memory.ts';
 export { STORE_OPERATIONS, withMeter, type StoreOperation, type StoreRequest } from './meter.ts';
 export { openObjectStore } from './open.ts';
-export type { StoreIdentity } from './service/identity.ts';
+export type { ServiceIdentity } from './service/identity.ts';
 export { isServiceUrl } from './service/place.ts';
 export { formatS3Place, isS3Url, parseS3Place } from './s3/place.ts';
 export { withRetry, type RetryOptions } from './retry.ts';

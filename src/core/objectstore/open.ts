@@ -3,7 +3,7 @@ import { SgwError } from '../kit/index.ts';
 import type { ObjectStore } from './contract.ts';
 import { withMeter, type OnRequest } from './meter.ts';
 import { isS3Url, parseS3Place } from './s3/place.ts';
-import type { StoreIdentity } from './service/identity.ts';
+import type { ServiceIdentity } from './service/identity.ts';
 import { isServiceUrl, parseServicePlace } from './service/place.ts';
 
 export interface OpenObjectStoreOptions {
@@ -11,8 +11,6 @@ export interface OpenObjectStoreOptions {
   readonly create?: boolean;
   /** Told of each request that is really made, so that calls that take several count as such. */
   readonly onRequest?: OnRequest;
-  /** How a gateway proves itself to a service whose data endpoint is the store; asked for each connection. */
-  readonly identity?: () => Promise<StoreIdentity>;
 }
 
 const URL_SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i;
@@ -23,7 +21,7 @@ const HINT = 'Name a directory, s3://BUCKET/PREFIX, or sgw-service://HOST:PORT.'
  * of a service (service/place.ts). With `create` an empty or missing directory becomes a store at its first write. A bucket
  * is never made.
  * @throws unsupported `store-kind` for any other URL. - notFound `store-missing` without `create`, and for a bucket that is
- * not there. - invalid `bad-store`. - denied `store-identity` for a data endpoint without `identity`. - what the server of a
+ * not there. - invalid `bad-store`. - denied `store-identity` for a data endpoint without `serviceIdentity`. - what the server of a
  * bucket or the service says
  */
 export async function openObjectStore(description: string, options: OpenObjectStoreOptions = {}): Promise<ObjectStore> {
@@ -39,7 +37,7 @@ export async function openObjectStore(description: string, options: OpenObjectSt
     const { openServiceStore } = await import('./service/index.ts');
     return await openServiceStore({
       place,
-      ...(options.identity === undefined ? {} : { identity: options.identity }),
+      ...(options.serviceIdentity === undefined ? {} : { identity: options.serviceIdentity }),
       ...(onRequest === undefined ? {} : { onRequest }),
     });
   }

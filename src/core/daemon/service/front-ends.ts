@@ -15,6 +15,7 @@ import {
   type ServerParts,
   type ServiceKey,
 } from '../../service/server/index.ts';
+import { dataEndpoint } from '../../service/dataendpoint/index.ts';
 import { controlFrontEnds, lateCalls } from './control.ts';
 
 export interface Composition {
@@ -44,6 +45,18 @@ export function composeFrontEnds(composition: Composition): FrontEnd[] {
     customerMessages(messages, authenticator),
     gatewayMessages(messages, gatewayOf),
     ...controlFrontEnds(plane, service, gatewayOf),
+    activationPage(parts),
+    dataEndpoint({
+      parts,
+      principalOf: gatewayOf,
+      // Best effort, and never fails: who was taken over learns it at its next request anyway (C6).
+      onFenced: ({ volumeId, oldHolder, newHolder, epoch }) => {
+        void plane()?.tellFenced({
+          ...{ volumeId, epoch },
+          ...{ oldHolder: oldHolder.gatewayId, newHolder: newHolder.gatewayId },
+        });
+      },
+    }),
     ebsFrontEnd(parts),
     storageGatewayApi(parts),
   ];

@@ -9,7 +9,7 @@ import { connect, constants, type ClientHttp2Session } from 'node:http2';
 import { isIP } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { abortReason, throwIfAborted, type Clock, type Random } from '../../kit/index.ts';
-import type { StoreIdentity } from './identity.ts';
+import type { ServiceIdentity } from './identity.ts';
 import { tooSlow, unanswered } from './failure.ts';
 import { authorityOf, type ServicePlace } from './place.ts';
 import { SESSION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './wire.ts';
@@ -24,7 +24,7 @@ const KEEP_ALIVE_MS = 60_000;
 
 export interface ConnectionParts {
   readonly place: ServicePlace;
-  readonly identity: () => Promise<StoreIdentity>;
+  readonly identity: () => Promise<ServiceIdentity>;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -128,7 +128,7 @@ export class Connection {
       ...(isIP(place.host) === 0 ? { servername: place.host } : {}),
       ca,
       cert: certificate,
-      key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
+      key: privateKey,
       minVersion: 'TLSv1.3',
       ALPNProtocols: ['h2'],
     });

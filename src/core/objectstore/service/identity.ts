@@ -1,10 +1,8 @@
-/** What a gateway proves itself with to the service's data endpoint, and what it takes the service for. */
-import type { KeyObject } from 'node:crypto';
-
-export interface StoreIdentity {
-  /** PEM: who signs the certificates of the service. */
+/** What a gateway proves itself with to the data endpoint of a service, and whom it takes for the service. PEM. */
+export interface ServiceIdentity {
+  /** Whom the data endpoint must be from. */
   readonly ca: string;
-  /** PEM: the gateway's certificate, with those between it and the authority if there are any. */
+  /** The gateway's certificate, and those up to the CA. */
   readonly certificate: string;
-  readonly privateKey: KeyObject;
+  readonly privateKey: string;
 }

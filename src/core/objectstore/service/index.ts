@@ -2,10 +2,19 @@
 import { SgwError, systemClock, systemRandom, toSgwError, type Clock, type Random } from '../../kit/index.ts';
 import { formatServicePlace } from './place.ts';
 import { ServiceStore, type ServiceStoreOptions } from './store.ts';
-import type { StoreIdentity } from './identity.ts';
+import type { ServiceIdentity } from './identity.ts';
 
 export { ServiceStore };
-export { crcText, FOLDERS_PATH, HEADERS, OBJECTS_PATH, OUTCOMES, REPLY_BYTES_MAX } from './wire.ts';
+export {
+  crcText,
+  FOLDERS_PATH,
+  HEADERS,
+  OBJECTS_PATH,
+  OUTCOMES,
+  REPLY_BYTES_MAX,
+  SESSION_WINDOW_BYTES,
+  STREAM_WINDOW_BYTES,
+} from './wire.ts';
 
 const TRIES = 4;
 const BASE_DELAY_MS = 200;
@@ -17,7 +26,7 @@ const BASE_DELAY_MS = 200;
  */
 export async function openServiceStore(
   options: Omit<ServiceStoreOptions, 'identity' | 'clock' | 'random'> & {
-    readonly identity?: () => Promise<StoreIdentity>;
+    readonly identity?: () => Promise<ServiceIdentity>;
     readonly clock?: Clock;
     readonly random?: Random;
   },

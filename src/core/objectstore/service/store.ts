@@ -35,13 +35,13 @@ import { rangeOf, spanLength } from '../s3/span.ts';
 import { Connection } from './connection.ts';
 import { ask, receiveInto, receiveLines, receiveText, type Answer, type Question } from './exchange.ts';
 import { refusal, shortReply, toldError, tooSlow, unanswered } from './failure.ts';
-import type { StoreIdentity } from './identity.ts';
+import type { ServiceIdentity } from './identity.ts';
 import { formatServicePlace, type ServicePlace } from './place.ts';
 import { crcText, FOLDERS_PATH, HEADERS, OBJECTS_PATH, OUTCOMES, REPLY_BYTES_MAX } from './wire.ts';
 
 export interface ServiceStoreOptions {
   readonly place: ServicePlace;
-  readonly identity: () => Promise<StoreIdentity>;
+  readonly identity: () => Promise<ServiceIdentity>;
   readonly clock: Clock;
   readonly random: Random;
   /** Requests under way that send, and as many that receive. Default 64. */
