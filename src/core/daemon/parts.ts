@@ -1,5 +1,4 @@
 /** What a gateway of this program is made of: the machine's clock and randomness, stores with retries, the embedded service. */
-import { createPrivateKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { FramePool } from '../blockstore/index.ts';
 import { RequestTally, type GatewayParts } from '../gateway/index.ts';
@@ -10,7 +9,7 @@ import {
   withThrottle,
   type ObjectStore,
   type Rates,
-  type StoreIdentity,
+  type ServiceIdentity,
 } from '../objectstore/index.ts';
 
 /** A command that serves nothing has no log. */
@@ -42,11 +41,10 @@ export async function partsOf(
     return throttle.store;
   };
   /** For a store of the service that the home was activated at. */
-  const identity = async (): Promise<StoreIdentity> => {
+  const serviceIdentity = async (): Promise<ServiceIdentity> => {
     const { gatewayTls } = await import('../gateway/network/index.ts');
     const own = { home, clock: systemClock, random: systemRandom };
-    const { ca, certificate, privateKey } = await gatewayTls(own, AbortSignal.timeout(IDENTITY_TIMEOUT_MS));
-    return { ca, certificate, privateKey: createPrivateKey(privateKey) };
+    return await gatewayTls(own, AbortSignal.timeout(IDENTITY_TIMEOUT_MS));
   };
   return {
     home,
@@ -55,7 +53,7 @@ export async function partsOf(
     random: systemRandom,
     openStore: async (description, how) =>
       throttled(
-        withRetry(layered(await openObjectStore(description, { ...how, onRequest: requests.count, identity })), {
+        withRetry(layered(await openObjectStore(description, { ...how, onRequest: requests.count, serviceIdentity })), {
           clock: systemClock,
           random: systemRandom,
         }),

@@ -9,6 +9,8 @@ import { isServiceUrl, parseServicePlace } from './service/place.ts';
 export interface OpenObjectStoreOptions {
   /** Begin a store where there is none. Default false: then it must exist. */
   readonly create?: boolean;
+  /** What a gateway proves itself with to the data endpoint of a service, PEM, good for now; asked for at each new connection. */
+  readonly serviceIdentity?: () => Promise<ServiceIdentity>;
   /** Told of each request that is really made, so that calls that take several count as such. */
   readonly onRequest?: OnRequest;
 }

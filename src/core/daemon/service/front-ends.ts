@@ -41,7 +41,6 @@ export function composeFrontEnds(composition: Composition): FrontEnd[] {
   };
   return [
     authorityPage(authority.certificate),
-    activationPage(parts),
     customerMessages(messages, authenticator),
     gatewayMessages(messages, gatewayOf),
     ...controlFrontEnds(plane, service, gatewayOf),
