@@ -107,7 +107,7 @@ export class ServerProcess {
 
   async #end(end: (child: ChildProcess) => unknown): Promise<void> {
     const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child?.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, 'exit');
     end(child);
     await ended;
