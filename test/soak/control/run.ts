@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import type { ControlLink } from '../../../src/core/gateway/remote/index.ts';
 import { systemClock, type Random } from '../../../src/core/kit/index.ts';
 import type { ControlRequest } from '../../../src/core/protocol/index.ts';
+import { LoopLag } from '../../support/control/loop-lag.ts';
 import { ANNA, ControlNetwork, openLink } from '../../support/control/network.ts';
 import { NatsServer } from '../../support/control/nats-server.ts';
 import { freePort } from '../../support/free-port.ts';
@@ -51,8 +52,8 @@ export interface ControlSoakOptions {
 }
 
 const DEADLINE_MS = 8000;
-/** Above the deadline, for a machine that is busy. */
-const SPARE_MS = 2000;
+/** Above the deadline, and for how long the processes came too late to what they were to do. */
+const SPARE_MS = 1000;
 /** Names that a request may fail with. */
 const NAMES: ReadonlySet<string> = new Set([
   ...['gateway-not-connected', 'gateway-connection-lost', 'gateway-timed-out', 'gateway-busy'],
@@ -87,6 +88,7 @@ class World implements AsyncDisposable {
   readonly #ran = new Map<string, number>();
   readonly #latencies: number[] = [];
   readonly #connectsBySecond = new Map<number, number>();
+  readonly #lag = new LoopLag();
   #isCounting = false;
   #isOver = false;
   #nonces = 0;
@@ -239,6 +241,7 @@ class World implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isOver = true;
+    this.#lag[Symbol.dispose]();
     await Promise.all(this.#links.map(async (link) => link.close(0)));
     await Promise.all(this.#servers.map(async (server) => server.kill()));
     await this.#nats[Symbol.asyncDispose]();
@@ -248,9 +251,14 @@ class World implements AsyncDisposable {
     return !this.#isOver && this.#options.goesOn();
   }
 
-  #judge(gatewayId: string, nonce: string, { code, result }: CallAnswer, tookMs: number): void {
+  #judge(gatewayId: string, nonce: string, answer: CallAnswer, tookMs: number): void {
     const { counts } = this.#options;
-    if (tookMs > DEADLINE_MS + SPARE_MS) throw new Error(`request ${nonce} took ${seconds(tookMs)}: ${code}`);
+    const { code, result, durationMs, lateMs } = answer;
+    const allMs = DEADLINE_MS + SPARE_MS + lateMs;
+    if (durationMs > allMs || tookMs > allMs + this.#lag.lateMs)
+      throw new Error(
+        `request ${nonce} took ${seconds(durationMs)} of ${seconds(allMs)}, here ${seconds(tookMs)}: ${code}`,
+      );
     if (code === 'ok') {
       const { by, said } = result as { by: string; said: string };
       if (by !== gatewayId || said !== nonce) throw new Error(`request ${nonce} to ${gatewayId} got ${said} of ${by}`);

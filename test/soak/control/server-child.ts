@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { toSgwError, systemClock } from '../../../src/core/kit/index.ts';
 import { NatsBus, newServerId } from '../../../src/core/service/controlplane/index.ts';
 import type { GatewayRecord } from '../../../src/core/service/identity/gateways.ts';
+import { LoopLag } from '../../support/control/loop-lag.ts';
 import { serveAs, SILENT } from '../../support/control/network.ts';
 
 /** What the parent writes into a file. */
@@ -41,6 +42,8 @@ export type FromServer =
       readonly code: string;
       readonly result: unknown;
       readonly durationMs: number;
+      /** For how long the process came too late to what it was to do, lately. */
+      readonly lateMs: number;
     }
   | {
       readonly kind: 'figures';
@@ -52,6 +55,7 @@ export type FromServer =
 
 const [, , planFile = '', port = '0'] = process.argv;
 const { nats, busKey, records, ...tls } = JSON.parse(readFileSync(planFile, 'utf8')) as ServerPlan;
+const lag = new LoopLag();
 const tell = (message: FromServer): void => {
   process.send?.(message);
 };
@@ -96,5 +100,5 @@ async function take(message: ToServer): Promise<void> {
       (result: unknown) => ({ code: 'ok', result }),
       (error: unknown) => ({ code: toSgwError(error).code, result: null }),
     );
-  tell({ kind: 'answer', id, ...outcome, durationMs: performance.now() - startedMs });
+  tell({ kind: 'answer', id, ...outcome, durationMs: performance.now() - startedMs, lateMs: lag.lateMs });
 }

@@ -13,7 +13,9 @@ export interface CallAnswer {
   /** `ok`, the name of the failure, or `server-killed` when the process ended first. */
   readonly code: string;
   readonly result: unknown;
+  /** As the server saw it. */
   readonly durationMs: number;
+  readonly lateMs: number;
 }
 
 export type Figures = Extract<FromServer, { kind: 'figures' }>;
@@ -82,7 +84,7 @@ export class ServerProcess {
     const startedMs = performance.now();
     const answer = await this.#ask((id) => ({ kind: 'call', id, gatewayId, accountId, input, deadlineMs }));
     if (answer?.kind === 'answer') return answer;
-    return { code: 'server-killed', result: null, durationMs: performance.now() - startedMs };
+    return { code: 'server-killed', result: null, durationMs: performance.now() - startedMs, lateMs: 0 };
   }
 
   /** Undefined when it is not up. */

@@ -15,9 +15,9 @@ const ERROR = new SgwError('conflict', 'volume-held', 'it is held', {
 }).toDocument();
 const UP: UpFrame[] = [
   {
-    ...{ kind: 'hello', versions: [1], gatewayId: 'sgw-00000001', software: '1.0.0' },
-    ...{ configurationVersion: 1, remoteManagement: true },
-  } as UpFrame,
+    kind: 'hello',
+    ...{ versions: [1], gatewayId: 'sgw-00000001', software: '1.0.0', configurationVersion: 1, remoteManagement: true },
+  },
   { kind: 'progress', id: 'a', progress: { label: 'importing', doneBytes: 1, totalBytes: 2 } },
   { kind: 'part', id: 'a', text: '{"x":' },
   { kind: 'result', id: 'a', result: { x: 1 } },
