@@ -2,7 +2,7 @@
 export { newActivationKey, readActivationKey } from './activation-key.ts';
 export { certificateRequest } from './certificate-request.ts';
 export { canonicalJson } from './canonical.ts';
-export { readDownFrame, readUpFrame, sentError, type UnknownFrame } from './control-codec.ts';
+export { readDownFrame, readUpFrame, sentError } from './control-codec.ts';
 export * from './control-frames.ts';
 export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
 export type {
