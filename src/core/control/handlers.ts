@@ -2,7 +2,7 @@
 import { daemonNeeded, type Gateway, type Reads } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Input, Tags } from '../localapi/index.ts';
-import { checkProtocols } from './iscsi-checks.ts';
+import { checkInitiatorChap, checkProtocols } from './iscsi-checks.ts';
 import type { GatewayProcess } from './process.ts';
 import { checkSchedule } from './schedule-checks.ts';
 import { checkAck, checkBandwidth, checkServingWishes, checkVolumeSettings } from './serving-checks.ts';
@@ -34,7 +34,7 @@ export function createHandlers(gateway: Gateway, running?: GatewayProcess): Hand
   return {
     ...gatewayHandlers(gateway),
     ...activationHandlers(gateway),
-    ...processHandlers(running),
+    ...processHandlers(gateway, running),
     ...volumeHandlers(gateway),
     ...snapshotHandlers(gateway),
     ...createReadHandlers(gateway),
@@ -163,7 +163,7 @@ function activationHandlers(gateway: Gateway): Group<'activation'> {
   };
 }
 
-function processHandlers(running: GatewayProcess | undefined): Group<'gateway'> {
+function processHandlers(gateway: Gateway, running: GatewayProcess | undefined): Group<'gateway'> {
   const required = (what: string): GatewayProcess => {
     if (running === undefined) throw daemonNeeded(what);
     return running;
@@ -180,6 +180,9 @@ function processHandlers(running: GatewayProcess | undefined): Group<'gateway'> 
     },
     'gateway.metrics': async () => await required('reading its metrics').metrics(),
     'gateway.reload': async (_input, call) => await required('reading the configuration again').reload(call),
+    'gateway.suspend': async (_input, call) => await gateway.suspend(call),
+    'gateway.reset-cache': async (_input, call) => await gateway.resetCache(call),
+    'gateway.resume': async (_input, call) => await gateway.resume(call),
   };
 }
 
@@ -261,6 +264,11 @@ function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover
       checkRef(input.volume, 'volume');
       return await gateway.detachVolume(input, call);
     },
+    'volume.chap': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      checkInitiatorChap(input);
+      return await gateway.changeChap(input, call);
+    },
     'volume.configure': async (input, call) => {
       checkRef(input.volume, 'volume');
       checkVolumeSettings(input);
@@ -300,6 +308,8 @@ function snapshotHandlers(gateway: Gateway): Omit<Group<'snapshot'>, ReadName> {
       checkRef(input.snapshot, 'snapshot');
       checkPath(input.image, 'the image to restore to');
       if (input.exportName !== undefined) checkName(input.exportName, 'export');
+      if (input.targetName !== undefined)
+        checkProtocols({ volume: '', protocols: ['iscsi'], iscsi: { targetName: input.targetName } });
       if (input.rateBytes !== undefined) checkRate(input.rateBytes);
       if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);
       return await gateway.restoreSnapshot(input, call);

@@ -220,6 +220,27 @@ export class Gateway implements AsyncDisposable {
     return await detachVolume(await this.#open(call), serving, input, call);
   }
 
+  async changeChap(input: In<'volume.chap'>, call: Call): Out<'volume.chap'> {
+    const serving = this.#home.requireServing('changing CHAP of an export');
+    const { changeChap } = await import('./initiator-chap.ts');
+    return await changeChap(await this.#open(call), serving, input, call);
+  }
+
+  async suspend(call: Call): Out<'gateway.suspend'> {
+    const isNew = await this.#home.requireServing('suspending the gateway').suspend(call);
+    return { pid: process.pid, changes: isNew ? ['Nothing is served until the gateway is resumed.'] : [] };
+  }
+
+  async resume(call: Call): Out<'gateway.resume'> {
+    const isNew = await this.#home.requireServing('resuming the gateway').resume(call);
+    return { pid: process.pid, changes: isNew ? ['What is attached is served again.'] : [] };
+  }
+
+  async resetCache(_call: Call): Out<'gateway.reset-cache'> {
+    await this.#home.requireServing('emptying the cache').resetCache();
+    return { pid: process.pid, changes: ['The cache is empty.'] };
+  }
+
   async configureVolume(input: In<'volume.configure'>, call: Call): Out<'volume.configure'> {
     const { configureVolume } = await import('./attaching.ts');
     return await configureVolume(await this.#open(call), input, call);

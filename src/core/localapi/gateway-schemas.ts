@@ -81,14 +81,37 @@ export const CacheDocument = Type.Object(
   { additionalProperties: false },
 );
 
+/** Local storage of a gateway. */
+const LocalDiskDocument = Type.Object(
+  {
+    /** `cache`, `upload-buffer`, or the path of an image. */
+    diskId: Type.String(),
+    path: Type.String(),
+    /** `available`: an image, or a block device, in the folder `disks` of the home that nothing shadows. */
+    use: Type.Union([
+      Type.Literal('cache'),
+      Type.Literal('uploadBuffer'),
+      Type.Literal('volume'),
+      Type.Literal('available'),
+    ]),
+    /** Of the cache and the upload buffer: what they may grow to, the latter for each volume. Null when the image can not be read. */
+    sizeBytes: Nullable(Bytes),
+    /** What the file system has allocated; null of a block device. */
+    allocatedBytes: Nullable(Bytes),
+    /** That the image is shadowed by. */
+    volumeId: Nullable(Type.String()),
+  },
+  { additionalProperties: false },
+);
+
 export const GatewayDocument = object('gateway', {
   gatewayId: Type.String(),
   name: Type.String(),
   mode: GatewayMode,
   version: Type.String(),
   home: Type.String(),
-  /** `stopping`: it takes no more calls, and brings what is not in the store there. */
-  state: Type.Union([Type.Literal('serving'), Type.Literal('stopping')]),
+  /** `suspended`: nothing is served until it is resumed. `stopping`: it takes no more calls, and brings what is not in the store there. */
+  state: Type.Union([Type.Literal('serving'), Type.Literal('suspended'), Type.Literal('stopping')]),
   pid: Type.Integer({ minimum: 1 }),
   startedAt: Time,
   uptimeMs: Type.Integer({ minimum: 0 }),
@@ -110,6 +133,19 @@ export const GatewayDocument = object('gateway', {
   volumes: Type.Array(ServedVolumeDocument),
   /** Everything that is attached, also what can not be opened now. */
   exports: Type.Array(AttachmentDocument),
+  /** Addresses of the machine, but its own loopback. */
+  networkInterfaces: Type.Array(
+    Type.Object(
+      {
+        name: Type.String(),
+        ipv4Address: Nullable(Type.String()),
+        ipv6Address: Nullable(Type.String()),
+        macAddress: Type.String(),
+      },
+      { additionalProperties: false },
+    ),
+  ),
+  disks: Type.Array(LocalDiskDocument),
 });
 
 export const GatewayStopDocument = object('gateway-stop', {
@@ -133,6 +169,7 @@ export const GatewayReloadDocument = object('gateway-reload', {
 export type ServedVolumeDocument = Static<typeof ServedVolumeDocument>;
 export type CacheDocument = Static<typeof CacheDocument>;
 export type GatewayDocument = Static<typeof GatewayDocument>;
+export type LocalDiskDocument = Static<typeof LocalDiskDocument>;
 export type GatewayStopDocument = Static<typeof GatewayStopDocument>;
 export type GatewayReloadDocument = Static<typeof GatewayReloadDocument>;
 

@@ -49,6 +49,13 @@ export interface ChapCredentials {
   readonly user: string;
   readonly secret: string;
 }
+/** Secrets of one initiator, whose name is its user. */
+export interface InitiatorChap {
+  readonly initiator: string;
+  readonly secret: string;
+  /** What the target proves itself with to this one, where it asks for that. */
+  readonly targetSecret?: string;
+}
 /** Who may use an export over iSCSI. */
 export interface IscsiWishes {
   /** An iqn; by default one is made of the id and the export's name. */
@@ -168,6 +175,14 @@ export interface Operations {
   'gateway.metrics': { input: Record<string, never>; result: Doc.GatewayMetricsDocument };
   /** Lets the daemon read its configuration again. */
   'gateway.reload': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
+  /**
+   * Ends what is served, drained as far as the store answers, until it is resumed: also after a restart. What is attached stays
+   * attached. The daemon goes on.
+   */
+  'gateway.suspend': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
+  /** Empties the cache, in memory and on the disk. */
+  'gateway.reset-cache': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
+  'gateway.resume': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
 
   'volume.create': {
     input: CreateOptions & {
@@ -231,6 +246,14 @@ export interface Operations {
     input: { volume: Ref; drain?: boolean; force?: boolean; ifExists?: boolean };
     result: Doc.VolumeDetached;
   };
+  /**
+   * Who may use an export over iSCSI by CHAP, beside the user that it was attached with: `set` gives an initiator secrets,
+   * `remove` takes them away. Who is logged in has to log in again. With neither, reads. `volume` may be the export's name.
+   */
+  'volume.chap': {
+    input: { volume: Ref; set?: InitiatorChap; remove?: string };
+    result: Doc.AttachmentDocument;
+  };
   /** With nothing else given, reads the settings. `reset`: what is not given is as the gateway's settings say again. */
   'volume.configure': {
     input: {
@@ -288,6 +311,8 @@ export interface Operations {
       resume?: boolean;
       attach?: boolean;
       exportName?: string;
+      /** With `attach`: served over iSCSI instead of NBD, as this target. */
+      targetName?: string;
       rateBytes?: number;
       recoveryPoint?: string;
     };

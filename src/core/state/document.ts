@@ -55,6 +55,8 @@ export interface GatewayState {
   attachments: AttachmentState[];
   /** Absent: no limit. */
   bandwidth?: BandwidthState;
+  /** Nothing is served until it is resumed. Absent: it serves. */
+  suspended?: true;
   /** Snapshot schedules by volume id. Absent: none. */
   schedules?: Record<string, ScheduleState>;
   /** Whether the service may operate the gateway. Absent: it may, where it is not embedded. */
@@ -174,6 +176,7 @@ const GATEWAY_FIELDS: Checks<Required<GatewayState>> = {
   encryption: (value) => ENCRYPTIONS.some((encryption) => encryption === value),
   activatedAt: isTime,
   bandwidth: orAbsent(isBandwidth),
+  suspended: orAbsent((value) => value === true),
   schedules: orAbsent(areSchedules),
   service: orAbsent(isService),
   remoteManagement: orAbsent((value) => typeof value === 'boolean'),

@@ -6,7 +6,7 @@
  */
 import type { GatewayProcess } from '../../control/index.ts';
 import type { LocalServer } from '../../control/server/index.ts';
-import { notActivated } from '../../gateway/index.ts';
+import { interfacesOf, localDisks, notActivated } from '../../gateway/index.ts';
 import { SgwError, type Clock, type Logger } from '../../kit/index.ts';
 import type {
   CallContext,
@@ -83,7 +83,7 @@ export class RunningProcess implements GatewayProcess {
       mode: gateway.mode,
       version,
       home,
-      state: this.#stopping === undefined ? 'serving' : 'stopping',
+      state: this.#stopping !== undefined ? 'stopping' : gateway.suspended === true ? 'suspended' : 'serving',
       pid: process.pid,
       startedAt: new Date(startedMs).toISOString(),
       uptimeMs: Math.max(0, Math.round(clock.nowMs() - startedMs)),
@@ -95,6 +95,8 @@ export class RunningProcess implements GatewayProcess {
       cpuMs: Math.round((user + system) / 1000),
       ...(connection === undefined ? {} : { connection }),
       ...serving.show(),
+      networkInterfaces: interfacesOf(),
+      disks: await localDisks(home, gateway),
     };
   }
 

@@ -49,26 +49,33 @@ export async function openControlPlane(options: ControlOptions, signal: AbortSig
   return plane;
 }
 
+type Late = () => ControlPlane | undefined;
+
+/** @throws unavailable `service-starting` */
+function begun(open: Late): ControlPlane {
+  const opened = open();
+  if (opened !== undefined) return opened;
+  throw new SgwError('unavailable', 'service-starting', 'this server of the service is starting', {
+    hint: 'Try again in a moment.',
+  });
+}
+
+/** Calls on gateways, by a control plane that begins once the server listens. */
+export const lateCalls = (open: Late): ServerParts['calls'] => ({
+  call: async (...args) => begun(open).call(...args),
+  isConnected: async (...args) => begun(open).isConnected(...args),
+});
+
 /** Its APIs: for gateways, and for who operates them from afar. */
 export function controlFrontEnds(
-  open: () => ControlPlane | undefined,
+  open: Late,
   { authenticator, gateways, audit }: NetworkService,
   gatewayOf: (request: FastifyRequest) => ReturnType<ServerParts['gatewayOf']>,
 ): FrontEnd[] {
-  const plane = (): ControlPlane => {
-    const opened = open();
-    if (opened !== undefined) return opened;
-    throw new SgwError('unavailable', 'service-starting', 'this server of the service is starting', {
-      hint: 'Try again in a moment.',
-    });
-  };
   const late: Pick<ControlPlane, 'accept' | 'close'> = {
-    accept: async (...args) => plane().accept(...args),
+    accept: async (...args) => begun(open).accept(...args),
     close: async (...args) => open()?.close(...args),
   };
-  const calls: ServerParts['calls'] = {
-    call: async (...args) => plane().call(...args),
-    isConnected: async (...args) => plane().isConnected(...args),
-  };
+  const calls = lateCalls(open);
   return [controlFrontEnd(late, gatewayOf), remoteOperations({ authenticator, gateways, calls, audit })];
 }

@@ -137,7 +137,8 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
       metrics,
       log,
     },
-    frontEnds: (gatewayOf) => composeFrontEnds({ service, about, gatewayOf, plane: () => late.plane }),
+    frontEnds: (gatewayOf) =>
+      composeFrontEnds({ ...opened, region: options.region, about, gatewayOf, plane: () => late.plane }),
     isHealthy: storeHealth(objects, systemClock),
     clock: systemClock,
   });
