@@ -48,13 +48,21 @@ const died = (): SgwError => new SgwError('unavailable', 'server-died', 'this se
 class MortalStore extends StoreLayer {
   readonly #random: Random;
   readonly #late: (() => Promise<unknown>)[];
+  readonly #slowTurns: number;
   #requestsLeft: number;
 
-  constructor(below: ObjectStore, random: Random, late: (() => Promise<unknown>)[], requestsLeft: number) {
+  constructor(
+    below: ObjectStore,
+    random: Random,
+    late: (() => Promise<unknown>)[],
+    requestsLeft: number,
+    slowTurns = 0,
+  ) {
     super(below);
     this.#random = random;
     this.#late = late;
     this.#requestsLeft = requestsLeft;
+    this.#slowTurns = slowTurns;
   }
 
   /** True for the last request. */
@@ -66,7 +74,10 @@ class MortalStore extends StoreLayer {
   }
 
   override async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
-    if (!(await this.#step())) return await super.put(key, body, options);
+    if (!(await this.#step())) {
+      for (let turns = Math.floor(this.#random.float() * this.#slowTurns); turns > 0; turns--) await Promise.resolve();
+      return await super.put(key, body, options);
+    }
     const fate = this.#random.float();
     if (fate < 0.4) await super.put(key, body, options);
     else if (fate < 0.7) this.#late.push(async () => await super.put(key, body, options));
@@ -195,6 +206,17 @@ export class UploadScene {
   }
 
   async #start(): Promise<void> {
+    // What is begun, and written to, while gc reads the roots.
+    const beside = this.random.float() < 0.4 ? [this.#gc()] : [];
+    await Promise.all([
+      ...beside,
+      this.#startOne().then(async (told) => {
+        await this.#putOne(told, this.#below(BLOCKS));
+      }),
+    ]);
+  }
+
+  async #startOne(): Promise<Told> {
     const parent =
       this.random.float() < 0.6 ? this.#pick(this.told.filter(({ state }) => state === 'completed')) : undefined;
     const accountId = this.#pick(ACCOUNTS) ?? ACCOUNTS[0];
@@ -212,8 +234,7 @@ export class UploadScene {
       };
       return (await store.start({ ...wanted, parent: entry, clientToken: token })).entry;
     };
-    const beside = this.random.float() < 0.4 ? [this.#gc()] : [];
-    const [one, other] = await Promise.all([this.#untilAnswered(ask), this.#untilAnswered(ask), ...beside]);
+    const [one, other] = await Promise.all([this.#untilAnswered(ask), this.#untilAnswered(ask)]);
     if (one.snapshotId !== other.snapshotId) throw new Error('one token began two snapshots');
     const told: Told = {
       snapshotId: one.snapshotId,
@@ -225,6 +246,7 @@ export class UploadScene {
       written: new Map(),
     };
     this.told.push(told);
+    return told;
   }
 
   /** Several blocks at once, by several servers, perhaps with gc beside them. */
@@ -259,7 +281,7 @@ export class UploadScene {
     const digests = ordered.map((bytes) => createHash('sha256').update(bytes).digest());
     const checksum = createHash('sha256').update(Buffer.concat(digests)).digest('hex');
     const claim = { blocks: told.written.size, checksum: this.random.float() < 0.7 ? checksum : null };
-    const turnsBefore = this.#below(60);
+    const turnsBefore = this.#below(400);
     const ask = async (): Promise<UploadEntry> =>
       await this.#untilAnswered(async (store) => {
         for (let turns = turnsBefore; turns > 0; turns--) await Promise.resolve();
@@ -285,7 +307,8 @@ export class UploadScene {
   async #putInRace(told: Told, block: number): Promise<void> {
     const value = ++this.#value;
     const bytes = bytesOf(value);
-    const store = new UploadStore(this.#whole());
+    const slow = new MortalStore(this.below, this.random, this.#late, 10_000, 250);
+    const store = new UploadStore({ ...this.#whole(), objects: slow });
     const outcome = await store.get(told.snapshotId).then(
       async (entry) =>
         await store.put(entry, { block, bytes, sha256: sha256(bytes) }).then(
