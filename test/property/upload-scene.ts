@@ -116,7 +116,7 @@ class SetClock implements Clock {
   ms = Date.UTC(2026, 0, 1);
   nowMs = (): number => this.ms;
   monotonicMs = (): number => this.ms;
-  sleep = async (): Promise<void> => await Promise.resolve();
+  sleep = async (): Promise<void> => { await Promise.resolve(); };
 }
 
 /** What a client knows of a snapshot. */
@@ -254,7 +254,7 @@ export class UploadScene {
     if (told === undefined) return;
     const blocks = [...new Set(Array.from({ length: 1 + this.#below(3) }, () => this.#below(BLOCKS)))];
     const beside = this.random.float() < 0.3 ? [this.#gc()] : [];
-    await Promise.all([...beside, ...blocks.map(async (block) => await this.#putOne(told, block))]);
+    await Promise.all([...beside, ...blocks.map(async (block) => { await this.#putOne(told, block); })]);
   }
 
   async #putOne(told: Told, block: number): Promise<void> {
