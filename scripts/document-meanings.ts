@@ -1,4 +1,5 @@
 /** What the fields of the published documents mean: by name, or by `document.path` where that differs. */
+import { ACTIVATION_MEANINGS } from './activation-meanings.ts';
 import { COST_MEANINGS } from './cost-meanings.ts';
 import { ISCSI_MEANINGS } from './iscsi-meanings.ts';
 import { SERVICE_MEANINGS } from './service-meanings.ts';
@@ -9,7 +10,11 @@ import { SCHEDULE_MEANINGS } from './schedule-meanings.ts';
 export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
   'account-created': ['sgw service account create'],
   'account-list': ['sgw service account list'],
+  'access-key-created': ['sgw service key create'],
+  'access-key-list': ['sgw service key list'],
+  'access-key-revoked': ['sgw service key revoke'],
   activation: ['sgw activate'],
+  'activation-pending': ['sgw activate --service URL --no-wait'],
   bandwidth: ['sgw bandwidth set', 'sgw bandwidth show', 'sgw bandwidth remove'],
   configuration: ['the operation `configure` of the local API'],
   configure: ['sgw configure'],
@@ -29,6 +34,11 @@ export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
   schedule: ['sgw schedule set'],
   'schedule-list': ['sgw schedule show'],
   'schedule-removed': ['sgw schedule remove'],
+  'service-activation': ['sgw service activate'],
+  'service-gateway': ['sgw service gateway show'],
+  'service-gateway-configured': ['sgw service gateway configure'],
+  'service-gateway-list': ['sgw service gateway list'],
+  'service-gateway-shutdown': ['sgw service gateway shutdown'],
   snapshot: ['sgw snapshot rename'],
   'snapshot-created': ['sgw snapshot create', 'sgw snapshot import'],
   'snapshot-detail': ['sgw snapshot show'],
@@ -64,6 +74,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   ...SCHEDULE_MEANINGS,
   ...ISCSI_MEANINGS,
   ...SERVICE_MEANINGS,
+  ...ACTIVATION_MEANINGS,
   'status.snapshots': 'the snapshots that are there',
   unverified: 'completed ones that were never verified; null where the store can not be read',
   unsound: 'completed ones that were, and are not sound; null where the store can not be read',
@@ -243,6 +254,19 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'gateway-stop.pid': 'the process that ended; null when none ran',
   'gateway.state': '`serving`, or `stopping` while it brings what is not in the store there',
   'gateway.volumes[].state': '`available`, `degraded`, `fenced`, `damaged` or `closed`',
+  networkInterfaces: 'addresses of the machine, but its own loopback',
+  'gateway.networkInterfaces[].name': 'name of the interface',
+  ipv4Address: 'address, or null',
+  ipv6Address: 'address, or null',
+  macAddress: 'address of the hardware',
+  disks: 'local storage: the cache, the upload buffer, images that are shadowed or may be',
+  diskId: '`cache`, `upload-buffer`, or the path of an image',
+  'gateway.disks[].path': 'where it is',
+  use: '`cache`, `uploadBuffer`, `volume` (shadowed), or `available`: an image in the folder `disks` of the home that nothing shadows',
+  'gateway.disks[].sizeBytes':
+    'of the cache and, for each volume, of the upload buffer: what it may grow to; null of an image that can not be read',
+  allocatedBytes: 'what the file system has allocated; null of a block device, the cache and the upload buffer',
+  'gateway.disks[].volumeId': 'the volume that shadows the image, or null',
   uptimeMs: 'since when it runs, in milliseconds',
   socket: 'path of the socket of the local API',
   metricsUrl: 'where Prometheus finds the metrics besides the socket; null without `--metrics-listen`',

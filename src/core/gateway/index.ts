@@ -6,6 +6,7 @@ export { daemonNeeded } from './daemon-needed.ts';
 export { RequestTally } from './cost/tally.ts';
 export { Gateway } from './gateway.ts';
 export type { GatewayParts } from './parts.ts';
+export { interfacesOf, localDisks } from './local-disks.ts';
 export { beginKeys } from './key-source.ts';
 export { needsGateway } from './reading/reader-service.ts';
 export { StoreReader, type Reads } from './reading/store-reader.ts';

@@ -16,5 +16,10 @@ export const serviceKeys = {
   /** Requests that must not be sent again, by their time and a hash of their nonce. */
   nonces: 'service/nonces/',
   nonce: (name: string) => `service/nonces/${name}.json`,
+  /** What the Storage Gateway API keeps of gateways and volumes, and the requests to create that it has seen. */
+  apiGateways: (accountId: string) => `service/aws/gateways/${accountId}/`,
+  apiGateway: (accountId: string, gatewayId: string) => `service/aws/gateways/${accountId}/${gatewayId}.json`,
+  apiVolume: (accountId: string, volumeId: string) => `service/aws/volumes/${accountId}/${volumeId}.json`,
+  apiToken: (accountId: string, hash: string) => `service/aws/tokens/${accountId}/${hash}.json`,
   audit: (name: string) => `service/audit/${name}.json`,
 } as const;

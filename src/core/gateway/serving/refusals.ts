@@ -1,6 +1,8 @@
 /** What attaching and detaching are refused with. */
 import { SgwError } from '../../kit/index.ts';
+import type { AttachmentState } from '../../state/index.ts';
 import type { Attachment } from './attachment.ts';
+import { namesSame } from './wishes.ts';
 
 export function alreadyAttached({ name, record, volumeId }: Attachment): SgwError {
   const what = volumeId === null ? `snapshot ${record.snapshotId ?? ''}` : `volume ${volumeId}`;
@@ -17,7 +19,7 @@ export function exportExists({ name }: Attachment): SgwError {
   });
 }
 
-export function targetExists(name: string, { name: exportName }: Attachment): SgwError {
+function targetExists(name: string, { name: exportName }: Attachment): SgwError {
   return new SgwError('conflict', 'target-exists', `the target name ${name} is taken by export ${exportName}`, {
     hint: 'Choose another one with --target-name.',
     details: { target: name, exportName },
@@ -41,3 +43,22 @@ export const noExport = (name: string): SgwError =>
   new SgwError('notFound', 'export-not-found', `there is no export "${name}"`, { details: { name } });
 
 export const stopped = (): SgwError => new SgwError('unavailable', 'gateway-stopped', 'the gateway serves nothing now');
+
+export const suspended = (): SgwError =>
+  new SgwError('unavailable', 'gateway-suspended', 'the gateway is suspended, and serves nothing until it is resumed', {
+    hint: 'Whoever suspended it can resume it: the service does that when it starts the gateway.',
+  });
+
+/** @throws conflict `export-exists`, `volume-attached`, `target-exists` */
+export function requireFree(row: AttachmentState, all: readonly Attachment[]): void {
+  const same = all.find(({ name }) => name === row.exportName);
+  if (same !== undefined) throw namesSame(same.record, row) ? alreadyAttached(same) : exportExists(same);
+  const { imagePath, iscsi } = row;
+  const target = all.find(({ record }) => record.iscsi?.targetName === iscsi?.targetName);
+  const shadows = all.find(({ record }) => record.imagePath === imagePath);
+  if (imagePath !== undefined && shadows !== undefined) throw alreadyAttached(shadows);
+  const writes = row.recoveryPointSeq === null && row.scratchToken === null;
+  const other = writes && row.volumeId !== null ? all.find(({ volumeId }) => volumeId === row.volumeId) : undefined;
+  if (other !== undefined) throw alreadyAttached(other);
+  if (iscsi !== null && target !== undefined) throw targetExists(iscsi.targetName, target);
+}

@@ -28,6 +28,8 @@ export type AuditRecord = Asked &
         readonly withAccountId: string;
         readonly changed: boolean;
       }
+    /** By root, on a gateway of another account. */
+    | { readonly kind: 'operate'; readonly operation: string }
   );
 
 const RANDOM_BYTES = 8;

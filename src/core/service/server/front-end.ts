@@ -31,6 +31,8 @@ export interface ServerParts {
   readonly calls: GatewayCalls;
   readonly exports: ExportControl;
   readonly audit: Audit;
+  /** Of sgw. */
+  readonly version: string;
   /** In ARNs and metadata. */
   readonly region: string;
 }
