@@ -117,6 +117,9 @@ const AUTHENTICATION: Readonly<Record<string, string>> = {
   'signature-wrong': 'InvalidSignatureException',
   'request-stale': 'InvalidSignatureException',
   'access-key-unknown': 'UnrecognizedClientException',
+  'bad-signature-form': 'IncompleteSignatureException',
+  'signature-in-query': 'IncompleteSignatureException',
+  'signature-streaming': 'IncompleteSignatureException',
 };
 
 /** These two say that they can be repeated. */
