@@ -1,4 +1,5 @@
 /** What the fields of the published documents mean: by name, or by `document.path` where that differs. */
+import { ACTIVATION_MEANINGS } from './activation-meanings.ts';
 import { COST_MEANINGS } from './cost-meanings.ts';
 import { ISCSI_MEANINGS } from './iscsi-meanings.ts';
 import { SERVICE_MEANINGS } from './service-meanings.ts';
@@ -9,7 +10,11 @@ import { SCHEDULE_MEANINGS } from './schedule-meanings.ts';
 export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
   'account-created': ['sgw service account create'],
   'account-list': ['sgw service account list'],
+  'access-key-created': ['sgw service key create'],
+  'access-key-list': ['sgw service key list'],
+  'access-key-revoked': ['sgw service key revoke'],
   activation: ['sgw activate'],
+  'activation-pending': ['sgw activate --service URL --no-wait'],
   bandwidth: ['sgw bandwidth set', 'sgw bandwidth show', 'sgw bandwidth remove'],
   configuration: ['the operation `configure` of the local API'],
   configure: ['sgw configure'],
@@ -29,6 +34,11 @@ export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
   schedule: ['sgw schedule set'],
   'schedule-list': ['sgw schedule show'],
   'schedule-removed': ['sgw schedule remove'],
+  'service-activation': ['sgw service activate'],
+  'service-gateway': ['sgw service gateway show'],
+  'service-gateway-configured': ['sgw service gateway configure'],
+  'service-gateway-list': ['sgw service gateway list'],
+  'service-gateway-shutdown': ['sgw service gateway shutdown'],
   snapshot: ['sgw snapshot rename'],
   'snapshot-created': ['sgw snapshot create', 'sgw snapshot import'],
   'snapshot-detail': ['sgw snapshot show'],
@@ -64,6 +74,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   ...SCHEDULE_MEANINGS,
   ...ISCSI_MEANINGS,
   ...SERVICE_MEANINGS,
+  ...ACTIVATION_MEANINGS,
   'status.snapshots': 'the snapshots that are there',
   unverified: 'completed ones that were never verified; null where the store can not be read',
   unsound: 'completed ones that were, and are not sound; null where the store can not be read',

@@ -30,6 +30,7 @@ export default class Configure extends SgwCommand {
     '<%= config.bin %> <%= command.id %> --listen tcp:127.0.0.1:10809 --tls require --tls-certificate cert.pem --tls-key key.pem',
     '<%= config.bin %> <%= command.id %> --iscsi-listen tcp:192.0.2.10:3260 --iscsi-listen tcp:198.51.100.10:3260',
     '<%= config.bin %> <%= command.id %> --default-home /srv/sgw --output json',
+    '<%= config.bin %> <%= command.id %> --keep-service --service https://sgw.example:8443 --service-fingerprint sha256:HEX --access-key-id ID',
   ];
   static override flags = flagsOf('configure', {
     name: nameFlag({ description: 'Name of the gateway.' }),
@@ -47,6 +48,12 @@ export default class Configure extends SgwCommand {
       options: [...COLORS],
       parse: async (text) => checkChoice(text, COLORS, '--color'),
     })(),
+    'keep-service': Flags.boolean({
+      description:
+        'Keep the service and the access key that are given, for later commands; the secret is asked for, or SGW_SECRET_ACCESS_KEY.',
+      exclusive: ['forget-service'],
+    }),
+    'forget-service': Flags.boolean({ description: 'Forget the service and the access key that were kept.' }),
   });
 
   async run(): Promise<void> {
@@ -59,6 +66,7 @@ export default class Configure extends SgwCommand {
       session,
       { ...given({ name: flags.name, mode: flags.mode, store }), ...wishes },
       preferences,
+      flags['keep-service'] ? 'keep' : flags['forget-service'] ? 'forget' : undefined,
     );
     await session.print(document, (style) => configurationFields(document, style));
     await session.next('sgw status');

@@ -4,6 +4,7 @@
  * `stubborn` longer, and `bug` is one.
  */
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
+import { activationHandlers } from './fake-activation.ts';
 import { bandwidthHandlers } from './fake-bandwidth.ts';
 import { scheduleHandlers } from './fake-schedules.ts';
 import { costHandlers } from './fake-cost.ts';
@@ -164,6 +165,12 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
   };
   const preview = { preview: true, freesBytes: PAGE };
   const handlers: Handlers = {
+    ...activationHandlers(
+      () => state.activated,
+      (name) => {
+        Object.assign(state, { activated: true, name });
+      },
+    ),
     ...attachmentHandlers({ SgwError, served, volumeOf }),
     ...careHandlers({ SgwError, isDamaged: damaged, snapshotOf }),
     ...servingHandlers(served, SgwError),
@@ -483,7 +490,10 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
     ...costHandlers(volumeOf, () => ({ volumes: volumes.length, snapshots: snapshots.length })),
   };
 
-  const withoutActivation = new Set<OperationName>(['activate', 'status', 'store.check']);
+  const withoutActivation = new Set<OperationName>([
+    ...(['activate', 'activation.begin', 'activation.await', 'activation.finish', 'activation.withdraw'] as const),
+    ...(['status', 'store.check'] as const),
+  ]);
   const api: LocalApi = {
     call: async <N extends OperationName>(name: N, input: Input<N>, context: CallContext): Promise<Result<N>> => {
       calls.push({ name, input });

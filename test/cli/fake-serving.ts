@@ -78,7 +78,14 @@ export function servedGateway(look: number): GatewayDocument {
 
 type Serving = Pick<
   Handlers,
-  'gateway.show' | 'gateway.stop' | 'gateway.reload' | 'gateway.suspend' | 'gateway.resume' | 'gateway.reset-cache'
+  | 'gateway.show'
+  | 'gateway.stop'
+  | 'gateway.reload'
+  | 'gateway.logs'
+  | 'gateway.metrics'
+  | 'gateway.suspend'
+  | 'gateway.resume'
+  | 'gateway.reset-cache'
 >;
 
 export function servingHandlers(isRunning: boolean, SgwError: typeof SgwErrorClass): Serving {
@@ -101,6 +108,14 @@ export function servingHandlers(isRunning: boolean, SgwError: typeof SgwErrorCla
     'gateway.reload': async () => {
       requireDaemon();
       return { pid: 4711, changes: [] };
+    },
+    'gateway.logs': async () => {
+      requireDaemon();
+      return { lines: [], next: 0 };
+    },
+    'gateway.metrics': async () => {
+      requireDaemon();
+      return { text: '' };
     },
     'gateway.reset-cache': async () => {
       requireDaemon();

@@ -10,6 +10,7 @@ import { StorageGatewayClient } from '@aws-sdk/client-storage-gateway';
 import fastify, { type FastifyInstance } from 'fastify';
 import { createHandlers } from '../../src/core/control/index.ts';
 import { partsOf } from '../../src/core/daemon/parts.ts';
+import { LogTail } from '../../src/core/daemon/run/log-tail.ts';
 import { RunningProcess } from '../../src/core/daemon/run/gateway-process.ts';
 import { servingParts } from '../../src/core/daemon/run/serving-parts.ts';
 import { VolumeServing } from '../../src/core/daemon/run/serving.ts';
@@ -91,7 +92,8 @@ export class ServedGateway implements AsyncDisposable {
     const { clock, version } = parts;
     const socketPath = join(home, 'nbd.sock');
     const serving = new VolumeServing({ home, gateway, clock, log: SILENT, call: CALL, socketPath });
-    const about = { background: false, startedMs: clock.nowMs(), drainTimeoutMs: 10_000 };
+    const tail = new LogTail({ write: () => undefined });
+    const about = { background: false, startedMs: clock.nowMs(), drainTimeoutMs: 10_000, tail };
     const running = new RunningProcess({ home, version, clock, log: SILENT, serving, ...about });
     await serving.start();
     this.#gateway = gateway;

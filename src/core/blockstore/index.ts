@@ -8,9 +8,11 @@ export { diffViews, type DiffExtent } from './diff.ts';
 export { changeDocument, createDocument, readDocument } from './documents.ts';
 export type { ScheduleMark, SnapshotEntry, VolumeEntry } from './entries.ts';
 export { FramePool } from './frame-pool.ts';
+export { spansOfFrames } from './frame-spans.ts';
 export { decodeFrame } from './frame-codec.ts';
 export type { DecodeTask, FrameJob, PageInput } from './frame-tasks.ts';
 export {
+  API_BLOCK_BYTES,
   BLOCK_BYTES,
   BLOCK_PAGES,
   LEAF_PAGES,

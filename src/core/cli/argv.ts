@@ -12,6 +12,10 @@ export const GLOBAL_VALUES: ReadonlySet<string> = new Set([
   '--key-file',
   '--passphrase-file',
   '--recovery-code-file',
+  '--service',
+  '--service-ca',
+  '--service-fingerprint',
+  '--access-key-id',
 ]);
 
 /** oclif wants the command first: global flags before it move behind it. */

@@ -109,16 +109,16 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'group delete': offline(9),
 
   'service run': { ...offline(8), isPresent: true },
-  'service activate': offline(8),
+  'service activate': { ...offline(8), isPresent: true },
   'service account create': offline(3),
   'service account list': offline(3),
-  'service key create': offline(8),
-  'service key list': offline(8),
-  'service key revoke': offline(8),
-  'service gateway list': offline(8),
-  'service gateway show': offline(8),
-  'service gateway configure': offline(8),
-  'service gateway shutdown': offline(8),
+  'service key create': { ...offline(8), isPresent: true },
+  'service key list': { ...offline(8), isPresent: true },
+  'service key revoke': { ...offline(8), isPresent: true },
+  'service gateway list': { ...offline(8), isPresent: true },
+  'service gateway show': { ...offline(8), isPresent: true },
+  'service gateway configure': { ...offline(8), isPresent: true },
+  'service gateway shutdown': { ...offline(8), isPresent: true },
 };
 
 /** The verbs that exist. */

@@ -67,6 +67,12 @@ export const Configuration = Type.Object(
         defaultHome: Type.Union([Type.String(), Type.Null()]),
         output: Type.Union([Type.Literal('text'), Type.Literal('json')]),
         color: Type.Union([Type.Literal('auto'), Type.Literal('never')]),
+        service: Type.Optional(
+          Type.Union([
+            Type.Object({ url: Type.String(), accessKeyId: Type.String() }, { additionalProperties: false }),
+            Type.Null(),
+          ]),
+        ),
       },
       { additionalProperties: false },
     ),

@@ -37,6 +37,7 @@ export function statusText(status: StatusDocument, style: Style): string {
       ['region', gateway?.region ?? null],
       ['activated', gateway === null ? null : `${formatTime(gateway.activatedAt)} UTC`],
       ['home', status.home],
+      ...serviceFields(status),
       ['store', store === null ? null : `${store.description} (${store.storeId})`],
       store?.reachable === true ? ['reachable', 'yes', style.green] : ['reachable', store && 'no', style.red],
       ['free space', freeSpace(status)],
@@ -50,6 +51,20 @@ export function statusText(status: StatusDocument, style: Style): string {
     style,
   );
   return withRemarks(fields, status.remarks, style);
+}
+
+/** The service of a gateway that was activated over the network, or is about to be. */
+function serviceFields({ service, activation }: StatusDocument): Field[] {
+  if (activation !== undefined) return [['activation', `${activation.state} at ${activation.service}`]];
+  if (service === undefined) return [];
+  const end = service.certificateEndsAt;
+  return [
+    ['service', `${service.url}, activated over the network`],
+    [
+      'certificate',
+      end === null ? 'none; it is got when it is needed' : `until ${formatTime(end)} UTC, renewed before`,
+    ],
+  ];
 }
 
 /** One export in a line: what it is, how it does, and what is not in the store yet. */
@@ -81,6 +96,12 @@ export function configurationFields(document: ConfigurationDocument, style: Styl
       ['default home', preferences.defaultHome ?? 'not set'],
       ['output', preferences.output],
       ['color', preferences.color],
+      [
+        'service kept',
+        preferences.service == null
+          ? null
+          : `${preferences.service.url}, access key ${preferences.service.accessKeyId}`,
+      ],
       ['changed', changed.length === 0 ? null : changed.join(', ')],
     ],
     style,

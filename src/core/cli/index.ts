@@ -18,6 +18,21 @@ export * from './schedule.ts';
 export * from './secrets.ts';
 export * from './settings-flags.ts';
 export * from './secret-files.ts';
+export { activateRemotely, isForService, isStoppedThere } from './service/activate.ts';
+export {
+  claimGateway,
+  configureServiceGateway,
+  createAccessKey,
+  createRemoteAccount,
+  listAccessKeys,
+  listRemoteAccounts,
+  listServiceGateways,
+  revokeAccessKey,
+  serviceGatewayOf,
+  showServiceGateway,
+  shutDownServiceGateway,
+} from './service/calls.ts';
+export * from './service/api-views.ts';
 export * from './service-views.ts';
 export * from './snapshot-views.ts';
 export * from './snapshot-wait.ts';

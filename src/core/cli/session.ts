@@ -6,7 +6,7 @@
 import path from 'node:path';
 import { GatewayClient } from '../client/index.ts';
 import { ERROR_KINDS, SgwError, type ErrorKind } from '../kit/index.ts';
-import type { Input, KeySecret, OperationName, Result, Secrets } from '../localapi/index.ts';
+import type { Input, KeySecret, OperationName, Progress, Result, Secrets } from '../localapi/index.ts';
 import type { GlobalFlags } from './flags.ts';
 import type { Surroundings } from './gateway/runner.ts';
 import type { Terminal } from './gateway/top.ts';
@@ -49,6 +49,7 @@ export class Session implements AsyncDisposable {
   readonly #isColored: boolean;
   readonly #progress: ProgressMode;
   readonly #hasHome: boolean;
+  readonly #flags: GlobalFlags;
   readonly #newClient: () => GatewayClient;
   #client: GatewayClient;
   readonly #secrets: Secrets;
@@ -61,6 +62,7 @@ export class Session implements AsyncDisposable {
   constructor(flags: GlobalFlags, store?: string, runtime: Runtime = currentRuntime()) {
     const { env } = runtime;
     this.#runtime = runtime;
+    this.#flags = flags;
     this.preferences = readPreferences(env);
     this.home = path.resolve(flags.home ?? this.preferences.defaultHome ?? defaultHome(env));
     this.isJson = flags.json ?? this.preferences.output === 'json';
@@ -96,6 +98,21 @@ export class Session implements AsyncDisposable {
   /** What secrets are read with. */
   get secretSurroundings(): SecretSurroundings {
     return { env: this.env, prompts: this.prompts, say: async (text) => this.say(text) };
+  }
+
+  /** The service that is to be asked in place of the gateway; undefined when none was named. */
+  get serviceUrl(): string | undefined {
+    return this.#flags.service;
+  }
+
+  /** What names a service and a key to it, and with which account to act. */
+  get serviceFlags(): GlobalFlags {
+    return this.#flags;
+  }
+
+  /** How long locks are waited for. */
+  get lockTimeoutMs(): number {
+    return this.#flags['lock-timeout'];
   }
 
   /** Fires when the user wants to stop. */
@@ -185,6 +202,19 @@ export class Session implements AsyncDisposable {
         },
         secrets,
         ...(limits.timeoutMs === undefined ? {} : { timeoutMs: limits.timeoutMs }),
+      });
+    } finally {
+      progress.stop();
+    }
+  }
+
+  /** Work that is not an operation of the gateway, with progress on standard error. */
+  async during<T>(label: string, work: (report: (progress: Progress) => void) => Promise<T>): Promise<T> {
+    const progress = startProgress(this.#progress, this.#runtime.stderr);
+    progress.report({ label, doneBytes: 0, totalBytes: 0 });
+    try {
+      return await work((done) => {
+        progress.report(done);
       });
     } finally {
       progress.stop();

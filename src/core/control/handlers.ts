@@ -11,6 +11,7 @@ import {
   checkDescription,
   checkFormat,
   checkGrace,
+  checkLogQuestion,
   checkMode,
   checkName,
   checkPath,
@@ -32,6 +33,7 @@ import {
 export function createHandlers(gateway: Gateway, running?: GatewayProcess): Handlers {
   return {
     ...gatewayHandlers(gateway),
+    ...activationHandlers(gateway),
     ...processHandlers(gateway, running),
     ...volumeHandlers(gateway),
     ...snapshotHandlers(gateway),
@@ -143,6 +145,24 @@ function gatewayHandlers(
   };
 }
 
+function activationHandlers(gateway: Gateway): Group<'activation'> {
+  return {
+    'activation.begin': async (input, call) => {
+      if (input.name !== undefined) checkName(input.name, 'gateway');
+      if (input.mode !== undefined) checkMode(input.mode);
+      checkRegion(input.region);
+      if (input.store !== undefined) checkPath(input.store, 'a store');
+      return await gateway.beginActivation(input, call);
+    },
+    'activation.await': async (input, call) => await gateway.awaitActivation(input, call),
+    'activation.finish': async (input, call) => {
+      checkAccountId(input.accountId);
+      return await gateway.finishActivation(input, call);
+    },
+    'activation.withdraw': async (_input, call) => await gateway.withdrawActivation(call),
+  };
+}
+
 function processHandlers(gateway: Gateway, running: GatewayProcess | undefined): Group<'gateway'> {
   const required = (what: string): GatewayProcess => {
     if (running === undefined) throw daemonNeeded(what);
@@ -154,6 +174,11 @@ function processHandlers(gateway: Gateway, running: GatewayProcess | undefined):
       checkTimeout(input.timeoutMs);
       return await required('stopping the gateway').stop(input, call);
     },
+    'gateway.logs': async (input) => {
+      checkLogQuestion(input);
+      return await required('reading its log').logs(input);
+    },
+    'gateway.metrics': async () => await required('reading its metrics').metrics(),
     'gateway.reload': async (_input, call) => await required('reading the configuration again').reload(call),
     'gateway.suspend': async (_input, call) => await gateway.suspend(call),
     'gateway.reset-cache': async (_input, call) => await gateway.resetCache(call),

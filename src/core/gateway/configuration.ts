@@ -46,6 +46,7 @@ export async function configure(
   await requirePossible(parts.home, record.serving, serving);
   const options = { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal };
   const undoSecret = await keepDiscoverySecret(parts.home, input, options);
+  if (input.remoteManagement !== undefined && record.service === undefined) throw nobodyElse();
   const change = { ...input, place, serving };
   let changed: string[];
   try {
@@ -85,6 +86,7 @@ async function keepDiscoverySecret(
 interface Change {
   readonly name?: string;
   readonly mode?: GatewayState['mode'];
+  readonly remoteManagement?: boolean;
   readonly place: string | undefined;
   readonly serving: ServingSettings;
 }
@@ -104,14 +106,23 @@ function changeSettings(home: string, { gateway }: StateDocument, input: Change)
     gateway.store = input.place;
     changed.push('store');
   }
+  if (input.remoteManagement !== undefined && input.remoteManagement !== (gateway.remoteManagement ?? true)) {
+    gateway.remoteManagement = input.remoteManagement;
+    changed.push('remoteManagement');
+  }
   changed.push(...changedSettings(gateway.serving, input.serving));
   gateway.serving = input.serving;
   if (changed.length > 0) gateway.configurationVersion += 1;
   return changed;
 }
 
+const nobodyElse = (): SgwError =>
+  new SgwError('conflict', 'service-embedded', 'no service elsewhere manages this gateway', {
+    hint: 'Remote management is of gateways that were activated over the network: sgw activate --service URL',
+  });
+
 const configurationDocument = (
-  { name, mode, configurationVersion, serving }: GatewayState,
+  { name, mode, configurationVersion, serving, service, remoteManagement = true }: GatewayState,
   changed: readonly string[],
   applied: readonly string[],
 ): ConfigureDocument => ({
@@ -119,6 +130,7 @@ const configurationDocument = (
   mode,
   version: configurationVersion,
   serving: servingConfiguration(serving),
+  ...(service === undefined ? {} : { remoteManagement }),
   changed: [...changed],
   applied: [...applied],
 });

@@ -53,7 +53,8 @@ export async function enrol(parts: EnrolmentParts, pending: PendingActivation): 
   return await configured(parts, now);
 }
 
-async function advance(parts: EnrolmentParts, now: PendingActivation): Promise<PendingActivation> {
+/** One step. @throws unavailable `activation-waiting` while nobody has claimed the device; as `enrol` */
+export async function advance(parts: EnrolmentParts, now: PendingActivation): Promise<PendingActivation> {
   switch (now.step) {
     case 'begun':
       return await introduce(parts, now);
@@ -105,7 +106,7 @@ async function requestCredential(parts: EnrolmentParts, now: PendingActivation):
 }
 
 /** The first request with the credential, which shows that it is honoured. */
-async function configured(parts: EnrolmentParts, now: PendingActivation): Promise<PendingActivation> {
+export async function configured(parts: EnrolmentParts, now: PendingActivation): Promise<PendingActivation> {
   const { key, clock, random, connections } = parts;
   const credentialId = now.credential?.credentialId ?? null;
   const signer = { key, signer: now.gatewayId ?? '', credentialId, serviceId: connections.serviceId, clock, random };

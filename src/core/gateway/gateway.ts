@@ -58,6 +58,26 @@ export class Gateway implements AsyncDisposable {
     return await activate(this.#parts, await this.#home.record(), input, call);
   }
 
+  async beginActivation(input: In<'activation.begin'>, call: Call): Out<'activation.begin'> {
+    const { beginRemote } = await import('./network/activation.ts');
+    return await beginRemote(this.#parts, await this.#home.record(), input, call);
+  }
+
+  async awaitActivation(input: In<'activation.await'>, call: Call): Out<'activation.await'> {
+    const { awaitClaim } = await import('./network/activation.ts');
+    return await awaitClaim(this.#parts, input, call);
+  }
+
+  async finishActivation(input: In<'activation.finish'>, call: Call): Out<'activation.finish'> {
+    const { finishRemote } = await import('./network/finish.ts');
+    return await finishRemote(this.#parts, input, call);
+  }
+
+  async withdrawActivation(call: Call): Out<'activation.withdraw'> {
+    const { withdrawRemote } = await import('./network/activation.ts');
+    return await withdrawRemote(this.#parts, call);
+  }
+
   async status(call: Call): Out<'status'> {
     const record = await this.#home.record();
     const exports = exportsOf(this.#parts.home, record, this.#home.serving);
@@ -290,7 +310,7 @@ export class Gateway implements AsyncDisposable {
 
   async deactivate(call: Call): Out<'deactivate'> {
     const { deactivate } = await import('./deactivation.ts');
-    return await deactivate(this.#parts, await this.#home.requireRecord(), await this.#open(call), call);
+    return await deactivate(this.#parts, await this.#home.requireRecord(), async () => this.#open(call), call);
   }
 
   async collectGarbage(input: In<'store.gc'>, call: Call): Out<'store.gc'> {

@@ -3,7 +3,7 @@ import type { VolumeEntry } from '../blockstore/index.ts';
 import { formatRate, toSgwError, type SgwError } from '../kit/index.ts';
 import type { AttachmentDocument, CallContext, ScheduleDocument, StatusDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
-import { GATEWAY_LOCK, lockHolder, type GatewayState } from '../state/index.ts';
+import { GATEWAY_LOCK, lockHolder, openState, type GatewayState } from '../state/index.ts';
 import { limitsAt } from './bandwidth.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
@@ -31,6 +31,24 @@ const UNKNOWN = {
   snapshots: { count: null, unverified: null, unsound: null },
 };
 
+const NOT_ACTIVATED = 'This home is not activated: sgw activate';
+
+/** Of a gateway, or an activation, over the network. */
+async function serviceDocuments(
+  { home }: GatewayParts,
+  record: GatewayState | null,
+): Promise<Pick<StatusDocument, 'service' | 'activation'>> {
+  if (record?.service !== undefined) {
+    const { certificateEnd } = await import('./network/identity.ts');
+    const { url, gatewayUrl, serviceId } = record.service;
+    return { service: { url, gatewayUrl, serviceId, certificateEndsAt: await certificateEnd(home) } };
+  }
+  const activation = record === null ? (await openState(home)).activation : null;
+  if (activation?.service === undefined) return {};
+  const { step, expiresAt, service } = activation;
+  return { activation: { service: service.url, state: step, expiresAt: step === 'shown' ? expiresAt : null } };
+}
+
 /** What is known without the store. */
 interface Here {
   readonly exports: readonly AttachmentDocument[];
@@ -46,13 +64,18 @@ export async function readStatus(
   call: CallContext,
 ): Promise<StatusDocument> {
   const { version, home } = parts;
-  const common = { version, home, daemon: await daemonOf(home), exports: [...exports], schedules: [...schedules] };
+  const common = {
+    ...{ version, home, daemon: await daemonOf(home), exports: [...exports], schedules: [...schedules] },
+    ...(await serviceDocuments(parts, record)),
+  };
   if (record === null) {
     return {
       ...common,
       ...NOTHING,
       ...{ activated: false, gateway: null, store: null },
-      remarks: ['This home is not activated: sgw activate'],
+      remarks: [
+        common.activation === undefined ? NOT_ACTIVATED : `${NOT_ACTIVATED}, which goes on with what was begun`,
+      ],
     };
   }
   const here = [...exportRemarks(exports), ...scheduleRemarks(schedules), ...wayRemarks(record.store)];

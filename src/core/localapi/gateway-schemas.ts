@@ -1,5 +1,6 @@
 /** The documents of a running gateway: the daemon, what it serves and how that goes. As in `schemas.ts`, fields are only ever added. */
 import Type, { type Static } from 'typebox';
+import { ControlConnectionDocument } from './remote-schemas.ts';
 import { AttachmentDocument, ShadowDocument } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, Time } from './schema-parts.ts';
 
@@ -125,6 +126,8 @@ export const GatewayDocument = object('gateway', {
   memory: Type.Object({ residentBytes: Bytes, heapBytes: Bytes }, { additionalProperties: false }),
   /** Processor time used since the start. */
   cpuMs: Type.Number({ minimum: 0 }),
+  /** The connection to the service; absent where that is embedded. */
+  connection: Type.Optional(ControlConnectionDocument),
   /** Null while nothing is cached. */
   cache: Nullable(CacheDocument),
   volumes: Type.Array(ServedVolumeDocument),

@@ -4,13 +4,17 @@
  * `docs/schemas/` are written from these; only tests and the schema writer load this module at run time.
  */
 import Type, { type Static } from 'typebox';
+import { GatewayServiceDocument, PendingActivationDocument } from './activation-schemas.ts';
 import { ScheduleDocument, Verified } from './schedule-schemas.ts';
 import { AttachmentDocument, ServingConfiguration, VolumeAttached } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, RecoveryPolicy, Tags, Time } from './schema-parts.ts';
 
+export * from './activation-schemas.ts';
 export * from './cost-schemas.ts';
 export * from './gateway-schemas.ts';
+export * from './remote-schemas.ts';
 export * from './schedule-schemas.ts';
+export * from './service-schemas.ts';
 export * from './serving-schemas.ts';
 export * from './store-copy-schemas.ts';
 export { GatewayMode } from './schema-parts.ts';
@@ -36,6 +40,8 @@ export const ActivationDocument = object('activation', {
   metadata: Type.Record(Type.String(), Type.String()),
   /** Opens the store when the passphrase or key file is lost. Given once, when the key is made; null otherwise. */
   recoveryCode: Nullable(Type.String()),
+  /** URL of the service that the gateway was activated at over the network; absent where it is embedded. */
+  service: Type.Optional(Type.String()),
   /** False when `--if-not-exists` found the gateway already activated alike. */
   created: Type.Boolean(),
   remarks: Remarks,
@@ -48,6 +54,7 @@ export const DeactivationDocument = object('deactivation', {
   /** Where the store is, which stays. */
   store: Type.String(),
   deactivatedAt: Time,
+  remarks: Remarks,
 });
 
 export const VolumeSummary = object('volume', {
@@ -404,6 +411,8 @@ export const ConfigureDocument = object('configuration', {
   mode: GatewayMode,
   version: Type.Integer({ minimum: 1 }),
   serving: ServingConfiguration,
+  /** Whether the service that the gateway was activated at may operate it; absent where that is embedded. */
+  remoteManagement: Type.Optional(Type.Boolean()),
   changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
   /** Sentences: what a running daemon does otherwise since. */
   applied: Type.Array(Type.String()),
@@ -426,6 +435,10 @@ export const StatusDocument = object('status', {
       { additionalProperties: false },
     ),
   ),
+  /** Absent where the service is embedded. */
+  service: Type.Optional(GatewayServiceDocument),
+  /** An activation over the network that is under way, or was stopped; absent when there is none. */
+  activation: Type.Optional(PendingActivationDocument),
   store: Nullable(
     Type.Object(
       {

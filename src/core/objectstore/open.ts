@@ -4,9 +4,18 @@ import type { ObjectStore } from './contract.ts';
 import { withMeter, type OnRequest } from './meter.ts';
 import { isS3Url, parseS3Place } from './s3/place.ts';
 
+/** PEM. `ca`: whom the data endpoint must be from; `certificate`: the gateway's, and those up to the CA. */
+export interface ServiceIdentity {
+  readonly ca: string;
+  readonly certificate: string;
+  readonly privateKey: string;
+}
+
 export interface OpenObjectStoreOptions {
   /** Begin a store where there is none. Default false: then it must exist. */
   readonly create?: boolean;
+  /** What a gateway proves itself with to the data endpoint of a service, PEM, good for now; asked for at each new connection. */
+  readonly serviceIdentity?: () => Promise<ServiceIdentity>;
   /** Told of each request that is really made, so that calls that take several count as such. */
   readonly onRequest?: OnRequest;
 }

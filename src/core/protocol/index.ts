@@ -1,6 +1,9 @@
 /** Room `protocol` (level 1): what gateways, customers and the service say to each other, and how it is signed. */
 export { newActivationKey, readActivationKey } from './activation-key.ts';
+export { certificateRequest } from './certificate-request.ts';
 export { canonicalJson } from './canonical.ts';
+export { readDownFrame, readUpFrame, sentError, type UnknownFrame } from './control-codec.ts';
+export * from './control-frames.ts';
 export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
 export type {
   AccessKeyRecord,

@@ -219,6 +219,12 @@ export interface Messages {
     };
   };
 
+  /** Who the access key is of that this was signed with. */
+  'user.describe': {
+    input: Nothing;
+    result: { readonly accountId: string; readonly accessKeyId: string; readonly isRoot: boolean };
+  };
+
   /** An access key for a user of an account. The secret is in this answer and nowhere else. */
   'key.create': {
     input: { readonly accountId: string; readonly userName: string };

@@ -68,6 +68,7 @@ export function answersOf(parts: ServiceParts, network?: NetworkParts): Answers 
     },
     ...gatewayAnswers(parts, network),
     ...exportAnswers(parts),
+    'user.describe': async () => Promise.reject(nobodySigned()),
     'service.describe': async () => Promise.resolve(requireNetwork(context, network).about()),
     ...keyAnswers(context, network),
     'account.create': async (input, signal) => await parts.accounts.create(input, signal),
@@ -184,3 +185,9 @@ function requireNetwork({ serviceId }: ServiceContext, network: NetworkParts | u
     hint: 'They belong to a service on the network: sgw service run',
   });
 }
+
+/** `server/` answers it, which knows who signed. */
+const nobodySigned = (): SgwError =>
+  new SgwError('unsupported', 'service-embedded', 'nobody signs what an embedded service is asked', {
+    hint: 'Access keys belong to a service on the network: sgw service run',
+  });

@@ -4,6 +4,7 @@ export {
   type GatewayCredential,
   type GatewayState,
   type PendingActivation,
+  type RemoteServiceState,
   type StateDocument,
 } from './document.ts';
 export { acquireLock, lockHolder, type LockRequest } from './lock.ts';

@@ -14,7 +14,7 @@ export interface CertificateFiles {
 }
 
 export interface CertificateWishes {
-  readonly places: { readonly [N in ListenerName]: Place };
+  readonly places: Readonly<Record<ListenerName, Place>>;
   /** Further names and addresses that the service is reached by. */
   readonly names: readonly string[];
   /** Shown to customers, in place of one of the CA's. */

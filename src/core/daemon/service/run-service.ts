@@ -24,6 +24,8 @@ import {
 } from '../../service/server/index.ts';
 import { partsOf } from '../parts.ts';
 import { openLog, watchBugs, type LogLevel, type LogSink } from '../run/index.ts';
+import type { ControlPlane } from '../../service/controlplane/index.ts';
+import { openControlPlane } from './control.ts';
 import { composeFrontEnds } from './front-ends.ts';
 import { storeHealth } from './health.ts';
 import { ListenerCertificates, type CertificateFiles } from './listener-certificates.ts';
@@ -64,9 +66,13 @@ export async function runService(options: ServiceRunOptions): Promise<void> {
   using _watch = watchBugs(log, 'service');
   const { version, openStore } = await partsOf(options.home);
   const place = options.store ?? join(options.home, 'store');
+  // Before anything is begun: who named a file meant one that is there.
+  const { serviceKeyFile } = options;
+  const named =
+    serviceKeyFile === null ? undefined : await openServiceKey(serviceKeyFile, systemRandom, { mayMake: false });
   const objects = await openStore(place, { create: true });
   try {
-    const { blocks, serviceKey } = await openSecrets(options, objects, place);
+    const { blocks, serviceKey } = await openSecrets(options, { objects, place, named });
     const info = await readStoreInfo(objects, { signal: options.signal });
     if (info === undefined)
       throw new SgwError('corrupt', 'object-missing', 'object sgw.json is missing from the store');
@@ -83,19 +89,21 @@ export async function runService(options: ServiceRunOptions): Promise<void> {
 
 /** The store, begun where there is none, and what opens its secrets. */
 async function openSecrets(
-  options: ServiceRunOptions,
-  objects: ObjectStore,
-  place: string,
+  { home, secrets, signal }: ServiceRunOptions,
+  {
+    objects,
+    place,
+    named,
+  }: { readonly objects: ObjectStore; readonly place: string; readonly named?: ServiceKey | undefined },
 ): Promise<{ readonly blocks: BlockStoreOptions; readonly serviceKey: ServiceKey }> {
-  const { home, serviceKeyFile, secrets, signal } = options;
   const plain = { objects, clock: systemClock, random: systemRandom };
   if ((await readStoreInfo(objects, { signal })) === undefined) await requireFit({ ...plain, signal }, place);
   const call = { signal, secrets, onProgress: () => undefined, lockTimeoutMs: 0 };
   const { blocks } = await beginKeys(plain, { encrypt: false, accountId: '' }, call);
+  if (named !== undefined) return { blocks, serviceKey: named };
   const isBegun = (await objects.head('service/ca.json', { signal })) !== undefined;
-  const path = serviceKeyFile ?? join(home, 'service.key');
-  const mayMake = serviceKeyFile === null && !isBegun;
-  return { blocks, serviceKey: await openServiceKey(path, systemRandom, { mayMake }) };
+  const path = join(home, 'service.key');
+  return { blocks, serviceKey: await openServiceKey(path, systemRandom, { mayMake: !isBegun }) };
 }
 
 interface Opened {
@@ -108,12 +116,13 @@ interface Opened {
 }
 
 async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> {
-  const { listen, gatewayListen, names, files, signal, drainTimeoutMs, metricsListen } = options;
+  const { listen, gatewayListen, names, files, signal, drainTimeoutMs, metricsListen, nats } = options;
   const { service, objects, log, version } = opened;
   const places = { api: listen, gateways: gatewayListen };
   const certificates = new ListenerCertificates(service.authority, { places, names, files });
   const metrics = new ServerMetrics(version);
   let gatewayAddress = '';
+  const late: { plane?: ControlPlane } = {};
   const about = () => ({
     serviceId: service.context.serviceId,
     region: options.region,
@@ -128,13 +137,18 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
       metrics,
       log,
     },
-    frontEnds: (gatewayOf) => composeFrontEnds({ service, about, gatewayOf }),
+    frontEnds: (gatewayOf) =>
+      composeFrontEnds({ ...opened, region: options.region, about, gatewayOf, plane: () => late.plane }),
     isHealthy: storeHealth(objects, systemClock),
     clock: systemClock,
   });
   const ports = await server.listen(places);
   gatewayAddress = options.gatewayAddress ?? addressOf(gatewayListen.host, ports.gateways);
-  const metricsListener = metricsListen === null ? undefined : await serveMetricsOr(server, metrics, metricsListen);
+  const plane = await openOr(server, async () => openControlPlane({ ...opened, nats, gatewayAddress }, signal));
+  late.plane = plane;
+  const figures = async (): Promise<string> => `${await metrics.text()}\n${await plane.metrics.text()}`;
+  const metricsListener =
+    metricsListen === null ? undefined : await openOr(server, async () => serveMetrics(figures, metricsListen));
   using _renewing = certificates.watch(
     (listener, tls) => {
       server.renew(listener, tls);
@@ -160,14 +174,10 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
   }
 }
 
-/** A server that can't have its metrics does not run. */
-async function serveMetricsOr(
-  server: ServiceServer,
-  metrics: ServerMetrics,
-  place: Place,
-): Promise<Awaited<ReturnType<typeof serveMetrics>>> {
+/** A server that can't have all that it is to have does not run. */
+async function openOr<T>(server: ServiceServer, open: () => Promise<T>): Promise<T> {
   try {
-    return await serveMetrics(async () => metrics.text(), place);
+    return await open();
   } catch (error) {
     await server.close(AbortSignal.abort());
     throw error;

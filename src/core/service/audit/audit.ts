@@ -5,14 +5,17 @@ import { timeOf, type ServiceContext } from '../context.ts';
 import { serviceKeys } from '../keys.ts';
 
 interface Asked {
-  readonly gatewayId: string;
+  /** Null where no gateway asked, but a user. */
+  readonly gatewayId: string | null;
   readonly accountId: string;
+  /** Of a user: the access key that signed. */
+  readonly accessKeyId?: string;
 }
 
 export type AuditRecord = Asked &
   (
     | {
-        readonly kind: 'export' | 'clone';
+        readonly kind: 'export' | 'clone' | 'read';
         readonly snapshotId: string;
         readonly granted: boolean;
         /** Accounts whose agreement was missing. */
@@ -25,6 +28,8 @@ export type AuditRecord = Asked &
         readonly withAccountId: string;
         readonly changed: boolean;
       }
+    /** By root, on a gateway of another account. */
+    | { readonly kind: 'operate'; readonly operation: string }
   );
 
 const RANDOM_BYTES = 8;

@@ -4,8 +4,10 @@ import type { Input, OperationName, Progress, Result } from '../../localapi/inde
 export interface GatewayCallOptions {
   /** The account that is acted for; it must be the gateway's. */
   readonly accountId: string;
-  /** Until when an answer is of use. */
+  /** How long an answer is of use, milliseconds from now. */
   readonly deadlineMs: number;
+  /** How long the gateway waits for locks, milliseconds; 30 000 when absent, and never longer than the deadline. */
+  readonly lockTimeoutMs?: number;
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
 }
@@ -14,8 +16,9 @@ export interface GatewayCalls {
   /**
    * Runs an operation of the local API on a gateway. Answered once, or fails by name within its deadline; whether it was
    * done is then not known, unless the error says so.
-   * @throws what the gateway answers with; unavailable `gateway-not-connected`, `gateway-busy`; timeout
-   * `gateway-timed-out`; unsupported `gateway-outdated`; denied `remote-management-off`
+   * @throws what the gateway answers with; unavailable `gateway-not-connected`, `gateway-busy`,
+   * `gateway-connection-lost`, `control-bus-unavailable`; timeout `gateway-timed-out`; unsupported `gateway-outdated`; denied
+   * `remote-management-off`; notFound `gateway-not-found` when it is another account's
    */
   call<N extends OperationName>(
     gatewayId: string,

@@ -11,10 +11,12 @@ import { grantsSeenBy, judge, type Verdict } from './rights.ts';
 
 const READS_AT_ONCE = 16;
 
-/** Who asks: a gateway, for an account. */
+/** Who asks: a gateway, for an account, or a user. */
 export interface Asker {
-  readonly gatewayId: string;
+  readonly gatewayId: string | null;
   readonly accountId: string;
+  /** Of a user: the access key that signed. */
+  readonly accessKeyId?: string;
 }
 
 export class ExportControl {
@@ -38,13 +40,34 @@ export class ExportControl {
     { snapshotId, purpose }: { readonly snapshotId: string; readonly purpose: Purpose },
     signal: AbortSignal,
   ): Promise<MessageResult<'export.decide'>> {
+    await this.open(asker, { snapshotId, purpose }, signal);
+    return { binding: !this.#context.isEmbedded };
+  }
+
+  /** As `decide`; returns the snapshot that was decided on. @throws the same */
+  async open(
+    asker: Asker,
+    { snapshotId, purpose }: { readonly snapshotId: string; readonly purpose: Purpose | 'read' },
+    signal: AbortSignal,
+  ): Promise<SnapshotEntry> {
     const entry = await this.#read(snapshotId, signal);
     if (entry === undefined) throw notFound(snapshotId);
     const verdict = judge(asker.accountId, entry);
     const granted = verdict.mayExport && entry.state === 'completed';
     await this.#audit.record({ kind: purpose, ...asker, snapshotId, granted, missing: verdict.missing }, signal);
     requireGranted(asker, entry, verdict, purpose);
-    return { binding: !this.#context.isEmbedded };
+    return entry;
+  }
+
+  /**
+   * Once more, for something that goes on what `open` granted before: so that what is taken back is so at once. Leaves no
+   * record. @throws as `open`
+   */
+  async openAgain(accountId: string, snapshotId: string, signal: AbortSignal): Promise<SnapshotEntry> {
+    const entry = await this.#read(snapshotId, signal);
+    if (entry === undefined) throw notFound(snapshotId);
+    requireGranted({ accountId }, entry, judge(accountId, entry), 'read');
+    return entry;
   }
 
   /** As `decide` does for an export, without a record. @throws the same */
@@ -109,7 +132,7 @@ function requireGranted(
   asker: Pick<Asker, 'accountId'>,
   entry: SnapshotEntry,
   verdict: Verdict,
-  purpose: Purpose,
+  purpose: Purpose | 'read',
 ): void {
   // To whom it does not belong and is not shared with, it does not exist.
   if (!verdict.isVisible) throw notFound(entry.snapshotId);
@@ -133,7 +156,18 @@ function notCompleted(entry: SnapshotEntry): SgwError {
   });
 }
 
-function denied(asker: Pick<Asker, 'accountId'>, entry: SnapshotEntry, verdict: Verdict, purpose: Purpose): SgwError {
+const REFUSALS = {
+  export: 'it is not exported',
+  clone: 'no clone is made of it',
+  read: 'its blocks are not read',
+} as const;
+
+function denied(
+  asker: Pick<Asker, 'accountId'>,
+  entry: SnapshotEntry,
+  verdict: Verdict,
+  purpose: Purpose | 'read',
+): SgwError {
   const owners = verdict.missing.join(', ');
   const share = verdict.missing
     .map((creator) => `sgw snapshot share ${entry.snapshotId} --with ${asker.accountId} --account ${creator}`)
@@ -142,7 +176,7 @@ function denied(asker: Pick<Asker, 'accountId'>, entry: SnapshotEntry, verdict: 
     'denied',
     'export-denied',
     `snapshot "${entry.name}" holds blocks that account ${owners} created, and does not share with ${asker.accountId}; ` +
-      (purpose === 'export' ? 'it is not exported' : 'no clone is made of it'),
+      REFUSALS[purpose],
     {
       hint: `Whoever created them can share it: ${share}`,
       details: { snapshotId: entry.snapshotId, accountId: asker.accountId, creators: verdict.missing },

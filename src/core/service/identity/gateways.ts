@@ -35,6 +35,7 @@ export class Gateways {
   readonly #context: ServiceContext;
   readonly #signatures: SignatureCheck;
   readonly #watches = new Set<(gatewayId: string) => void>();
+  readonly #configured = new Set<(record: GatewayRecord) => void>();
 
   constructor(context: ServiceContext, signatures: SignatureCheck) {
     this.#context = context;
@@ -120,7 +121,7 @@ export class Gateways {
     signal: AbortSignal,
   ): Promise<GatewayRecord & { readonly changed: boolean }> {
     checkNames(wanted);
-    let changed = false;
+    const outcome = { changed: false };
     const record = await changeDocument<GatewayRecord>(
       this.#context.blocks,
       serviceKeys.gateway(gatewayId),
@@ -128,13 +129,20 @@ export class Gateways {
         requireStaying(now);
         const gatewayName = wanted.gatewayName ?? now.gatewayName;
         const region = wanted.region ?? now.region;
-        changed = gatewayName !== now.gatewayName || region !== now.region;
-        if (!changed) return now;
+        outcome.changed = gatewayName !== now.gatewayName || region !== now.region;
+        if (!outcome.changed) return now;
         return { ...now, gatewayName, region, configurationVersion: now.configurationVersion + 1 };
       },
       signal,
     );
-    return { ...record, changed };
+    if (outcome.changed) for (const onConfigured of this.#configured) onConfigured(record);
+    return { ...record, ...outcome };
+  }
+
+  /** Calls `onConfigured` when this process has changed what a gateway is to be, until the returned function is called. */
+  onConfigured(onConfigured: (record: GatewayRecord) => void): () => void {
+    this.#configured.add(onConfigured);
+    return () => this.#configured.delete(onConfigured);
   }
 
   /** Calls `onGone` when this process has deregistered a gateway, until the returned function is called. */

@@ -23,6 +23,10 @@ const UNSIGNED = 'UNSIGNED-PAYLOAD';
 const PAYLOAD_HEADER = 'x-amz-content-sha256';
 const DATE_HEADER = 'x-amz-date';
 
+const AUTHORIZATION = /^AWS4-HMAC-SHA256 +Credential=([^,\s]+), *SignedHeaders=([^,\s]+), *Signature=([0-9a-f]{64})$/;
+
+const REGION = /^[a-z0-9-]{1,64}$/;
+
 interface Authorization {
   readonly accessKeyId: string;
   readonly scope: CredentialScope;
@@ -62,27 +66,26 @@ function authorizationOf({ headers, url }: SignedHttpRequest): Authorization {
     if (/[?&]X-Amz-(?:Signature|Credential)=/i.test(url)) throw inQuery();
     throw missing();
   }
-  const found =
-    authorization.length > HEADER_CHARACTERS_MAX
-      ? null
-      : /^AWS4-HMAC-SHA256 +Credential=([^,\s]+), *SignedHeaders=([^,\s]+), *Signature=([0-9a-f]{64})$/.exec(
-          authorization.trim(),
-        );
-  const [, credential = '', headerList = '', signature = ''] = found ?? [];
+  if (authorization.length > HEADER_CHARACTERS_MAX) throw badForm('its Authorization is too long');
+  const [, credential = '', headerList = '', signature = ''] = AUTHORIZATION.exec(authorization.trim()) ?? [];
+  const scope = scopeOf(credential);
+  const signedHeaders = headerList.split(';');
+  const isSorted = signedHeaders.every((name, at) => at === 0 || (signedHeaders[at - 1] ?? '') < name);
+  if (
+    scope === undefined ||
+    !isSorted ||
+    !signedHeaders.every(isHeaderName) ||
+    signedHeaders.length > SIGNED_HEADERS_MAX
+  )
+    throw badForm(`its Authorization is not ${ALGORITHM} with a credential, signed headers and a signature`);
+  return { ...scope, signedHeaders, signature };
+}
+
+function scopeOf(credential: string): Pick<Authorization, 'accessKeyId' | 'scope'> | undefined {
   const parts = credential.split('/');
   const [accessKeyId = '', date = '', region = '', service = '', terminator] = parts;
-  const signedHeaders = headerList.split(';');
-  const isFormed =
-    found !== null &&
-    parts.length === 5 &&
-    terminator === TERMINATOR &&
-    /^\d{8}$/.test(date) &&
-    /^[a-z0-9-]{1,64}$/.test(region) &&
-    signedHeaders.length <= SIGNED_HEADERS_MAX &&
-    signedHeaders.every((name, at) => isHeaderName(name) && (at === 0 || (signedHeaders[at - 1] ?? '') < name));
-  if (!isFormed)
-    throw badForm(`its Authorization is not ${ALGORITHM} with a credential, signed headers and a signature`);
-  return { accessKeyId, scope: { date, region, service }, signedHeaders, signature };
+  const isFormed = parts.length === 5 && terminator === TERMINATOR && /^\d{8}$/.test(date) && REGION.test(region);
+  return isFormed ? { accessKeyId, scope: { date, region, service } } : undefined;
 }
 
 const isHeaderName = (name: string): boolean => /^[a-z0-9!#$%&'*+.^_`|~-]{1,128}$/.test(name);
@@ -112,7 +115,7 @@ function timeOf({ headers }: SignedHttpRequest, { signedHeaders }: Authorization
   const [, year = '', month = '', day = '', hour = '', minute = '', second = ''] = basic ?? [];
   const timeMs = Date.parse(basic === null ? text : `${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
   if (Number.isNaN(timeMs)) throw badForm('its date is none');
-  const timestamp = `${new Date(timeMs).toISOString().replaceAll(/[-:]|\.\d{3}/g, '')}`;
+  const timestamp = new Date(timeMs).toISOString().replaceAll(/[-:]|\.\d{3}/g, '');
   return { timestamp, date: timestamp.slice(0, 8), timeMs };
 }
 

@@ -252,7 +252,7 @@ function newApp({ tls, mutual }: ListenerOptions): FastifyInstance {
           },
         });
   const made = app as unknown as FastifyInstance;
-  (made.server as Server).headersTimeout = HEADERS_TIMEOUT_MS;
+  Object.assign(made.server, { headersTimeout: HEADERS_TIMEOUT_MS });
   return made;
 }
 
@@ -263,8 +263,14 @@ const addressOf = (request: FastifyRequest): string => request.raw.socket.remote
 
 /** The TLS connection; of HTTP/2, that of the session, whichever of its streams it is. */
 function socketOf({ raw }: FastifyRequest): TLSSocket {
-  const { session } = (raw as { readonly stream?: { readonly session?: { readonly socket: unknown } } }).stream ?? {};
-  return (session?.socket ?? raw.socket) as TLSSocket;
+  const { socket, stream } = raw as unknown as Transport;
+  return stream?.session?.socket ?? socket;
+}
+
+/** Of HTTP/1.1 over TLS, and of HTTP/2. */
+interface Transport {
+  readonly socket: TLSSocket;
+  readonly stream?: { readonly session?: { readonly socket: TLSSocket } };
 }
 
 const draining = (): SgwError =>

@@ -39,6 +39,7 @@ const Shared = signed({ accountId: AccountId, snapshotId: Id, withAccountId: Tex
 
 const RULES: Partial<Record<MessageName, MessageRule>> = {
   'service.describe': { from: ['device', 'gateway', 'user'], input: Nothing },
+  'user.describe': { from: ['user'], input: Nothing },
   'activation.register': { from: ['device'], input: Type.Object({ publicKey: Text(64), metadata: Metadata }) },
   'activation.prove': { from: ['device'], input: signed({ challenge: Text(64), metadata: Metadata }) },
   'activation.collect': { from: ['device'], input: signed({}) },

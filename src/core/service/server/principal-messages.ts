@@ -32,6 +32,10 @@ export class NetworkMessages implements PrincipalMessages {
     const right = this.#rights[name];
     if (right === undefined) throw refused(name, 'user');
     await right(user, input, signal);
+    if (name === 'user.describe') {
+      const { accountId, accessKeyId, isRoot } = user;
+      return { accountId, accessKeyId, isRoot } as MessageResult<N>;
+    }
     return await this.#answers[name](input, signal);
   }
 
@@ -95,6 +99,7 @@ function rightsOf(
   };
   return {
     'service.describe': anybody,
+    'user.describe': anybody,
     // Whoever has the key may look: it names no account yet.
     'activation.describe': anybody,
     'activation.claim': (user, { accountId, gatewayId }) => {

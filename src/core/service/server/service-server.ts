@@ -21,7 +21,7 @@ export interface Place {
 export interface ServiceServerOptions {
   /** Made with `gatewayOf`, which tells who sent a request to the gateways' listener. */
   readonly frontEnds: (gatewayOf: (request: FastifyRequest) => GatewayPrincipal) => readonly FrontEnd[];
-  readonly tls: { readonly [N in ListenerName]: TlsSettings };
+  readonly tls: Readonly<Record<ListenerName, TlsSettings>>;
   /** PEM. */
   readonly ca: string;
   readonly principals: GatewayPrincipals;
@@ -54,7 +54,7 @@ export class ServiceServer {
   }
 
   /** Resolves with the ports. @throws unavailable `address-in-use`; invalid `bad-listen`; then nothing listens */
-  async listen(places: { readonly [N in ListenerName]: Place }): Promise<{ readonly [N in ListenerName]: number }> {
+  async listen(places: Readonly<Record<ListenerName, Place>>): Promise<Readonly<Record<ListenerName, number>>> {
     try {
       const gateways = await this.#gateways.listen(places.gateways.host, places.gateways.port);
       return { gateways, api: await this.#api.listen(places.api.host, places.api.port) };

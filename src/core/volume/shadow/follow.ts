@@ -230,6 +230,11 @@ export class Follow {
     await this.#connection?.configure(settings);
   }
 
+  /** While it is not connected to the store, connecting asks. */
+  async checkHeld(signal?: AbortSignal): Promise<void> {
+    await this.#connection?.uploads.checkHeld(signal);
+  }
+
   /** Uploads everything that is written now; what was in the image before it was followed is not waited for. */
   async drain(options: { readonly signal?: AbortSignal; readonly onProgress?: OnDrained }): Promise<void> {
     await this.#until(() => this.#isDrained, options.signal);

@@ -33,7 +33,8 @@ export async function callGateway<N extends OperationName>(
   operation: N,
   input: Input<N>,
 ): Promise<Result<N>> {
-  return await parts.calls.call(gatewayId, operation, input, { accountId, deadlineMs, signal });
+  const leftMs = Math.max(1, deadlineMs - parts.context.blocks.clock.nowMs());
+  return await parts.calls.call(gatewayId, operation, input, { accountId, deadlineMs: leftMs, signal });
 }
 
 interface LongCall<N extends OperationName> {
@@ -51,16 +52,22 @@ export async function callGatewayLong<N extends OperationName>(
   input: Input<N>,
   { waitMs = WAIT_MS, after }: LongCall<N> = {},
 ): Promise<Result<N> | undefined> {
-  const deadlineMs = parts.context.blocks.clock.nowMs() + LONG_MS;
   return await background.run(`${operation} on ${gatewayId}`, waitMs, async (signal) => {
-    const result = await parts.calls.call(gatewayId, operation, input, { accountId, deadlineMs, signal });
+    const result = await parts.calls.call(gatewayId, operation, input, { accountId, deadlineMs: LONG_MS, signal });
     await after?.(result, signal);
     return result;
   });
 }
 
 /** The gateway did not answer, and what it does is not known. */
-const OUT_OF_REACH: ReadonlySet<string> = new Set(['gateway-not-connected', 'gateway-timed-out', 'gateway-busy']);
+const OUT_OF_REACH: ReadonlySet<string> = new Set([
+  'gateway-not-connected',
+  'gateway-connection-lost',
+  'gateway-timed-out',
+  'gateway-busy',
+  'control-bus-unavailable',
+  'service-starting',
+]);
 
 export const isOutOfReach = (error: unknown): boolean => OUT_OF_REACH.has(toSgwError(error).code);
 

@@ -131,7 +131,7 @@ interface Answer {
 }
 
 /** The code of a failure; null when it is not the client's doing. */
-export function errorCodeOf(failure: SgwError): ErrorCode | null {
+function errorCodeOf(failure: SgwError): ErrorCode | null {
   if (failure instanceof RequestRefused) return failure.errorCode;
   return CODES[failure.code] ?? KINDS[failure.kind];
 }

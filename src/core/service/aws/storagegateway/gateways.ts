@@ -17,7 +17,7 @@ import { listVolumesOf } from './volume-directory.ts';
 
 const MODES: Readonly<Record<string, GatewayMode>> = { CACHED: 'cached', STORED: 'shadowing' };
 
-export const gatewayType = (mode: GatewayMode): string => (mode === 'cached' ? 'CACHED' : 'STORED');
+const gatewayType = (mode: GatewayMode): string => (mode === 'cached' ? 'CACHED' : 'STORED');
 
 /** Claims the device that waits under the key. It becomes a gateway when it comes for its credential. */
 export async function activateGateway(

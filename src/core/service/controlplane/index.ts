@@ -1,0 +1,7 @@
+/** The control plane: a part of its own, since only a service that gateways dial loads it. */
+export { ControlPlane, type ControlPlaneParts } from './control-plane.ts';
+export { controlFrontEnd } from './front-end.ts';
+export { MemoryBus } from './memory-bus.ts';
+export { NatsBus, newServerId, type NatsBusOptions } from './nats-bus.ts';
+export { remoteOperations, type RemoteOperationsParts } from './remote-operations.ts';
+export type { CertificateIssuer } from './upkeep.ts';
