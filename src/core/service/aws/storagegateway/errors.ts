@@ -50,6 +50,7 @@ export const CODES: Readonly<Record<string, ErrorCode>> = {
   'export-ending': 'VolumeInUse',
   'export-not-ready': 'VolumeNotReady',
   'gateway-busy': 'GatewayProxyNetworkConnectionBusy',
+  'gateway-connection-lost': 'GatewayNotConnected',
   'gateway-deregistered': 'GatewayNotFound',
   'gateway-not-connected': 'GatewayNotConnected',
   'gateway-not-found': 'GatewayNotFound',
