@@ -78,10 +78,10 @@ export class LiveService implements AsyncDisposable {
       { newRootKey: false },
       signal,
     );
-    const { keys, authority, principals, authenticator } = service;
+    const { keys, authority, alerts, principals, authenticator } = service;
     const tls = await authority.issueServer(['127.0.0.1', 'localhost']);
     const about = { serviceId, region: 'lab-1', gatewayAddress: '', caFingerprint: authority.fingerprint };
-    const messages = new NetworkMessages(service, { keys, authority, about: () => about });
+    const messages = new NetworkMessages(service, { keys, authority, alerts, about: () => about });
     const server = new ServiceServer({
       frontEnds: (gatewayOf: (request: FastifyRequest) => GatewayPrincipal) => [
         customerMessages(messages, authenticator),

@@ -7,6 +7,13 @@ export const serviceKeys = {
   token: (hash: string) => `service/tokens/${hash}.json`,
   gateways: 'service/gateways/',
   gateway: (gatewayId: string) => `service/gateways/${gatewayId}.json`,
+  alerts: 'service/alerts/',
+  alertsOf: (accountId: string) => `service/alerts/${accountId}/`,
+  alert: (accountId: string, alertId: string) => `service/alerts/${accountId}/${alertId}.json`,
+  alertStates: 'service/alert-states/',
+  alertStatesOf: (accountId: string) => `service/alert-states/${accountId}/`,
+  /** Of one gateway, all its alerts. */
+  alertState: (accountId: string, gatewayId: string) => `service/alert-states/${accountId}/${gatewayId}.json`,
   /** The service's own CA. */
   authority: 'service/ca.json',
   /** Which account runs the service. */

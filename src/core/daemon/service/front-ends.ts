@@ -32,8 +32,8 @@ export interface Composition {
 
 export function composeFrontEnds(composition: Composition): FrontEnd[] {
   const { service, about, plane, gatewayOf, serviceKey, region, version, log } = composition;
-  const { keys, authority, authenticator } = service;
-  const messages = new NetworkMessages(service, { keys, authority, about });
+  const { keys, authority, alerts, authenticator } = service;
+  const messages = new NetworkMessages(service, { keys, authority, alerts, about });
   const parts: ServerParts = {
     ...service,
     ...{ messages, serviceKey, region, version, log, gatewayOf },

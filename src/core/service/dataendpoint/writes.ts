@@ -309,7 +309,7 @@ export class Writes {
       remember = await this.#tenancy.maps.object({ key, owner, body: bytes }, this.#rules, bases, signal);
     } catch (error) {
       const failure = toSgwError(error);
-      throw failure.kind === 'corrupt' ? refuseContents(key, failure.message) : error;
+      throw failure.kind === 'corrupt' || failure.kind === 'unsupported' ? refuseContents(key, failure.message) : error;
     }
     const result = await this.#put(write);
     if (result.outcome === 'stored') remember();
