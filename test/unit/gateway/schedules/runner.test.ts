@@ -102,6 +102,21 @@ describe('runs', () => {
     expect((await scene.schedule()).runs).toBe(runs + 4);
   });
 
+  it('have not failed any more when the clock by which a run was owed is set right', async () => {
+    await using scene = await withSchedule();
+    await scene.run();
+    await scene.pass(2 * HOUR);
+    scene.setStoreAway(true);
+    scene.clock.set(START + 365 * DAY);
+    await scene.pass(5 * MINUTE);
+    expect(await scene.schedule()).toMatchObject({ failure: { code: 'store-error' } });
+    scene.clock.set(START + 2 * HOUR + 5 * MINUTE);
+    scene.setStoreAway(false);
+    await scene.pass(20 * MINUTE);
+    expect(await scene.schedule()).toMatchObject({ state: 'waiting', runs: 1, failure: null });
+    expect(await scene.names()).toHaveLength(1);
+  });
+
   it('come no second time when the clock is set back over a slot', async () => {
     await using scene = await withSchedule();
     await scene.run();
