@@ -65,7 +65,6 @@ describe('attaching over iSCSI', () => {
       iscsi: { targetName: name, lun: 0, portals: ['127.0.0.1:3260'], chapUser: null, initiators: [] },
       uris: [`iscsi://127.0.0.1:3260/${name}/0`],
       connected: [],
-      remarks: [],
     });
     expect(await serving.targets.list(HOST)).toEqual([{ name }]);
     expect(await serving.targets.find(name.toUpperCase(), HOST)).toEqual({
@@ -360,6 +359,20 @@ describe('settings of iSCSI', () => {
     });
     expect(readFileSync(chapFile(), 'utf8')).toContain(SECRET);
     expect(readFileSync(chapFile(), 'utf8')).not.toContain(TARGET_SECRET);
+  });
+
+  test('loopback without proof is remarked upon to who attaches it, and to who looks at it: other users reach it', async () => {
+    for (const name of ['a', 'b', 'c']) await create(name);
+    const { remarks } = await attach('a');
+    expect(remarks).toEqual([
+      'Whoever is a user of this machine uses export a over 127.0.0.1:3260: only --chap proves who it is.',
+    ]);
+    expect((await rig.call('volume.show', { volume: 'a' })).remarks).toEqual(remarks);
+    expect((await attach('b', { iscsi: { initiators: [HOST] } })).remarks?.[0]).toMatch(/user .* gives the name/);
+    expect((await attach('c', { iscsi: CHAP })).remarks).toEqual([]);
+    expect((await rig.call('volume.show', { volume: 'c' })).remarks).toBeUndefined();
+    // That is as it was wanted, and nothing that needs attention.
+    expect((await rig.call('status', {})).remarks.join()).not.toContain('--chap');
   });
 
   test('an export that others can reach without proof is remarked upon, and one whose end is no whole sector', async () => {
