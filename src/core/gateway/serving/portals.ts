@@ -2,6 +2,7 @@
 import { networkInterfaces } from 'node:os';
 import type { AttachmentDocument } from '../../localapi/index.ts';
 import type { ServingSettings } from '../../state/index.ts';
+import type { WaitingListener } from './served.ts';
 
 /** Of the one logical unit that a target has. */
 export const LUN = 0;
@@ -30,6 +31,10 @@ function reachable(portal: string): string[] {
   const outside = addresses.filter(({ family, internal }) => family === 'IPv4' && !internal);
   return (outside.length > 0 ? outside.map(({ address }) => address) : ['127.0.0.1']).map((host) => `${host}:${port}`);
 }
+
+/** Of an address that could not be had yet: what that means. */
+export const waitingText = ({ protocol, place, failure }: WaitingListener): string =>
+  `${protocol === 'nbd' ? 'NBD' : 'iSCSI'} is not served at ${place} yet: ${failure.message}`;
 
 const SECTOR_BYTES = 512;
 
