@@ -234,7 +234,9 @@ export class Gateway implements AsyncDisposable {
   }
 
   async createSnapshot(input: In<'snapshot.create'>, call: Call): Out<'snapshot.create'> {
-    return await takeSnapshot(await this.#open(call), input, call);
+    const made = await takeSnapshot(await this.#open(call), input, call);
+    this.#home.schedules?.snapshotMade(made.volumeId);
+    return made;
   }
 
   async listSnapshots(input: In<'snapshot.list'>, call: Call): Out<'snapshot.list'> {

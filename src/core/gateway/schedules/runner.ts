@@ -107,6 +107,13 @@ export class ScheduleRunner {
     this.#lookAgain();
   }
 
+  /** There is a snapshot of the volume, or will be: a verification may have waited for one. */
+  snapshotMade(volumeId: string): void {
+    if (this.#schedules[volumeId]?.verify === undefined) return;
+    this.#verifier.retryNow(volumeId);
+    this.#lookAgain();
+  }
+
   /** How the schedule of a volume does. */
   phaseOf(volumeId: string): SchedulePhase {
     const job = this.#jobs.get(volumeId);

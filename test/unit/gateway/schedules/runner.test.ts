@@ -151,6 +151,22 @@ describe('runs', () => {
   });
 });
 
+describe('verification', () => {
+  it('is done as soon as there is a snapshot, also when that is made by hand', async () => {
+    await using scene = await ScheduleScene.start();
+    await scene.addVolume('db');
+    await scene.rig.call('schedule.set', { volume: 'db', everyMs: 4 * HOUR, verify: { everyMs: 7 * DAY, share: 1 } });
+    await scene.run();
+    await scene.pass(10 * MINUTE);
+    expect((await scene.schedule()).verify?.last).toBeNull();
+    await scene.rig.call('snapshot.create', { volume: 'db', name: 'by-hand' });
+    await expect
+      .poll(async () => (await scene.schedule()).verify?.last, { timeout: 10_000 })
+      .toMatchObject({ name: 'by-hand', ok: true });
+    expect((await scene.rig.call('status', {})).snapshots).toMatchObject({ count: 1, unverified: 0 });
+  });
+});
+
 describe('thinning', () => {
   it('keeps what the rules say, after each run and after a restart between', async () => {
     await using scene = await withSchedule(4 * HOUR, 2);
