@@ -120,6 +120,14 @@ describe('attaching over iSCSI', () => {
     expect(targetOf(await attach('a'))).toBe('iqn.1997-05.com.amazon:my-volume');
   });
 
+  test('a volume that is attached otherwise is to be detached first, whatever name is chosen', async () => {
+    await create('db');
+    await attach('db');
+    const refused = { code: 'volume-attached', hint: 'Detach it first: sgw volume detach db' };
+    await expect(attach('db', { protocols: ['nbd', 'iscsi'] })).rejects.toMatchObject(refused);
+    await expect(attach('db', { iscsi: { initiators: [HOST] } })).rejects.toMatchObject(refused);
+  });
+
   test('a name that is taken is refused, and nothing changes', async () => {
     await create('a');
     await create('b');

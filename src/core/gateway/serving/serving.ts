@@ -235,14 +235,16 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
 
   #requireFree(row: AttachmentState): void {
     const same = this.#attachments.get(row.exportName);
-    if (same !== undefined) throw namesSame(same.record, row) ? alreadyAttached(same) : exportExists(same);
+    const writes = row.recoveryPointSeq === null && row.scratchToken === null;
+    const other = writes && row.volumeId !== null ? this.ofVolume(row.volumeId) : undefined;
+    // Another name is no way out for a volume that is served already, in another way perhaps.
+    if (same !== undefined && same !== other && !namesSame(same.record, row)) throw exportExists(same);
+    if (same !== undefined) throw alreadyAttached(same);
     const { imagePath, iscsi } = row;
     const all = [...this.#attachments.values()];
     const target = all.find(({ record }) => record.iscsi?.targetName === iscsi?.targetName);
     const shadows = all.find(({ record }) => record.imagePath === imagePath);
     if (imagePath !== undefined && shadows !== undefined) throw alreadyAttached(shadows);
-    const writes = row.recoveryPointSeq === null && row.scratchToken === null;
-    const other = writes && row.volumeId !== null ? this.ofVolume(row.volumeId) : undefined;
     if (other !== undefined) throw alreadyAttached(other);
     if (iscsi !== null && target !== undefined) throw targetExists(iscsi.targetName, target);
   }
