@@ -1,6 +1,26 @@
 /** What attaching and detaching are refused with. */
 import { SgwError } from '../../kit/index.ts';
+import type { AttachmentState } from '../../state/index.ts';
 import type { Attachment } from './attachment.ts';
+import { namesSame } from './wishes.ts';
+
+/** Makes sure that `row` can be attached beside what is, by name. @throws conflict `volume-attached`, `export-exists`, `target-exists` */
+export function requireFree(row: AttachmentState, attachments: ReadonlyMap<string, Attachment>): void {
+  const { exportName, volumeId, imagePath, iscsi } = row;
+  const all = [...attachments.values()];
+  const same = attachments.get(exportName);
+  const writes = row.recoveryPointSeq === null && row.scratchToken === null && volumeId !== null;
+  const other = writes ? all.find((one) => one.volumeId === volumeId) : undefined;
+  // Another name is no way out for a volume that is served already, in another way perhaps.
+  const isSame = same !== undefined && (same === other || namesSame(same.record, row));
+  if (same !== undefined) throw isSame ? alreadyAttached(same) : exportExists(same);
+  const shadows = imagePath === undefined ? undefined : all.find(({ record }) => record.imagePath === imagePath);
+  if (shadows !== undefined) throw alreadyAttached(shadows);
+  if (other !== undefined) throw alreadyAttached(other);
+  if (iscsi === null) return;
+  const target = all.find(({ record }) => record.iscsi?.targetName === iscsi.targetName);
+  if (target !== undefined) throw targetExists(iscsi.targetName, target);
+}
 
 export function alreadyAttached({ name, record, volumeId }: Attachment): SgwError {
   const what = volumeId === null ? `snapshot ${record.snapshotId ?? ''}` : `volume ${volumeId}`;
@@ -17,7 +37,7 @@ export function exportExists({ name }: Attachment): SgwError {
   });
 }
 
-export function targetExists(name: string, { name: exportName }: Attachment): SgwError {
+function targetExists(name: string, { name: exportName }: Attachment): SgwError {
   return new SgwError('conflict', 'target-exists', `the target name ${name} is taken by export ${exportName}`, {
     hint: 'Choose another one with --target-name.',
     details: { target: name, exportName },

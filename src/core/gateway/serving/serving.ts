@@ -23,15 +23,7 @@ import { IscsiTargets } from './iscsi-targets.ts';
 import { retireLog } from './local-log.ts';
 import { openAttachment, type Opened } from './opened.ts';
 import type { ServingParts } from './parts.ts';
-import {
-  alreadyAttached,
-  clientsConnected,
-  ending,
-  exportExists,
-  noExport,
-  stopped,
-  targetExists,
-} from './refusals.ts';
+import { clientsConnected, ending, noExport, requireFree, stopped } from './refusals.ts';
 import { Retries } from './retries.ts';
 import { dropScratch, makeScratch } from './scratch.ts';
 import { cacheFolder, cacheLimits, volumeSettings } from './settings.ts';
@@ -202,7 +194,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const same = this.#attachments.get(row.exportName);
     if (same !== undefined && namesSame(same.record, row) && isStuck(same))
       return await this.#attachAgain(same, attempt);
-    this.#requireFree(row);
+    requireFree(row, this.#attachments);
     const attachment = this.#add(row);
     try {
       await this.chap.set(attachment.name, options.chap, call);
@@ -231,22 +223,6 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const failure = await this.#try(attachment, attempt);
     if (failure !== undefined) throw failure;
     return attachment;
-  }
-
-  #requireFree(row: AttachmentState): void {
-    const same = this.#attachments.get(row.exportName);
-    const writes = row.recoveryPointSeq === null && row.scratchToken === null;
-    const other = writes && row.volumeId !== null ? this.ofVolume(row.volumeId) : undefined;
-    // Another name is no way out for a volume that is served already, in another way perhaps.
-    if (same !== undefined && same !== other && !namesSame(same.record, row)) throw exportExists(same);
-    if (same !== undefined) throw alreadyAttached(same);
-    const { imagePath, iscsi } = row;
-    const all = [...this.#attachments.values()];
-    const target = all.find(({ record }) => record.iscsi?.targetName === iscsi?.targetName);
-    const shadows = all.find(({ record }) => record.imagePath === imagePath);
-    if (imagePath !== undefined && shadows !== undefined) throw alreadyAttached(shadows);
-    if (other !== undefined) throw alreadyAttached(other);
-    if (iscsi !== null && target !== undefined) throw targetExists(iscsi.targetName, target);
   }
 
   /**
