@@ -2,6 +2,7 @@
 import { ACTIVATION_MEANINGS } from './activation-meanings.ts';
 import { COST_MEANINGS } from './cost-meanings.ts';
 import { ISCSI_MEANINGS } from './iscsi-meanings.ts';
+import { REMOTE_MEANINGS } from './remote-meanings.ts';
 import { SERVICE_MEANINGS } from './service-meanings.ts';
 import { STORE_MEANINGS } from './store-meanings.ts';
 import { SCHEDULE_MEANINGS } from './schedule-meanings.ts';
@@ -74,6 +75,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   ...SCHEDULE_MEANINGS,
   ...ISCSI_MEANINGS,
   ...SERVICE_MEANINGS,
+  ...REMOTE_MEANINGS,
   ...ACTIVATION_MEANINGS,
   'status.snapshots': 'the snapshots that are there',
   unverified: 'completed ones that were never verified; null where the store can not be read',

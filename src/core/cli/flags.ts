@@ -104,6 +104,13 @@ export const globalFlags = {
     helpValue: 'URL',
     helpGroup: SERVICE,
   }),
+  gateway: Flags.string({
+    description: 'Gateway of the service to act on, by id or name, in place of the one of the home.',
+    env: 'SGW_GATEWAY',
+    helpValue: 'GATEWAY',
+    helpGroup: SERVICE,
+    parse: async (text) => checkReference(text, '--gateway'),
+  }),
   'service-ca': Flags.string({
     description: 'Certificate (PEM) of the CA that the service must be from. [default: those that the system trusts]',
     env: 'SGW_SERVICE_CA',

@@ -1,4 +1,5 @@
 /** Room `cli` (level 3): what commands are made of. `main.ts` is loaded by the program alone. */
+export { gatewayPath } from './gateway-path.ts';
 export * from './attachment-flags.ts';
 export * from './attachment-views.ts';
 export * from './bandwidth.ts';

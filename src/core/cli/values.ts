@@ -214,3 +214,9 @@ export function requireOne(flags: Readonly<Record<string, unknown>>): void {
     );
   }
 }
+
+/** How a setting is said yes or no to. */
+export const SWITCHES = ['on', 'off'] as const;
+/** Undefined when it was not given. */
+export const isSwitchedOn = (text: (typeof SWITCHES)[number] | undefined): boolean | undefined =>
+  text === undefined ? undefined : text === 'on';

@@ -3,6 +3,7 @@
  * asks of it. What is open of the home is in `open-home.ts`.
  */
 import type * as Api from '../localapi/index.ts';
+import type { ConfigurationReceipt, GatewayConfiguration } from '../protocol/index.ts';
 import { OpenHome } from './open-home.ts';
 import { scheduleDocuments } from './schedules/documents.ts';
 import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
@@ -112,6 +113,16 @@ export class Gateway implements AsyncDisposable {
     );
     if (document.changed.includes('store')) this.#home.retireStore();
     return document;
+  }
+
+  /**
+   * Puts a configuration in force that came from the service. Its receipt says what could not be done; a home whose operator
+   * owns the configuration refuses it. @throws unsupported `operator-owned`
+   */
+  async takeConfiguration(configuration: GatewayConfiguration, call: Call): Promise<ConfigurationReceipt> {
+    const { takeConfiguration } = await import('./provided.ts');
+    const reload = async (): Promise<readonly string[]> => (await this.#home.serving?.reload()) ?? [];
+    return await takeConfiguration({ parts: this.#parts, reload }, configuration, call);
   }
 
   async showBandwidth(): Out<'bandwidth.show'> {

@@ -6,10 +6,11 @@
 import Type, { type Static } from 'typebox';
 import { GatewayServiceDocument, PendingActivationDocument } from './activation-schemas.ts';
 import { ScheduleDocument, Verified } from './schedule-schemas.ts';
-import { AttachmentDocument, ServingConfiguration, VolumeAttached } from './serving-schemas.ts';
+import { AttachmentDocument, VolumeAttached } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, RecoveryPolicy, Tags, Time } from './schema-parts.ts';
 
 export * from './activation-schemas.ts';
+export * from './configuration-schemas.ts';
 export * from './cost-schemas.ts';
 export * from './gateway-schemas.ts';
 export * from './remote-schemas.ts';
@@ -406,18 +407,6 @@ export const ServiceReadyDocument = object('service-ready', {
   version: Type.String(),
 });
 
-export const ConfigureDocument = object('configuration', {
-  name: Type.String(),
-  mode: GatewayMode,
-  version: Type.Integer({ minimum: 1 }),
-  serving: ServingConfiguration,
-  /** Whether the service that the gateway was activated at may operate it; absent where that is embedded. */
-  remoteManagement: Type.Optional(Type.Boolean()),
-  changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
-  /** Sentences: what a running daemon does otherwise since. */
-  applied: Type.Array(Type.String()),
-});
-
 export const StatusDocument = object('status', {
   version: Type.String(),
   activated: Type.Boolean(),
@@ -514,5 +503,4 @@ export type RekeyDocument = Static<typeof RekeyDocument>;
 export type AccountCreated = Static<typeof AccountCreated>;
 export type AccountList = Static<typeof AccountList>;
 export type ServiceReadyDocument = Static<typeof ServiceReadyDocument>;
-export type ConfigureDocument = Static<typeof ConfigureDocument>;
 export type StatusDocument = Static<typeof StatusDocument>;

@@ -2,6 +2,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { Logger } from '../../kit/index.ts';
 import type { MessageResult } from '../../protocol/index.ts';
+import { activationPage } from '../../service/activationpage/index.ts';
 import { ebsFrontEnd, storageGatewayApi } from '../../service/aws/index.ts';
 import type { ControlPlane } from '../../service/controlplane/index.ts';
 import {
@@ -31,8 +32,8 @@ export interface Composition {
 
 export function composeFrontEnds(composition: Composition): FrontEnd[] {
   const { service, about, plane, gatewayOf, serviceKey, region, version, log } = composition;
-  const { keys, authority, authenticator } = service;
-  const messages = new NetworkMessages(service, { keys, authority, about });
+  const { keys, authority, alerts, authenticator } = service;
+  const messages = new NetworkMessages(service, { keys, authority, alerts, about });
   const parts: ServerParts = {
     ...service,
     ...{ messages, serviceKey, region, version, log, gatewayOf },
@@ -43,6 +44,7 @@ export function composeFrontEnds(composition: Composition): FrontEnd[] {
     customerMessages(messages, authenticator),
     gatewayMessages(messages, gatewayOf),
     ...controlFrontEnds(plane, service, gatewayOf),
+    activationPage(parts),
     dataEndpoint({
       parts,
       principalOf: gatewayOf,

@@ -144,7 +144,7 @@ export function answerTo(operation: string, error: unknown): Answer {
   if (failure instanceof SerializationError) return common('SerializationException', failure.message);
   if (failure instanceof UnknownOperation) return { status: 400, body: { __type: 'UnknownOperationException' } };
   if (failure instanceof NotAuthenticated)
-    return common(AUTHENTICATION[failure.code] ?? 'AccessDeniedException', failure.message);
+    return common(AUTHENTICATION[failure.code] ?? 'AccessDeniedException', failure.message, 403);
   const errorCode = errorCodeOf(failure);
   if (errorCode !== null) return modelled(400, 'InvalidGatewayRequestException', failure.message, errorCode);
   const mayPass = failure.kind === 'unavailable' || failure.kind === 'timeout';
@@ -153,7 +153,18 @@ export function answerTo(operation: string, error: unknown): Answer {
   return modelled(500, 'InternalServerError', 'the request failed in the service', 'InternalError');
 }
 
-const common = (type: string, message: string): Answer => ({ status: 400, body: { __type: type, message } });
+/** What the server refuses before an operation is looked at. */
+export function answerToServer(error: unknown): Answer {
+  const failure = toSgwError(error);
+  const { statusCode = 500 } = error as { readonly statusCode?: number };
+  if (failure.code === 'too-many-requests') return common('ThrottlingException', failure.message);
+  if (failure.kind === 'unavailable') return common('ServiceUnavailableException', failure.message, 503);
+  if (!(error instanceof SgwError) && statusCode >= 400 && statusCode < 500)
+    return common('SerializationException', 'the request can not be read, or is too large', statusCode);
+  return answerTo('', failure);
+}
+
+const common = (type: string, message: string, status = 400): Answer => ({ status, body: { __type: type, message } });
 
 const modelled = (status: number, type: string, message: string, errorCode: ErrorCode): Answer => ({
   status,
