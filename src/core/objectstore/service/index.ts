@@ -12,8 +12,7 @@ export {
   OBJECTS_PATH,
   OUTCOMES,
   REPLY_BYTES_MAX,
-  SESSION_WINDOW_BYTES,
-  STREAM_WINDOW_BYTES,
+  SERVER_WINDOWS,
 } from './wire.ts';
 
 const TRIES = 4;
