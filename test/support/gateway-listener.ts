@@ -3,7 +3,7 @@ import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
-import { SERVER_WINDOWS } from '../../src/core/objectstore/service/index.ts';
+import { FRAME_BYTES_MAX, SERVER_WINDOWS } from '../../src/core/objectstore/service/index.ts';
 import { TestAuthority } from './certificates.ts';
 
 export class GatewayListener implements AsyncDisposable {
@@ -32,7 +32,11 @@ export class GatewayListener implements AsyncDisposable {
         requestCert: true,
         rejectUnauthorized: true,
         maxSessionMemory: SERVER_WINDOWS.memoryMb,
-        settings: { initialWindowSize: SERVER_WINDOWS.streamBytes, maxConcurrentStreams: 256 },
+        settings: {
+          maxConcurrentStreams: 256,
+          maxFrameSize: FRAME_BYTES_MAX,
+          initialWindowSize: SERVER_WINDOWS.streamBytes,
+        },
       },
     }) as unknown as FastifyInstance;
     const listener = new GatewayListener(signing, app);

@@ -12,7 +12,7 @@ import { abortReason, throwIfAborted, type Clock, type Random } from '../../kit/
 import type { ServiceIdentity } from './identity.ts';
 import { tooSlow, unanswered } from './failure.ts';
 import { authorityOf, type ServicePlace } from './place.ts';
-import { CLIENT_WINDOWS } from './wire.ts';
+import { CLIENT_WINDOWS, FRAME_BYTES_MAX } from './wire.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const PING_TIMEOUT_MS = 5000;
@@ -136,7 +136,7 @@ export class Connection {
     const session = connect(`https://${authorityOf(place)}`, {
       createConnection: () => socket,
       maxSessionMemory: CLIENT_WINDOWS.memoryMb,
-      settings: { enablePush: false, initialWindowSize: CLIENT_WINDOWS.streamBytes },
+      settings: { enablePush: false, maxFrameSize: FRAME_BYTES_MAX, initialWindowSize: CLIENT_WINDOWS.streamBytes },
     });
     const giveUp = new AbortController();
     try {

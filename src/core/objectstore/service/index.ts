@@ -12,6 +12,7 @@ export {
   OBJECTS_PATH,
   OUTCOMES,
   REPLY_BYTES_MAX,
+  FRAME_BYTES_MAX,
   SERVER_WINDOWS,
 } from './wire.ts';
 

@@ -43,3 +43,5 @@ export const crcText = (crc: number): string => crc.toString(16).padStart(8, '0'
 export const SERVER_WINDOWS = { streamBytes: 1024 * 1024, sessionBytes: 8 * 1024 * 1024, memoryMb: 32 } as const;
 /** The same of a client, which asks for no more than it has room for. */
 export const CLIENT_WINDOWS = { streamBytes: 4 * 1024 * 1024, sessionBytes: 32 * 1024 * 1024, memoryMb: 96 } as const;
+/** Large frames take less of the processor for each byte; both sides let the other send them. */
+export const FRAME_BYTES_MAX = 1024 * 1024;
