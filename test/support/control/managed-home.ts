@@ -117,7 +117,7 @@ export class ManagedHome implements AsyncDisposable {
   }
 }
 
-export function clientOf(live: LiveService, { accessKey }: Pick<Customer, 'accessKey'>): ServiceClient {
+function clientOf(live: LiveService, { accessKey }: Pick<Customer, 'accessKey'>): ServiceClient {
   return new ServiceClient({ place: { url: live.url, ca: live.service.authority.certificate }, accessKey });
 }
 
