@@ -236,7 +236,7 @@ async function storeBody(
 }
 
 /** A body in memory: who asks for it has taken its bytes from the budget. */
-export async function collect(body: StreamedBody): Promise<Uint8Array[]> {
+async function collect(body: StreamedBody): Promise<Uint8Array[]> {
   return await Array.fromAsync(body.pieces);
 }
 
