@@ -5,28 +5,45 @@ import { join } from 'node:path';
 import { Value } from 'typebox/value';
 import type { TSchema } from 'typebox';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { systemRandom } from '../../src/core/kit/index.ts';
 import * as documents from '../../src/core/cli/documents.ts';
 import * as schemas from '../../src/core/localapi/schemas.ts';
-import { PrivateKey, signRequest } from '../../src/core/protocol/index.ts';
-import { systemClock } from '../../src/core/kit/index.ts';
-import { ServiceClient } from '../../src/core/serviceclient/index.ts';
+import { SgwError } from '../../src/core/kit/index.ts';
+import type { FrontEnd } from '../../src/core/service/server/index.ts';
+import { NetworkDevice } from '../support/device.ts';
 import { LiveService } from '../support/live-service.ts';
 import { runVerb } from './run-verb.ts';
 
-const { signal } = new AbortController();
 const METADATA = { name: 'lab', mode: 'cached', note: 'from\u001b[2J afar' };
 let live: LiveService;
 let folder: string;
 let anna: Awaited<ReturnType<LiveService['account']>>;
 beforeAll(async () => {
-  live = await LiveService.start();
+  live = await LiveService.start({ frontEnds: () => [operations()] });
   anna = await live.account('anna');
   folder = await mkdtemp(join(tmpdir(), 'sgw-service-verbs-'));
 });
 afterAll(async () => {
   await live[Symbol.asyncDispose]();
   await rm(folder, { recursive: true, force: true });
+});
+
+/** What the control plane answers of gateways: those that `connected` names are there. */
+const connected = new Map<string, unknown>();
+const operations = (): FrontEnd => ({
+  name: 'operations',
+  listener: 'api',
+  add: (app) => {
+    app.post('/v1/gateways/:id/operations/:operation', async (request, reply) => {
+      const { id, operation } = request.params as { id: string; operation: string };
+      const away = new SgwError('unavailable', 'gateway-not-connected', `gateway ${id} is not connected`).toDocument();
+      const result = operation === 'status' ? connected.get(id) : { drained: true };
+      const lines = [
+        { progress: { label: 'asked', doneBytes: 0, totalBytes: 0 } },
+        connected.has(id) ? { result } : { error: away },
+      ];
+      return await reply.type('application/x-ndjson').send(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    });
+  },
 });
 
 type Env = Record<string, string>;
@@ -79,16 +96,9 @@ async function refusal(verb: string, words: readonly string[], env: Env): Promis
 }
 
 /** A device that shows its key. */
-async function shownKey(): Promise<{ activationKey: string; device: PrivateKey }> {
-  const key = PrivateKey.make(systemRandom);
-  await using client = new ServiceClient({ place: { url: live.url, ca: live.service.authority.certificate } });
-  const { publicKey } = key;
-  const registered = await client.request('activation.register', { publicKey, metadata: METADATA }, { signal });
-  const { activationId: signer, challenge } = registered;
-  const by = { key, signer, credentialId: null, clock: systemClock, random: systemRandom };
-  const { serviceId } = live.service.context;
-  const proof = signRequest({ ...by, serviceId }, 'activation.prove', { challenge, metadata: METADATA });
-  return { activationKey: (await client.request('activation.prove', proof, { signal })).activationKey, device: key };
+async function shownKey(): Promise<{ activationKey: string; device: NetworkDevice }> {
+  const device = new NetworkDevice(live);
+  return { activationKey: await device.show(METADATA), device };
 }
 
 describe('service activate', () => {
@@ -173,19 +183,7 @@ describe('service gateway', () => {
     const { activationKey, device } = await shownKey();
     const words = [activationKey, '--yes', '--name', name];
     const { gatewayId } = (await ask('service activate', words, asAnna())) as { gatewayId: string };
-    const by = { key: device, credentialId: null, clock: systemClock, random: systemRandom };
-    const { serviceId } = live.service.context;
-    const { activationIdOf } = await import('../../src/core/protocol/index.ts');
-    const signer = activationIdOf(device.publicKey);
-    await using client = new ServiceClient({ place: { url: live.url, ca: live.service.authority.certificate } });
-    const body = { activationKey, gatewayId, accountId: anna.accountId };
-    await client.request(
-      'activation.credential',
-      signRequest({ ...by, signer, serviceId }, 'activation.credential', body),
-      {
-        signal,
-      },
-    );
+    await device.ask('activation.credential', { activationKey, gatewayId, accountId: anna.accountId });
     return gatewayId;
   };
 
@@ -211,6 +209,29 @@ describe('service gateway', () => {
         'gateway-not-found',
       );
     expect(await ask('service gateway list', [], asBert)).toEqual({ gateways: [] });
+  });
+
+  it('shows what a gateway says of itself, or why it can not be reached, and ends it', async () => {
+    const gatewayId = await claimed('afar');
+    const away = await ask('service gateway show', ['afar'], asAnna(), schemas.ServiceGatewayDocument);
+    expect(away).toMatchObject({ reachable: false, reason: `gateway ${gatewayId} is not connected`, status: null });
+    expect(await refusal('service gateway shutdown', [gatewayId, '--yes'], asAnna())).toBe('gateway-not-connected');
+    connected.set(gatewayId, { version: '9.9.9' });
+    const there = await ask('service gateway show', ['afar'], asAnna(), schemas.ServiceGatewayDocument);
+    expect(there).toMatchObject({ reachable: true, reason: null, status: { version: '9.9.9' } });
+    const ended = await ask('service gateway shutdown', ['afar', '--yes'], asAnna(), schemas.ServiceGatewayShutdown);
+    expect(ended).toMatchObject({ gatewayId, stopped: true, deregistered: false, remarks: [] });
+    connected.delete(gatewayId);
+    const gone = await ask('service gateway shutdown', ['afar', '--yes', '--deregister'], asAnna());
+    expect(gone).toMatchObject({
+      stopped: false,
+      deregistered: true,
+      remarks: [expect.stringContaining('not connected')],
+    });
+    expect(await ask('service gateway show', [gatewayId], asAnna())).toMatchObject({
+      state: 'deregistered',
+      reason: 'it was deregistered',
+    });
   });
 
   it('one of two that have a name is named by its id', async () => {

@@ -120,13 +120,15 @@ describe('a gateway that is managed from afar', () => {
         changed: ['remoteManagement'],
       });
       expect(await codeOf(remote.call('status', {}))).toBe('remote-management-off');
-      await live.service.gateways.configure(gatewayId, { gatewayName: 'renamed', region: 'lab-2' }, signal);
-      let now = (await openState(managed.home)).gateway;
-      for (let tries = 0; tries < 500 && now?.service?.configurationVersion !== 2; tries++) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        now = (await openState(managed.home)).gateway;
-      }
-      expect(now).toMatchObject({ name: 'renamed', region: 'lab-2' });
+      const changes = { name: 'renamed', region: 'lab-2', serving: { readAheadBytes: 0 } };
+      const outcome = await live.service.configurations.change(
+        gatewayId,
+        { changes, answer: null, expectedVersion: null },
+        signal,
+      );
+      expect(outcome).toMatchObject({ undelivered: null, standing: { receipt: { version: 2, appliedVersion: 2 } } });
+      const now = (await openState(managed.home)).gateway;
+      expect(now).toMatchObject({ name: 'renamed', region: 'lab-2', serving: { readAheadBytes: 0 } });
       await handlers.configure({ remoteManagement: true }, call);
     });
     expect((await remote.call('status', {})).gateway).toMatchObject({ name: 'renamed' });

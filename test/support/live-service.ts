@@ -30,6 +30,7 @@ export interface LiveServiceOptions {
   readonly frontEnds?: (parts: {
     readonly service: NetworkService;
     readonly messages: NetworkMessages;
+    readonly serviceKey: ServiceKey;
     readonly log: Logger;
     readonly gatewayOf: (request: FastifyRequest) => GatewayPrincipal;
   }) => readonly FrontEnd[];
@@ -77,16 +78,16 @@ export class LiveService implements AsyncDisposable {
       { newRootKey: false },
       signal,
     );
-    const { keys, authority, principals, authenticator } = service;
+    const { keys, authority, alerts, principals, authenticator } = service;
     const tls = await authority.issueServer(['127.0.0.1', 'localhost']);
     const about = { serviceId, region: 'lab-1', gatewayAddress: '', caFingerprint: authority.fingerprint };
-    const messages = new NetworkMessages(service, { keys, authority, about: () => about });
+    const messages = new NetworkMessages(service, { keys, authority, alerts, about: () => about });
     const server = new ServiceServer({
       frontEnds: (gatewayOf: (request: FastifyRequest) => GatewayPrincipal) => [
         customerMessages(messages, authenticator),
         gatewayMessages(messages, gatewayOf),
         authorityPage(authority.certificate),
-        ...(frontEnds?.({ service, messages, log: SILENT, gatewayOf }) ?? []),
+        ...(frontEnds?.({ service, messages, serviceKey, log: SILENT, gatewayOf }) ?? []),
       ],
       tls: { api: tls, gateways: tls },
       ca: authority.certificate,

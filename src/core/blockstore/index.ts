@@ -5,7 +5,7 @@
 export { Catalog, type DamagedEntry } from './catalog.ts';
 export { isCorrupt, missing } from './damage.ts';
 export { diffViews, type DiffExtent } from './diff.ts';
-export { changeDocument, createDocument, readDocument } from './documents.ts';
+export { changeDocument, createDocument, readDocument, replaceDocument, type Stored } from './documents.ts';
 export type { ScheduleMark, SnapshotEntry, VolumeEntry } from './entries.ts';
 export { FramePool } from './frame-pool.ts';
 export { spansOfFrames } from './frame-spans.ts';

@@ -60,6 +60,55 @@ export function seqOfKey(key: string): { readonly kind: 'log' | 'map'; readonly 
   return { kind: kind === 'log' ? 'log' : 'map', seq: Number.parseInt(digits, 16) };
 }
 
+/** What an object of the store is, by its key. */
+export type KeyPlace =
+  | { readonly kind: 'store' | 'pin' | 'purged' }
+  | { readonly kind: 'volume' | 'head' | 'volumeKey'; readonly volumeId: VolumeId }
+  | { readonly kind: 'log'; readonly volumeId: VolumeId; readonly seq: number }
+  | { readonly kind: 'map'; readonly volumeId: VolumeId; readonly seq: number }
+  | { readonly kind: 'snapshot'; readonly snapshotId: SnapshotId }
+  | { readonly kind: 'snapshotMap'; readonly snapshotId: SnapshotId }
+  | { readonly kind: 'upload'; readonly snapshotId: SnapshotId }
+  | { readonly kind: 'restore'; readonly restoreId: string; readonly snapshotId: SnapshotId }
+  | { readonly kind: 'accountKey'; readonly keyId: string };
+
+const VOLUME_PARTS: Readonly<Record<string, 'volume' | 'head' | 'volumeKey'>> = {
+  'volume.json': 'volume',
+  'head.json': 'head',
+  'key.json': 'volumeKey',
+};
+
+/** Undefined for what no gateway reads or writes: other keys, and what only gc and the service keep. */
+export function placeOfKey(key: string): KeyPlace | undefined {
+  if (key === keys.store) return { kind: 'store' };
+  const [folder = '', id = '', ...rest] = key.split('/');
+  if (folder === 'volumes' && isVolumeId(id)) {
+    const part = VOLUME_PARTS[rest.join('/')];
+    if (part !== undefined) return { kind: part, volumeId: id };
+    const seq = seqOfKey(key);
+    return seq === undefined || !Number.isSafeInteger(seq.seq) ? undefined : { ...seq, volumeId: id };
+  }
+  if (folder === 'snapshots' && isSnapshotId(id)) {
+    if (rest.join('/') === 'snapshot.json') return { kind: 'snapshot', snapshotId: id };
+    return rest.join('/') === 'map' ? { kind: 'snapshotMap', snapshotId: id } : undefined;
+  }
+  if (folder === 'uploads') {
+    const upload = uploadOfKey(key);
+    return upload === undefined ? undefined : { kind: 'upload', snapshotId: upload.snapshotId };
+  }
+  if (rest.length === 0) return placeInFolder(folder, id);
+  return folder === 'gc' && id === 'purged' && rest.length === 1 ? { kind: 'purged' } : undefined;
+}
+
+function placeInFolder(folder: string, name: string): KeyPlace | undefined {
+  if (folder === 'pins' && /^[0-9a-f]{3}\.json$/.test(name)) return { kind: 'pin' };
+  const [, restoreId, snapshotId] = /^((snap-[0-9a-f]{17})-[0-9a-f]{8})\.json$/.exec(name) ?? [];
+  if (folder === 'restores' && restoreId !== undefined && snapshotId !== undefined && isSnapshotId(snapshotId))
+    return { kind: 'restore', restoreId, snapshotId };
+  const keyId = /^(\d{12})\.json$/.exec(name)?.[1];
+  return folder === 'keys' && keyId !== undefined ? { kind: 'accountKey', keyId } : undefined;
+}
+
 /** What an object under `uploads/` is; undefined for other keys. */
 export type UploadName =
   | { readonly kind: 'block'; readonly snapshotId: SnapshotId; readonly block: number; readonly write: number }

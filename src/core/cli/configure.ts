@@ -22,6 +22,7 @@ export async function configure(
   const chosen = preferences.defaultHome === undefined ? {} : { defaultHome: path.resolve(preferences.defaultHome) };
   const before = session.preferences;
   const after = hasPreferences ? await writePreferences(session.env, { ...preferences, ...chosen }) : before;
+  const { provider, requested } = gateway ?? {};
   const { changesService, service } = await configureService(session, ofService);
   const changed = (['defaultHome', 'output', 'color'] as const).filter((name) => before[name] !== after[name]);
   return {
@@ -31,6 +32,7 @@ export async function configure(
         : {
             ...{ name: gateway.name, mode: gateway.mode, version: gateway.version, serving: gateway.serving },
             ...(gateway.remoteManagement === undefined ? {} : { remoteManagement: gateway.remoteManagement }),
+            ...(provider === undefined ? {} : { provider }),
           },
     preferences: {
       defaultHome: after.defaultHome ?? null,
@@ -40,6 +42,7 @@ export async function configure(
     },
     changed: [...(gateway?.changed ?? []), ...changed, ...(changesService ? ['service'] : [])],
     applied: gateway?.applied ?? [],
+    ...(requested === undefined ? {} : { requested }),
   };
 }
 

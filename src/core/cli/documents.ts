@@ -59,6 +59,42 @@ export const Configuration = Type.Object(
             },
             { additionalProperties: false },
           ),
+          /** Of a gateway whose configuration a provider owns. */
+          provider: Type.Optional(
+            Type.Object(
+              {
+                service: Type.String(),
+                version: Type.Integer({ minimum: 0 }),
+                request: Type.Union([
+                  Type.Object(
+                    {
+                      requestId: Type.String(),
+                      requestedAt: Type.String({ format: 'date-time' }),
+                      settings: Type.Record(
+                        Type.String(),
+                        Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()]),
+                      ),
+                    },
+                    { additionalProperties: false },
+                  ),
+                  Type.Null(),
+                ]),
+                answer: Type.Union([
+                  Type.Object(
+                    {
+                      requestId: Type.String(),
+                      accepted: Type.Boolean(),
+                      answeredAt: Type.String({ format: 'date-time' }),
+                      reason: textOrNull,
+                    },
+                    { additionalProperties: false },
+                  ),
+                  Type.Null(),
+                ]),
+              },
+              { additionalProperties: false },
+            ),
+          ),
         },
         { additionalProperties: false },
       ),
@@ -80,6 +116,10 @@ export const Configuration = Type.Object(
     ),
     changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
     applied: Type.Array(Type.String(), { description: 'sentences: what a running daemon does otherwise since' }),
+    /** Absent as `provider`. */
+    requested: Type.Optional(
+      Type.Array(Type.String(), { description: 'names of the settings that this call asked the provider for' }),
+    ),
   },
   { $id: 'configure', additionalProperties: false },
 );

@@ -105,7 +105,7 @@ function daemonField({ daemon }: StatusDocument, style: Style): Field {
 
 /** The settings of the gateway and the user's preferences. */
 export function configurationFields(document: ConfigurationDocument, style: Style): string {
-  const { gateway, preferences, changed, applied } = document;
+  const { gateway, preferences, changed, applied, requested = [] } = document;
   const fields = renderFields(
     [
       ...servingFields(gateway?.serving),
@@ -123,10 +123,36 @@ export function configurationFields(document: ConfigurationDocument, style: Styl
           : `${preferences.service.url}, access key ${preferences.service.accessKeyId}`,
       ],
       ['changed', changed.length === 0 ? null : changed.join(', ')],
+      ['requested', requested.length === 0 ? null : requested.join(', ')],
     ],
     style,
   );
-  return withRemarks(fields, applied, style);
+  return withRemarks(fields, [...applied, ...providerRemarks(gateway?.provider)], style);
+}
+
+type Provider = NonNullable<ConfigurationDocument['gateway']>['provider'];
+
+/** Who owns the settings, what waits for him, and what he answered last. */
+function providerRemarks(provider: Provider): string[] {
+  if (provider === undefined) return [];
+  const { service, version, request, answer } = provider;
+  return [
+    `Name, sizes and intervals are the provider's: ${service}, version ${String(version)}.`,
+    ...(request === null ? [] : [`Requested, and waits for the provider: ${settingsText(request.settings)}.`]),
+    ...(answer === null || request !== null ? [] : [answerText(answer)]),
+  ];
+}
+
+type Settings = NonNullable<NonNullable<Provider>['request']>['settings'];
+
+const settingsText = (settings: Settings): string =>
+  Object.entries(settings)
+    .map(([name, value]) => `${name} ${value === null ? 'default' : String(value)}`)
+    .join(', ');
+
+function answerText({ accepted, reason, answeredAt }: NonNullable<NonNullable<Provider>['answer']>): string {
+  const what = accepted ? 'accepted' : 'refused';
+  return `The provider ${what} the last request at ${answeredAt}${reason === null ? '.' : `: ${reason}`}`;
 }
 
 type ServingSettings = NonNullable<ConfigurationDocument['gateway']>['serving'];

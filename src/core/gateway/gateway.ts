@@ -3,6 +3,7 @@
  * asks of it. What is open of the home is in `open-home.ts`.
  */
 import type * as Api from '../localapi/index.ts';
+import type { ConfigurationReceipt, GatewayConfiguration } from '../protocol/index.ts';
 import { OpenHome } from './open-home.ts';
 import { scheduleDocuments } from './schedules/documents.ts';
 import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
@@ -13,7 +14,7 @@ import type { Session } from './session.ts';
 import { deleteSnapshot, listSnapshots, renameSnapshot, showSnapshot, takeSnapshot } from './snapshots.ts';
 import { exportsOf } from './serving/documents.ts';
 import { readStatus } from './status.ts';
-import { openableStore, wayRemarks } from './store-place.ts';
+import { openableStore, requireWholeStore, wayRemarks } from './store-place.ts';
 import { createVolume, deleteVolume, listVolumes, renameVolume, resizeVolume, showVolume } from './volumes.ts';
 
 type In<N extends Api.OperationName> = Api.Input<N>;
@@ -114,6 +115,16 @@ export class Gateway implements AsyncDisposable {
     return document;
   }
 
+  /**
+   * Puts a configuration in force that came from the service. Its receipt says what could not be done; a home whose operator
+   * owns the configuration refuses it. @throws unsupported `operator-owned`
+   */
+  async takeConfiguration(configuration: GatewayConfiguration, call: Call): Promise<ConfigurationReceipt> {
+    const { takeConfiguration } = await import('./provided.ts');
+    const reload = async (): Promise<readonly string[]> => (await this.#home.serving?.reload()) ?? [];
+    return await takeConfiguration({ parts: this.#parts, reload }, configuration, call);
+  }
+
   async showBandwidth(): Out<'bandwidth.show'> {
     const { showBandwidth } = await import('./bandwidth.ts');
     return await showBandwidth(this.#parts);
@@ -175,6 +186,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async storeStats(input: In<'store.stats'>, call: Call): Out<'store.stats'> {
+    await this.#requireWhole('counting a store');
     const { storeStats } = await import('./cost/store-stats.ts');
     return await storeStats(await this.#open(call), await this.#home.usage(), input, call);
   }
@@ -313,12 +325,18 @@ export class Gateway implements AsyncDisposable {
     return await deactivate(this.#parts, await this.#home.requireRecord(), async () => this.#open(call), call);
   }
 
+  async #requireWhole(what: string): Promise<void> {
+    requireWholeStore((await this.#home.requireRecord()).store, what);
+  }
+
   async collectGarbage(input: In<'store.gc'>, call: Call): Out<'store.gc'> {
+    await this.#requireWhole('gc');
     const { collectStoreGarbage } = await import('./garbage.ts');
     return await collectStoreGarbage(await this.#open(call), input, call);
   }
 
   async scrubStore(input: In<'store.scrub'>, call: Call): Out<'store.scrub'> {
+    await this.#requireWhole('scrubbing');
     const { scrubStore } = await import('./scrub.ts');
     const { acceptOlder: acceptsOlder = false } = input;
     return await scrubStore(
@@ -330,6 +348,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async rekeyStore(input: In<'store.rekey'>, call: Call): Out<'store.rekey'> {
+    await this.#requireWhole('changing the keys of a store');
     const { rekeyStore } = await import('./key-source.ts');
     return await rekeyStore((await this.#open(call)).blocks, input, call);
   }

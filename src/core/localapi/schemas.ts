@@ -6,10 +6,12 @@
 import Type, { type Static } from 'typebox';
 import { GatewayServiceDocument, PendingActivationDocument } from './activation-schemas.ts';
 import { ScheduleDocument, Verified } from './schedule-schemas.ts';
-import { AttachmentDocument, ServingConfiguration, VolumeAttached } from './serving-schemas.ts';
+import { AttachmentDocument, VolumeAttached } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, RecoveryPolicy, Tags, Time } from './schema-parts.ts';
 
+export * from './account-schemas.ts';
 export * from './activation-schemas.ts';
+export * from './configuration-schemas.ts';
 export * from './cost-schemas.ts';
 export * from './gateway-schemas.ts';
 export * from './remote-schemas.ts';
@@ -382,12 +384,6 @@ export const RekeyDocument = object('store-rekey', {
   recoveryCode: Nullable(Type.String()),
 });
 
-const Account = { accountId: Type.String(), name: Type.String(), createdAt: Time };
-export const AccountCreated = object('account-created', { ...Account, created: Type.Boolean() });
-export const AccountList = object('account-list', {
-  accounts: Type.Array(Type.Object(Account, { additionalProperties: false })),
-});
-
 /** What a server of the service tells when it is ready; `rootKey` once in the life of a service. */
 export const ServiceReadyDocument = object('service-ready', {
   url: Type.String(),
@@ -404,18 +400,6 @@ export const ServiceReadyDocument = object('service-ready', {
   ]),
   pid: Type.Integer({ minimum: 1 }),
   version: Type.String(),
-});
-
-export const ConfigureDocument = object('configuration', {
-  name: Type.String(),
-  mode: GatewayMode,
-  version: Type.Integer({ minimum: 1 }),
-  serving: ServingConfiguration,
-  /** Whether the service that the gateway was activated at may operate it; absent where that is embedded. */
-  remoteManagement: Type.Optional(Type.Boolean()),
-  changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
-  /** Sentences: what a running daemon does otherwise since. */
-  applied: Type.Array(Type.String()),
 });
 
 export const StatusDocument = object('status', {
@@ -511,8 +495,5 @@ export type SnapshotSharing = Static<typeof SnapshotSharing>;
 export type GcDocument = Static<typeof GcDocument>;
 export type ScrubDocument = Static<typeof ScrubDocument>;
 export type RekeyDocument = Static<typeof RekeyDocument>;
-export type AccountCreated = Static<typeof AccountCreated>;
-export type AccountList = Static<typeof AccountList>;
 export type ServiceReadyDocument = Static<typeof ServiceReadyDocument>;
-export type ConfigureDocument = Static<typeof ConfigureDocument>;
 export type StatusDocument = Static<typeof StatusDocument>;

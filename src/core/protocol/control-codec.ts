@@ -78,7 +78,7 @@ const DOWN: Readonly<Record<DownFrame['kind'], Checks>> = {
   cancel: { id: isId },
   configuration: {
     id: isId,
-    configuration: objectOf({ version: isCount, gatewayName: isText, mode: isText, region: isText }),
+    configuration: objectOf({ version: isCount, name: isText, mode: isText, region: isText, serving: isObject }),
   },
   renew: { id: isId },
   certificate: { id: isId, certificate: isPem, caCertificate: isPem, expiresAt: isText },

@@ -7,7 +7,7 @@
  * `error`, unless the connection ends first. Pings are those of the WebSocket, by the server.
  */
 import type { ErrorDocument } from '../kit/index.ts';
-import type { CustomerInformation } from './messages.ts';
+import type { GatewayConfiguration } from './configuration.ts';
 
 export const CONTROL_PATH = '/control';
 /** Versions of the protocol that this program speaks, the best one first. */
@@ -69,11 +69,6 @@ export interface RefusedFrame {
   readonly error: ErrorDocument;
 }
 
-/** What the provider wants the gateway to be. */
-export type ControlConfiguration = Pick<CustomerInformation, 'gatewayName' | 'mode' | 'region'> & {
-  readonly version: number;
-};
-
 /** Requests: down. Each is answered by `result` or `error` with its id. */
 export type ControlRequest =
   /** An operation of the local API. `deadlineMs` is what is left of its time. */
@@ -85,7 +80,8 @@ export type ControlRequest =
       readonly lockTimeoutMs: number;
       readonly deadlineMs: number;
     }
-  | { readonly kind: 'configuration'; readonly id: string; readonly configuration: ControlConfiguration }
+  /** What the provider wants the gateway to be. Answered with a `ConfigurationReceipt`. */
+  | { readonly kind: 'configuration'; readonly id: string; readonly configuration: GatewayConfiguration }
   /** A new certificate is due. Answered with `{csr}`, PEM. */
   | { readonly kind: 'renew'; readonly id: string }
   /** The certificate for that; PEM. */

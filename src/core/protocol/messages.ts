@@ -5,6 +5,16 @@
  * Activation (mechanisms, S5): `register` -> `prove` -> (the key is shown) -> `describe`, `claim` by the customer ->
  * `collect` -> `credential` -> `configuration`.
  */
+import type { AlertRecord, AlertWish } from './alerts.ts';
+import type {
+  ConfigurationChanges,
+  ConfigurationEffect,
+  ConfigurationReceipt,
+  ConfigurationRequest,
+  ConfigurationStanding,
+  GatewayConfiguration,
+  ProvidedServing,
+} from './configuration.ts';
 
 /** What a device tells of itself before anybody trusts it; at most 16 short texts. */
 export type ActivationMetadata = Readonly<Record<string, string>>;
@@ -26,14 +36,6 @@ export interface Credential {
   readonly accountId: string;
   readonly keyFingerprint: string;
   readonly issuedAt: string;
-}
-
-export interface GatewayConfiguration {
-  /** From 1; grows with every change. */
-  readonly version: number;
-  readonly name: string;
-  readonly mode: 'cached' | 'shadowing';
-  readonly region: string;
 }
 
 export interface AccountRecord {
@@ -144,6 +146,13 @@ export interface Messages {
   };
   /** The gateway leaves; its credential is void. */
   'gateway.deregister': { input: Signed<Nothing>; result: Nothing };
+  /** The operator at the gateway wants what the provider owns otherwise. Repeated while it is pending, the same request. */
+  'gateway.request-configuration': {
+    input: Signed<{ readonly changes: ConfigurationChanges }>;
+    result: ConfigurationRequest;
+  };
+  /** A receipt that is not the answer to what came down the held connection. */
+  'gateway.acknowledge': { input: Signed<ConfigurationReceipt>; result: Nothing };
 
   /** May the snapshot's data leave: into a file, or into a clone of another's snapshot? Refused with `export-denied`. */
   'export.decide': {
@@ -201,8 +210,21 @@ export interface Messages {
   'gateway.find': { input: { readonly gatewayId: string }; result: GatewaySummary };
   /** What is null stays. A change makes the next version of the configuration, which the gateway takes when it hears of it. */
   'gateway.configure': {
-    input: { readonly gatewayId: string; readonly gatewayName: string | null; readonly region: string | null };
-    result: GatewaySummary & { readonly changed: boolean };
+    input: {
+      readonly gatewayId: string;
+      readonly gatewayName: string | null;
+      readonly region: string | null;
+      readonly serving?: Partial<ProvidedServing>;
+      /** To what its operator asks for; `requestId` null: whichever it is. */
+      readonly answer?: {
+        readonly requestId: string | null;
+        readonly accept: boolean;
+        readonly reason: string | null;
+      } | null;
+      /** Only while that is the newest version. */
+      readonly expectedVersion?: number | null;
+    };
+    result: GatewaySummary & ConfigurationEffect;
   };
 
   /** What whoever comes over the network must know of the service. */
@@ -245,6 +267,23 @@ export interface Messages {
   'account.begin': {
     input: { readonly accountId: string; readonly isKnown: boolean };
     result: AccountRecord;
+  };
+
+  /** What is wanted of a gateway, what is in force there, and what its operator asks for. */
+  'gateway.settings': { input: { readonly gatewayId: string }; result: ConfigurationStanding };
+
+  /** Makes an alert of an account, or changes the one of that name. */
+  'alert.set': {
+    input: AlertWish & { readonly accountId: string };
+    /** The secret that signs deliveries, where this call made it; it is told nowhere else. */
+    result: AlertRecord & { readonly created: boolean; readonly secret: string | null };
+  };
+  /** In the order of their names. */
+  'alert.list': { input: { readonly accountId: string }; result: { readonly alerts: readonly AlertRecord[] } };
+  /** Nothing is told any more, also not that what fires has ended. */
+  'alert.remove': {
+    input: { readonly accountId: string; readonly name: string };
+    result: { readonly removed: boolean };
   };
 }
 

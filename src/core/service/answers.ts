@@ -5,7 +5,9 @@
 import { SgwError } from '../kit/index.ts';
 import type { MessageInput, MessageName, MessageResult, Signed, SignedMessageName } from '../protocol/index.ts';
 import { Activations } from './activation/activations.ts';
+import type { Alerts } from './alerts/alerts.ts';
 import { Audit } from './audit/audit.ts';
+import { configurationOf, Configurations } from './configuration/configurations.ts';
 import type { ServiceContext } from './context.ts';
 import { ExportControl, type Asker } from './exportcontrol/export-control.ts';
 import { Sharing } from './exportcontrol/sharing.ts';
@@ -26,6 +28,7 @@ export interface ServiceParts {
   readonly accounts: Accounts;
   readonly gateways: Gateways;
   readonly activations: Activations;
+  readonly configurations: Configurations;
   readonly audit: Audit;
   readonly exports: ExportControl;
   readonly sharing: Sharing;
@@ -35,6 +38,7 @@ export interface ServiceParts {
 export interface NetworkParts {
   readonly keys: AccessKeys;
   readonly authority: CertificateAuthority;
+  readonly alerts: Alerts;
   /** Known once it listens. */
   readonly about: () => MessageResult<'service.describe'>;
 }
@@ -46,6 +50,7 @@ export function servicePartsOf(context: ServiceContext): ServiceParts {
   const audit = new Audit(context);
   return {
     ...{ context, signatures, accounts, gateways, audit },
+    configurations: new Configurations(context, gateways),
     activations: new Activations({ context, accounts, gateways, signatures }),
     exports: new ExportControl(context, audit),
     sharing: new Sharing(context, accounts, audit),
@@ -71,6 +76,7 @@ export function answersOf(parts: ServiceParts, network?: NetworkParts): Answers 
     'user.describe': async () => Promise.reject(nobodySigned()),
     'service.describe': async () => Promise.resolve(requireNetwork(context, network).about()),
     ...keyAnswers(context, network),
+    ...alertAnswers(parts, network),
     'account.create': async (input, signal) => await parts.accounts.create(input, signal),
     'account.list': async (_input, signal) => ({ accounts: await parts.accounts.list(signal) }),
     'account.find': async ({ accountId }, signal) => await parts.accounts.find(accountId, signal),
@@ -80,13 +86,10 @@ export function answersOf(parts: ServiceParts, network?: NetworkParts): Answers 
 
 type Some<P extends string> = Pick<Answers, Extract<MessageName, `${P}.${string}`>>;
 
-function gatewayAnswers({ context, gateways }: ServiceParts, network: NetworkParts | undefined): Some<'gateway'> {
+function gatewayAnswers(parts: ServiceParts, network: NetworkParts | undefined): Some<'gateway'> {
+  const { context, gateways } = parts;
   return {
-    'gateway.configuration': async (input, signal) => {
-      const gateway = await gateways.requireActive('gateway.configuration', input, signal);
-      const { configurationVersion: version, gatewayName: name, mode, region } = gateway;
-      return { version, name, mode, region };
-    },
+    ...configurationAnswers(parts),
     'gateway.certificate': async (input, signal) => {
       const { authority } = requireNetwork(context, network);
       const gateway = await gateways.requireActive('gateway.certificate', input, signal);
@@ -105,13 +108,62 @@ function gatewayAnswers({ context, gateways }: ServiceParts, network: NetworkPar
       gateways: (await gateways.list(accountId, signal)).map(summaryOf),
     }),
     'gateway.find': async ({ gatewayId }, signal) => summaryOf(await gateways.require(gatewayId, signal)),
-    'gateway.configure': async ({ gatewayId, gatewayName, region }, signal) => {
-      await gateways.require(gatewayId, signal);
-      const { changed, ...record } = await gateways.configure(gatewayId, { gatewayName, region }, signal);
-      return { ...summaryOf(record), changed };
+  };
+}
+
+type ConfigurationAnswers = Pick<
+  Answers,
+  | 'gateway.configuration'
+  | 'gateway.configure'
+  | 'gateway.settings'
+  | 'gateway.request-configuration'
+  | 'gateway.acknowledge'
+>;
+
+function configurationAnswers({ gateways, configurations }: ServiceParts): ConfigurationAnswers {
+  return {
+    'gateway.configuration': async (input, signal) =>
+      configurationOf(await gateways.requireActive('gateway.configuration', input, signal)),
+    'gateway.configure': async ({ gatewayId, gatewayName, region, serving, answer, expectedVersion }, signal) => {
+      const changes = {
+        ...(gatewayName === null ? {} : { name: gatewayName }),
+        ...(region === null ? {} : { region }),
+        ...(serving === undefined ? {} : { serving }),
+      };
+      const order = { changes, answer: answer ?? null, expectedVersion: expectedVersion ?? null };
+      const { record, ...outcome } = await configurations.change(gatewayId, order, signal);
+      return { ...summaryOf(record), ...outcome };
+    },
+    'gateway.settings': async ({ gatewayId }, signal) => await configurations.standing(gatewayId, signal),
+    'gateway.request-configuration': async (input, signal) => {
+      const { gatewayId } = await gateways.requireActive('gateway.request-configuration', input, signal);
+      return await configurations.request(gatewayId, input.body.changes, signal);
+    },
+    'gateway.acknowledge': async (input, signal) => {
+      const { gatewayId } = await gateways.requireActive('gateway.acknowledge', input, signal);
+      await configurations.acknowledge(gatewayId, input.body, signal);
+      return {};
     },
   };
 }
+
+function alertAnswers({ context }: ServiceParts, network: NetworkParts | undefined): Some<'alert'> {
+  const alerts = (): Alerts => {
+    if (network !== undefined) return network.alerts;
+    const message = `the service of ${context.serviceId} is embedded in its gateway, and tells nobody when that is gone`;
+    throw new SgwError('unsupported', 'alerts-need-service', message, { hint: ALERTS_HINT });
+  };
+  return {
+    'alert.set': async ({ accountId, ...wish }, signal) => await alerts().set(accountId, wish, signal),
+    'alert.list': async ({ accountId }, signal) => ({ alerts: await alerts().list(accountId, signal) }),
+    'alert.remove': async ({ accountId, name }, signal) => ({
+      removed: await alerts().remove(accountId, name, signal),
+    }),
+  };
+}
+
+const ALERTS_HINT =
+  'Run a service (sgw service run), activate the gateway at it (sgw activate --service URL), and give --service URL here.';
 
 function exportAnswers(parts: ServiceParts): Some<'export' | 'snapshot'> {
   const { exports, sharing, signatures } = parts;

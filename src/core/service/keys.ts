@@ -7,6 +7,13 @@ export const serviceKeys = {
   token: (hash: string) => `service/tokens/${hash}.json`,
   gateways: 'service/gateways/',
   gateway: (gatewayId: string) => `service/gateways/${gatewayId}.json`,
+  alerts: 'service/alerts/',
+  alertsOf: (accountId: string) => `service/alerts/${accountId}/`,
+  alert: (accountId: string, alertId: string) => `service/alerts/${accountId}/${alertId}.json`,
+  alertStates: 'service/alert-states/',
+  alertStatesOf: (accountId: string) => `service/alert-states/${accountId}/`,
+  /** Of one gateway, all its alerts. */
+  alertState: (accountId: string, gatewayId: string) => `service/alert-states/${accountId}/${gatewayId}.json`,
   /** The service's own CA. */
   authority: 'service/ca.json',
   /** Which account runs the service. */
@@ -21,5 +28,12 @@ export const serviceKeys = {
   apiGateway: (accountId: string, gatewayId: string) => `service/aws/gateways/${accountId}/${gatewayId}.json`,
   apiVolume: (accountId: string, volumeId: string) => `service/aws/volumes/${accountId}/${volumeId}.json`,
   apiToken: (accountId: string, hash: string) => `service/aws/tokens/${accountId}/${hash}.json`,
+  /** Whose a volume or snapshot is that a gateway began, also once it is gone. */
+  owner: (id: string) => `service/owners/${id}.json`,
+  grantsOf: (accountId: string) => `service/grants/${accountId}/`,
+  /** What of other accounts' data a volume was granted when it was made. */
+  grant: (accountId: string, volumeId: string) => `service/grants/${accountId}/${volumeId}.json`,
+  /** Which server runs gc, and when it ran last. */
+  gcLease: 'service/leases/gc.json',
   audit: (name: string) => `service/audit/${name}.json`,
 } as const;

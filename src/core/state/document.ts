@@ -16,6 +16,7 @@ import {
   type VolumeSettingsState,
 } from './serving.ts';
 import { isBandwidth, type BandwidthState } from './bandwidth.ts';
+import { isProvided, type ProvidedState } from './provided.ts';
 import { areSchedules, type ScheduleState } from './schedules.ts';
 
 export const SCHEMA_VERSION = 4;
@@ -63,6 +64,8 @@ export interface GatewayState {
   remoteManagement?: boolean;
   /** Absent: the service is embedded, and its store is the gateway's. The certificate is in a file of its own. */
   service?: RemoteServiceState;
+  /** With `service`: what of the configuration is the provider's. Absent: nothing came yet. */
+  provided?: ProvidedState;
 }
 
 /** The service that a home was activated at over the network. Nothing of it is secret. */
@@ -79,8 +82,6 @@ export interface RemoteServiceState {
   gatewayCa: string;
   /** Further servers that the service said gateways may connect to: `https://HOST:PORT`. Absent: none. */
   controlServers?: string[];
-  /** Version of the configuration that the service gave last. Absent: that of activation. */
-  configurationVersion?: number;
 }
 
 /** Of no use without the private key, which is in a file of its own. */
@@ -165,7 +166,6 @@ const SERVICE_FIELDS: Checks<Required<RemoteServiceState>> = {
   gatewayUrl: isText,
   gatewayCa: (value) => typeof value === 'string',
   controlServers: orAbsent((value) => Array.isArray(value) && value.every(isText)),
-  configurationVersion: orAbsent((value) => Number.isSafeInteger(value) && (value as number) >= 1),
 };
 const isService: Check = (value) => findBad(value, SERVICE_FIELDS) === undefined;
 
@@ -179,6 +179,7 @@ const GATEWAY_FIELDS: Checks<Required<GatewayState>> = {
   suspended: orAbsent((value) => value === true),
   schedules: orAbsent(areSchedules),
   service: orAbsent(isService),
+  provided: orAbsent(isProvided),
   remoteManagement: orAbsent((value) => typeof value === 'boolean'),
   configurationVersion: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };

@@ -28,6 +28,7 @@ export {
   type VolumeSettingsState,
 } from './serving.ts';
 export type { BandwidthLimits, BandwidthRule, BandwidthState } from './bandwidth.ts';
+export type { ProvidedState } from './provided.ts';
 export type {
   RetentionRule,
   RetentionUnit,

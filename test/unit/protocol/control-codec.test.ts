@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SgwError } from '../../../src/core/kit/index.ts';
 import {
+  DEFAULT_PROVIDED_SERVING,
   readDownFrame,
   readUpFrame,
   sentError,
@@ -29,7 +30,13 @@ const DOWN: DownFrame[] = [
   { kind: 'refused', error: ERROR },
   { kind: 'call', id: 'a', operation: 'volume.list', input: {}, lockTimeoutMs: 1, deadlineMs: 1000 },
   { kind: 'cancel', id: 'a' },
-  { kind: 'configuration', id: 'a', configuration: { version: 2, gatewayName: 'x', mode: 'cached', region: 'local' } },
+  {
+    ...{ kind: 'configuration', id: 'a' },
+    configuration: {
+      ...{ version: 2, name: 'x', mode: 'cached', region: 'local', answer: null },
+      serving: DEFAULT_PROVIDED_SERVING,
+    },
+  },
   { kind: 'renew', id: 'a' },
   { kind: 'certificate', id: 'a', certificate: 'PEM', caCertificate: 'PEM', expiresAt: '2026-12-01T00:00:00Z' },
   { kind: 'fenced', id: 'a', volumeId: 'vol-1', byGatewayId: null, epoch: 3 },

@@ -53,6 +53,11 @@ export const serviceRunFlags = {
   'new-root-key': Flags.boolean({
     description: 'Make another access key of the root account, and print it.',
   }),
+  'alert-allow-private': Flags.boolean({
+    description:
+      'Let alerts call webhooks at addresses of this machine and of private networks: whoever has an access key can then ' +
+      'have requests sent there.',
+  }),
   nats: Flags.custom({
     description: 'NATS server that several servers over one store find each other by. [default: this server is alone]',
     helpValue: 'nats://HOST:PORT',
@@ -90,6 +95,7 @@ export interface ServiceRunSettings {
   readonly region: string;
   readonly nats: string | null;
   readonly newRootKey: boolean;
+  readonly alertAllowPrivate: boolean;
   readonly drainTimeoutMs: number;
 }
 
@@ -114,6 +120,7 @@ export function serviceRunSettings(flags: ServiceRunFlags): ServiceRunSettings {
     region: flags.region ?? REGION,
     nats: flags.nats ?? null,
     newRootKey: flags['new-root-key'],
+    alertAllowPrivate: flags['alert-allow-private'],
     drainTimeoutMs: flags['drain-timeout'] ?? DRAIN_TIMEOUT_MS,
   };
 }

@@ -34,6 +34,7 @@ export async function openManagement({
       ...{ parts, log },
       call: async (operation, call, context) =>
         server.call(operation, call, context.signal, (signal) => ({ ...context, signal })),
+      reload: async () => serving.reload(),
       checkHeld: async (volumeId, signal) => serving.checkHeld(volumeId, signal),
     },
     gateway.service,

@@ -27,7 +27,7 @@ export interface ControlOptions {
 /** Begins it. @throws unavailable `control-bus-unavailable`; invalid `bad-nats-url` */
 export async function openControlPlane(options: ControlOptions, signal: AbortSignal): Promise<ControlPlane> {
   const { service, serviceKey, nats, gatewayAddress, log } = options;
-  const { context, gateways, authority } = service;
+  const { context, gateways, configurations, authority } = service;
   const server = { serverId: newServerId(), address: `https://${gatewayAddress}`, clock: systemClock };
   const bus =
     nats === null
@@ -37,15 +37,13 @@ export async function openControlPlane(options: ControlOptions, signal: AbortSig
     ...{ bus, clock: systemClock, random: systemRandom, log },
     recordOf: async (gatewayId, stop) => gateways.find(gatewayId, stop),
     certificates: authority,
+    onReceipt: async (gatewayId, receipt, stop) => configurations.acknowledge(gatewayId, receipt, stop),
   });
   await plane.start(signal);
   gateways.onDeregistered((gatewayId) => {
     plane.gatewayDeregistered(gatewayId);
   });
-  gateways.onConfigured((record) => {
-    // Best effort, and never fails: a gateway that is not connected gets it when it is.
-    void plane.configurationChanged(record);
-  });
+  configurations.deliverBy(plane);
   return plane;
 }
 

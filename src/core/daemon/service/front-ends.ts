@@ -2,6 +2,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { Logger } from '../../kit/index.ts';
 import type { MessageResult } from '../../protocol/index.ts';
+import { activationPage } from '../../service/activationpage/index.ts';
 import { ebsFrontEnd, storageGatewayApi } from '../../service/aws/index.ts';
 import type { ControlPlane } from '../../service/controlplane/index.ts';
 import {
@@ -14,6 +15,7 @@ import {
   type ServerParts,
   type ServiceKey,
 } from '../../service/server/index.ts';
+import { dataEndpoint } from '../../service/dataendpoint/index.ts';
 import { controlFrontEnds, lateCalls } from './control.ts';
 
 export interface Composition {
@@ -30,8 +32,8 @@ export interface Composition {
 
 export function composeFrontEnds(composition: Composition): FrontEnd[] {
   const { service, about, plane, gatewayOf, serviceKey, region, version, log } = composition;
-  const { keys, authority, authenticator } = service;
-  const messages = new NetworkMessages(service, { keys, authority, about });
+  const { keys, authority, alerts, authenticator } = service;
+  const messages = new NetworkMessages(service, { keys, authority, alerts, about });
   const parts: ServerParts = {
     ...service,
     ...{ messages, serviceKey, region, version, log, gatewayOf },
@@ -42,6 +44,18 @@ export function composeFrontEnds(composition: Composition): FrontEnd[] {
     customerMessages(messages, authenticator),
     gatewayMessages(messages, gatewayOf),
     ...controlFrontEnds(plane, service, gatewayOf),
+    activationPage(parts),
+    dataEndpoint({
+      parts,
+      principalOf: gatewayOf,
+      // Best effort, and never fails: who was taken over learns it at its next request anyway (C6).
+      onFenced: ({ volumeId, oldHolder, newHolder, epoch }) => {
+        void plane()?.tellFenced({
+          ...{ volumeId, epoch },
+          ...{ oldHolder: oldHolder.gatewayId, newHolder: newHolder.gatewayId },
+        });
+      },
+    }),
     ebsFrontEnd(parts),
     storageGatewayApi(parts),
   ];

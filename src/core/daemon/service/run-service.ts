@@ -26,6 +26,7 @@ import { partsOf } from '../parts.ts';
 import { openLog, watchBugs, type LogLevel, type LogSink } from '../run/index.ts';
 import type { ControlPlane } from '../../service/controlplane/index.ts';
 import { openControlPlane } from './control.ts';
+import { watchAlerts } from './alerts.ts';
 import { composeFrontEnds } from './front-ends.ts';
 import { storeHealth } from './health.ts';
 import { ListenerCertificates, type CertificateFiles } from './listener-certificates.ts';
@@ -50,6 +51,8 @@ export interface ServiceRunOptions {
   /** The bus between servers; within this one when null. */
   readonly nats: string | null;
   readonly newRootKey: boolean;
+  /** Webhooks of alerts may be at addresses of loopback, link-local and private networks. */
+  readonly alertAllowPrivate: boolean;
   readonly drainTimeoutMs: number;
   readonly log: { readonly level: LogLevel; readonly sink: LogSink };
   /** For an encrypted store, whose key stays in memory from then on. */
@@ -146,6 +149,7 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
   gatewayAddress = options.gatewayAddress ?? addressOf(gatewayListen.host, ports.gateways);
   const plane = await openOr(server, async () => openControlPlane({ ...opened, nats, gatewayAddress }, signal));
   late.plane = plane;
+  await using watching = watchAlerts(opened, plane, options);
   const figures = async (): Promise<string> => `${await metrics.text()}\n${await plane.metrics.text()}`;
   const metricsListener =
     metricsListen === null ? undefined : await openOr(server, async () => serveMetrics(figures, metricsListen));
@@ -167,6 +171,8 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
       log.warn({}, 'the root account has no access key: start once with --new-root-key to get one');
     await options.onReady(readyDocument(options, opened, { url, gatewayAddress, metricsUrl }));
     await fired(signal);
+    // Before gateways are sent to other servers, and seem to be gone for a moment.
+    await watching.close();
     await drain(server, drainTimeoutMs, log);
   } finally {
     await server.close(AbortSignal.abort());

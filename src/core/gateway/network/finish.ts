@@ -5,6 +5,7 @@
 import { readStoreInfo } from '../../blockstore/index.ts';
 import { assert, SgwError } from '../../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../../localapi/index.ts';
+import type { GatewayConfiguration } from '../../protocol/index.ts';
 import { newServingSettings, openState, updateState, type GatewayState } from '../../state/index.ts';
 import { activationDocument, presentDocument } from '../activated.ts';
 import { writeCertificateFile } from '../certificate-file.ts';
@@ -12,6 +13,7 @@ import { advance, configured } from '../enrolment.ts';
 import { whileActivating } from '../handshake.ts';
 import { beginKeys } from '../key-source.ts';
 import type { GatewayParts } from '../parts.ts';
+import { takeConfiguration } from '../provided.ts';
 import { openableStore } from '../store-place.ts';
 import { requireFit } from '../store-probe.ts';
 import { connectionsOver, enrolmentOf, placeIn, requireBegun, type Begun } from './activation.ts';
@@ -36,7 +38,7 @@ export async function finishRemote(
     if (present !== null) return presentDocument(parts, present, { ifNotExists: true });
     const begun = await requireBegun(parts);
     requireClaimedFor(begun, input.accountId);
-    const issued = await issue(parts, begun, call);
+    const { pending: issued, configuration } = await issue(parts, begun, call);
     const { gatewayId, name, mode, accountId, region, credential, activationKey, metadata, service, store } = issued;
     assert(gatewayId !== null && credential !== null, 'an issued activation has an id and a credential');
     const opened = await openFirst(parts, issued, input.encrypt ?? false, call);
@@ -58,6 +60,8 @@ export async function finishRemote(
       },
       { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
     );
+    // What can't be done of it comes again with the first connection, and is told then.
+    await takeConfiguration({ parts, reload: async () => Promise.resolve([]) }, configuration, call);
     return activationDocument(home, record, { created: true, recoveryCode: opened.recoveryCode });
   });
 }
@@ -77,7 +81,11 @@ function requireClaimedFor({ pending }: Begun, accountId: string): void {
 }
 
 /** On to a credential that the service honours, its configuration, and a certificate. */
-async function issue(parts: GatewayParts, { pending, key }: Begun, call: CallContext): Promise<Begun['pending']> {
+async function issue(
+  parts: GatewayParts,
+  { pending, key }: Begun,
+  call: CallContext,
+): Promise<{ readonly pending: Begun['pending']; readonly configuration: GatewayConfiguration }> {
   const { service } = pending;
   await using transport = await reachService(parts, placeIn(service));
   const enrolment = enrolmentOf(parts, key, connectionsOver(transport, service.serviceId), call);
@@ -88,15 +96,17 @@ async function issue(parts: GatewayParts, { pending, key }: Begun, call: CallCon
     await enrolment.save(now);
   }
   const issued = now;
-  const configuration = await persist(parts, call.signal, async () => configured(enrolment, issued));
+  const { pending: named, configuration } = await persist(parts, call.signal, async () =>
+    configured(enrolment, issued),
+  );
   const { gatewayId, credential } = issued;
   assert(gatewayId !== null && credential !== null, 'an issued activation has an id and a credential');
   const own = { service, gatewayId, credentialId: credential.credentialId, key };
   const given = await persist(parts, call.signal, async () => requestCertificate(parts, own, call.signal));
   await writeCertificateFile(parts.home, given.certificate);
-  now = { ...configuration, service: { ...service, gatewayCa: given.caCertificate } };
+  now = { ...named, service: { ...service, gatewayCa: given.caCertificate } };
   await enrolment.save(now);
-  return now;
+  return { pending: now, configuration };
 }
 
 /** The service's store, or one of the user's own, which is begun where there is none. */

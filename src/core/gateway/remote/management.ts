@@ -5,12 +5,18 @@
  */
 import { SgwError, type Logger } from '../../kit/index.ts';
 import type { CallContext, ControlConnectionDocument, OperationName } from '../../localapi/index.ts';
-import { certificateRequest, type ControlRequest, type WelcomeFrame } from '../../protocol/index.ts';
+import {
+  certificateRequest,
+  type ConfigurationReceipt,
+  type ControlRequest,
+  type WelcomeFrame,
+} from '../../protocol/index.ts';
 import { openState, updateState, type GatewayState, type RemoteServiceState } from '../../state/index.ts';
 import { writeCertificateFile } from '../certificate-file.ts';
 import { gatewayTls, requireOwnCertificate } from '../network/identity.ts';
 import { readPrivateKey } from '../key-file.ts';
 import type { GatewayParts } from '../parts.ts';
+import { providedState, takeConfiguration } from '../provided.ts';
 import { notActivated } from '../session.ts';
 import { ControlLink, type LinkStatus } from './link.ts';
 
@@ -43,6 +49,8 @@ export interface ManagementParts {
     call: { readonly input: object; readonly lockTimeoutMs: number },
     context: RemoteContext,
   ) => Promise<unknown>;
+  /** Applies settings of serving that have changed. @throws when they can't be served */
+  readonly reload: () => Promise<readonly string[]>;
   /** Has a volume that is served ask the store whether it is held still. */
   readonly checkHeld: (volumeId: string, signal: AbortSignal) => Promise<void>;
 }
@@ -97,7 +105,7 @@ export class Management {
     return {
       gatewayId,
       software: this.#given.parts.version,
-      configurationVersion: this.#service.configurationVersion ?? 1,
+      configurationVersion: providedState(gateway).version,
       remoteManagement: isAllowed(gateway),
     };
   }
@@ -107,7 +115,7 @@ export class Management {
       case 'call':
         return await this.#call(request, how);
       case 'configuration':
-        return await this.#configure(request.configuration, how);
+        return await this.#configure(request, how);
       case 'renew':
         return await this.#request();
       case 'certificate':
@@ -135,21 +143,21 @@ export class Management {
     return await this.#given.call(operation, { input, lockTimeoutMs }, { signal, onProgress, secrets });
   }
 
-  /** Takes over what the provider says. @throws conflict `volumes-attached` when the mode is another, and something is attached */
+  /** Takes over what the provider says; the receipt tells what could not be done. */
   async #configure(
-    { version, gatewayName, mode, region }: Extract<ControlRequest, { kind: 'configuration' }>['configuration'],
-    { signal, onProgress }: RemoteContext,
-  ): Promise<unknown> {
-    const { service } = await this.#gateway();
-    if (version <= (service?.configurationVersion ?? 1)) return {};
-    const input = { name: gatewayName, mode };
-    await this.#given.call('configure', { input, lockTimeoutMs: LOCK_TIMEOUT_MS }, { signal, onProgress });
-    await this.#change((gateway) => {
-      gateway.region = region;
-      if (gateway.service !== undefined) gateway.service.configurationVersion = version;
+    { configuration }: Extract<ControlRequest, { kind: 'configuration' }>,
+    { signal }: RemoteContext,
+  ): Promise<ConfigurationReceipt> {
+    const { parts, log, reload } = this.#given;
+    const receipt = await takeConfiguration({ parts, reload }, configuration, {
+      signal,
+      lockTimeoutMs: LOCK_TIMEOUT_MS,
     });
-    this.#given.log.info({ version, gatewayName, mode, region }, 'the service changed the configuration');
-    return {};
+    const { version, failure } = receipt;
+    if (failure === null) log.info({ version }, 'the configuration of the service is in force');
+    else
+      log.warn({ version, code: failure.code }, `the configuration of the service is not in force: ${failure.message}`);
+    return receipt;
   }
 
   async #request(): Promise<{ readonly csr: string }> {

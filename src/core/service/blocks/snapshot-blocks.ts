@@ -80,7 +80,7 @@ export class SnapshotBlocks {
 
   /**
    * The blocks that differ between two snapshots of one lineage, ascending; without a first one, all that are written.
-   * @throws as `list`, of either; conflict `snapshots-unrelated`
+   * @throws as `list`, of either; invalid `unrelated-snapshots`
    */
   async listChanged(
     asker: Asker,
@@ -163,8 +163,8 @@ export class SnapshotBlocks {
 
 function unrelated(first: SnapshotEntry, second: SnapshotEntry): SgwError {
   return new SgwError(
-    'conflict',
-    'snapshots-unrelated',
+    'invalid',
+    'unrelated-snapshots',
     `snapshots ${first.snapshotId} and ${second.snapshotId} are of volumes that have nothing in common`,
     { hint: 'Compare snapshots of one volume, or of its clones.', details: { lineage: second.lineage } },
   );

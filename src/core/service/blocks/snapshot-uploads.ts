@@ -122,7 +122,7 @@ export class SnapshotUploads {
   /** The snapshot, if it is the account's, and written through the API. @throws notFound `snapshot-not-found` */
   async find(asker: Asker, snapshotId: string, signal: AbortSignal): Promise<UploadEntry> {
     const entry = await this.#entries.get(snapshotId, signal);
-    if (entry === undefined || entry.accountId !== asker.accountId) throw notFound(snapshotId);
+    if (entry?.accountId !== asker.accountId) throw notFound(snapshotId);
     if (isUpload(entry)) return entry;
     throw new SgwError(
       'conflict',

@@ -8,7 +8,8 @@
 import { randomUUID } from 'node:crypto';
 import { toSgwError, type SgwError, type Clock, type Logger, type Random } from '../../kit/index.ts';
 import type { Input, OperationName, Progress, Result } from '../../localapi/index.ts';
-import { CONTROL_CLOSE } from '../../protocol/index.ts';
+import { CONTROL_CLOSE, type ConfigurationReceipt, type GatewayConfiguration } from '../../protocol/index.ts';
+import type { ConfigurationDelivery } from '../configuration/delivery.ts';
 import type { GatewayRecord } from '../identity/gateways.ts';
 import { notFoundResource } from '../identity/authorization.ts';
 import type { GatewayPrincipal } from '../identity/principal.ts';
@@ -18,7 +19,7 @@ import { gatewayNotConnected, gatewayTimedOut, connectionLost, notMine, serverDr
 import type { GatewayCallOptions, GatewayCalls } from './gateway-calls.ts';
 import { HeldConnection, type Asked } from './held-connection.ts';
 import { ControlMetrics } from './metrics.ts';
-import { Upkeep, type CertificateIssuer } from './upkeep.ts';
+import { Upkeep, type CertificateIssuer, type UpkeepParts } from './upkeep.ts';
 
 const PING_MS = 15_000;
 const LOCK_TIMEOUT_MS = 30_000;
@@ -45,6 +46,7 @@ export interface ControlPlaneParts {
   readonly recordOf: (gatewayId: string, signal: AbortSignal) => Promise<GatewayRecord | undefined>;
   /** Absent where certificates are not renewed over the connection. */
   readonly certificates?: CertificateIssuer;
+  readonly onReceipt?: NonNullable<UpkeepParts['onReceipt']>;
   readonly pingMs?: number;
 }
 
@@ -58,7 +60,7 @@ interface Routed {
   readonly deadlineMs: number;
 }
 
-export class ControlPlane implements GatewayCalls, AsyncDisposable {
+export class ControlPlane implements GatewayCalls, ConfigurationDelivery, AsyncDisposable {
   readonly #parts: ControlPlaneParts;
   readonly #held = new Map<string, HeldConnection>();
   readonly #end = new AbortController();
@@ -86,6 +88,11 @@ export class ControlPlane implements GatewayCalls, AsyncDisposable {
       signal,
     );
     this.#upkeep.start();
+  }
+
+  /** Of this server: unique among all that ever were. */
+  get serverId(): string {
+    return this.#parts.bus.serverId;
   }
 
   get connections(): number {
@@ -177,16 +184,19 @@ export class ControlPlane implements GatewayCalls, AsyncDisposable {
     await this.#tell(oldHolder, { kind: 'fenced', volumeId, byGatewayId, epoch });
   }
 
-  /** Gives the gateway its configuration anew. Best effort: one that is not connected gets it when it is. */
-  async configurationChanged({
-    gatewayId,
-    gatewayName,
-    mode,
-    region,
-    configurationVersion,
-  }: GatewayRecord): Promise<void> {
-    const configuration = { version: configurationVersion, gatewayName, mode, region };
-    await this.#tell(gatewayId, { kind: 'configuration', configuration });
+  async deliver(
+    gatewayId: string,
+    configuration: GatewayConfiguration,
+    { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal: AbortSignal },
+  ): Promise<ConfigurationReceipt> {
+    const request: Asked = { kind: 'configuration', configuration };
+    const routed = { id: randomUUID(), gatewayId, accountId: null, request, deadlineMs };
+    return (await this.#route(routed, signal)) as ConfigurationReceipt;
+  }
+
+  /** Whether this server holds the gateway's connection. */
+  holds(gatewayId: string): boolean {
+    return this.#held.has(gatewayId);
   }
 
   /** Ends the gateway's connection, whichever server holds it. */

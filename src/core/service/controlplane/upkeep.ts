@@ -4,7 +4,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { SgwError, toSgwError, type Clock, type Logger } from '../../kit/index.ts';
-import { CONTROL_CLOSE } from '../../protocol/index.ts';
+import { CONTROL_CLOSE, type ConfigurationReceipt } from '../../protocol/index.ts';
+import { configurationOf } from '../configuration/configurations.ts';
 import type { CertificateAuthority } from '../identity/certificates.ts';
 import type { GatewayRecord } from '../identity/gateways.ts';
 import type { HeldConnection } from './held-connection.ts';
@@ -17,6 +18,8 @@ export interface UpkeepParts {
   readonly log: Logger;
   readonly recordOf: (gatewayId: string, signal: AbortSignal) => Promise<GatewayRecord | undefined>;
   readonly certificates?: CertificateIssuer;
+  /** Hears what gateways say of their configuration. */
+  readonly onReceipt?: (gatewayId: string, receipt: ConfigurationReceipt, signal: AbortSignal) => Promise<unknown>;
 }
 
 /** How often all are looked after. */
@@ -96,17 +99,25 @@ export class Upkeep {
         held.close(CONTROL_CLOSE.refused);
         return;
       }
-      if (isFirst && held.hello.configurationVersion < gateway.configurationVersion)
-        await this.#configure(held, gateway);
+      if (isFirst) await this.#configure(held, gateway);
       if (isDue) await this.#renew(held, gateway, care);
     } catch (error) {
       log.warn({ gatewayId, err: toSgwError(error) }, 'a gateway could not be looked after');
     }
   }
 
+  /** One that has the newest version says so by coming. */
   async #configure(held: HeldConnection, gateway: GatewayRecord): Promise<void> {
-    const { configurationVersion: version, gatewayName, mode, region } = gateway;
-    await this.#ask(held, { kind: 'configuration', configuration: { version, gatewayName, mode, region } });
+    const { configurationVersion: appliedVersion } = held.hello;
+    const configuration = configurationOf(gateway);
+    const { version } = configuration;
+    const receipt =
+      appliedVersion < version
+        ? ((await this.#ask(held, { kind: 'configuration', configuration })) as ConfigurationReceipt)
+        : { version: appliedVersion, appliedVersion, failure: null };
+    if (gateway.receipt?.version === receipt.version && gateway.receipt.appliedVersion === receipt.appliedVersion)
+      return;
+    await this.#parts.onReceipt?.(held.gatewayId, receipt, this.#signal());
   }
 
   async #renew(held: HeldConnection, gateway: GatewayRecord, care: Care): Promise<void> {

@@ -4,15 +4,19 @@
  * States: `active` -> `deregistered`, for good. A gateway's public key never changes; its credential names the issue.
  */
 import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
-import { problemOfName, SgwError } from '../../kit/index.ts';
+import { SgwError } from '../../kit/index.ts';
 import {
   fingerprintOf,
+  type ConfigurationRequest,
+  type ConfigurationStanding,
   type Credential,
   type CustomerInformation,
   type GatewaySummary,
+  type ProvidedServing,
+  type RequestAnswer,
   type Signed,
+  type SignedMessageName,
 } from '../../protocol/index.ts';
-import type { SignedMessageName } from '../../protocol/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import { serviceKeys } from '../keys.ts';
 import { isSame } from '../secrets.ts';
@@ -27,6 +31,14 @@ export interface GatewayRecord extends CustomerInformation {
   readonly registeredAt: string;
   readonly deregisteredAt: string | null;
   readonly configurationVersion: number;
+  /** What the provider wants of its serving; absent: nothing special. These four are absent in records of before they were. */
+  readonly serving?: ProvidedServing;
+  /** What its operator asks for. */
+  readonly request?: ConfigurationRequest | null;
+  /** To the newest request that was answered. */
+  readonly answer?: RequestAnswer | null;
+  /** What the gateway said of a version last. */
+  readonly receipt?: ConfigurationStanding['receipt'];
 }
 
 const CREDENTIAL_BYTES = 16;
@@ -35,7 +47,6 @@ export class Gateways {
   readonly #context: ServiceContext;
   readonly #signatures: SignatureCheck;
   readonly #watches = new Set<(gatewayId: string) => void>();
-  readonly #configured = new Set<(record: GatewayRecord) => void>();
 
   constructor(context: ServiceContext, signatures: SignatureCheck) {
     this.#context = context;
@@ -111,40 +122,6 @@ export class Gateways {
     return gateways.sort((a, b) => (a.gatewayId < b.gatewayId ? -1 : 1));
   }
 
-  /**
-   * Changes what the service says of a gateway: the next version of its configuration, which it is to be told of.
-   * Durable when it resolves. @throws notFound when there is none; denied `gateway-deregistered`; invalid `bad-name`
-   */
-  async configure(
-    gatewayId: string,
-    wanted: { readonly gatewayName: string | null; readonly region: string | null },
-    signal: AbortSignal,
-  ): Promise<GatewayRecord & { readonly changed: boolean }> {
-    checkNames(wanted);
-    const outcome = { changed: false };
-    const record = await changeDocument<GatewayRecord>(
-      this.#context.blocks,
-      serviceKeys.gateway(gatewayId),
-      (now) => {
-        requireStaying(now);
-        const gatewayName = wanted.gatewayName ?? now.gatewayName;
-        const region = wanted.region ?? now.region;
-        outcome.changed = gatewayName !== now.gatewayName || region !== now.region;
-        if (!outcome.changed) return now;
-        return { ...now, gatewayName, region, configurationVersion: now.configurationVersion + 1 };
-      },
-      signal,
-    );
-    if (outcome.changed) for (const onConfigured of this.#configured) onConfigured(record);
-    return { ...record, ...outcome };
-  }
-
-  /** Calls `onConfigured` when this process has changed what a gateway is to be, until the returned function is called. */
-  onConfigured(onConfigured: (record: GatewayRecord) => void): () => void {
-    this.#configured.add(onConfigured);
-    return () => this.#configured.delete(onConfigured);
-  }
-
   /** Calls `onGone` when this process has deregistered a gateway, until the returned function is called. */
   onDeregistered(onGone: (gatewayId: string) => void): () => void {
     this.#watches.add(onGone);
@@ -200,13 +177,6 @@ export function summaryOf(record: GatewayRecord): GatewaySummary {
     ...{ registeredAt, deregisteredAt, configurationVersion },
     keyFingerprint: fingerprintOf(record.publicKey),
   };
-}
-
-function checkNames({ gatewayName, region }: { readonly gatewayName: string | null; readonly region: string | null }) {
-  const problem = gatewayName === null ? undefined : problemOfName(gatewayName);
-  if (problem !== undefined) throw new SgwError('invalid', 'bad-name', `the name for a gateway ${problem}`);
-  if (region === null || /^[a-z0-9-]{1,64}$/.test(region)) return;
-  throw new SgwError('invalid', 'bad-region', 'a region has up to 64 small letters, digits and "-"');
 }
 
 /** @throws denied `gateway-deregistered` */

@@ -24,7 +24,7 @@ export interface ServerParts {
   readonly principals: Pick<GatewayPrincipals, 'requireActive'>;
   /** Who sent a request to the gateways' listener. It was proved when the request came; there is always one. */
   readonly gatewayOf: (request: FastifyRequest) => GatewayPrincipal;
-  readonly keys: Pick<AccessKeys, 'checkSecret'>;
+  readonly keys: Pick<AccessKeys, 'checkSecret' | 'find'>;
   /** `derive` gives secrets for purposes of one's own. */
   readonly serviceKey: Pick<ServiceKey, 'derive'>;
   readonly messages: PrincipalMessages;

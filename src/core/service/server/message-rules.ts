@@ -35,6 +35,11 @@ const signed = (body: Record<string, TSchema>): TSchema =>
 const Metadata = Type.Record(Text(64), Text(256), { maxProperties: 16 });
 const CSR_LENGTH_MAX = 4096;
 const SNAPSHOTS_MAX = 10_000;
+const REASON_LENGTH_MAX = 500;
+const FAILURE_LENGTH_MAX = 1000;
+const WEBHOOK_LENGTH_MAX = 4096;
+/** Settings by name, whose values are checked where they are known. */
+const Changes = Type.Record(Text(64), Type.Unknown(), { maxProperties: 32 });
 const Shared = signed({ accountId: AccountId, snapshotId: Id, withAccountId: Text(32) });
 
 const RULES: Partial<Record<MessageName, MessageRule>> = {
@@ -68,7 +73,34 @@ const RULES: Partial<Record<MessageName, MessageRule>> = {
   'gateway.find': { from: ['user'], input: Type.Object({ gatewayId: Id }) },
   'gateway.configure': {
     from: ['user'],
-    input: Type.Object({ gatewayId: Id, gatewayName: Nullable(Name), region: Nullable(Text(64)) }),
+    input: Type.Object({
+      gatewayId: Id,
+      gatewayName: Nullable(Name),
+      region: Nullable(Text(64)),
+      serving: Type.Optional(Changes),
+      answer: Type.Optional(
+        Nullable(
+          Type.Object({
+            requestId: Nullable(Text(64)),
+            accept: Type.Boolean(),
+            reason: Nullable(Text(REASON_LENGTH_MAX)),
+          }),
+        ),
+      ),
+      expectedVersion: Type.Optional(Nullable(Type.Integer({ minimum: 1 }))),
+    }),
+  },
+  'gateway.settings': { from: ['user'], input: Type.Object({ gatewayId: Id }) },
+  'gateway.request-configuration': { from: ['device', 'gateway'], input: signed({ changes: Changes }) },
+  'gateway.acknowledge': {
+    from: ['device', 'gateway'],
+    input: signed({
+      version: Type.Integer({ minimum: 0 }),
+      appliedVersion: Type.Integer({ minimum: 0 }),
+      failure: Nullable(
+        Type.Object({ code: Text(64), message: Text(FAILURE_LENGTH_MAX), hint: Nullable(Text(FAILURE_LENGTH_MAX)) }),
+      ),
+    }),
   },
   'gateway.remove': { from: ['user'], input: Type.Object({ gatewayId: Id }) },
   'export.decide': {
@@ -89,6 +121,20 @@ const RULES: Partial<Record<MessageName, MessageRule>> = {
   'key.create': { from: ['user'], input: Type.Object({ accountId: AccountId, userName: Name }) },
   'key.list': { from: ['user'], input: Type.Object({ accountId: Nullable(AccountId) }) },
   'key.revoke': { from: ['user'], input: Type.Object({ accessKeyId: Id }) },
+  'alert.set': {
+    from: ['user'],
+    input: Type.Object({
+      accountId: AccountId,
+      name: Name,
+      gatewayId: Nullable(Id),
+      thresholds: Changes,
+      webhookUrl: Text(WEBHOOK_LENGTH_MAX),
+      repeatMs: Nullable(Type.Integer()),
+      secret: Nullable(Text(256)),
+    }),
+  },
+  'alert.list': { from: ['user'], input: Type.Object({ accountId: AccountId }) },
+  'alert.remove': { from: ['user'], input: Type.Object({ accountId: AccountId, name: Name }) },
   'account.create': {
     from: ['user'],
     input: Type.Object({ name: Name, accountId: Nullable(Text(32)), clientToken: Nullable(Text(64)) }),

@@ -6,6 +6,7 @@
  */
 import type { AccessKeyRecord } from '../../protocol/index.ts';
 import { servicePartsOf, type ServiceParts } from '../answers.ts';
+import { Alerts } from '../alerts/alerts.ts';
 import type { ServiceContext } from '../context.ts';
 import { AccessKeys } from '../identity/access-keys.ts';
 import { CertificateAuthority } from '../identity/certificates.ts';
@@ -19,6 +20,7 @@ const ROOT_USER = 'root';
 export interface NetworkService extends ServiceParts {
   readonly keys: AccessKeys;
   readonly authority: CertificateAuthority;
+  readonly alerts: Alerts;
   readonly principals: GatewayPrincipals;
   readonly authenticator: SigV4Authenticator;
   readonly rootAccountId: string;
@@ -35,7 +37,7 @@ export interface NetworkService extends ServiceParts {
 export async function openNetworkService(
   context: ServiceContext,
   serviceKey: ServiceKey,
-  { newRootKey }: { readonly newRootKey: boolean },
+  { newRootKey, alertAllowPrivate = false }: { readonly newRootKey: boolean; readonly alertAllowPrivate?: boolean },
   signal: AbortSignal,
 ): Promise<NetworkService> {
   const parts = servicePartsOf(context);
@@ -50,6 +52,10 @@ export async function openNetworkService(
   return {
     ...parts,
     ...{ keys, authority, rootKey, hasRootKey },
+    alerts: new Alerts({
+      ...{ context, gateways: parts.gateways, sealing: serviceKey },
+      allowPrivate: alertAllowPrivate,
+    }),
     rootAccountId: accountId,
     principals: new GatewayPrincipals(context, parts.gateways),
     authenticator: new SigV4Authenticator(context, keys),

@@ -93,6 +93,10 @@ function rightsOf(
   const ofAccount = (user: User, accountId: string): void => {
     authorize(user, 'administer', { kind: 'account', id: accountId, accountId });
   };
+  /** Where messages of its gateways go is the account's own matter, not that of whoever runs the service. */
+  const ofItsAccount = (user: User, { accountId }: { accountId: string }): void => {
+    authorize(user, 'use', { kind: 'account', id: accountId, accountId });
+  };
   const ofAccounts = (user: User, { accountId }: { accountId: string | null }): void => {
     if (accountId === null) requireRoot(user);
     else ofAccount(user, accountId);
@@ -110,6 +114,7 @@ function rightsOf(
     'gateway.list': ofAccounts,
     'gateway.find': ofGateway,
     'gateway.configure': ofGateway,
+    'gateway.settings': ofGateway,
     'gateway.remove': ofGateway,
     'key.create': async (user, { accountId }, signal) => {
       ofAccount(user, accountId);
@@ -121,6 +126,9 @@ function rightsOf(
       if (accountId === null) throw notFoundResource({ kind: 'key', id: accessKeyId });
       authorize(user, 'administer', { kind: 'key', id: accessKeyId, accountId });
     },
+    'alert.set': ofItsAccount,
+    'alert.list': ofItsAccount,
+    'alert.remove': ofItsAccount,
     'account.create': requireRoot,
     'account.list': requireRoot,
     'account.find': (user, { accountId }) => {

@@ -148,7 +148,12 @@ describe('a gateway that is connected', () => {
   it('gets a newer configuration, and a new certificate once half of the time of its own is over', async () => {
     const network = await ControlNetwork.make();
     const { clock } = { clock: { ...systemClock, nowMs: () => Date.now() + 4 * 24 * 3600 * 1000 } };
-    await using server = await startServer(network, { parts: { clock } });
+    const receipts: unknown[] = [];
+    const onReceipt = async (...args: readonly unknown[]): Promise<void> => {
+      receipts.push(args.slice(0, 2));
+      return Promise.resolve();
+    };
+    await using server = await startServer(network, { parts: { clock, onReceipt } });
     const gateway = await network.gateway(ID);
     network.records.set(ID, { ...gateway.record, gatewayName: 'renamed', configurationVersion: 2 });
     const asked: string[] = [];
@@ -156,13 +161,15 @@ describe('a gateway that is connected', () => {
     const link = openLink(gateway, [server.url], async (request) => {
       asked.push(request.kind);
       if (request.kind === 'configuration')
-        expect(request.configuration).toMatchObject({ gatewayName: 'renamed', version: 2 });
+        expect(request.configuration).toMatchObject({ name: 'renamed', version: 2 });
       if (request.kind === 'certificate') expect(request.certificate).toContain('BEGIN CERTIFICATE');
+      if (request.kind === 'configuration') return { version: 2, appliedVersion: 2, failure: null };
       return request.kind === 'renew' ? { csr: await certificateRequest(gateway.key, ID) } : {};
     });
     link.start();
     await until(() => asked.length === 3, 'configured and renewed');
     expect(asked).toEqual(['configuration', 'renew', 'certificate']);
+    expect(receipts).toEqual([[ID, { version: 2, appliedVersion: 2, failure: null }]]);
     await link.close();
   });
 });

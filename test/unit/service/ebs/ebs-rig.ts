@@ -11,7 +11,7 @@ import {
 } from '@aws-sdk/client-ebs';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { BlockStoreOptions } from '../../../../src/core/blockstore/index.ts';
-import { seededRandom, systemClock, type Clock } from '../../../../src/core/kit/index.ts';
+import { seededRandom, systemClock } from '../../../../src/core/kit/index.ts';
 import { memoryStore, type ObjectStore } from '../../../../src/core/objectstore/index.ts';
 import { ebsFrontEnd } from '../../../../src/core/service/aws/ebs/front-end.ts';
 import type { SlotLimits } from '../../../../src/core/service/aws/ebs/slots.ts';
@@ -22,14 +22,6 @@ export const BLOCK = 512 * 1024;
 export const REGION = 'lab-1';
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
-/** What the server's clock is ahead of the machine's. */
-export class AheadClock implements Clock {
-  aheadMs = 0;
-  nowMs = (): number => systemClock.nowMs() + this.aheadMs;
-  monotonicMs = (): number => systemClock.monotonicMs();
-  sleep = async (ms: number, signal?: AbortSignal): Promise<void> => await systemClock.sleep(ms, signal);
-}
-
 export interface User {
   readonly accountId: string;
   readonly client: EBSClient;
@@ -38,7 +30,6 @@ export interface User {
 
 export class EbsRig implements AsyncDisposable {
   readonly objects: ObjectStore;
-  readonly clock = new AheadClock();
   readonly blocks: BlockStoreOptions;
   readonly service: NetworkService;
   readonly root: { readonly accessKeyId: string; readonly secretAccessKey: string };
@@ -47,10 +38,9 @@ export class EbsRig implements AsyncDisposable {
   readonly #clients: EBSClient[] = [];
   readonly #servers: { readonly app: FastifyInstance; readonly frontEnd: FrontEnd }[] = [];
 
-  private constructor(blocks: BlockStoreOptions, clock: AheadClock, service: NetworkService, serviceKey: ServiceKey) {
+  private constructor(blocks: BlockStoreOptions, service: NetworkService, serviceKey: ServiceKey) {
     this.objects = blocks.objects;
     this.blocks = blocks;
-    this.clock = clock;
     this.service = service;
     this.#serviceKey = serviceKey;
     const { accessKeyId = '', secretAccessKey = '' } = service.rootKey ?? {};
@@ -58,13 +48,12 @@ export class EbsRig implements AsyncDisposable {
   }
 
   static async start(objects: ObjectStore = memoryStore(), limits: Partial<SlotLimits> = {}): Promise<EbsRig> {
-    const clock = new AheadClock();
-    const blocks = { objects, clock, random: seededRandom(Date.now() % 0x7fff_ffff) };
+    const blocks = { objects, clock: systemClock, random: seededRandom(Date.now() % 0x7fff_ffff) };
     const serviceKey = new ServiceKey(Buffer.alloc(32, 7), blocks.random);
     const context = { blocks, serviceId: 'store-0123456789abcdef', isEmbedded: false };
     const signal = new AbortController().signal;
     const service = await openNetworkService(context, serviceKey, { newRootKey: false }, signal);
-    const rig = new EbsRig(blocks, clock, service, serviceKey);
+    const rig = new EbsRig(blocks, service, serviceKey);
     rig.endpoint = await rig.server(limits);
     return rig;
   }

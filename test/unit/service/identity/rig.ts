@@ -32,8 +32,8 @@ export class NetworkRig {
     this.random = parts.random;
     this.service = parts.service;
     this.serviceKey = parts.serviceKey;
-    const { keys, authority } = parts.service;
-    this.messages = new NetworkMessages(parts.service, { keys, authority, about: () => ABOUT });
+    const { keys, authority, alerts } = parts.service;
+    this.messages = new NetworkMessages(parts.service, { keys, authority, alerts, about: () => ABOUT });
   }
 
   /** One more server, over the store of another where one is given. */

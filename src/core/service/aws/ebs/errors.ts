@@ -25,7 +25,7 @@ const BY_CODE: Readonly<Record<string, EbsFailure>> = {
   'export-denied': accessDenied,
   'snapshot-not-completed': validation('INVALID_SNAPSHOT_ID'),
   'snapshot-deleted': notFound,
-  'snapshots-unrelated': validation('UNRELATED_SNAPSHOTS'),
+  'unrelated-snapshots': validation('UNRELATED_SNAPSHOTS'),
   'block-token-wrong': validation('INVALID_BLOCK_TOKEN'),
   'page-token-wrong': validation('INVALID_PAGE_TOKEN'),
   'block-out-of-range': validation('INVALID_BLOCK'),

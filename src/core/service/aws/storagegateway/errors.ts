@@ -50,6 +50,7 @@ export const CODES: Readonly<Record<string, ErrorCode>> = {
   'export-ending': 'VolumeInUse',
   'export-not-ready': 'VolumeNotReady',
   'gateway-busy': 'GatewayProxyNetworkConnectionBusy',
+  'gateway-connection-lost': 'GatewayNotConnected',
   'gateway-deregistered': 'GatewayNotFound',
   'gateway-not-connected': 'GatewayNotConnected',
   'gateway-not-found': 'GatewayNotFound',
@@ -117,6 +118,9 @@ const AUTHENTICATION: Readonly<Record<string, string>> = {
   'signature-wrong': 'InvalidSignatureException',
   'request-stale': 'InvalidSignatureException',
   'access-key-unknown': 'UnrecognizedClientException',
+  'bad-signature-form': 'IncompleteSignatureException',
+  'signature-in-query': 'IncompleteSignatureException',
+  'signature-streaming': 'IncompleteSignatureException',
 };
 
 /** These two say that they can be repeated. */
@@ -128,7 +132,7 @@ interface Answer {
 }
 
 /** The code of a failure; null when it is not the client's doing. */
-export function errorCodeOf(failure: SgwError): ErrorCode | null {
+function errorCodeOf(failure: SgwError): ErrorCode | null {
   if (failure instanceof RequestRefused) return failure.errorCode;
   return CODES[failure.code] ?? KINDS[failure.kind];
 }
@@ -144,7 +148,7 @@ export function answerTo(operation: string, error: unknown): Answer {
   if (failure instanceof SerializationError) return common('SerializationException', failure.message);
   if (failure instanceof UnknownOperation) return { status: 400, body: { __type: 'UnknownOperationException' } };
   if (failure instanceof NotAuthenticated)
-    return common(AUTHENTICATION[failure.code] ?? 'AccessDeniedException', failure.message);
+    return common(AUTHENTICATION[failure.code] ?? 'AccessDeniedException', failure.message, 403);
   const errorCode = errorCodeOf(failure);
   if (errorCode !== null) return modelled(400, 'InvalidGatewayRequestException', failure.message, errorCode);
   const mayPass = failure.kind === 'unavailable' || failure.kind === 'timeout';
@@ -153,7 +157,18 @@ export function answerTo(operation: string, error: unknown): Answer {
   return modelled(500, 'InternalServerError', 'the request failed in the service', 'InternalError');
 }
 
-const common = (type: string, message: string): Answer => ({ status: 400, body: { __type: type, message } });
+/** What the server refuses before an operation is looked at. */
+export function answerToServer(error: unknown): Answer {
+  const failure = toSgwError(error);
+  const { statusCode = 500 } = error as { readonly statusCode?: number };
+  if (failure.code === 'too-many-requests') return common('ThrottlingException', failure.message);
+  if (failure.kind === 'unavailable') return common('ServiceUnavailableException', failure.message, 503);
+  if (!(error instanceof SgwError) && statusCode >= 400 && statusCode < 500)
+    return common('SerializationException', 'the request can not be read, or is too large', statusCode);
+  return answerTo('', failure);
+}
+
+const common = (type: string, message: string, status = 400): Answer => ({ status, body: { __type: type, message } });
 
 const modelled = (status: number, type: string, message: string, errorCode: ErrorCode): Answer => ({
   status,

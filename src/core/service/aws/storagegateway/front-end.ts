@@ -3,13 +3,12 @@
  * `X-Amz-Target`. Every request is authenticated, then held against the published model, then answered; whatever fails becomes
  * one of the model's errors.
  */
-import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { SgwError, toSgwError } from '../../../kit/index.ts';
+import { SgwError, toSgwError, type ErrorKind } from '../../../kit/index.ts';
 import type { FrontEnd } from '../../server/front-end.ts';
 import { Background } from './background.ts';
 import type { ApiParts, Caller } from './caller.ts';
-import { answerTo, isFault, NotAuthenticated, notServed, unknownOperation } from './errors.ts';
+import { answerTo, answerToServer, isFault, NotAuthenticated, notServed, unknownOperation } from './errors.ts';
 import { INPUTS, OTHER_OPERATIONS, TARGET_PREFIX } from './model-names.ts';
 import { OPERATIONS, type OperationName } from './operations.ts';
 import { checkShape, SerializationError } from './shapes.ts';
@@ -19,6 +18,9 @@ const CONTENT_TYPE = 'application/x-amz-json-1.1';
 const BODY_BYTES_MAX = 1024 * 1024;
 /** Clients give up after a minute. */
 const REQUEST_MS = 55_000;
+
+/** Kinds of failures that are the sender's, and not of what knows the keys. */
+const UNPROVED: readonly ErrorKind[] = ['denied', 'invalid', 'unsupported'];
 
 /** What the front end needs of the server. */
 export function storageGatewayApi(parts: ApiParts): FrontEnd {
@@ -41,7 +43,9 @@ function addRoute(app: FastifyInstance, parts: ApiParts, background: Background)
     done(null, body);
   });
   app.setErrorHandler(async (error, request, reply) => {
-    await answerError(parts, request, reply, '', error);
+    const { status, body } = answerToServer(error);
+    if (status === 500) parts.log.error({ requestId: request.id, err: toSgwError(error) }, 'a request failed');
+    await send(reply, status, JSON.stringify(body));
   });
   app.post('/', { bodyLimit: BODY_BYTES_MAX }, async (request, reply) => {
     const target = request.headers['x-amz-target'];
@@ -67,7 +71,7 @@ async function answer(
   const signed = { method: method ?? 'POST', url: url ?? '/', headers, body };
   const { user } = await parts.authenticator.verify(signed, 'storagegateway').catch((error: unknown) => {
     const failure = toSgwError(error);
-    throw failure.kind === 'denied' || failure.kind === 'invalid' ? new NotAuthenticated(failure) : failure;
+    throw UNPROVED.includes(failure.kind) ? new NotAuthenticated(failure) : failure;
   });
   if (!isServed(operation))
     throw OTHER_OPERATIONS.includes(operation) ? notServed(operation) : unknownOperation(operation);
@@ -120,5 +124,5 @@ async function answerError(
 }
 
 async function send(reply: FastifyReply, status: number, body: string): Promise<void> {
-  await reply.code(status).header('x-amzn-requestid', randomUUID()).type(CONTENT_TYPE).send(body);
+  await reply.code(status).header('x-amzn-requestid', reply.request.id).type(CONTENT_TYPE).send(body);
 }

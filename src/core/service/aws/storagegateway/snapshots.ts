@@ -1,7 +1,7 @@
 /** Snapshots: of a volume as it is, by its gateway; of its last recovery point, by the store alone. */
 import type * as Sdk from '@aws-sdk/client-storage-gateway';
 import { createSnapshot, listRecoveryPoints, PAGE_BYTES, type VolumeEntry } from '../../../blockstore/index.ts';
-import type { SgwError} from '../../../kit/index.ts';
+import type { SgwError } from '../../../kit/index.ts';
 import { type VolumeId } from '../../../kit/index.ts';
 import { timeOf } from '../../context.ts';
 import { callGateway, type Caller } from './caller.ts';

@@ -1,0 +1,41 @@
+/**
+ * The wire of the data endpoint (docs/formats/data-endpoint.md): names and limits that client and server share. Everything
+ * else is HTTP.
+ */
+
+/** What objects lie under, and lists of folders. */
+export const OBJECTS_PATH = '/objects';
+export const FOLDERS_PATH = '/folders';
+
+export const HEADERS = {
+  /** Names a put, alike at each try of it. */
+  callId: 'x-sgw-call-id',
+  /** SHA-256 of the body that is put, hex. */
+  sha256: 'x-sgw-sha256',
+  /** CRC-32 of the body that is put, or of that which is answered; 8 hex digits. */
+  crc32: 'x-sgw-crc32',
+  /** Size of the whole object. */
+  size: 'x-sgw-size',
+  /** How it went, so that no answer of something in between is taken for one of the service. */
+  outcome: 'x-sgw-outcome',
+} as const;
+
+export const OUTCOMES = {
+  found: 'found',
+  absent: 'absent',
+  stored: 'stored',
+  preconditionFailed: 'precondition-failed',
+  /** The same, and the version in the way may be what this call wrote. */
+  ambiguous: 'precondition-failed-ambiguous',
+  deleted: 'deleted',
+} as const;
+
+/** The most that one answer carries of an object: the rest is asked for under the etag of the first part. */
+export const REPLY_BYTES_MAX = 4 * 1024 * 1024;
+
+/** CRC-32 as it stands in headers. */
+export const crcText = (crc: number): string => crc.toString(16).padStart(8, '0');
+
+/** What each side lets the other send before it is asked for more, of one request and of all. */
+export const STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
+export const SESSION_WINDOW_BYTES = 32 * 1024 * 1024;
