@@ -9,7 +9,7 @@ export { nodeLoader } from '../map-object.ts';
 export type { NodePointer } from '../node-codec.ts';
 export type { NodeLoader } from '../page-map.ts';
 export { parseSegmentTail } from '../segment-parse.ts';
-export { readSegmentIndex, SegmentReader } from '../segment-reader.ts';
+export { SegmentReader } from '../segment-reader.ts';
 export { isSamePointer, MapCheck, requirePointer, type MapRules } from './map-check.ts';
 export { Reach } from './reach.ts';
 export { MapView, SegmentView, type ObjectView } from './views.ts';
