@@ -33,6 +33,7 @@ Object.assign(process.env, S3_ENVIRONMENT);
 
 /** Content that does not compress, so that both send as much. */
 const blocks = Array.from({ length: BLOCKS }, () => randomBytes(BLOCK));
+const blockAt = (index: number): Buffer => blocks[index] ?? Buffer.alloc(0);
 const sums = blocks.map((bytes) => createHash('sha256').update(bytes).digest('base64'));
 
 async function secondsOf(inFlight: number, one: (index: number) => Promise<unknown>): Promise<number> {
@@ -65,7 +66,7 @@ async function round(server: Server, s3: S3Client, bucket: string, samples: EbsS
     const snapshotId = await startSnapshot(client);
     const seconds = await secondsOf(inFlight, async (index) => {
       const block = {
-        BlockData: blocks[index],
+        BlockData: blockAt(index),
         DataLength: BLOCK,
         Checksum: sums[index],
         ChecksumAlgorithm: 'SHA256' as const,
@@ -78,7 +79,7 @@ async function round(server: Server, s3: S3Client, bucket: string, samples: EbsS
   };
   const plainPut = async (): Promise<void> => {
     const seconds = await secondsOf(inFlight, async (index) =>
-      s3.send(new PutObjectCommand({ Bucket: bucket, Key: `plain/${String(index)}`, Body: blocks[index] })),
+      s3.send(new PutObjectCommand({ Bucket: bucket, Key: `plain/${String(index)}`, Body: blockAt(index) })),
     );
     samples.s3Put.push(seconds);
   };

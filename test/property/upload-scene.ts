@@ -40,6 +40,7 @@ const BLOCK = 512 * 1024;
 const BLOCKS = 12;
 const ACCOUNTS = ['111111111111', '222222222222'] as const;
 const HOUR = 60 * 60_000;
+const NEVER = new AbortController().signal;
 const TIMEOUT_MS = 60 * 60_000;
 /** So that maps are made in several parts. */
 const PART_BLOCKS = 3;
@@ -118,8 +119,10 @@ class SetClock implements Clock {
   ms = Date.UTC(2026, 0, 1);
   nowMs = (): number => this.ms;
   monotonicMs = (): number => this.ms;
-  sleep = async (): Promise<void> => {
+  /** Time goes on for all of them. */
+  sleep = async (ms: number): Promise<void> => {
     await Promise.resolve();
+    this.ms += ms;
   };
 }
 
@@ -184,7 +187,7 @@ export class UploadScene {
   async #untilAnswered<T>(ask: (store: UploadStore) => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await ask(new UploadStore(this.#mortal(), PART_BLOCKS));
+        return await ask(new UploadStore(this.#mortal(), NEVER, PART_BLOCKS));
       } catch (error) {
         if (toSgwError(error).code !== 'server-died') throw error;
         this.counts.deaths += 1;
@@ -272,7 +275,7 @@ export class UploadScene {
       // A client may give up what it was writing, and write something else.
       if (this.random.float() < 0.2) value = this.#newValue();
       const bytes = bytesOf(value);
-      await store.put(await store.get(told.snapshotId), { block, bytes, sha256: sha256(bytes) });
+      await store.put(told.snapshotId, { block, bytes, sha256: sha256(bytes) });
     });
     told.values[block] = value;
     told.creators[block] = value === 0 ? null : told.accountId;
@@ -317,13 +320,10 @@ export class UploadScene {
     const value = ++this.#value;
     const bytes = bytesOf(value);
     const slow = new MortalStore(this.below, this.random, this.#late, 10_000, 250);
-    const store = new UploadStore({ ...this.#whole(), objects: slow });
-    const outcome = await store.get(told.snapshotId).then(
-      async (entry) =>
-        await store.put(entry, { block, bytes, sha256: sha256(bytes) }).then(
-          () => 'acknowledged' as const,
-          (error: unknown) => toSgwError(error).code,
-        ),
+    const store = new UploadStore({ ...this.#whole(), objects: slow }, NEVER);
+    const outcome = await store.put(told.snapshotId, { block, bytes, sha256: sha256(bytes) }).then(
+      () => 'acknowledged' as const,
+      (error: unknown) => toSgwError(error).code,
     );
     if (outcome === 'acknowledged') {
       this.counts.raced += 1;
@@ -343,9 +343,9 @@ export class UploadScene {
   }
 
   async #refuseLatecomers(told: Told): Promise<void> {
-    const store = new UploadStore(this.#whole());
+    const store = new UploadStore(this.#whole(), NEVER);
     const bytes = bytesOf(999_999);
-    const late = store.put(await store.get(told.snapshotId), { block: 0, bytes, sha256: sha256(bytes) });
+    const late = store.put(told.snapshotId, { block: 0, bytes, sha256: sha256(bytes) });
     const outcome = await late.then(
       () => 'stored',
       (error: unknown) => toSgwError(error).code,
@@ -385,7 +385,7 @@ export class UploadScene {
   /** Until nothing that is open can be written any more. */
   async #waitTooLong(): Promise<void> {
     this.clock.ms += 2 * TIMEOUT_MS;
-    const store = new UploadStore(this.#whole());
+    const store = new UploadStore(this.#whole(), NEVER);
     for (const told of this.told.filter(({ state }) => state === 'open')) {
       if (this.random.float() < 0.5) await store.expire(told.snapshotId);
       else await collectGarbage(this.#whole(), { graceMs: HOUR });

@@ -52,6 +52,7 @@ export {
   type RestoreEntry,
 } from './restores.ts';
 export { completeBarrier, completeSnapshot, createPendingSnapshot, createSnapshot, failSnapshot } from './snapshots.ts';
+export { RECENT_SETTLED_MS, RecentReads } from './recent-reads.ts';
 export { findPastState, listRecoveryPoints, openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';
 export { DEFAULT_RECOVERY_POLICY, keptPoints, type RecoveryPolicy } from './recovery-policy.ts';
 export { createStore, readStoreInfo, refuseUnfinishedCopy, type StoreInfo } from './store-info.ts';

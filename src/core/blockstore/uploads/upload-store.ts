@@ -6,8 +6,9 @@
  * from the first two `failed`. Each step is one compare-and-set.
  *
  * Invariants:
- * - A block is acknowledged only when its object was stored before the entry was read and found open. So what is acknowledged
- *   is in the list of objects that is made once the entry is `sealing`.
+ * - A block is acknowledged only when the entry was found open, its object being stored, by a read that began a moment ago at
+ *   most (`RECENT_MS`). Who builds waits that long once the entry is `sealing`, and then lists the objects: what is
+ *   acknowledged is in the list.
  * - Writes of one block are numbered without holes, each created once: the highest number is the newest write.
  * - The map object of a sealing snapshot is created once, and only by who has checked the list of blocks against what the
  *   client said. Whoever finds it there takes it as it is. So all who complete it, make the same snapshot of it.
@@ -29,11 +30,11 @@ import type { SnapshotEntry, UploadRecord } from '../entries.ts';
 import { API_BLOCK_BYTES, checkVolumeSize } from '../geometry.ts';
 import { keys, uploadOfKey } from '../keys.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
+import { RECENT_SETTLED_MS, RecentReads } from '../recent-reads.ts';
 import { expired, isUpload, type UploadEntry } from '../upload-entry.ts';
 import { readSegmentIndex } from '../segment-reader.ts';
 import { encodeBlockObject } from './block-object.ts';
 import { buildUpload } from './build.ts';
-import { FreshReads } from './fresh-reads.ts';
 
 /** How long a snapshot that is sealing may take to be completed, by servers that die and come back. */
 const SEALING_MS = 24 * 60 * 60_000;
@@ -79,15 +80,19 @@ export interface UploadClaim {
 export class UploadStore {
   readonly #options: BlockStoreOptions;
   readonly #catalog: Catalog;
-  readonly #entries: FreshReads<SnapshotEntry>;
+  readonly #entries: RecentReads<SnapshotEntry>;
   readonly #partBlocks: number | undefined;
 
-  /** `partBlocks`: how many blocks a part of a map is made of. */
-  constructor(options: BlockStoreOptions, partBlocks?: number) {
+  /** `closed` ends what goes on behind calls. `partBlocks`: how many blocks a part of a map is made of. */
+  constructor(options: BlockStoreOptions, closed: AbortSignal, partBlocks?: number) {
     this.#options = options;
     this.#partBlocks = partBlocks;
     this.#catalog = new Catalog(options);
-    this.#entries = new FreshReads(async (id, signal) => await this.#catalog.getSnapshot(id as SnapshotId, signal));
+    const { clock } = options;
+    this.#entries = new RecentReads(async (id, signal) => await this.#catalog.getSnapshot(id as SnapshotId, signal), {
+      clock,
+      closed,
+    });
   }
 
   /**
@@ -180,9 +185,12 @@ export class UploadStore {
 
   /** The entry as it is now. @throws notFound `snapshot-not-found`, also of one that no upload made */
   async get(snapshotId: SnapshotId, signal?: AbortSignal): Promise<UploadEntry> {
-    const entry = await this.#entries.get(snapshotId, signal);
-    if (!isUpload(entry) || entry.state === 'deleted') throw notFound(snapshotId);
-    return entry;
+    return requireUpload(await this.#entries.fresh(snapshotId, signal));
+  }
+
+  /** The entry of any snapshot, as it was at most a moment ago. @throws notFound `snapshot-not-found` */
+  async recent(snapshotId: SnapshotId, signal?: AbortSignal): Promise<SnapshotEntry> {
+    return await this.#entries.get(snapshotId, signal);
   }
 
   /**
@@ -192,16 +200,17 @@ export class UploadStore {
    * bytes to the block at the same time
    */
   async put(
-    entry: UploadEntry,
+    snapshotId: SnapshotId,
     write: { readonly block: number; readonly bytes: Buffer; readonly sha256: string },
     signal?: AbortSignal,
   ): Promise<void> {
     const { block } = write;
+    const entry = requireUpload(await this.#entries.get(snapshotId, signal));
     if (block < 0 || block >= blocksOf(entry.sizeBytes)) throw outOfRange(entry, block);
     this.requireOpen(entry);
     await this.#store(entry, write, signal);
     // Only now: whoever seals it after this finds the block in his list.
-    const now = await this.get(entry.snapshotId, signal);
+    const now = requireUpload(await this.#entries.get(snapshotId, signal));
     this.requireOpen(now);
     await this.#moveDeadline(now, signal);
   }
@@ -338,6 +347,8 @@ export class UploadStore {
   async build(snapshotId: SnapshotId, signal?: AbortSignal): Promise<UploadEntry> {
     const entry = await this.get(snapshotId, signal);
     if (entry.state !== 'pending' || entry.upload.state !== 'sealing') return entry;
+    // Until nobody takes blocks any more who has read it before it was sealed.
+    await this.#options.clock.sleep(RECENT_SETTLED_MS, signal);
     const built = await buildUpload(this.#options, entry, signal, this.#partBlocks);
     if ('problem' in built) return await this.fail(snapshotId, built.problem, signal);
     const { checkpoint } = built;
@@ -389,6 +400,11 @@ export class UploadStore {
     assert(isUpload(changed), 'an upload stays one');
     return changed;
   }
+}
+
+function requireUpload(entry: SnapshotEntry): UploadEntry {
+  if (isUpload(entry) && entry.state !== 'deleted') return entry;
+  throw notFound(entry.snapshotId);
 }
 
 /** Snapshots that an account writes one on the other are listed as of one volume. */

@@ -6,7 +6,6 @@
  */
 import { Catalog, type SnapshotEntry } from '../../blockstore/index.ts';
 import {
-  FreshReads,
   isUpload,
   UploadStore,
   type NewUpload,
@@ -31,8 +30,6 @@ export class SnapshotUploads {
   readonly #store: UploadStore;
   readonly #closed = new AbortController();
   readonly #builds = new Map<string, Promise<UploadEntry>>();
-  /** Many blocks of one snapshot come at once. */
-  readonly #entries: FreshReads<SnapshotEntry | undefined>;
   /** By account: snapshots that were begun here, and may be open still. */
   readonly #open = new Map<string, Set<string>>();
 
@@ -40,8 +37,7 @@ export class SnapshotUploads {
     this.#context = context;
     this.#exports = exports;
     this.#log = log;
-    this.#store = new UploadStore(context.blocks);
-    this.#entries = new FreshReads(async (snapshotId, stop) => await this.#find(snapshotId, stop));
+    this.#store = new UploadStore(context.blocks, this.#closed.signal);
   }
 
   /**
@@ -85,6 +81,18 @@ export class SnapshotUploads {
     }
   }
 
+  /** As it was at most a moment ago: many blocks of one snapshot come at once. */
+  async #recent(snapshotId: string, signal: AbortSignal): Promise<SnapshotEntry | undefined> {
+    if (!isSnapshotId(snapshotId)) return undefined;
+    try {
+      const entry = await this.#store.recent(snapshotId, signal);
+      return entry.state === 'deleted' ? undefined : entry;
+    } catch (error) {
+      if (toSgwError(error).kind !== 'notFound') throw error;
+      return undefined;
+    }
+  }
+
   #openOf(accountId: string): Set<string> {
     const open = this.#open.get(accountId) ?? new Set<string>();
     this.#open.set(accountId, open);
@@ -121,7 +129,7 @@ export class SnapshotUploads {
 
   /** The snapshot, if it is the account's, and written through the API. @throws notFound `snapshot-not-found` */
   async find(asker: Asker, snapshotId: string, signal: AbortSignal): Promise<UploadEntry> {
-    const entry = await this.#entries.get(snapshotId, signal);
+    const entry = await this.#recent(snapshotId, signal);
     if (entry?.accountId !== asker.accountId) throw notFound(snapshotId);
     if (isUpload(entry)) return entry;
     throw new SgwError(
@@ -145,7 +153,7 @@ export class SnapshotUploads {
     signal: AbortSignal,
   ): Promise<void> {
     if (this.#store.isExpired(entry)) await this.#store.expire(entry.snapshotId, signal);
-    await this.#store.put(entry, write, signal);
+    await this.#store.put(entry.snapshotId, write, signal);
   }
 
   /**
@@ -154,8 +162,9 @@ export class SnapshotUploads {
    * `block-count-wrong`: then the snapshot stays open
    */
   async complete(asker: Asker, snapshotId: string, claim: UploadClaim, signal: AbortSignal): Promise<UploadStatus> {
-    const found = await this.find(asker, snapshotId, signal);
-    if (this.#store.isExpired(found)) await this.#store.expire(found.snapshotId, signal);
+    const known = await this.find(asker, snapshotId, signal);
+    const now = await this.#store.get(known.snapshotId, signal);
+    const found = this.#store.isExpired(now) ? await this.#store.expire(known.snapshotId, signal) : now;
     if (found.state === 'failed') return 'error';
     const wasOpen = found.upload.state === 'open';
     if (wasOpen && found.state === 'pending') await this.#requireCount(found, claim, signal);

@@ -68,11 +68,8 @@ class EbsRoutes {
   constructor(parts: EbsParts, limits: Partial<SlotLimits>) {
     const { context, exports, serviceKey, log } = parts;
     this.#parts = parts;
-    this.#blocks = new SnapshotBlocks(
-      context,
-      exports,
-      new BlockTokens(serviceKey.derive(PURPOSE), context.blocks.clock),
-    );
+    const tokens = new BlockTokens(serviceKey.derive(PURPOSE), context.blocks.clock);
+    this.#blocks = new SnapshotBlocks(context, exports, tokens, this.#closed.signal);
     this.#uploads = new SnapshotUploads(context, exports, log);
     this.#slots = new Slots(limits);
   }
