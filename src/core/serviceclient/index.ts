@@ -8,7 +8,6 @@ export {
   readFingerprint,
   readServiceUrl,
   type ServicePlace,
-  type Trust,
 } from './place.ts';
 export { RemoteGateway } from './remote-gateway.ts';
 export type { AccessKey } from './sign.ts';

@@ -80,7 +80,7 @@ tell({ kind: 'ready' });
 
 async function take(message: ToServer): Promise<void> {
   if (message.kind === 'drain') {
-    await server.plane.close(2000);
+    await server.plane.close();
     process.exit(0);
   }
   const { id } = message;

@@ -150,6 +150,7 @@ export async function serveAs(
   const plane = new ControlPlane({
     bus,
     clock: systemClock,
+    random: systemRandom,
     log: SILENT,
     recordOf: async (gatewayId) => Promise.resolve(records.get(gatewayId)),
     ...options.parts,
