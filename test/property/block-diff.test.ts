@@ -60,7 +60,7 @@ describe('a block reader', () => {
         );
         expect(written).toEqual(inUse);
         for (let block = 0; block < SIZE / API_BLOCK; block++)
-          expect((await reader.read(snapshot.root, block)).equals(padded(wanted, block))).toBe(true);
+          expect((await reader.read(snapshot.root, block)).bytes.equals(padded(wanted, block))).toBe(true);
       }
       for (const a of taken)
         for (const b of taken) {

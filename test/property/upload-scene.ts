@@ -337,7 +337,7 @@ export class UploadScene {
     const { maybe } = told;
     if (maybe === undefined) return;
     const read = await new BlockReader(this.#whole()).read(root, maybe.block);
-    if (!read.equals(bytesOf(maybe.value))) return;
+    if (!read.bytes.equals(bytesOf(maybe.value))) return;
     told.values[maybe.block] = maybe.value;
     told.creators[maybe.block] = told.accountId;
   }
@@ -417,7 +417,7 @@ export class UploadScene {
   async #checkBlocks(root: SnapshotEntry['root'], values: readonly number[], what: string): Promise<void> {
     const reader = new BlockReader(this.#whole());
     for (const [block, value] of values.entries())
-      if (!(await reader.read(root, block)).equals(bytesOf(value)))
+      if (!(await reader.read(root, block)).bytes.equals(bytesOf(value)))
         throw new Error(`block ${String(block)} of ${what}`);
     const written = await Array.fromAsync(reader.written(root, 0));
     const wanted = values.flatMap((value, block) => (value === 0 ? [] : [block]));

@@ -6,7 +6,7 @@
  * block it is asked again, without a record; an answer of a moment ago will do, since who takes a grant back waits that long
  * before he is told so (`exportcontrol/sharing.ts`).
  */
-import { BlockReader } from '../../blockstore/blocks/index.ts';
+import { BlockReader, type ReadBlock } from '../../blockstore/blocks/index.ts';
 import { RecentReads, type SnapshotEntry } from '../../blockstore/index.ts';
 import { SgwError } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
@@ -112,14 +112,14 @@ export class SnapshotBlocks {
   }
 
   /**
-   * All 512 KiB of a block.
+   * All 512 KiB of a block, and their SHA-256.
    * @throws denied `block-token-wrong`, `export-denied`; notFound `snapshot-not-found`; corrupt
    */
   async read(
     asker: Asker,
     { snapshotId, block, token }: { readonly snapshotId: string; readonly block: number; readonly token: string },
     signal: AbortSignal,
-  ): Promise<Buffer> {
+  ): Promise<ReadBlock> {
     this.#requireReadable();
     const { accountId } = asker;
     this.#tokens.requireBlock(token, { accountId, snapshotId, block });

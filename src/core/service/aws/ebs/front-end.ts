@@ -17,7 +17,6 @@ import type { FrontEnd, ServerParts } from '../../server/front-end.ts';
 import { drained, readBody } from './body.ts';
 import { ebsAnswerOf } from './errors.ts';
 import { invalid } from './refusals.ts';
-import { blockDigest } from './digest.ts';
 import {
   blockIndexOf,
   blockTokenOf,
@@ -204,13 +203,13 @@ class EbsRoutes {
     const token = blockTokenOf(request.query as Record<string, string>);
     const of = { snapshotId: snapshotIdOf(path.snapshotId), block: blockIndexOf(path.blockIndex), token };
     const signal = this.#deadline();
-    const bytes = await this.#slots.run(
+    const { bytes, sha256 } = await this.#slots.run(
       asker.accountId,
       signal,
       async () => await this.#blocks.read(asker, of, signal),
     );
     return await reply
-      .headers({ ...checksumHeaders(blockDigest(bytes)), 'x-amz-Data-Length': String(bytes.length) })
+      .headers({ ...checksumHeaders(sha256), 'x-amz-Data-Length': String(bytes.length) })
       .type('application/octet-stream')
       .send(bytes);
   }
