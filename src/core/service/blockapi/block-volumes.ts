@@ -223,7 +223,7 @@ export class BlockVolumes {
       const as: SealedAs = { name: name ?? id, description, tags, clientToken: token };
       const entry = await this.#sessions.entryOf(record, session, signal);
       if (entry?.state === 'deleted') throw tokenReused(id);
-      if (entry === undefined || entry.upload?.sealed === undefined) await this.#seal(record, session, as, signal);
+      if (entry?.upload?.sealed === undefined) await this.#seal(record, session, as, signal);
       const sealed = await this.#sessions.entryOf(record, session, signal);
       if (sealed?.clientToken === token && sealed.upload?.sealed !== undefined)
         return await this.#completed(record, session, sealed, signal);

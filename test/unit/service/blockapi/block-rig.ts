@@ -84,6 +84,7 @@ export class BlockRig implements AsyncDisposable {
   async documents(prefix: string): Promise<Record<string, unknown>[]> {
     const found: Record<string, unknown>[] = [];
     for await (const { key } of this.blocks.objects.list(prefix)) {
+      if (!key.endsWith('.json')) continue;
       const object = await this.blocks.objects.get(key);
       found.push(JSON.parse((object?.bytes ?? Buffer.alloc(0)).toString('utf8')) as Record<string, unknown>);
     }
