@@ -80,6 +80,15 @@ function operationOf(operationId: string, operation: BlockApiOperation): object 
   };
 }
 
+/** Documents within documents are named, and written once. */
+function withReferences(schema: unknown, isOwn = true): unknown {
+  if (Array.isArray(schema)) return schema.map((item) => withReferences(item, false));
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const { $id, ...rest } = schema as ObjectSchema;
+  if ($id !== undefined && !isOwn) return { $ref: `#/components/schemas/${$id}` };
+  return Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, withReferences(value, false)]));
+}
+
 /** The description as it should be. */
 export async function openApiText(): Promise<string> {
   const paths: Record<string, Record<string, object>> = {};
@@ -100,13 +109,13 @@ export async function openApiText(): Promise<string> {
     servers: [
       {
         url: 'https://{place}',
-        variables: { place: { default: 'localhost:8440', description: '`--listen` of `sgw service run`' } },
+        variables: { place: { default: 'localhost:8443', description: '`--listen` of `sgw service run`' } },
       },
     ],
     security: [{ sigv4: [] }],
     paths,
     components: {
-      schemas: Object.fromEntries(schemas.map(({ $id, ...schema }) => [$id ?? '', schema])),
+      schemas: Object.fromEntries(schemas.map((schema) => [schema.$id ?? '', withReferences(schema)])),
       securitySchemes: {
         sigv4: {
           type: 'apiKey',

@@ -32,7 +32,7 @@ export interface BlockClientOptions extends Trust {
   readonly signal?: AbortSignal;
   /** Of one try, milliseconds. Default 120 000. */
   readonly timeoutMs?: number;
-  /** How often a call is made at most. Default 6. */
+  /** How often a call is made at most. Default 10: about a quarter of a minute. */
   readonly triesMax?: number;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -43,7 +43,7 @@ export interface CallOptions {
 }
 
 const TIMEOUT_MS = 120_000;
-const TRIES_MAX = 6;
+const TRIES_MAX = 10;
 const DELAY_MS = 100;
 const DELAY_MAX_MS = 5000;
 const POLL_MS = 500;
@@ -75,6 +75,11 @@ export class BlockClient implements AsyncDisposable {
   static async connect(options: BlockClientOptions): Promise<BlockClient> {
     const { url, ca, fingerprint, signal = NEVER } = options;
     return new BlockClient(options, new Channel(await placeOfService(url, { ca, fingerprint }, signal)));
+  }
+
+  /** The certificates that are believed, PEM; null: those of the system. */
+  get ca(): string | null {
+    return this.#channel.place.ca;
   }
 
   /** Durable when it resolves. @throws invalid `bad-volume-size`, `smaller-than-snapshot`, `bad-name`; notFound; denied `export-denied` */
