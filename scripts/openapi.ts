@@ -97,6 +97,7 @@ export async function openApiText(): Promise<string> {
   const schemas = Object.values(documents).filter(
     (value) => typeof value === 'object' && (value as ObjectSchema).$id !== undefined,
   ) as ObjectSchema[];
+  schemas.sort((a, b) => ((a.$id ?? '') < (b.$id ?? '') ? -1 : 1));
   const document = {
     openapi: '3.1.1',
     info: {

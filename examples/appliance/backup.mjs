@@ -6,6 +6,7 @@
  * What it remembers is `FOLDER/.backup.json`: of each image its volume and its last snapshot, and the SHA-256 of each block then.
  * It is written after the snapshot, and lost or old it only costs that blocks are sent again.
  */
+import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { open, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';

@@ -83,8 +83,9 @@ describe('a volume', () => {
     for (let query: Record<string, string> = { maxResults: '2' }; ;) {
       const { document } = await anna.ask('GET', '/v1/volumes', { query });
       found.push(...(document['volumes'] as { volumeId: string }[]).map(({ volumeId }) => volumeId));
-      if (document['nextToken'] === null) break;
-      query = { maxResults: '2', nextToken: String(document['nextToken']) };
+      const next = document['nextToken'] as string | null;
+      if (next === null) break;
+      query = { maxResults: '2', nextToken: next };
     }
     expect(found).toEqual(ids.toSorted());
     const snapshots: string[] = [];
@@ -121,7 +122,7 @@ describe('a client token', () => {
       anna.create({ ...wish, tags: { y: '2', x: '1' } }),
     ]);
     expect(new Set(all.map(({ volumeId }) => volumeId)).size).toBe(1);
-    const volumeId = all[0]?.volumeId ?? '';
+    const volumeId = all[0].volumeId;
     const reused = await anna.ask('POST', '/v1/volumes', {
       body: { name: 'else', sizeBytes: BLOCK, clientToken: 'a-1' },
     });
