@@ -99,7 +99,7 @@ class Build {
 
   #problem(): string | undefined {
     const { sealed } = this.#entry.upload;
-    if (sealed?.blocks !== this.#blocks)
+    if (sealed === undefined || (sealed.blocks !== null && sealed.blocks !== this.#blocks))
       return `${String(this.#blocks)} blocks were written to it, and it was completed with ${String(sealed?.blocks)}`;
     if (sealed.checksum === null || sealed.checksum === this.#digest.digest('hex')) return undefined;
     return 'what was written to it does not match the checksum that it was completed with';

@@ -7,7 +7,7 @@
  * before he is told so (`exportcontrol/sharing.ts`).
  */
 import { BlockReader, type ReadBlock } from '../../blockstore/blocks/index.ts';
-import { RecentReads, type SnapshotEntry } from '../../blockstore/index.ts';
+import { API_BLOCK_BYTES, RecentReads, type SnapshotEntry } from '../../blockstore/index.ts';
 import { SgwError } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
 import type { Asker, ExportControl } from '../exportcontrol/export-control.ts';
@@ -124,6 +124,30 @@ export class SnapshotBlocks {
     const { accountId } = asker;
     this.#tokens.requireBlock(token, { accountId, snapshotId, block });
     const entry = await this.#rights.get(`${accountId} ${snapshotId}`, signal);
+    return await this.#reader.read(entry.root, block, signal);
+  }
+
+  /**
+   * As `read`, without a token: export control decides, and with `recorded` records it.
+   * @throws as `read`; invalid `block-out-of-range`
+   */
+  async readOpen(
+    asker: Asker,
+    {
+      snapshotId,
+      block,
+      recorded,
+    }: { readonly snapshotId: string; readonly block: number; readonly recorded: boolean },
+    signal: AbortSignal,
+  ): Promise<ReadBlock> {
+    this.#requireReadable();
+    const entry = recorded
+      ? await this.#exports.open(asker, { snapshotId, purpose: 'read' }, signal)
+      : await this.#rights.get(`${asker.accountId} ${snapshotId}`, signal);
+    if (block * API_BLOCK_BYTES >= entry.sizeBytes)
+      throw new SgwError('invalid', 'block-out-of-range', `snapshot ${snapshotId} has no block ${String(block)}`, {
+        details: { snapshotId, block },
+      });
     return await this.#reader.read(entry.root, block, signal);
   }
 

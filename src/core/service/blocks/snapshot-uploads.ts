@@ -4,7 +4,7 @@
  * Completing is answered once the snapshot takes no more blocks. Its map is made behind that, once for all who ask here; what a
  * server that died left undone goes on when the client asks again, or when a server starts.
  */
-import { Catalog, type SnapshotEntry } from '../../blockstore/index.ts';
+import { Catalog, isOpenSession, type SnapshotEntry } from '../../blockstore/index.ts';
 import {
   isUpload,
   UploadStore,
@@ -74,7 +74,7 @@ export class SnapshotUploads {
     if (!isSnapshotId(snapshotId)) return undefined;
     try {
       const entry = await new Catalog(this.#context.blocks).getSnapshot(snapshotId, signal);
-      return entry.state === 'deleted' ? undefined : entry;
+      return entry.state === 'deleted' || isOpenSession(entry) ? undefined : entry;
     } catch (error) {
       if (toSgwError(error).kind !== 'notFound') throw error;
       return undefined;
@@ -179,7 +179,7 @@ export class SnapshotUploads {
   async #requireCount(entry: UploadEntry, claim: UploadClaim, signal: AbortSignal): Promise<void> {
     this.#store.requireOpen(entry);
     const blocks = await this.#store.countBlocks(entry.snapshotId, signal);
-    if (blocks === claim.blocks) return;
+    if (claim.blocks === null || blocks === claim.blocks) return;
     throw new SgwError(
       'invalid',
       'block-count-wrong',

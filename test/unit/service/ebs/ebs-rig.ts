@@ -14,7 +14,7 @@ import type { BlockStoreOptions, KeyRing } from '../../../../src/core/blockstore
 import { seededRandom, systemClock } from '../../../../src/core/kit/index.ts';
 import { memoryStore, type ObjectStore } from '../../../../src/core/objectstore/index.ts';
 import { ebsFrontEnd } from '../../../../src/core/service/aws/ebs/front-end.ts';
-import type { SlotLimits } from '../../../../src/core/service/aws/ebs/slots.ts';
+import type { SlotLimits } from '../../../../src/core/service/blocks/slots.ts';
 import type { FrontEnd } from '../../../../src/core/service/server/front-end.ts';
 import { openNetworkService, ServiceKey, type NetworkService } from '../../../../src/core/service/server/index.ts';
 

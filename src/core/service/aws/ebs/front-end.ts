@@ -14,9 +14,9 @@ import { SnapshotUploads } from '../../blocks/snapshot-uploads.ts';
 import { BlockTokens } from '../../blocks/tokens.ts';
 import type { Asker } from '../../exportcontrol/export-control.ts';
 import type { FrontEnd, ServerParts } from '../../server/front-end.ts';
-import { drained, readBody } from './body.ts';
+import { drained, readBody } from '../../blocks/body.ts';
 import { ebsAnswerOf } from './errors.ts';
-import { invalid } from './refusals.ts';
+import { invalid } from '../../blocks/refusals.ts';
 import {
   blockIndexOf,
   blockTokenOf,
@@ -27,7 +27,7 @@ import {
   snapshotIdOf,
   startRequestOf,
 } from './requests.ts';
-import { Slots, type SlotLimits } from './slots.ts';
+import { Slots, type SlotLimits } from '../../blocks/slots.ts';
 
 export type EbsParts = Pick<ServerParts, 'context' | 'log' | 'authenticator' | 'exports' | 'serviceKey'>;
 
