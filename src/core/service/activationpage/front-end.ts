@@ -55,7 +55,8 @@ function addRoutes(app: FastifyInstance, page: ActivationPage): void {
     await reply.code(status).headers(PAGE_HEADERS).send(html);
   app.get(
     PATH,
-    async (request, reply) => await send(reply, page.form(new URL(request.url, 'https://here').searchParams)),
+    async (request, reply) =>
+      await send(reply, page.form(new URLSearchParams(request.url.split('?').slice(1).join('?')))),
   );
   app.post(PATH, { bodyLimit: FORM_BYTES_MAX }, async (request, reply) => {
     const form = request.body instanceof URLSearchParams ? request.body : new URLSearchParams();

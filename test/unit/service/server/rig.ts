@@ -73,6 +73,7 @@ export class ServerRig implements AsyncDisposable {
           tls: { api: tls, gateways: tls },
           ca: authority.certificate,
           principals,
+          isProved: (headers) => authenticator.hasProved(headers),
           limits,
           metrics: rig.metrics,
           isHealthy: async () => Promise.resolve(rig.isStoreWell),
