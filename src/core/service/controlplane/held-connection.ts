@@ -28,7 +28,7 @@ const LEFT_MAX = 256;
 /** Pings without a sign of life, after which the connection counts as gone. */
 const SILENT_PINGS_MAX = 2;
 /** What a part of an answer counts for at least. */
-const PART_LENGTH_MIN = 64;
+const PART_LENGTH_MIN = 1024;
 /** For the other side to answer a close. */
 const CLOSE_MS = 2000;
 

@@ -16,18 +16,19 @@ import { hashOf } from '../secrets.ts';
 
 /** How far a request's time may be from ours, either way. */
 const SKEW_MS = 5 * 60 * 1000;
-const NONCES_MAX = 65_536;
-const NONCES_OF_SIGNER_MAX = 8192;
+const NONCES: NonceLimits = { max: 65_536, ofSignerMax: 8192 };
 const NONCE_DIGITS = 32;
 const NONCES_FORGOTTEN_MAX = 100;
 
 export class SignatureCheck {
   readonly #context: ServiceContext;
-  readonly #ofGateways = new Nonces();
-  readonly #ofDevices = new Nonces();
+  readonly #ofGateways: Nonces;
+  readonly #ofDevices: Nonces;
 
-  constructor(context: ServiceContext) {
+  constructor(context: ServiceContext, limits = NONCES) {
     this.#context = context;
+    this.#ofGateways = new Nonces(limits);
+    this.#ofDevices = new Nonces(limits);
   }
 
   /**
@@ -85,6 +86,11 @@ export class SignatureCheck {
   }
 }
 
+interface NonceLimits {
+  readonly max: number;
+  readonly ofSignerMax: number;
+}
+
 interface Seen {
   readonly signer: string;
   readonly untilMs: number;
@@ -92,9 +98,14 @@ interface Seen {
 
 /** Nonces that came, until they may be forgotten. */
 class Nonces {
+  readonly #limits: NonceLimits;
   /** Oldest first. */
   readonly #seen = new Map<string, Seen>();
   readonly #counts = new Map<string, number>();
+
+  constructor(limits: NonceLimits) {
+    this.#limits = limits;
+  }
 
   /** @throws denied `request-replayed`; unavailable `too-many-requests` */
   add(
@@ -105,7 +116,7 @@ class Nonces {
     const name = `${signer} ${nonce}`;
     if (this.#seen.has(name)) throw denied('request-replayed', `this ${message} was sent before`);
     const count = this.#counts.get(signer) ?? 0;
-    if (this.#seen.size >= NONCES_MAX || count >= NONCES_OF_SIGNER_MAX) {
+    if (this.#seen.size >= this.#limits.max || count >= this.#limits.ofSignerMax) {
       throw new SgwError('unavailable', 'too-many-requests', 'the service has more requests than it can check', {
         hint: 'Try again in a few minutes.',
       });

@@ -123,12 +123,12 @@ describe('a connection of the control plane', () => {
       const { id, kind } = JSON.parse(data.toString()) as { id: string; kind: string };
       if (kind !== 'call') return;
       const frame = JSON.stringify({ kind: 'part', id, text: '' });
-      for (let part = 0; part < 530_000; part++) socket.send(frame);
+      for (let part = 0; part < 33_000; part++) socket.send(frame);
     });
     expect(await codeOf(server.plane.call(ID, 'status', {}, options))).toBe('answer-too-long');
     socket.terminate();
     await until(() => server.plane.connections === 0, 'gone');
-  }, 60_000);
+  });
 
   it('is cut off by what is nested so deep that nothing could write it down again, and so is a long result', async () => {
     const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
