@@ -55,8 +55,7 @@ function addRoutes(app: FastifyInstance, page: ActivationPage): void {
     await reply.code(status).headers(PAGE_HEADERS).send(html);
   app.get(
     PATH,
-    async (request, reply) =>
-      await send(reply, page.form(new URLSearchParams(request.url.split('?').slice(1).join('?')))),
+    async (request, reply) => await send(reply, page.form(new URL(request.url, 'https://here').searchParams)),
   );
   app.post(PATH, { bodyLimit: FORM_BYTES_MAX }, async (request, reply) => {
     const form = request.body instanceof URLSearchParams ? request.body : new URLSearchParams();
