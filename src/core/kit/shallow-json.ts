@@ -5,7 +5,10 @@
 
 /** Far beyond what any message, frame or document has. */
 const NESTING_MAX = 64;
-const [QUOTE, BACKSLASH, OPEN_LIST, CLOSE_LIST, OPEN, CLOSE] = [...'"\\[]{}'].map((sign) => sign.charCodeAt(0));
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPENS: ReadonlySet<number> = new Set([0x5b, 0x7b]);
+const CLOSES: ReadonlySet<number> = new Set([0x5d, 0x7d]);
 
 /** The value of a JSON text. @throws SyntaxError when it is no JSON, or is nested more than 64 deep */
 export function parseShallowJson(text: string): unknown {
@@ -19,8 +22,8 @@ function isShallow(text: string): boolean {
   for (let at = 0; at < text.length; at++) {
     const sign = text.charCodeAt(at);
     if (sign === QUOTE) at = endOfText(text, at);
-    else if (sign === OPEN_LIST || sign === OPEN) depth++;
-    else if (sign === CLOSE_LIST || sign === CLOSE) depth--;
+    else if (OPENS.has(sign)) depth++;
+    else if (CLOSES.has(sign)) depth--;
     if (depth > NESTING_MAX) return false;
   }
   return true;

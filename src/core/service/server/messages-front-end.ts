@@ -15,6 +15,8 @@ import type { NetworkMessages } from './principal-messages.ts';
 const BODY_BYTES_MAX = 64 << 10;
 /** Of gateways, which ask about thousands of snapshots at once. */
 const GATEWAY_BODY_BYTES_MAX = 512 << 10;
+/** Under way of one gateway: over HTTP/2 it may begin many, and end none. */
+const OF_GATEWAY_MAX = 32;
 /** A message is a few reads and writes of the store. */
 const DEADLINE_MS = 60_000;
 const PATH = '/v1/messages/:name';
@@ -48,10 +50,32 @@ export function gatewayMessages(
     name: 'messages',
     listener: 'gateways',
     add: (app) => {
+      const underWay = new Map<string, number>();
+      app.addHook('onRequest', async (request, reply) => {
+        const { gatewayId } = gatewayOf(request);
+        reply.raw.once('close', enter(underWay, gatewayId));
+        return Promise.resolve();
+      });
       addRoute(app, GATEWAY_BODY_BYTES_MAX, async (request, signal) =>
         messages.asGateway(gatewayOf(request), request.params.name, inputOf(request.body), signal),
       );
     },
+  };
+}
+
+/** The returned function ends it. @throws unavailable `too-many-requests` */
+function enter(underWay: Map<string, number>, gatewayId: string): () => void {
+  const count = underWay.get(gatewayId) ?? 0;
+  if (count >= OF_GATEWAY_MAX) {
+    throw new SgwError('unavailable', 'too-many-requests', `gateway ${gatewayId} has too many messages under way`, {
+      hint: 'Try again in a moment.',
+    });
+  }
+  underWay.set(gatewayId, count + 1);
+  return () => {
+    const left = (underWay.get(gatewayId) ?? 1) - 1;
+    if (left > 0) underWay.set(gatewayId, left);
+    else underWay.delete(gatewayId);
   };
 }
 

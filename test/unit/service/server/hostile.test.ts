@@ -1,5 +1,6 @@
 /** What strangers, and customers against each other, try at the listeners: to end a server, to fill it, to keep others out. */
 import { once } from 'node:events';
+import { connect as http2Connect } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import fastify from 'fastify';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -54,6 +55,30 @@ describe('messages', () => {
   });
 });
 
+describe('a gateway', () => {
+  it('that begins messages and ends none keeps no memory of others, and no others out', async () => {
+    const [gateway, other] = [await rig.gateway(anna, 'one'), await rig.gateway(anna, 'two')];
+    const ca = rig.net.service.authority.certificate;
+    const session = http2Connect(`https://127.0.0.1:${String(rig.ports.gateways)}`, { ca, ...gateway.tls });
+    const headers = {
+      ':method': 'POST',
+      ':path': '/v1/messages/gateway.configuration',
+      'content-type': 'application/json',
+    };
+    for (let count = 0; count < 32; count++)
+      session
+        .request(headers)
+        .on('error', () => undefined)
+        .write('{');
+    const configuration = async (of: typeof gateway) =>
+      codeOf(await of.say('gateway.configuration', of.sign('gateway.configuration', {})));
+    await expect.poll(async () => configuration(gateway)).toBe('too-many-requests');
+    expect(await configuration(other)).toBeUndefined();
+    session.destroy();
+    await expect.poll(async () => configuration(gateway)).toBeUndefined();
+  });
+});
+
 describe('an address', () => {
   it('is not shut out by what a user does wrong, nor by a gateway', async () => {
     await rig[Symbol.asyncDispose]();
@@ -68,7 +93,10 @@ describe('an address', () => {
   });
 
   it('is shut out by signatures that are none, also those of somebody that there is', async () => {
-    for (const wrong of [{ ...anna, secretAccessKey: 'x' }, { accessKeyId: 'x', secretAccessKey: 'x' }]) {
+    for (const wrong of [
+      { ...anna, secretAccessKey: 'x' },
+      { accessKeyId: 'x', secretAccessKey: 'x' },
+    ]) {
       await rig[Symbol.asyncDispose]();
       await open({ refusals: { perSecond: 1, burst: 3 } });
       for (let count = 0; count < 3; count++) expect((await rig.say(wrong, 'user.describe', {})).status).toBe(403);
@@ -153,7 +181,7 @@ describe('calls from afar', () => {
             waiting++;
             await released;
           }
-          return {} as never;
+          return {};
         },
         isConnected: async () => Promise.resolve(true),
       },
