@@ -191,9 +191,12 @@ export class HeldConnection {
 
   #answer(frame: Exclude<UpFrame, HelloFrame>, pending: Pending): void {
     switch (frame.kind) {
-      case 'progress':
-        pending.onProgress?.(frame.progress);
+      case 'progress': {
+        // What else is in it goes no further.
+        const { label, doneBytes, totalBytes } = frame.progress;
+        pending.onProgress?.({ label, doneBytes, totalBytes });
         return;
+      }
       case 'part':
         // One without text costs memory as well.
         pending.length += Math.max(PART_LENGTH_MIN, frame.text.length);

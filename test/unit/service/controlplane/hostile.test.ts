@@ -158,6 +158,24 @@ describe('a connection of the control plane', () => {
     expect(codes).toEqual([...Array<string>(3).fill('gateway-connection-lost'), 'internal']);
   });
 
+  it('tells of progress what progress has, and nothing that it adds', async () => {
+    const socket = await dial();
+    await answered(socket, HELLO);
+    const progress = { label: 'copying', doneBytes: 1, totalBytes: 2 };
+    socket.on('message', (data: Buffer) => {
+      const { id, kind } = JSON.parse(data.toString()) as { id: string; kind: string };
+      if (kind !== 'call') return;
+      socket.send(JSON.stringify({ kind: 'progress', id, progress: { ...progress, more: 'x'.repeat(500_000) } }));
+      socket.send(JSON.stringify({ kind: 'result', id, result: {} }));
+    });
+    const told: unknown[] = [];
+    const options = { accountId: ANNA, deadlineMs: 20_000, signal, onProgress: (one: unknown) => told.push(one) };
+    await server.plane.call(ID, 'status', {}, options);
+    expect(told).toEqual([progress]);
+    socket.terminate();
+    await until(() => server.plane.connections === 0, 'gone');
+  });
+
   it('that answers no JSON in parts fails the call alone', async () => {
     const socket = await dial();
     await answered(socket, HELLO);
