@@ -1,6 +1,6 @@
 import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { systemClock, systemRandom } from '../../src/core/kit/index.ts';
+import { SgwError, systemClock, systemRandom } from '../../src/core/kit/index.ts';
 import type { BusNotice } from '../../src/core/service/controlplane/control-bus.ts';
 import { NatsBus, newServerId } from '../../src/core/service/controlplane/nats-bus.ts';
 import { requireTool } from '../requirements.ts';
@@ -84,6 +84,28 @@ nats.describe('the bus over NATS', () => {
       await Promise.all([a.close(), b.close()]);
     },
   );
+
+  nats.it('goes on when what a gateway says grows beyond what NATS takes as it is written again', async () => {
+    const key = systemRandom.bytes(32);
+    const bus = busOf('long', key);
+    const long = JSON.parse(`[${'1e20,'.repeat(100_000)}1]`) as unknown;
+    await bus.join({
+      ...peer,
+      onRequest: async (body, { onPart }) => {
+        onPart(long);
+        onPart('short');
+        if (body === 'fail') throw new SgwError('invalid', 'long', 'long', { details: { long: JSON.stringify(long) } });
+        return Promise.resolve(body);
+      },
+    });
+    const caller = busOf('long', key);
+    await caller.join(peer);
+    const parts: unknown[] = [];
+    expect(await caller.request(bus.serverId, 'go', { ...HOW, onPart: (part) => parts.push(part) })).toBe('go');
+    expect(parts).toEqual(['short']);
+    expect(await codeOf(caller.request(bus.serverId, 'fail', HOW))).toBe('answer-too-long');
+    await Promise.all([bus.close(), caller.close()]);
+  });
 
   nats.it('takes nothing from who has not the key, nothing twice, and nothing that is old', async () => {
     const taken: unknown[] = [];

@@ -92,6 +92,7 @@ export class LiveService implements AsyncDisposable {
       tls: { api: tls, gateways: tls },
       ca: authority.certificate,
       principals,
+      isProved: (headers) => authenticator.hasProved(headers),
       metrics: new ServerMetrics('0.0.0'),
       isHealthy: async () => Promise.resolve(true),
       clock,

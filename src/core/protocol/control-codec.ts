@@ -2,7 +2,7 @@
  * Frames of the control plane from their text, checked field by field: what a frame of a known kind has is as its type says.
  * Fields that are not known are left alone, so that a later version may add some.
  */
-import { ERROR_KINDS, SgwError, type ErrorDocument } from '../kit/index.ts';
+import { ERROR_KINDS, parseShallowJson, SgwError, type ErrorDocument } from '../kit/index.ts';
 import type { DownFrame, UpFrame } from './control-frames.ts';
 
 type Check = (value: unknown) => boolean;
@@ -115,7 +115,7 @@ export function sentError(document: ErrorDocument): SgwError {
 
 function parse(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const value = parseShallowJson(text);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;

@@ -140,6 +140,7 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
       tls: await certificates.open(),
       ca: service.authority.certificate,
       principals: service.principals,
+      isProved: (headers) => service.authenticator.hasProved(headers),
       metrics,
       log,
     },

@@ -5,7 +5,7 @@
  * the connection; at most `CONTROL_CALLS_MAX` calls are under way; an answer is kept in memory up to
  * `CONTROL_RESULT_LENGTH_MAX`; a gateway that sends what nobody asked for is cut off.
  */
-import { abortReason, toSgwError, type Clock, type SgwError } from '../../kit/index.ts';
+import { abortReason, parseShallowJson, toSgwError, type Clock, type SgwError } from '../../kit/index.ts';
 import type { Progress } from '../../localapi/index.ts';
 import {
   CONTROL_CALLS_MAX,
@@ -27,6 +27,8 @@ const UNSENT_BYTES_MAX = 4 << 20;
 const LEFT_MAX = 256;
 /** Pings without a sign of life, after which the connection counts as gone. */
 const SILENT_PINGS_MAX = 2;
+/** What a part of an answer counts for at least. */
+const PART_LENGTH_MIN = 1024;
 /** For the other side to answer a close. */
 const CLOSE_MS = 2000;
 
@@ -189,11 +191,15 @@ export class HeldConnection {
 
   #answer(frame: Exclude<UpFrame, HelloFrame>, pending: Pending): void {
     switch (frame.kind) {
-      case 'progress':
-        pending.onProgress?.(frame.progress);
+      case 'progress': {
+        // What else is in it goes no further.
+        const { label, doneBytes, totalBytes } = frame.progress;
+        pending.onProgress?.({ label, doneBytes, totalBytes });
         return;
+      }
       case 'part':
-        pending.length += frame.text.length;
+        // One without text costs memory as well.
+        pending.length += Math.max(PART_LENGTH_MIN, frame.text.length);
         if (pending.length > CONTROL_RESULT_LENGTH_MAX) this.#leave(frame.id, answerTooLong(this.gatewayId));
         else pending.parts.push(frame.text);
         return;
@@ -248,7 +254,7 @@ function resultOf(
 ): { readonly result: unknown } | { readonly failure: SgwError } {
   if (parts.length === 0) return { result: frame.result };
   try {
-    return { result: JSON.parse(parts.join('')) as unknown };
+    return { result: parseShallowJson(parts.join('')) };
   } catch (error) {
     return { failure: toSgwError(error) };
   }

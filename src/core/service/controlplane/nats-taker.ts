@@ -16,6 +16,8 @@ const REMEMBERED_MS = 2 * FRESH_MS + 1000;
 const REMEMBERED_MAX = 65_536;
 /** Of one message, in UTF-16 code units: at most half a mebibyte of UTF-8 is left of NATS's one. */
 const PIECE_LENGTH = 128 << 10;
+/** That every NATS takes, unless it says otherwise. */
+const REPLY_BYTES_MAX = 1 << 20;
 
 interface TakerParts {
   readonly connection: NatsConnection;
@@ -95,9 +97,22 @@ export class RequestTaker {
     reply({ t: 'answer' });
   }
 
-  /** While NATS is out of reach nothing is kept for it: who asked counts this server as gone. */
+  /**
+   * Never fails. While NATS is out of reach nothing is kept for it: who asked counts this server as gone. What a gateway says
+   * may be longer than NATS takes, as JSON may grow when it is written again: then who asked is told that, or not of progress.
+   */
   #reply(inbox: string, message: Reply): void {
     const { connection, seal, isUp } = this.#parts;
-    if (isUp() && !connection.isClosed()) connection.publish(inbox, seal.seal('reply', inbox, message));
+    if (!isUp() || connection.isClosed()) return;
+    const sealed = seal.seal('reply', inbox, message);
+    if (sealed.length <= (connection.info?.max_payload ?? REPLY_BYTES_MAX)) connection.publish(inbox, sealed);
+    else if (message.t !== 'part') connection.publish(inbox, seal.seal('reply', inbox, TOO_LONG));
   }
 }
+
+const TOO_LONG: Reply = {
+  t: 'error',
+  error: new SgwError('exhausted', 'answer-too-long', 'what the gateway answers is longer than the service takes', {
+    hint: 'Ask for less, or ask on its machine.',
+  }).toDocument(),
+};

@@ -6,7 +6,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import Value from 'typebox/value';
-import { SgwError, toSgwError } from '../../kit/index.ts';
+import { parseShallowJson, SgwError, toSgwError } from '../../kit/index.ts';
 import type { CallRequest, Input, OperationName } from '../../localapi/index.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
@@ -23,6 +23,8 @@ const BODY_BYTES_MAX = 256 << 10;
 /** Who asks ends the call by going away. */
 const DEADLINE_MS = 24 * 3600 * 1000;
 const CALLS_MAX = 1024;
+/** An account's gateways may answer when they like: it waits with no more than this part of the calls. */
+const CALLS_OF_ACCOUNT_MAX = 256;
 const FIND_MS = 30_000;
 const OPERATION = /^[a-z][a-z-]{0,31}(?:\.[a-z][a-z-]{0,31}){0,2}$/;
 
@@ -68,7 +70,7 @@ export interface RemoteOperationsParts {
 type Request = FastifyRequest<{ Params: { gatewayId: string; operation: string }; Body: Buffer }>;
 
 export function remoteOperations(parts: RemoteOperationsParts): FrontEnd {
-  let underWay = 0;
+  const calls = new Calls();
   return {
     name: 'remote',
     listener: 'api',
@@ -81,16 +83,36 @@ export function remoteOperations(parts: RemoteOperationsParts): FrontEnd {
         const call = bodyOf(body);
         if (!OPERATION.test(operation)) throw unknownOperation(operation);
         const gateway = await gatewayFor(parts, user, { gatewayId, operation, accountId: call.accountId });
-        if (underWay >= CALLS_MAX) throw tooManyCalls();
-        underWay++;
+        const leave = calls.enter(user.accountId);
         try {
           await answer(parts.calls, gateway, { operation: operation as OperationName, call }, reply);
         } finally {
-          underWay--;
+          leave();
         }
       });
     },
   };
+}
+
+/** Calls under way on this server, of all and of each account. */
+class Calls {
+  readonly #ofAccounts = new Map<string, number>();
+  #all = 0;
+
+  /** The returned function ends it. @throws unavailable `too-many-calls` */
+  enter(accountId: string): () => void {
+    const own = this.#ofAccounts.get(accountId) ?? 0;
+    if (own >= CALLS_OF_ACCOUNT_MAX) throw tooManyCalls(own);
+    if (this.#all >= CALLS_MAX) throw tooManyCalls(this.#all);
+    this.#ofAccounts.set(accountId, own + 1);
+    this.#all++;
+    return () => {
+      const left = (this.#ofAccounts.get(accountId) ?? 1) - 1;
+      if (left > 0) this.#ofAccounts.set(accountId, left);
+      else this.#ofAccounts.delete(accountId);
+      this.#all--;
+    };
+  }
 }
 
 /** The body as it came: that is what is signed. */
@@ -155,7 +177,7 @@ async function answer(
 function bodyOf(body: unknown): CallRequest {
   let value: unknown;
   try {
-    value = JSON.parse((body as Buffer).toString('utf8'));
+    value = parseShallowJson((body as Buffer).toString('utf8'));
   } catch {
     throw badCall();
   }
@@ -182,7 +204,7 @@ const rootMayNot = (operation: string): SgwError =>
     },
   );
 
-const tooManyCalls = (): SgwError =>
-  new SgwError('unavailable', 'too-many-calls', `${String(CALLS_MAX)} calls are under way`, {
+const tooManyCalls = (count: number): SgwError =>
+  new SgwError('unavailable', 'too-many-calls', `${String(count)} calls are under way`, {
     hint: 'Wait until some of them are done.',
   });

@@ -37,10 +37,17 @@ interface Authorization {
 export class SigV4Authenticator implements Authenticator {
   readonly #context: ServiceContext;
   readonly #keys: Pick<AccessKeys, 'signingKey'>;
+  /** By the headers that came. */
+  readonly #proved = new WeakSet<SignedHttpRequest['headers']>();
 
   constructor(context: ServiceContext, keys: Pick<AccessKeys, 'signingKey'>) {
     this.#context = context;
     this.#keys = keys;
+  }
+
+  /** Whether a request with these headers, the very object, was found to be signed by a user. */
+  hasProved(headers: SignedHttpRequest['headers']): boolean {
+    return this.#proved.has(headers);
   }
 
   async verify(request: SignedHttpRequest, signingName: SigningName): Promise<SignatureVerdict> {
@@ -54,6 +61,7 @@ export class SigV4Authenticator implements Authenticator {
     if (key === undefined || payload === undefined || !isForUs) throw wrong();
     // Only now, so that who has no key learns nothing of our clock.
     if (!(Math.abs(this.#context.blocks.clock.nowMs() - sent.timeMs) <= SKEW_MS)) throw stale(sent.timestamp);
+    this.#proved.add(request.headers);
     const isOpen = payload !== UNSIGNED && request.body === null;
     return { user: key.user, payloadSha256: isOpen ? payload : null };
   }

@@ -7,15 +7,17 @@
  */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Server } from 'node:https';
 import type { Http2SecureServer, Http2Session } from 'node:http2';
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { SgwError, toSgwError, type Clock, type Logger } from '../../kit/index.ts';
 import { FRAME_BYTES_MAX, SERVER_WINDOWS } from '../../objectstore/service/index.ts';
 import type { GatewayPrincipals } from '../identity/gateway-principals.ts';
 import type { GatewayPrincipal } from '../identity/principal.ts';
-import { AddressRates, type RateLimit } from './address-rates.ts';
+import { AddressRates, networkOf, type RateLimit } from './address-rates.ts';
 import { sendFailure } from './failures.ts';
 import type { FrontEnd } from './front-end.ts';
 import type { ListenerName, ServerMetrics } from './metrics.ts';
@@ -28,8 +30,12 @@ export interface TlsSettings {
 
 export interface ListenerLimits {
   readonly connectionsMax: number;
-  /** Of requests that nobody signed or that were refused, for each address. */
+  /** For each address, beside which others still come in. */
+  readonly connectionsOfAddressMax: number;
+  /** Of requests of nobody that is known which were refused, for each address. */
   readonly refusals: RateLimit;
+  /** Of those that were answered and may have changed something: messages of devices. */
+  readonly unsigned: RateLimit;
 }
 
 export interface ListenerOptions {
@@ -37,6 +43,8 @@ export interface ListenerOptions {
   readonly tls: TlsSettings;
   /** For the gateways' listener: whose certificates are taken, PEM, and who their holders are. */
   readonly mutual?: { readonly ca: string; readonly principals: GatewayPrincipals };
+  /** Whether a request with these headers, the very object, was found to be signed by a user. */
+  readonly isProved: (headers: IncomingHttpHeaders) => boolean;
   readonly frontEnds: readonly FrontEnd[];
   readonly limits: ListenerLimits;
   readonly metrics: ServerMetrics;
@@ -63,7 +71,8 @@ const RETRY_AFTER_SECONDS = '5';
 export class Listener {
   readonly #options: ListenerOptions;
   readonly #app: FastifyInstance;
-  readonly #rates: AddressRates;
+  readonly #rates: Readonly<Record<'refusals' | 'unsigned', AddressRates>>;
+  readonly #connections = new Map<string, number>();
   readonly #sockets = new Set<TLSSocket>();
   readonly #sessions = new Set<Http2Session>();
   readonly #gateways = new WeakMap<FastifyRequest, GatewayPrincipal>();
@@ -73,7 +82,11 @@ export class Listener {
 
   constructor(options: ListenerOptions) {
     this.#options = options;
-    this.#rates = new AddressRates(options.limits.refusals, options.clock);
+    const { limits, clock } = options;
+    this.#rates = {
+      refusals: new AddressRates(limits.refusals, clock),
+      unsigned: new AddressRates(limits.unsigned, clock),
+    };
     this.#app = newApp(options);
     this.#watchConnections();
     this.#addHooks();
@@ -144,6 +157,10 @@ export class Listener {
     const { name, metrics, limits, log } = this.#options;
     const server = this.#server;
     server.maxConnections = limits.connectionsMax;
+    // Before TLS, so that those that never end a handshake count as well.
+    server.on('connection', (socket: Socket) => {
+      this.#admit(socket);
+    });
     server.on('secureConnection', (socket: TLSSocket) => {
       this.#sockets.add(socket);
       metrics.opened(name);
@@ -165,6 +182,22 @@ export class Listener {
     });
   }
 
+  #admit(socket: Socket): void {
+    const network = networkOf(socket.remoteAddress ?? '');
+    const count = (this.#connections.get(network) ?? 0) + 1;
+    if (count > this.#options.limits.connectionsOfAddressMax) {
+      this.#options.metrics.refused(this.#options.name, 'connections');
+      socket.destroy();
+      return;
+    }
+    this.#connections.set(network, count);
+    socket.once('close', () => {
+      const left = (this.#connections.get(network) ?? 1) - 1;
+      if (left > 0) this.#connections.set(network, left);
+      else this.#connections.delete(network);
+    });
+  }
+
   #addHooks(): void {
     const { name, mutual, metrics, clock, log } = this.#options;
     const started = new WeakMap<FastifyRequest, number>();
@@ -177,7 +210,9 @@ export class Listener {
         void reply.header('connection', 'close');
         throw draining();
       }
-      if (!this.#rates.isOpen(addressOf(request))) {
+      const { refusals, unsigned } = this.#rates;
+      const address = addressOf(request);
+      if (!refusals.isOpen(address) || !unsigned.isOpen(address)) {
         metrics.refused(name, 'rate');
         void reply.header('retry-after', RETRY_AFTER_SECONDS);
         throw tooMany();
@@ -190,7 +225,7 @@ export class Listener {
       const durationMs = Math.round(clock.monotonicMs() - (started.get(request) ?? clock.monotonicMs()));
       const frontEnd = this.#frontEnds.get(request) ?? 'none';
       const { statusCode: status } = reply;
-      if (isRefusal(status)) this.#rates.spend(addressOf(request));
+      this.#count(request, status);
       metrics.answered(frontEnd, status, durationMs);
       // The pattern, and not what was asked for: tokens and keys may be in that.
       const route = request.routeOptions.url ?? null;
@@ -207,6 +242,14 @@ export class Listener {
       const failure = new SgwError('notFound', 'unknown-path', 'there is nothing at this path');
       return await sendFailure(failure, reply, log);
     });
+  }
+
+  /** What of strangers counts. Who is known may be wrong as often as he likes: he can be told so, and be revoked. */
+  #count(request: FastifyRequest, status: number): void {
+    if (this.#gateways.has(request) || this.#options.isProved(request.raw.headers)) return;
+    const { refusals, unsigned } = this.#rates;
+    if (isRefusal(status)) refusals.spend(addressOf(request));
+    else if (request.method !== 'GET' && request.method !== 'HEAD') unsigned.spend(addressOf(request));
   }
 
   #addHealth(): void {
@@ -263,10 +306,12 @@ function newApp({ tls, mutual }: ListenerOptions): FastifyInstance {
   return made;
 }
 
-/** What an honest client rarely gets: who is asked again and again for what it has no right to. */
+/** What an honest stranger rarely gets. APIs of AWS say 400 as well of a signature that is none. */
 const isRefusal = (status: number): boolean => status === 400 || status === 401 || status === 403;
 
-const addressOf = (request: FastifyRequest): string => request.raw.socket.remoteAddress ?? '';
+/** Of an HTTP/2 stream that has ended there may be none any more. */
+const addressOf = (request: FastifyRequest): string =>
+  (request.raw.socket as Partial<Socket> | undefined)?.remoteAddress ?? '';
 
 /** The TLS connection; of HTTP/2, that of the session, whichever of its streams it is. */
 function socketOf({ raw }: FastifyRequest): TLSSocket {

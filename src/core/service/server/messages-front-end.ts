@@ -4,14 +4,19 @@
  * the gateway's.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { SgwError } from '../../kit/index.ts';
+import { parseShallowJson, SgwError } from '../../kit/index.ts';
 import type { MessageInput, MessageName } from '../../protocol/index.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { GatewayPrincipal } from '../identity/principal.ts';
 import type { FrontEnd } from './front-end.ts';
 import type { NetworkMessages } from './principal-messages.ts';
 
-const BODY_BYTES_MAX = 512 << 10;
+/** Of whoever comes: read before it is known who that is. */
+const BODY_BYTES_MAX = 64 << 10;
+/** Of gateways, which ask about thousands of snapshots at once. */
+const GATEWAY_BODY_BYTES_MAX = 512 << 10;
+/** Under way of one gateway: over HTTP/2 it may begin many, and end none. */
+const OF_GATEWAY_MAX = 32;
 /** A message is a few reads and writes of the store. */
 const DEADLINE_MS = 60_000;
 const PATH = '/v1/messages/:name';
@@ -24,7 +29,7 @@ export function customerMessages(messages: NetworkMessages, authenticator: Authe
     name: 'messages',
     listener: 'api',
     add: (app) => {
-      addRoute(app, async (request, signal) => {
+      addRoute(app, BODY_BYTES_MAX, async (request, signal) => {
         const { params, method, url, headers, body } = request;
         if (headers.authorization === undefined) return await messages.asDevice(params.name, inputOf(body), signal);
         const { user } = await authenticator.verify({ method, url, headers, body }, 'sgw');
@@ -45,10 +50,32 @@ export function gatewayMessages(
     name: 'messages',
     listener: 'gateways',
     add: (app) => {
-      addRoute(app, async (request, signal) =>
+      const underWay = new Map<string, number>();
+      app.addHook('onRequest', async (request, reply) => {
+        const { gatewayId } = gatewayOf(request);
+        reply.raw.once('close', enter(underWay, gatewayId));
+        return Promise.resolve();
+      });
+      addRoute(app, GATEWAY_BODY_BYTES_MAX, async (request, signal) =>
         messages.asGateway(gatewayOf(request), request.params.name, inputOf(request.body), signal),
       );
     },
+  };
+}
+
+/** The returned function ends it. @throws unavailable `too-many-requests` */
+function enter(underWay: Map<string, number>, gatewayId: string): () => void {
+  const count = underWay.get(gatewayId) ?? 0;
+  if (count >= OF_GATEWAY_MAX) {
+    throw new SgwError('unavailable', 'too-many-requests', `gateway ${gatewayId} has too many messages under way`, {
+      hint: 'Try again in a moment.',
+    });
+  }
+  underWay.set(gatewayId, count + 1);
+  return () => {
+    const left = (underWay.get(gatewayId) ?? 1) - 1;
+    if (left > 0) underWay.set(gatewayId, left);
+    else underWay.delete(gatewayId);
   };
 }
 
@@ -63,13 +90,17 @@ export function authorityPage(certificate: string): FrontEnd {
   };
 }
 
-function addRoute(app: FastifyInstance, answer: (request: Request, signal: AbortSignal) => Promise<unknown>): void {
+function addRoute(
+  app: FastifyInstance,
+  bodyLimit: number,
+  answer: (request: Request, signal: AbortSignal) => Promise<unknown>,
+): void {
   app.removeAllContentTypeParsers();
   // As it came: that is what is signed.
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     done(null, body);
   });
-  app.post(PATH, { bodyLimit: BODY_BYTES_MAX }, async (request: Request, reply: FastifyReply) => {
+  app.post(PATH, { bodyLimit }, async (request: Request, reply: FastifyReply) => {
     const result = await answer(request, AbortSignal.timeout(DEADLINE_MS));
     return await reply.header('cache-control', 'no-store').send(result);
   });
@@ -77,7 +108,7 @@ function addRoute(app: FastifyInstance, answer: (request: Request, signal: Abort
 
 function inputOf(body: unknown): unknown {
   try {
-    return JSON.parse((body as Buffer).toString('utf8'));
+    return parseShallowJson((body as Buffer).toString('utf8'));
   } catch {
     throw new SgwError('invalid', 'bad-message', 'the message is not JSON');
   }

@@ -2,7 +2,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 export type ListenerName = 'api' | 'gateways';
-export type Refusal = 'rate' | 'draining';
+export type Refusal = 'rate' | 'draining' | 'connections';
 
 const SECONDS = [0.005, 0.025, 0.1, 0.5, 2, 10, 60];
 

@@ -9,7 +9,7 @@ import type { Clock, Logger } from '../../kit/index.ts';
 import type { GatewayPrincipals } from '../identity/gateway-principals.ts';
 import type { GatewayPrincipal } from '../identity/principal.ts';
 import type { FrontEnd } from './front-end.ts';
-import { Listener, type ListenerLimits, type TlsSettings } from './listener.ts';
+import { Listener, type ListenerLimits, type ListenerOptions, type TlsSettings } from './listener.ts';
 import type { ListenerName, ServerMetrics } from './metrics.ts';
 
 export interface Place {
@@ -25,6 +25,8 @@ export interface ServiceServerOptions {
   /** PEM. */
   readonly ca: string;
   readonly principals: GatewayPrincipals;
+  /** @see ListenerOptions.isProved */
+  readonly isProved: ListenerOptions['isProved'];
   readonly limits?: Partial<ListenerLimits>;
   readonly metrics: ServerMetrics;
   /** Whether the store answers now. */
@@ -33,7 +35,13 @@ export interface ServiceServerOptions {
   readonly log: Logger;
 }
 
-const LIMITS: ListenerLimits = { connectionsMax: 8192, refusals: { perSecond: 20, burst: 400 } };
+const LIMITS: ListenerLimits = {
+  connectionsMax: 8192,
+  connectionsOfAddressMax: 2048,
+  refusals: { perSecond: 20, burst: 400 },
+  // A machine room of 500 gateways may be activated at once from behind one address, each with some ten messages.
+  unsigned: { perSecond: 50, burst: 6000 },
+};
 
 export class ServiceServer {
   readonly #options: ServiceServerOptions;
@@ -43,9 +51,9 @@ export class ServiceServer {
 
   constructor(options: ServiceServerOptions) {
     this.#options = options;
-    const { tls, ca, principals, metrics, isHealthy, clock, log } = options;
+    const { tls, ca, principals, isProved, metrics, isHealthy, clock, log } = options;
     this.#frontEnds = options.frontEnds((request) => this.#gateways.gatewayOf(request));
-    const shared = { limits: { ...LIMITS, ...options.limits }, metrics, isHealthy, clock, log };
+    const shared = { limits: { ...LIMITS, ...options.limits }, metrics, isProved, isHealthy, clock, log };
     const of = (name: ListenerName): readonly FrontEnd[] => this.#frontEnds.filter(({ listener }) => listener === name);
     this.#api = new Listener({ ...shared, name: 'api', tls: tls.api, frontEnds: of('api') });
     this.#gateways = new Listener({

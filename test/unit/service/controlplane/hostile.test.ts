@@ -115,6 +115,67 @@ describe('a connection of the control plane', () => {
     socket.terminate();
   });
 
+  it('costs the service no more by parts without text', async () => {
+    const socket = await dial();
+    await answered(socket, HELLO);
+    const options = { accountId: ANNA, deadlineMs: 60_000, signal };
+    socket.on('message', (data: Buffer) => {
+      const { id, kind } = JSON.parse(data.toString()) as { id: string; kind: string };
+      if (kind !== 'call') return;
+      const frame = JSON.stringify({ kind: 'part', id, text: '' });
+      for (let part = 0; part < 33_000; part++) socket.send(frame);
+    });
+    expect(await codeOf(server.plane.call(ID, 'status', {}, options))).toBe('answer-too-long');
+    socket.terminate();
+    await until(() => server.plane.connections === 0, 'gone');
+  });
+
+  it('is cut off by what is nested so deep that nothing could write it down again, and so is a long result', async () => {
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+    const nested: readonly ((id: string) => string[])[] = [
+      (id) => [`{"kind":"progress","id":"${id}","progress":{"label":"","doneBytes":0,"totalBytes":0,"more":${deep}}}`],
+      (id) => [`{"kind":"result","id":"${id}","result":${deep}}`],
+      (id) => [
+        `{"kind":"error","id":"${id}","error":{"code":"x","kind":"x","message":"","hint":null,"details":{"x":${deep}}}}`,
+      ],
+      (id) => [JSON.stringify({ kind: 'part', id, text: deep }), JSON.stringify({ kind: 'result', id })],
+    ];
+    const codes: string[] = [];
+    for (const frames of nested) {
+      const socket = await dial();
+      await answered(socket, HELLO);
+      socket.on('message', (data: Buffer) => {
+        const { id, kind } = JSON.parse(data.toString()) as { id: string; kind: string };
+        if (kind === 'call') for (const frame of frames(id)) socket.send(frame);
+      });
+      const told: unknown[] = [];
+      const options = { accountId: ANNA, deadlineMs: 20_000, signal, onProgress: (one: unknown) => told.push(one) };
+      codes.push(await codeOf(server.plane.call(ID, 'status', {}, options)));
+      expect(told).toEqual([]);
+      socket.terminate();
+      await until(() => server.plane.connections === 0, 'gone');
+    }
+    expect(codes).toEqual([...Array<string>(3).fill('gateway-connection-lost'), 'internal']);
+  });
+
+  it('tells of progress what progress has, and nothing that it adds', async () => {
+    const socket = await dial();
+    await answered(socket, HELLO);
+    const progress = { label: 'copying', doneBytes: 1, totalBytes: 2 };
+    socket.on('message', (data: Buffer) => {
+      const { id, kind } = JSON.parse(data.toString()) as { id: string; kind: string };
+      if (kind !== 'call') return;
+      socket.send(JSON.stringify({ kind: 'progress', id, progress: { ...progress, more: 'x'.repeat(500_000) } }));
+      socket.send(JSON.stringify({ kind: 'result', id, result: {} }));
+    });
+    const told: unknown[] = [];
+    const options = { accountId: ANNA, deadlineMs: 20_000, signal, onProgress: (one: unknown) => told.push(one) };
+    await server.plane.call(ID, 'status', {}, options);
+    expect(told).toEqual([progress]);
+    socket.terminate();
+    await until(() => server.plane.connections === 0, 'gone');
+  });
+
   it('that answers no JSON in parts fails the call alone', async () => {
     const socket = await dial();
     await answered(socket, HELLO);

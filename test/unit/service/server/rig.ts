@@ -6,6 +6,7 @@ import { connect as http2Connect } from 'node:http2';
 import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import { Sha256 } from '@aws-crypto/sha256-js';
 import { SignatureV4 } from '@smithy/signature-v4';
+import type { Logger } from '../../../../src/core/kit/index.ts';
 import type { FrontEnd } from '../../../../src/core/service/server/index.ts';
 import type { ServiceServerOptions } from '../../../../src/core/service/server/service-server.ts';
 import {
@@ -57,6 +58,11 @@ export class ServerRig implements AsyncDisposable {
   static async open(
     more: (gatewayOf: Parameters<ServiceServerOptions['frontEnds']>[0]) => readonly FrontEnd[] = () => [],
     limits: ServiceServerOptions['limits'] = {},
+    whole?: (
+      net: NetworkRig,
+      gatewayOf: Parameters<ServiceServerOptions['frontEnds']>[0],
+      log: Logger,
+    ) => readonly FrontEnd[],
   ): Promise<ServerRig> {
     const net = await NetworkRig.open();
     const { authority, principals, authenticator } = net.service;
@@ -66,31 +72,32 @@ export class ServerRig implements AsyncDisposable {
     const level = (name: string, rig: ServerRig) => (fields: object, message: string) => {
       rig.log.push({ level: name, fields, message });
     };
-    const rig = new ServerRig(
-      net,
-      (rig) =>
-        new ServiceServer({
-          tls: { api: tls, gateways: tls },
-          ca: authority.certificate,
-          principals,
-          limits,
-          metrics: rig.metrics,
-          isHealthy: async () => Promise.resolve(rig.isStoreWell),
-          clock: net.clock,
-          log: {
-            debug: level('debug', rig),
-            info: level('info', rig),
-            warn: level('warn', rig),
-            error: level('error', rig),
-          },
-          frontEnds: (gatewayOf) => [
+    const rig = new ServerRig(net, (rig) => {
+      const log = {
+        debug: level('debug', rig),
+        info: level('info', rig),
+        warn: level('warn', rig),
+        error: level('error', rig),
+      };
+      return new ServiceServer({
+        tls: { api: tls, gateways: tls },
+        ca: authority.certificate,
+        principals,
+        isProved: (headers) => authenticator.hasProved(headers),
+        limits,
+        metrics: rig.metrics,
+        isHealthy: async () => Promise.resolve(rig.isStoreWell),
+        clock: net.clock,
+        log,
+        frontEnds: (gatewayOf) =>
+          whole?.(net, gatewayOf, log) ?? [
             authorityPage(authority.certificate),
             customerMessages(net.messages, authenticator),
             gatewayMessages(net.messages, gatewayOf),
             ...more(gatewayOf),
           ],
-        }),
-    );
+      });
+    });
     rig.ports = await rig.server.listen({
       api: { host: '127.0.0.1', port: 0 },
       gateways: { host: '127.0.0.1', port: 0 },

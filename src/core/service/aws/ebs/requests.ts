@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import Type, { type Static } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { API_BLOCK_BYTES } from '../../../blockstore/index.ts';
+import { parseShallowJson } from '../../../kit/index.ts';
 import type { UploadClaim } from '../../../blockstore/uploads/index.ts';
 import type { PageWish } from '../../blocks/snapshot-blocks.ts';
 import { badParameter, invalid } from '../../blocks/refusals.ts';
@@ -71,7 +72,7 @@ export function startRequestOf(body: Buffer): StartRequest {
 function parsed(body: Buffer): Static<typeof StartSnapshot> {
   let input: unknown;
   try {
-    input = JSON.parse(body.toString('utf8'));
+    input = parseShallowJson(body.toString('utf8'));
   } catch {
     throw badParameter('the request is not JSON');
   }

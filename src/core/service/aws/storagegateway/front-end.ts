@@ -4,7 +4,7 @@
  * one of the model's errors.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { SgwError, toSgwError, type ErrorKind } from '../../../kit/index.ts';
+import { parseShallowJson, SgwError, toSgwError, type ErrorKind } from '../../../kit/index.ts';
 import type { FrontEnd } from '../../server/front-end.ts';
 import { Background } from './background.ts';
 import type { ApiParts, Caller } from './caller.ts';
@@ -98,7 +98,7 @@ const isServed = (operation: string): operation is OperationName => Object.hasOw
 /** @throws SerializationError */
 function parse(body: Buffer): unknown {
   try {
-    return JSON.parse(body.toString('utf8')) as unknown;
+    return parseShallowJson(body.toString('utf8'));
   } catch {
     throw new SerializationError('the body is no JSON');
   }
