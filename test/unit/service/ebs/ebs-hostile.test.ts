@@ -18,6 +18,7 @@ import {
   BLOCK,
   blockOf,
   changedBlocks,
+  digests,
   EbsRig,
   getBlock,
   listBlocks,
@@ -119,7 +120,7 @@ describe('another account', () => {
     const request = { snapshotId, withAccountId: bert.accountId };
     await sharing.share(asker, request, signal);
     const token = (await listBlocks(bert.client, snapshotId)).get(0) ?? '';
-    expect(await getBlock(bert.client, snapshotId, 0, token)).toEqual(blockOf(1));
+    expect(sha256(await getBlock(bert.client, snapshotId, 0, token))).toBe(sha256(blockOf(1)));
     await sharing.unshare(asker, request, signal);
     expect(await refusal(getBlock(bert.client, snapshotId, 0, token))).toEqual(ABSENT);
   });
@@ -168,7 +169,7 @@ describe('a token', () => {
     expect(await refusal(getBlock(anna.client, other, 0, token))).toEqual(wrong);
     const page = anna.client.send(new ListSnapshotBlocksCommand({ SnapshotId: one, NextToken: token }));
     expect(await refusal(page)).toEqual(VALIDATION('INVALID_PAGE_TOKEN'));
-    expect(await getBlock(anna.client, one, 0, token)).toEqual(blockOf(1));
+    expect(sha256(await getBlock(anna.client, one, 0, token))).toBe(sha256(blockOf(1)));
   });
 
   it('that was changed anywhere opens nothing', async () => {
@@ -431,7 +432,7 @@ describe('any request', () => {
         if (answer.status >= 400 && ![404, 415].includes(answer.status))
           expect(answer.type, answer.text).not.toBeNull();
       }
-      expect(await readSnapshot(anna.client, snapshotId)).toEqual(new Map([[0, blockOf(1)]]));
+      expect(digests(await readSnapshot(anna.client, snapshotId))).toEqual(digests(new Map([[0, blockOf(1)]])));
     },
   );
 });

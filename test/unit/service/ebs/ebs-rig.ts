@@ -99,6 +99,10 @@ export class EbsRig implements AsyncDisposable {
 
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64');
 
+/** What blocks hold, to be compared: whole buffers take a test's comparison long. */
+export const digests = (blocks: ReadonlyMap<number, Uint8Array>): Map<number, string> =>
+  new Map([...blocks].sort(([a], [b]) => a - b).map(([index, bytes]) => [index, sha256(bytes)]));
+
 /** A block that no other one is like. */
 export function blockOf(value: number): Buffer {
   const bytes = Buffer.alloc(BLOCK);
