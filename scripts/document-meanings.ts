@@ -2,6 +2,7 @@
 import { ACTIVATION_MEANINGS } from './activation-meanings.ts';
 import { COST_MEANINGS } from './cost-meanings.ts';
 import { ISCSI_MEANINGS } from './iscsi-meanings.ts';
+import { MACHINE_MEANINGS } from './machine-meanings.ts';
 import { REMOTE_MEANINGS } from './remote-meanings.ts';
 import { SERVICE_MEANINGS } from './service-meanings.ts';
 import { STORE_MEANINGS } from './store-meanings.ts';
@@ -77,6 +78,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   ...STORE_MEANINGS,
   ...SCHEDULE_MEANINGS,
   ...ISCSI_MEANINGS,
+  ...MACHINE_MEANINGS,
   ...SERVICE_MEANINGS,
   ...REMOTE_MEANINGS,
   ...ACTIVATION_MEANINGS,
@@ -259,19 +261,6 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'gateway-stop.pid': 'the process that ended; null when none ran',
   'gateway.state': '`serving`, or `stopping` while it brings what is not in the store there',
   'gateway.volumes[].state': '`available`, `degraded`, `fenced`, `damaged` or `closed`',
-  networkInterfaces: 'addresses of the machine, but its own loopback',
-  'gateway.networkInterfaces[].name': 'name of the interface',
-  ipv4Address: 'address, or null',
-  ipv6Address: 'address, or null',
-  macAddress: 'address of the hardware',
-  disks: 'local storage: the cache, the upload buffer, images that are shadowed or may be',
-  diskId: '`cache`, `upload-buffer`, or the path of an image',
-  'gateway.disks[].path': 'where it is',
-  use: '`cache`, `uploadBuffer`, `volume` (shadowed), or `available`: an image in the folder `disks` of the home that nothing shadows',
-  'gateway.disks[].sizeBytes':
-    'of the cache and, for each volume, of the upload buffer: what it may grow to; null of an image that can not be read',
-  allocatedBytes: 'what the file system has allocated; null of a block device, the cache and the upload buffer',
-  'gateway.disks[].volumeId': 'the volume that shadows the image, or null',
   uptimeMs: 'since when it runs, in milliseconds',
   socket: 'path of the socket of the local API',
   metricsUrl: 'where Prometheus finds the metrics besides the socket; null without `--metrics-listen`',
