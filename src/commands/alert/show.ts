@@ -10,7 +10,7 @@ export default class AlertShow extends SgwCommand {
     '<%= config.bin %> <%= command.id %> gone --json',
   ];
   static override args = {
-    name: Args.string({ description: 'Name of the alert. [default: all]', ignoreStdin: true }),
+    name: Args.string({ description: 'Name of the alert; all when none is given.', ignoreStdin: true }),
   };
 
   async run(): Promise<void> {

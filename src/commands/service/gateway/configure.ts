@@ -12,8 +12,7 @@ import {
 } from '../../../core/cli/index.ts';
 
 export default class ServiceGatewayConfigure extends SgwCommand {
-  static override summary =
-    'Change the configuration of a gateway at the service, or answer what its operator asks for.';
+  static override summary = 'Change the configuration of a gateway, or answer its operator.';
   static override description =
     'The service owns the configuration of gateways that were activated there. A change makes its next version; a gateway that is ' +
     'connected has it at once, another one at its next connection, and says whether it is in force. What the operator at the ' +
