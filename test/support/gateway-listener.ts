@@ -60,6 +60,6 @@ export class GatewayListener implements AsyncDisposable {
 
 /** The common name of the certificate that a request came with. */
 export function commonNameOf(request: FastifyRequest): string {
-  const certificate = (request.raw.socket as TLSSocket).getPeerCertificate();
-  return String(certificate.subject.CN);
+  const { socket } = request.raw as unknown as { readonly socket: Pick<TLSSocket, 'getPeerCertificate'> };
+  return String(socket.getPeerCertificate().subject.CN);
 }

@@ -38,10 +38,15 @@ export function openableStore(home: string, place: string): string {
  */
 export function requireWholeStore(place: string, what: string): void {
   if (!isServiceUrl(place)) return;
-  throw new SgwError('unsupported', 'store-of-service', `${what} needs the whole store, and ${place} is a part of one`, {
-    hint: 'Whoever runs the service does it there: its store is collected by `sgw service run` itself.',
-    details: { store: place },
-  });
+  throw new SgwError(
+    'unsupported',
+    'store-of-service',
+    `${what} needs the whole store, and ${place} is a part of one`,
+    {
+      hint: 'Whoever runs the service does it there: its store is collected by `sgw service run` itself.',
+      details: { store: place },
+    },
+  );
 }
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i;
