@@ -2,8 +2,8 @@
 import { ACTIVATION_MEANINGS } from './activation-meanings.ts';
 import { COST_MEANINGS } from './cost-meanings.ts';
 import { ISCSI_MEANINGS } from './iscsi-meanings.ts';
-import { MACHINE_MEANINGS } from './machine-meanings.ts';
 import { REMOTE_MEANINGS } from './remote-meanings.ts';
+import { MACHINE_MEANINGS } from './machine-meanings.ts';
 import { SERVICE_MEANINGS } from './service-meanings.ts';
 import { STORE_MEANINGS } from './store-meanings.ts';
 import { SCHEDULE_MEANINGS } from './schedule-meanings.ts';
