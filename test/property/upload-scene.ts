@@ -41,6 +41,8 @@ export const BLOCKS = 12;
 const ACCOUNTS = ['111111111111', '222222222222'] as const;
 const HOUR = 60 * 60_000;
 const TIMEOUT_MS = 60 * 60_000;
+/** So that maps are made in several parts. */
+const PART_BLOCKS = 3;
 
 const died = (): SgwError => new SgwError('unavailable', 'server-died', 'this server is dead');
 
@@ -116,7 +118,9 @@ class SetClock implements Clock {
   ms = Date.UTC(2026, 0, 1);
   nowMs = (): number => this.ms;
   monotonicMs = (): number => this.ms;
-  sleep = async (): Promise<void> => { await Promise.resolve(); };
+  sleep = async (): Promise<void> => {
+    await Promise.resolve();
+  };
 }
 
 /** What a client knows of a snapshot. */
@@ -180,7 +184,7 @@ export class UploadScene {
   async #untilAnswered<T>(ask: (store: UploadStore) => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await ask(new UploadStore(this.#mortal()));
+        return await ask(new UploadStore(this.#mortal(), PART_BLOCKS));
       } catch (error) {
         if (toSgwError(error).code !== 'server-died') throw error;
         this.counts.deaths += 1;
@@ -254,7 +258,12 @@ export class UploadScene {
     if (told === undefined) return;
     const blocks = [...new Set(Array.from({ length: 1 + this.#below(3) }, () => this.#below(BLOCKS)))];
     const beside = this.random.float() < 0.3 ? [this.#gc()] : [];
-    await Promise.all([...beside, ...blocks.map(async (block) => { await this.#putOne(told, block); })]);
+    await Promise.all([
+      ...beside,
+      ...blocks.map(async (block) => {
+        await this.#putOne(told, block);
+      }),
+    ]);
   }
 
   async #putOne(told: Told, block: number): Promise<void> {

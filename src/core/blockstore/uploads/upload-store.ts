@@ -81,9 +81,12 @@ export class UploadStore {
   readonly #options: BlockStoreOptions;
   readonly #catalog: Catalog;
   readonly #entries: FreshReads<SnapshotEntry>;
+  readonly #partBlocks: number | undefined;
 
-  constructor(options: BlockStoreOptions) {
+  /** `partBlocks`: how many blocks a part of a map is made of. */
+  constructor(options: BlockStoreOptions, partBlocks?: number) {
     this.#options = options;
+    this.#partBlocks = partBlocks;
     this.#catalog = new Catalog(options);
     this.#entries = new FreshReads(async (id, signal) => await this.#catalog.getSnapshot(id as SnapshotId, signal));
   }
@@ -336,7 +339,7 @@ export class UploadStore {
   async build(snapshotId: SnapshotId, signal?: AbortSignal): Promise<UploadEntry> {
     const entry = await this.get(snapshotId, signal);
     if (entry.state !== 'pending' || entry.upload.state !== 'sealing') return entry;
-    const built = await buildUpload(this.#options, entry, signal);
+    const built = await buildUpload(this.#options, entry, signal, this.#partBlocks);
     if ('problem' in built) return await this.fail(snapshotId, built.problem, signal);
     const { checkpoint } = built;
     return await this.#change(
