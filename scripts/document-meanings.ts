@@ -4,6 +4,7 @@ import { COST_MEANINGS } from './cost-meanings.ts';
 import { ISCSI_MEANINGS } from './iscsi-meanings.ts';
 import { REMOTE_MEANINGS } from './remote-meanings.ts';
 import { MACHINE_MEANINGS } from './machine-meanings.ts';
+import { PROVIDER_MEANINGS } from './provider-meanings.ts';
 import { SERVICE_MEANINGS } from './service-meanings.ts';
 import { STORE_MEANINGS } from './store-meanings.ts';
 import { SCHEDULE_MEANINGS } from './schedule-meanings.ts';
@@ -13,6 +14,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   ...SCHEDULE_MEANINGS,
   ...ISCSI_MEANINGS,
   ...MACHINE_MEANINGS,
+  ...PROVIDER_MEANINGS,
   ...SERVICE_MEANINGS,
   ...REMOTE_MEANINGS,
   ...ACTIVATION_MEANINGS,
