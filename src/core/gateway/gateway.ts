@@ -9,6 +9,7 @@ import { scheduleDocuments } from './schedules/documents.ts';
 import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
 import type { ScheduleSources } from './schedules/verbs.ts';
 import type { GatewayParts } from './parts.ts';
+import type { WaitingListener } from './serving/served.ts';
 import type { Serving } from './serving/serving.ts';
 import type { Session } from './session.ts';
 import { deleteSnapshot, listSnapshots, renameSnapshot, showSnapshot, takeSnapshot } from './snapshots.ts';
@@ -83,7 +84,18 @@ export class Gateway implements AsyncDisposable {
     const record = await this.#home.record();
     const exports = exportsOf(this.#parts.home, record, this.#home.serving);
     const schedules = scheduleDocuments(record?.schedules ?? {}, this.#parts.clock.nowMs(), this.#home.schedules);
-    return await readStatus(this.#parts, record, () => this.#open(call), { exports, schedules }, call);
+    return await readStatus(
+      this.#parts,
+      record,
+      () => this.#open(call),
+      { exports, schedules, waiting: this.#waiting },
+      call,
+    );
+  }
+
+  /** Addresses that could not be had yet. */
+  get #waiting(): readonly WaitingListener[] {
+    return this.#home.serving?.listening?.waiting ?? [];
   }
 
   async doctor(call: Call): Out<'doctor'> {
@@ -92,6 +104,7 @@ export class Gateway implements AsyncDisposable {
       parts: this.#parts,
       exports: (record) => exportsOf(this.#parts.home, record, this.#home.serving),
       schedules: ({ schedules = {} }) => scheduleDocuments(schedules, this.#parts.clock.nowMs(), this.#home.schedules),
+      waiting: this.#waiting,
       checkStore: async () => this.checkStore({}, call),
     });
   }
@@ -274,7 +287,9 @@ export class Gateway implements AsyncDisposable {
   }
 
   async createSnapshot(input: In<'snapshot.create'>, call: Call): Out<'snapshot.create'> {
-    return await takeSnapshot(await this.#open(call), input, call);
+    const made = await takeSnapshot(await this.#open(call), input, call);
+    this.#home.schedules?.snapshotMade(made.volumeId);
+    return made;
   }
 
   async listSnapshots(input: In<'snapshot.list'>, call: Call): Out<'snapshot.list'> {

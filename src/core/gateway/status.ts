@@ -8,7 +8,8 @@ import { limitsAt } from './bandwidth.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
-import { iscsiRemarks } from './serving/portals.ts';
+import { iscsiRemarks, waitingText } from './serving/portals.ts';
+import type { WaitingListener } from './serving/served.ts';
 import { isDirectory, openableStore, wayRemarks } from './store-place.ts';
 import { importAgain } from './unfinished-import.ts';
 
@@ -55,6 +56,7 @@ async function serviceDocuments(
 interface Here {
   readonly exports: readonly AttachmentDocument[];
   readonly schedules: readonly ScheduleDocument[];
+  readonly waiting: readonly WaitingListener[];
 }
 
 /** `openSession` may fail: then the store is told to be out of reach, and why. Takes no lock. */
@@ -62,16 +64,17 @@ export async function readStatus(
   parts: GatewayParts,
   record: GatewayState | null,
   openSession: () => Promise<Session>,
-  { exports, schedules }: Here,
+  known: Here,
   call: CallContext,
 ): Promise<StatusDocument> {
   const { version, home } = parts;
+  const [exports, schedules] = [[...known.exports], [...known.schedules]];
   const common = {
-    ...{ version, home, daemon: await daemonOf(home), exports: [...exports], schedules: [...schedules] },
+    ...{ version, home, daemon: await daemonOf(home), exports, schedules },
     ...(await serviceDocuments(parts, record)),
   };
   if (record === null) return { ...common, ...NOTHING, remarks: [notActivatedRemark(common)] };
-  const here = [...exportRemarks(exports), ...scheduleRemarks(schedules), ...wayRemarks(record.store)];
+  const here = remarksHere(known, record);
   const { gatewayId, name, mode, region, activatedAt } = record;
   const gateway = { gatewayId, name, mode, accountId: record.accountId, region, activatedAt };
   try {
@@ -85,15 +88,8 @@ export async function readStatus(
       ...contents.unfinished.map(unfinishedRemark),
       ...sharedDiskRemark(store.sharesDiskWithHome),
     ];
-    return {
-      ...common,
-      volumes: contents.volumes,
-      snapshots: contents.snapshots,
-      activated: true,
-      gateway,
-      store,
-      remarks,
-    };
+    const { volumes, snapshots } = contents;
+    return { ...common, volumes, snapshots, activated: true, gateway, store, remarks };
   } catch (error) {
     const failure = toSgwError(error);
     if (failure.kind === 'aborted' || failure.code === 'account-not-found') throw failure;
@@ -123,6 +119,16 @@ export async function readStatus(
     };
   }
 }
+
+const remarksHere = ({ exports, schedules, waiting }: Here, { store }: GatewayState): string[] => [
+  ...waiting.map(waitingRemark),
+  ...exportRemarks(exports),
+  ...scheduleRemarks(schedules),
+  ...wayRemarks(store),
+];
+
+const waitingRemark = (listener: WaitingListener): string =>
+  `${waitingText(listener)}. It is tried again every few seconds.${hintOf(listener.failure)}`;
 
 /** What of the exports needs attention. */
 function exportRemarks(exports: readonly AttachmentDocument[]): string[] {
