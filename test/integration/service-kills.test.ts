@@ -102,92 +102,104 @@ async function snapshotsOfStore(): Promise<readonly { readonly snapshotId: strin
 }
 
 describe('a server that is killed at any write', () => {
-  it('of StartSnapshot has begun one snapshot for a token', async () => {
-    let rounds = 0;
-    const kills = await killedAtEachWrite({
-      prepare: async () => Promise.resolve(`token-${String(rounds++)}`),
-      ask: async ({ ebs }, ClientToken) =>
-        (await ebs.send(new Ebs.StartSnapshotCommand({ VolumeSize: 1, ClientToken }))).SnapshotId,
-      check: async (snapshotId) => {
-        const ids = (await snapshotsOfStore()).map((one) => one.snapshotId);
-        expect(ids).toContain(snapshotId);
-        expect(ids).toHaveLength(rounds);
-      },
-    });
-    expect(kills).toBeGreaterThanOrEqual(1);
-  }, KEPT_TIMEOUT_MS);
+  it(
+    'of StartSnapshot has begun one snapshot for a token',
+    async () => {
+      let rounds = 0;
+      const kills = await killedAtEachWrite({
+        prepare: async () => Promise.resolve(`token-${String(rounds++)}`),
+        ask: async ({ ebs }, ClientToken) =>
+          (await ebs.send(new Ebs.StartSnapshotCommand({ VolumeSize: 1, ClientToken }))).SnapshotId,
+        check: async (snapshotId) => {
+          const ids = (await snapshotsOfStore()).map((one) => one.snapshotId);
+          expect(ids).toContain(snapshotId);
+          expect(ids).toHaveLength(rounds);
+        },
+      });
+      expect(kills).toBeGreaterThanOrEqual(1);
+    },
+    KEPT_TIMEOUT_MS,
+  );
 
-  it('of CompleteSnapshot has completed it, whole, once it is asked again', async () => {
-    const blocks = new Map([2, 700].map((index) => [index, blockOf(index)]));
-    const kills = await killedAtEachWrite({
-      prepare: async () => {
-        const { ebs } = clientsOf(other);
-        const { SnapshotId = '' } = await ebs.send(new Ebs.StartSnapshotCommand({ VolumeSize: 1 }));
-        for (const [index, bytes] of blocks) await putBlock(ebs, SnapshotId, index, bytes);
-        return SnapshotId;
-      },
-      ask: async ({ ebs }, SnapshotId) =>
-        await ebs.send(
-          new Ebs.CompleteSnapshotCommand({
-            ...{ SnapshotId, ChangedBlocksCount: blocks.size, Checksum: aggregate([...blocks.values()]) },
-            ...{ ChecksumAlgorithm: 'SHA256', ChecksumAggregationMethod: 'LINEAR' },
-          }),
-        ),
-      check: async ({ Status = '' }, snapshotId) => {
-        expect(['pending', 'completed']).toContain(Status);
-        expect(digests(await readSnapshot(clientsOf(other).ebs, snapshotId))).toEqual(digests(blocks));
-        const found = (await snapshotsOfStore()).filter((one) => one.snapshotId === snapshotId);
-        expect(found).toMatchObject([{ state: 'completed' }]);
-      },
-    });
-    expect(kills).toBeGreaterThanOrEqual(1);
-  }, KEPT_TIMEOUT_MS);
-
-  it('of ActivateGateway and DeleteGateway has made one gateway of a key, and let it go for good', async () => {
-    const homes: { readonly home: HomeRig; readonly arn: string }[] = [];
-    const listed = async (): Promise<(string | undefined)[]> => {
-      const { Gateways = [] } = await clientsOf(other).gateways.send(new Sdk.ListGatewaysCommand({}));
-      return Gateways.map(({ GatewayARN }) => GatewayARN);
-    };
-    try {
-      const activations = await killedAtEachWrite({
+  it(
+    'of CompleteSnapshot has completed it, whole, once it is asked again',
+    async () => {
+      const blocks = new Map([2, 700].map((index) => [index, blockOf(index)]));
+      const kills = await killedAtEachWrite({
         prepare: async () => {
-          const home = new HomeRig('gateway');
-          const about = { home, arn: '' };
-          homes.push(about);
-          return { about, device: await ShownDevice.show(home, first) };
+          const { ebs } = clientsOf(other);
+          const { SnapshotId = '' } = await ebs.send(new Ebs.StartSnapshotCommand({ VolumeSize: 1 }));
+          for (const [index, bytes] of blocks) await putBlock(ebs, SnapshotId, index, bytes);
+          return SnapshotId;
         },
-        ask: async ({ gateways }, { device: { activationKey: ActivationKey } }) => {
-          const place = { GatewayTimezone: 'GMT', GatewayRegion: first.ready.region };
-          const wish = { ActivationKey, GatewayName: 'attic', ...place };
-          return (await gateways.send(new Sdk.ActivateGatewayCommand(wish))).GatewayARN ?? '';
-        },
-        check: async (arn, { about, device }) => {
-          const { gatewayId } = await device.activated();
-          expect(arn.endsWith(`:gateway/${String(gatewayId)}`)).toBe(true);
-          about.arn = arn;
-          expect((await listed()).sort()).toEqual(homes.map((one) => one.arn).sort());
-        },
-      });
-      expect(activations).toBeGreaterThanOrEqual(2);
-      const left = [...homes];
-      const deletions = await killedAtEachWrite({
-        prepare: async () => Promise.resolve(left.pop() ?? expect.unreachable('too few gateways')),
-        ask: async ({ gateways }, { arn }) =>
-          await gateways.send(new Sdk.DeleteGatewayCommand({ GatewayARN: arn })).catch((error: unknown) => {
-            // That it is gone is what was asked for.
-            if (error instanceof Sdk.InvalidGatewayRequestException && error.error?.errorCode === 'GatewayNotFound')
-              return 'gone' as const;
-            throw error;
-          }),
-        check: async (_answer, { arn, home }) => {
-          expect(await listed()).not.toContain(arn);
-          expect(await home.failure('snapshot', 'list')).toMatchObject({ code: 'gateway-deregistered' });
+        ask: async ({ ebs }, SnapshotId) =>
+          await ebs.send(
+            new Ebs.CompleteSnapshotCommand({
+              ...{ SnapshotId, ChangedBlocksCount: blocks.size, Checksum: aggregate([...blocks.values()]) },
+              ...{ ChecksumAlgorithm: 'SHA256', ChecksumAggregationMethod: 'LINEAR' },
+            }),
+          ),
+        check: async ({ Status = '' }, snapshotId) => {
+          expect(['pending', 'completed']).toContain(Status);
+          expect(digests(await readSnapshot(clientsOf(other).ebs, snapshotId))).toEqual(digests(blocks));
+          const found = (await snapshotsOfStore()).filter((one) => one.snapshotId === snapshotId);
+          expect(found).toMatchObject([{ state: 'completed' }]);
         },
       });
-      expect(deletions).toBeGreaterThanOrEqual(1);
-    } finally {
-      for (const { home } of homes) await home[Symbol.asyncDispose]();
-    }
-  }, KEPT_TIMEOUT_MS);
+      expect(kills).toBeGreaterThanOrEqual(1);
+    },
+    KEPT_TIMEOUT_MS,
+  );
+
+  it(
+    'of ActivateGateway and DeleteGateway has made one gateway of a key, and let it go for good',
+    async () => {
+      const homes: { readonly home: HomeRig; readonly arn: string }[] = [];
+      const listed = async (): Promise<(string | undefined)[]> => {
+        const { Gateways = [] } = await clientsOf(other).gateways.send(new Sdk.ListGatewaysCommand({}));
+        return Gateways.map(({ GatewayARN }) => GatewayARN);
+      };
+      try {
+        const activations = await killedAtEachWrite({
+          prepare: async () => {
+            const home = new HomeRig('gateway');
+            const about = { home, arn: '' };
+            homes.push(about);
+            return { about, device: await ShownDevice.show(home, first) };
+          },
+          ask: async ({ gateways }, { device: { activationKey: ActivationKey } }) => {
+            const place = { GatewayTimezone: 'GMT', GatewayRegion: first.ready.region };
+            const wish = { ActivationKey, GatewayName: 'attic', ...place };
+            return (await gateways.send(new Sdk.ActivateGatewayCommand(wish))).GatewayARN ?? '';
+          },
+          check: async (arn, { about, device }) => {
+            const { gatewayId } = await device.activated();
+            expect(arn.endsWith(`:gateway/${String(gatewayId)}`)).toBe(true);
+            about.arn = arn;
+            expect((await listed()).sort()).toEqual(homes.map((one) => one.arn).sort());
+          },
+        });
+        expect(activations).toBeGreaterThanOrEqual(2);
+        const left = [...homes];
+        const deletions = await killedAtEachWrite({
+          prepare: async () => Promise.resolve(left.pop() ?? expect.unreachable('too few gateways')),
+          ask: async ({ gateways }, { arn }) =>
+            await gateways.send(new Sdk.DeleteGatewayCommand({ GatewayARN: arn })).catch((error: unknown) => {
+              // That it is gone is what was asked for.
+              if (error instanceof Sdk.InvalidGatewayRequestException && error.error?.errorCode === 'GatewayNotFound')
+                return 'gone' as const;
+              throw error;
+            }),
+          check: async (_answer, { arn, home }) => {
+            expect(await listed()).not.toContain(arn);
+            expect(await home.failure('snapshot', 'list')).toMatchObject({ code: 'gateway-deregistered' });
+          },
+        });
+        expect(deletions).toBeGreaterThanOrEqual(1);
+      } finally {
+        for (const { home } of homes) await home[Symbol.asyncDispose]();
+      }
+    },
+    KEPT_TIMEOUT_MS,
+  );
 });

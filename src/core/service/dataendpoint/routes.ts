@@ -306,10 +306,7 @@ function sendFailure(reply: FastifyReply, failure: SgwError): void {
   const body = JSON.stringify({ error: failure.toDocument() });
   const text = reply.request.method === 'HEAD' ? refusalText(body) : undefined;
   if (text !== undefined) void reply.header(HEADERS.refusal, text);
-  reply
-    .code(ERROR_KINDS[failure.kind].httpStatus)
-    .header('content-type', 'application/json; charset=utf-8')
-    .send(body);
+  reply.code(ERROR_KINDS[failure.kind].httpStatus).header('content-type', 'application/json; charset=utf-8').send(body);
 }
 
 /** @throws invalid `bad-request` for a range of another form than those of the contract */
