@@ -34,6 +34,7 @@ const REPEATABLE: ReadonlySet<string> = new Set([
   'service.describe',
   'activation.register',
   'activation.describe',
+  'activation.claim',
   'account.list',
   'account.find',
   'gateway.list',

@@ -11,6 +11,7 @@ export {
   HEADERS,
   OBJECTS_PATH,
   OUTCOMES,
+  refusalText,
   REPLY_BYTES_MAX,
   FRAME_BYTES_MAX,
   SERVER_WINDOWS,

@@ -18,7 +18,18 @@ export const HEADERS = {
   size: 'x-sgw-size',
   /** How it went, so that no answer of something in between is taken for one of the service. */
   outcome: 'x-sgw-outcome',
+  /** What a HEAD was refused with, whose answer has no body: the document that others get as one, as `refusalText` writes it. */
+  refusal: 'x-sgw-refusal',
 } as const;
+
+/** More than that is cut off by what is in between. */
+const REFUSAL_CHARACTERS_MAX = 4096;
+
+/** The body of a refusal as it stands in a header; undefined where it is too long for one. */
+export function refusalText(body: string): string | undefined {
+  const text = Buffer.from(body, 'utf8').toString('base64url');
+  return text.length > REFUSAL_CHARACTERS_MAX ? undefined : text;
+}
 
 export const OUTCOMES = {
   found: 'found',

@@ -21,6 +21,7 @@ import {
   HEADERS,
   OBJECTS_PATH,
   OUTCOMES,
+  refusalText,
   REPLY_BYTES_MAX,
 } from '../../objectstore/service/index.ts';
 import type { Budget } from './budget.ts';
@@ -302,10 +303,10 @@ function sendAbsent(reply: FastifyReply): void {
 }
 
 function sendFailure(reply: FastifyReply, failure: SgwError): void {
-  reply
-    .code(ERROR_KINDS[failure.kind].httpStatus)
-    .header('content-type', 'application/json; charset=utf-8')
-    .send(JSON.stringify({ error: failure.toDocument() }));
+  const body = JSON.stringify({ error: failure.toDocument() });
+  const text = reply.request.method === 'HEAD' ? refusalText(body) : undefined;
+  if (text !== undefined) void reply.header(HEADERS.refusal, text);
+  reply.code(ERROR_KINDS[failure.kind].httpStatus).header('content-type', 'application/json; charset=utf-8').send(body);
 }
 
 /** @throws invalid `bad-request` for a range of another form than those of the contract */
