@@ -36,7 +36,7 @@ export const ACTIVATION_MEANINGS: Readonly<Record<string, string>> = {
   'service-gateway.reachable': 'whether the gateway answered',
   'service-gateway.reason': 'why it can not be reached; null when it can',
   'service-gateway.status': 'what `sgw status` prints there; null when it can not be reached',
-  stopped: 'whether its daemon was stopped by this call',
+  stopped: 'whether it serves nothing from now on, by this call',
   deregistered: "whether it is the service's no more",
   'configure.preferences.service': 'the service and the access key that are kept for later commands; null when none is',
   'configure.preferences.service.url': 'where it is',

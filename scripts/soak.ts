@@ -319,7 +319,8 @@ async function killControlServers(): Promise<void> {
       'failed by name': Object.entries(failed)
         .map(([name, count]) => `${name} ${String(count)}`)
         .join(', '),
-      ...{ connections: figures.connections, 'connects/s most': figures.connectsPerSecondMax },
+      ...{ connections: figures.connections, 'tries/s most': figures.triesPerSecondMax },
+      ...{ 'connects/s most': figures.connectsPerSecondMax },
       ...{ 'p50 ms': figures.p50Ms, 'p99 ms': figures.p99Ms },
       ...{ 'RSS KiB/conn': figures.rssKibPerConnection, 'heap KiB/conn': figures.heapKibPerConnection },
     }),

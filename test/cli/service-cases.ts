@@ -78,7 +78,9 @@ export const serviceCases = (bad: BadCase): Record<string, { good: Good[]; bad: 
     bad: [
       bad('no gateway', [], 'missing-argument'),
       bad('no confirmation', ['lab'], 'confirmation-needed'),
-      bad('a timeout that is none', ['lab', '--yes', '--timeout', 'soon'], 'bad-duration'),
+      bad('a timeout that is none', ['lab', '--deregister', '--yes', '--timeout', 'soon'], 'bad-duration'),
+      bad('a timeout of what stays', ['lab', '--yes', '--timeout', '5s'], 'usage'),
+      bad('both ways', ['lab', '--deregister', '--resume', '--yes'], 'usage'),
       ...unasked(bad, 'lab', '--yes'),
     ],
   },

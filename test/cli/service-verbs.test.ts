@@ -29,12 +29,15 @@ afterAll(async () => {
 
 /** What the control plane answers of gateways: those that `connected` names are there. */
 const connected = new Map<string, unknown>();
+/** Operations in the order in which they came. */
+const asked: string[] = [];
 const operations = (): FrontEnd => ({
   name: 'operations',
   listener: 'api',
   add: (app) => {
     app.post('/v1/gateways/:id/operations/:operation', async (request, reply) => {
       const { id, operation } = request.params as { id: string; operation: string };
+      asked.push(operation);
       const away = new SgwError('unavailable', 'gateway-not-connected', `gateway ${id} is not connected`).toDocument();
       const result = operation === 'status' ? connected.get(id) : { drained: true };
       const lines = [
@@ -221,6 +224,14 @@ describe('service gateway', () => {
     expect(there).toMatchObject({ reachable: true, reason: null, status: { version: '9.9.9' } });
     const ended = await ask('service gateway shutdown', ['afar', '--yes'], asAnna(), schemas.ServiceGatewayShutdown);
     expect(ended).toMatchObject({ gatewayId, stopped: true, deregistered: false, remarks: [] });
+    const resumed = await ask(
+      'service gateway shutdown',
+      ['afar', '--resume'],
+      asAnna(),
+      schemas.ServiceGatewayShutdown,
+    );
+    expect(resumed).toMatchObject({ gatewayId, stopped: false, deregistered: false });
+    expect(asked.slice(-2)).toEqual(['gateway.suspend', 'gateway.resume']);
     connected.delete(gatewayId);
     const gone = await ask('service gateway shutdown', ['afar', '--yes', '--deregister'], asAnna());
     expect(gone).toMatchObject({

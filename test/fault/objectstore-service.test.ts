@@ -12,6 +12,7 @@ import { openServiceStore, ServiceStore } from '../../src/core/objectstore/servi
 import { Budget } from '../../src/core/service/dataendpoint/budget.ts';
 import { addRoutes } from '../../src/core/service/dataendpoint/routes.ts';
 import { TestAuthority } from '../support/certificates.ts';
+import { freePort } from '../support/free-port.ts';
 import { GatewayListener } from '../support/gateway-listener.ts';
 import { Http2Proxy, type StreamFault } from '../support/http2-proxy.ts';
 
@@ -78,6 +79,24 @@ describe('a store over the data endpoint over a way that fails', () => {
       },
       (error: unknown) => toSgwError(error),
     );
+
+  it('goes to another server of the service when its own takes no connection, and stays there', async () => {
+    const closed = await freePort();
+    const elsewhere = [{ host: '127.0.0.1', port: way.port }];
+    const other = open({
+      place: { host: '127.0.0.1', port: closed },
+      identity: async () => Promise.resolve({ ...identity, elsewhere }),
+    });
+    const retried = withRetry(other, { clock: systemClock, random: systemRandom });
+    try {
+      expect(await failure(other.head('k'))).toMatchObject({ kind: 'unavailable', code: 'store-unreachable' });
+      expect(await other.head('k')).toBeUndefined();
+      await retried.put('k', BODY, IF_ABSENT);
+      expect(await other.head('k')).toMatchObject({ sizeBytes: BODY.length });
+    } finally {
+      await other.close();
+    }
+  });
 
   it.each([
     ['busy', 'unavailable', 'store-unreachable'],

@@ -67,7 +67,9 @@ describe('activation', () => {
     expect(await codeOf(activate('AAAAA-AAAAA-AAAAA-AAAAA-AAAAA'))).toBe('ActivationKeyNotFound');
     const device = await WaitingDevice.show(rig.service);
     const { GatewayARN } = await activate(device.activationKey);
-    expect(await codeOf(activate(device.activationKey))).toBe('ActivationKeyInvalid');
+    expect(await codeOf(activate(device.activationKey, { GatewayName: 'other' }))).toBe('ActivationKeyInvalid');
+    // Who does not know whether it came through asks again.
+    expect((await activate(device.activationKey)).GatewayARN).toBe(GatewayARN);
     // A failed claim leaves nothing that is listed.
     const { Gateways } = await client.send(new Sdk.ListGatewaysCommand({}));
     expect(Gateways).toHaveLength(1);
@@ -78,6 +80,7 @@ describe('activation', () => {
     const device = await WaitingDevice.show(rig.service);
     const { GatewayARN } = await activate(device.activationKey);
     await client.send(new Sdk.DeleteGatewayCommand({ GatewayARN }));
+    expect(await codeOf(activate(device.activationKey))).toBe('ActivationKeyInvalid');
     const { gatewayId } = await device.collect();
     expect(await codeOf(describeGateway(GatewayARN))).toBe('GatewayNotFound');
     const { state } = await rig.service.gateways.require(gatewayId, new AbortController().signal);

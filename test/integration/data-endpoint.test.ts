@@ -6,13 +6,16 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { seededRandom, toSgwError } from '../../src/core/kit/index.ts';
+import { Catalog, openVolumeView } from '../../src/core/blockstore/index.ts';
+import { seededRandom, toSgwError, type SnapshotId, type VolumeId } from '../../src/core/kit/index.ts';
 import type { CallContext, Handlers } from '../../src/core/localapi/index.ts';
 import { directoryStore } from '../../src/core/objectstore/index.ts';
 import type { Fenced } from '../../src/core/service/dataendpoint/events.ts';
 import { dataEndpoint } from '../../src/core/service/dataendpoint/index.ts';
 import { ManagedHome, type Customer } from '../support/control/managed-home.ts';
 import { LiveService } from '../support/live-service.ts';
+import { readAll } from '../unit/blockstore/volume-model.ts';
+import { LiveProcess, PAGE } from './live-home.ts';
 
 const MIB = 1 << 20;
 const CALL: CallContext = { signal: new AbortController().signal, onProgress: () => undefined, lockTimeoutMs: 30_000 };
@@ -91,9 +94,48 @@ describe('gateways over the data endpoint', () => {
     });
   });
 
-  it('a served volume uploads through it, and reads back what was written', async () => {
-    await berts.start();
-    await berts.withHandlers(async () => Promise.resolve());
+  it('a served clone reads the other account’s blocks, uploads its own, and names both as creators', async () => {
+    const blocks = live.service.context.blocks;
+    const volumeId = await (async () => {
+      await using process = await LiveProcess.open(berts.home);
+      const { volumeId: id } = await process.call('volume.show', { volume: 'build' });
+      await process.serve();
+      await process.call('volume.attach', { volume: 'build' });
+      // A part of a page of Anna's: what it is from now on is of both.
+      const opened = await process.serving.open('build');
+      await opened.device.write(5 * PAGE + 100, Buffer.alloc(50, 7));
+      await opened.device.write(700 * PAGE, Buffer.alloc(PAGE, 8));
+      const first = Buffer.alloc(3 * PAGE);
+      await opened.device.read(0, first);
+      expect(first.equals(IMAGE.subarray(0, 3 * PAGE))).toBe(true);
+      await opened.release();
+      await process.call('volume.detach', { volume: 'build' });
+      return id;
+    })();
+    const expected = Buffer.from(IMAGE);
+    expected.fill(7, 5 * PAGE + 100, 5 * PAGE + 150);
+    expected.fill(8, 700 * PAGE, 701 * PAGE);
+    const stored = await readAll(await openVolumeView(blocks, volumeId as VolumeId));
+    expect(stored.equals(expected)).toBe(true);
+    const made = await as(berts, async (handlers) =>
+      handlers['snapshot.create']({ volume: 'build', name: 'after' }, CALL),
+    );
+    const { creators } = await new Catalog(blocks).getSnapshot(made.snapshotId as SnapshotId);
+    expect(creators).toEqual([anna.accountId, bert.accountId].sort());
+  });
+
+  it('another gateway of the account takes a volume over, and the service is told of it', async () => {
+    await using second = await ManagedHome.activate(live, bert, 'second', 'service');
+    await using process = await LiveProcess.open(berts.home);
+    await process.serve();
+    await process.call('volume.attach', { volume: 'build' });
+    expect(fenced).toEqual([]);
+    await using other = await LiveProcess.open(second.home);
+    await other.serve();
+    expect(await codeOf(other.call('volume.attach', { volume: 'build' }))).toBe('volume-held');
+    await other.call('volume.attach', { volume: 'build', takeOver: true });
+    expect(fenced).toMatchObject([{ oldHolder: { name: 'berts' }, newHolder: { name: 'second' } }]);
+    expect(await other.read('build', 700)).toBe(8);
   });
 
   it('what needs the whole store is not for gateways', async () => {

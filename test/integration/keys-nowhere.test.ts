@@ -26,6 +26,9 @@ const PARTNER = '000000000042';
 /** Needs a terminal or a home of its own making; it has no store of the user's, or test/integration/service-run.test.ts runs it. */
 /** Their secret is that of an access key, which the service is asked with; here nobody answers. */
 const ASKING = [
+  'alert set gone --not-connected 15m --webhook https://hooks.example.com/sgw',
+  'alert show',
+  'alert remove gone',
   'service activate 0F2KD-9XQ4T-JT3RM-N1SVB-7WZ5C --yes',
   'service gateway configure lab --name other',
   'service gateway list',

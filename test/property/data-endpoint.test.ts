@@ -109,6 +109,13 @@ class Model {
     }
   }
 
+  /** Whether the volume or snapshot of that folder and id is the account's. */
+  owns(account: Who, folder: string | undefined, id: string | undefined): boolean {
+    return folder === 'volumes'
+      ? this.volumes.some(({ owner, entry }) => owner === account && entry.volumeId === id)
+      : this.snapshots.some(({ owner, entry }) => owner === account && entry.snapshotId === id);
+  }
+
   /** The roots that an account may read by: with their frames, or only their nodes. */
   async rootsOf(account: Who): Promise<{ readonly full: NodePointer[]; readonly nodes: NodePointer[] }> {
     const full = this.volumes.filter(({ owner }) => owner === account).flatMap(({ granted }) => [...granted]);
@@ -174,13 +181,7 @@ it(
             const [folder, id] = key.split('/');
             const isData = /^(?:volumes\/[^/]+\/(?:log|map)\/|snapshots\/[^/]+\/map$)/.test(key);
             if (!isData) continue;
-            const owner = folder === 'volumes' ? model.volumes : model.snapshots;
-            const isOwn = owner.some(
-              (one) =>
-                one.owner === account &&
-                (('volumeId' in one.entry && folder === 'volumes' && one.entry.volumeId === id) ||
-                  ('snapshotId' in one.entry && one.entry.snapshotId === id)),
-            );
+            const isOwn = model.owns(account, folder, id);
             const got = await store.get(key);
             if (isOwn) {
               expect(got?.bytes.equals(real), key).toBe(true);

@@ -36,11 +36,14 @@ import {
 } from '../../src/core/objectstore/index.ts';
 import { StoreLayer, type DeleteOptions } from '../../src/core/objectstore/layer.ts';
 
-export const BLOCK = 512 * 1024;
-export const BLOCKS = 12;
+const BLOCK = 512 * 1024;
+const BLOCKS = 12;
 const ACCOUNTS = ['111111111111', '222222222222'] as const;
 const HOUR = 60 * 60_000;
+const NEVER = new AbortController().signal;
 const TIMEOUT_MS = 60 * 60_000;
+/** So that maps are made in several parts. */
+const PART_BLOCKS = 3;
 
 const died = (): SgwError => new SgwError('unavailable', 'server-died', 'this server is dead');
 
@@ -116,7 +119,11 @@ class SetClock implements Clock {
   ms = Date.UTC(2026, 0, 1);
   nowMs = (): number => this.ms;
   monotonicMs = (): number => this.ms;
-  sleep = async (): Promise<void> => { await Promise.resolve(); };
+  /** Time goes on for all of them. */
+  sleep = async (ms: number): Promise<void> => {
+    await Promise.resolve();
+    this.ms += ms;
+  };
 }
 
 /** What a client knows of a snapshot. */
@@ -180,7 +187,7 @@ export class UploadScene {
   async #untilAnswered<T>(ask: (store: UploadStore) => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await ask(new UploadStore(this.#mortal()));
+        return await ask(new UploadStore(this.#mortal(), NEVER, PART_BLOCKS));
       } catch (error) {
         if (toSgwError(error).code !== 'server-died') throw error;
         this.counts.deaths += 1;
@@ -254,7 +261,12 @@ export class UploadScene {
     if (told === undefined) return;
     const blocks = [...new Set(Array.from({ length: 1 + this.#below(3) }, () => this.#below(BLOCKS)))];
     const beside = this.random.float() < 0.3 ? [this.#gc()] : [];
-    await Promise.all([...beside, ...blocks.map(async (block) => { await this.#putOne(told, block); })]);
+    await Promise.all([
+      ...beside,
+      ...blocks.map(async (block) => {
+        await this.#putOne(told, block);
+      }),
+    ]);
   }
 
   async #putOne(told: Told, block: number): Promise<void> {
@@ -263,7 +275,7 @@ export class UploadScene {
       // A client may give up what it was writing, and write something else.
       if (this.random.float() < 0.2) value = this.#newValue();
       const bytes = bytesOf(value);
-      await store.put(await store.get(told.snapshotId), { block, bytes, sha256: sha256(bytes) });
+      await store.put(told.snapshotId, { block, bytes, sha256: sha256(bytes) });
     });
     told.values[block] = value;
     told.creators[block] = value === 0 ? null : told.accountId;
@@ -308,13 +320,10 @@ export class UploadScene {
     const value = ++this.#value;
     const bytes = bytesOf(value);
     const slow = new MortalStore(this.below, this.random, this.#late, 10_000, 250);
-    const store = new UploadStore({ ...this.#whole(), objects: slow });
-    const outcome = await store.get(told.snapshotId).then(
-      async (entry) =>
-        await store.put(entry, { block, bytes, sha256: sha256(bytes) }).then(
-          () => 'acknowledged' as const,
-          (error: unknown) => toSgwError(error).code,
-        ),
+    const store = new UploadStore({ ...this.#whole(), objects: slow }, NEVER);
+    const outcome = await store.put(told.snapshotId, { block, bytes, sha256: sha256(bytes) }).then(
+      () => 'acknowledged' as const,
+      (error: unknown) => toSgwError(error).code,
     );
     if (outcome === 'acknowledged') {
       this.counts.raced += 1;
@@ -328,15 +337,15 @@ export class UploadScene {
     const { maybe } = told;
     if (maybe === undefined) return;
     const read = await new BlockReader(this.#whole()).read(root, maybe.block);
-    if (!read.equals(bytesOf(maybe.value))) return;
+    if (!read.bytes.equals(bytesOf(maybe.value))) return;
     told.values[maybe.block] = maybe.value;
     told.creators[maybe.block] = told.accountId;
   }
 
   async #refuseLatecomers(told: Told): Promise<void> {
-    const store = new UploadStore(this.#whole());
+    const store = new UploadStore(this.#whole(), NEVER);
     const bytes = bytesOf(999_999);
-    const late = store.put(await store.get(told.snapshotId), { block: 0, bytes, sha256: sha256(bytes) });
+    const late = store.put(told.snapshotId, { block: 0, bytes, sha256: sha256(bytes) });
     const outcome = await late.then(
       () => 'stored',
       (error: unknown) => toSgwError(error).code,
@@ -376,7 +385,7 @@ export class UploadScene {
   /** Until nothing that is open can be written any more. */
   async #waitTooLong(): Promise<void> {
     this.clock.ms += 2 * TIMEOUT_MS;
-    const store = new UploadStore(this.#whole());
+    const store = new UploadStore(this.#whole(), NEVER);
     for (const told of this.told.filter(({ state }) => state === 'open')) {
       if (this.random.float() < 0.5) await store.expire(told.snapshotId);
       else await collectGarbage(this.#whole(), { graceMs: HOUR });
@@ -408,7 +417,7 @@ export class UploadScene {
   async #checkBlocks(root: SnapshotEntry['root'], values: readonly number[], what: string): Promise<void> {
     const reader = new BlockReader(this.#whole());
     for (const [block, value] of values.entries())
-      if (!(await reader.read(root, block)).equals(bytesOf(value)))
+      if (!(await reader.read(root, block)).bytes.equals(bytesOf(value)))
         throw new Error(`block ${String(block)} of ${what}`);
     const written = await Array.fromAsync(reader.written(root, 0));
     const wanted = values.flatMap((value, block) => (value === 0 ? [] : [block]));

@@ -86,8 +86,10 @@ export interface UploadRecord {
   readonly parent: { readonly snapshotId: SnapshotId; readonly root: NodePointer | null } | null;
   /** SHA-256 of what was asked for, hex: tells a repeated request from another one with the same client token. */
   readonly request: string;
-  /** From sealing on: how many blocks were written, and the SHA-256 over their SHA-256s in the order of blocks, hex; null where the client named none. */
-  readonly sealed?: { readonly at: string; readonly blocks: number; readonly checksum: string | null };
+  /** From sealing on: how many blocks were written, and the SHA-256 over their SHA-256s in the order of blocks, hex; null where the client named none, or no count. */
+  readonly sealed?: { readonly at: string; readonly blocks: number | null; readonly checksum: string | null };
+  /** Of a session of a volume of the block API: its number, from 0. */
+  readonly session?: number;
 }
 
 /** A snapshot was read back, and perhaps looked at by a command. */

@@ -52,8 +52,10 @@ export {
   type RestoreEntry,
 } from './restores.ts';
 export { completeBarrier, completeSnapshot, createPendingSnapshot, createSnapshot, failSnapshot } from './snapshots.ts';
+export { RECENT_SETTLED_MS, RecentReads } from './recent-reads.ts';
 export { findPastState, listRecoveryPoints, openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';
 export { DEFAULT_RECOVERY_POLICY, keptPoints, type RecoveryPolicy } from './recovery-policy.ts';
 export { createStore, readStoreInfo, refuseUnfinishedCopy, type StoreInfo } from './store-info.ts';
+export { isOpenSession } from './upload-entry.ts';
 export { openConsistentView, openSnapshotView, openVolumeView, type VolumeView } from './volume-view.ts';
 export { openVolumeWriter, VolumeWriter, type Batch } from './volume-writer.ts';

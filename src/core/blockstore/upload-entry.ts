@@ -6,6 +6,13 @@ export type UploadEntry = SnapshotEntry & { readonly upload: UploadRecord };
 
 export const isUpload = (entry: SnapshotEntry): entry is UploadEntry => entry.upload !== undefined;
 
+/**
+ * What is written to a volume of the block API, and is no snapshot yet. Nobody but the service looks at it: not for snapshots
+ * are such listed, nor found by their ids.
+ */
+export const isOpenSession = ({ state, upload }: SnapshotEntry): boolean =>
+  upload?.session !== undefined && state === 'pending';
+
 /** The entry as it is to be at that time: failed once its deadline is over. */
 export function expired<E extends SnapshotEntry>(entry: E, nowMs: number): E {
   const { upload } = entry;

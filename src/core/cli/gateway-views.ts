@@ -118,9 +118,7 @@ export function configurationFields(document: ConfigurationDocument, style: Styl
       ['color', preferences.color],
       [
         'service kept',
-        preferences.service == null
-          ? null
-          : `${preferences.service.url}, access key ${preferences.service.accessKeyId}`,
+        preferences.service ? `${preferences.service.url}, access key ${preferences.service.accessKeyId}` : null,
       ],
       ['changed', changed.length === 0 ? null : changed.join(', ')],
       ['requested', requested.length === 0 ? null : requested.join(', ')],

@@ -29,6 +29,8 @@ export {
   listRemoteAccounts,
   listServiceGateways,
   revokeAccessKey,
+  checkShutdownFlags,
+  resumeServiceGateway,
   serviceGatewayOf,
   showServiceGateway,
   shutDownServiceGateway,

@@ -24,6 +24,7 @@ const SHUT: ReadonlySet<string> = new Set([
 ]);
 
 const NOTHING = {
+  ...{ activated: false, gateway: null, store: null },
   volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 },
   snapshots: { count: 0, unverified: 0, unsound: 0 },
 };
@@ -32,7 +33,8 @@ const UNKNOWN = {
   snapshots: { count: null, unverified: null, unsound: null },
 };
 
-const NOT_ACTIVATED = 'This home is not activated: sgw activate';
+const notActivatedRemark = ({ activation }: Pick<StatusDocument, 'activation'>): string =>
+  `This home is not activated: sgw activate${activation === undefined ? '' : ', which goes on with what was begun'}`;
 
 /** Of a gateway, or an activation, over the network. */
 async function serviceDocuments(
@@ -71,16 +73,7 @@ export async function readStatus(
     ...{ version, home, daemon: await daemonOf(home), exports, schedules },
     ...(await serviceDocuments(parts, record)),
   };
-  if (record === null) {
-    return {
-      ...common,
-      ...NOTHING,
-      ...{ activated: false, gateway: null, store: null },
-      remarks: [
-        common.activation === undefined ? NOT_ACTIVATED : `${NOT_ACTIVATED}, which goes on with what was begun`,
-      ],
-    };
-  }
+  if (record === null) return { ...common, ...NOTHING, remarks: [notActivatedRemark(common)] };
   const here = remarksHere(known, record);
   const { gatewayId, name, mode, region, activatedAt } = record;
   const gateway = { gatewayId, name, mode, accountId: record.accountId, region, activatedAt };

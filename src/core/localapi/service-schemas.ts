@@ -108,7 +108,7 @@ export const ServiceGatewayConfigured = object('service-gateway-configured', {
 export const ServiceGatewayShutdown = object('service-gateway-shutdown', {
   gatewayId: Type.String(),
   gatewayName: Type.String(),
-  /** Whether its daemon was stopped by this call. */
+  /** Whether it serves nothing from now on, by this call. */
   stopped: Type.Boolean(),
   /** Whether it is the service's no more. */
   deregistered: Type.Boolean(),

@@ -33,6 +33,11 @@ export const serviceKeys = {
   grantsOf: (accountId: string) => `service/grants/${accountId}/`,
   /** What of other accounts' data a volume was granted when it was made. */
   grant: (accountId: string, volumeId: string) => `service/grants/${accountId}/${volumeId}.json`,
+  /** Volumes of the block API, and the requests to make snapshots of one that it has seen. */
+  volumes: 'service/volumes/',
+  volumesOf: (accountId: string) => `service/volumes/${accountId}/`,
+  volume: (accountId: string, volumeId: string) => `service/volumes/${accountId}/${volumeId}.json`,
+  snapshotToken: (accountId: string, hash: string) => `service/snapshot-tokens/${accountId}/${hash}.json`,
   /** Which server runs gc, and when it ran last. */
   gcLease: 'service/leases/gc.json',
   audit: (name: string) => `service/audit/${name}.json`,

@@ -4,7 +4,7 @@
  * Invariants: no request waits longer than its deadline; an answer is held up to a bound; what goes wrong on the way has a
  * name, and says whether the service may have got the request. Nothing is repeated here.
  */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { RequestOptions } from 'node:https';
 import { abortReason, SgwError, throwIfAborted } from '../kit/index.ts';
 import type { ServicePlace } from './place.ts';
@@ -16,7 +16,7 @@ export interface TlsIdentity {
 }
 
 export interface ChannelRequest {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** With the query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -28,6 +28,7 @@ export interface ChannelRequest {
 
 export interface ChannelAnswer {
   readonly status: number;
+  readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
 }
 
@@ -71,7 +72,7 @@ export class Channel {
         if (bytes > ANSWER_BYTES_MAX) throw tooLong(this.place.url);
         parts.push(part);
       }
-      return { status: response.statusCode ?? 0, body: Buffer.concat(parts) };
+      return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts) };
     } catch (error) {
       throw this.#failure(error, request.signal, deadline);
     }

@@ -5,10 +5,11 @@
  * repeated is, with a random delay that grows, when the service was out of reach; what is signed within is repeated only if
  * it was surely not got, since the service takes it once.
  */
-import { SgwError, type Clock, type ErrorDocument, type Random } from '../kit/index.ts';
+import { SgwError, type Clock, type Random } from '../kit/index.ts';
 import { systemClock, systemRandom } from '../kit/index.ts';
 import type { MessageInput, MessageName, MessageResult, ServiceTransport } from '../protocol/index.ts';
-import { Channel, type ChannelAnswer, type TlsIdentity } from './channel.ts';
+import { badAnswer, parsed, resultOf } from './answers.ts';
+import { Channel, type TlsIdentity } from './channel.ts';
 import type { ServicePlace } from './place.ts';
 import { signedHeaders, type AccessKey } from './sign.ts';
 
@@ -33,6 +34,7 @@ const REPEATABLE: ReadonlySet<string> = new Set([
   'service.describe',
   'activation.register',
   'activation.describe',
+  'activation.claim',
   'account.list',
   'account.find',
   'gateway.list',
@@ -145,41 +147,4 @@ function mayRepeat(error: unknown, isRepeatable: boolean): boolean {
   if (!(error instanceof SgwError)) return false;
   if (error.details['neverSent'] === true) return true;
   return isRepeatable && (error.kind === 'unavailable' || error.kind === 'timeout');
-}
-
-/** @throws the error that the service sent */
-function resultOf({ status, body }: ChannelAnswer, url: string): unknown {
-  const document = parsed(body.toString('utf8'), status, url);
-  if (status >= 200 && status < 300) return document;
-  throw sentError(document) ?? badAnswer(url, status);
-}
-
-function parsed(text: string, status: number, url: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw badAnswer(url, status, error);
-  }
-}
-
-function sentError(document: unknown): SgwError | undefined {
-  const error = (document as { readonly error?: Partial<ErrorDocument> } | null)?.error;
-  if (typeof error?.code !== 'string' || typeof error.message !== 'string') return undefined;
-  const { code, message, hint = null, details = {}, kind = 'internal' } = error;
-  return SgwError.fromDocument({ code, message, hint, details, kind, retryable: false });
-}
-
-/** Something else than the service answered, or a part of the way to it. */
-function badAnswer(url: string, status: number, cause?: unknown): SgwError {
-  const isOutage = status >= 500 || status === 429;
-  return new SgwError(
-    isOutage ? 'unavailable' : 'unsupported',
-    isOutage ? 'service-answer-bad' : 'not-a-service',
-    `${url} does not answer as a service of sgw does (HTTP status ${String(status)})`,
-    {
-      hint: "Check the address: it is that of the customers' listener of `sgw service run`.",
-      details: { url, status },
-      cause,
-    },
-  );
 }

@@ -26,6 +26,8 @@ export interface ControlCounts {
   connections: number;
   /** The most connections that stood up in one second, once all were there. */
   connectsPerSecondMax: number;
+  /** The most tries that began in one second. */
+  triesPerSecondMax: number;
   p50Ms: number;
   p99Ms: number;
   /** Of a server, for each connection that it holds. */
@@ -35,7 +37,7 @@ export interface ControlCounts {
 
 export const controlCounts = (): ControlCounts => ({
   ...{ servers: 0, gateways: 0, kills: 0, drains: 0, natsKills: 0, requests: 0, answered: 0, failed: {} },
-  ...{ connections: 0, connectsPerSecondMax: 0, p50Ms: 0, p99Ms: 0 },
+  ...{ connections: 0, connectsPerSecondMax: 0, triesPerSecondMax: 0, p50Ms: 0, p99Ms: 0 },
   ...{ rssKibPerConnection: 0, heapKibPerConnection: 0 },
 });
 
@@ -88,6 +90,7 @@ class World implements AsyncDisposable {
   readonly #ran = new Map<string, number>();
   readonly #latencies: number[] = [];
   readonly #connectsBySecond = new Map<number, number>();
+  readonly #triesBySecond = new Map<number, number>();
   readonly #lag = new LoopLag();
   #isCounting = false;
   #isOver = false;
@@ -109,6 +112,10 @@ class World implements AsyncDisposable {
       openLink(gateway, urls, async (request, { signal }) => this.#run(gateway.record.gatewayId, request, signal), {
         onWelcome: () => {
           this.#welcomed();
+        },
+        identity: async () => {
+          this.#count(this.#triesBySecond);
+          return Promise.resolve(gateway.identity);
         },
       }),
     );
@@ -235,6 +242,7 @@ class World implements AsyncDisposable {
     counts.p50Ms = at(0.5);
     counts.p99Ms = at(0.99);
     counts.connectsPerSecondMax = Math.max(0, ...this.#connectsBySecond.values());
+    counts.triesPerSecondMax = Math.max(0, ...this.#triesBySecond.values());
     for (const [nonce, times] of this.#ran)
       if (times > 1) throw new Error(`request ${nonce} was run ${String(times)} times`);
   }
@@ -286,9 +294,13 @@ class World implements AsyncDisposable {
 
   #welcomed(): void {
     this.#options.counts.connections += 1;
+    this.#count(this.#connectsBySecond);
+  }
+
+  #count(bySecond: Map<number, number>): void {
     if (!this.#isCounting) return;
     const second = Math.floor(performance.now() / 1000);
-    this.#connectsBySecond.set(second, (this.#connectsBySecond.get(second) ?? 0) + 1);
+    bySecond.set(second, (bySecond.get(second) ?? 0) + 1);
   }
 
   async #allConnected(): Promise<void> {

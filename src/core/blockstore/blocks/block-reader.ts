@@ -2,6 +2,7 @@
  * Snapshots as blocks of 512 KiB: which are written, which differ between two, and what is in one. Everything that is returned
  * was checked against the hashes of its pages. One reader serves any number of snapshots; what it keeps is bounded in bytes.
  */
+import { createHash } from 'node:crypto';
 import { damaged, missing } from '../damage.ts';
 import { decodeFrameInPlace } from '../frame-codec.ts';
 import { spansOfFrames } from '../frame-spans.ts';
@@ -70,48 +71,52 @@ export class BlockReader {
     return hashes.subarray(at, at + PAGE_HASH_BYTES);
   }
 
-  /** All 512 KiB of a block; zeroes where nothing is mapped. The caller owns the buffer. @throws corrupt */
-  async read(root: NodePointer | null, block: number, signal?: AbortSignal): Promise<Buffer> {
+  /** All 512 KiB of a block, and their SHA-256; zeroes where nothing is mapped. The caller owns the buffer. @throws corrupt */
+  async read(root: NodePointer | null, block: number, signal?: AbortSignal): Promise<ReadBlock> {
     const firstPage = (block % LEAF_BLOCKS) * API_BLOCK_PAGES;
     const leaf = await this.#maps.leafAt(root, Math.floor(block / LEAF_BLOCKS), signal);
     const runs = leaf.flatMap((run) => cutRun(run, firstPage, firstPage + API_BLOCK_PAGES));
     const out = Buffer.alloc(API_BLOCK_BYTES);
     const bySource = Map.groupBy(runs, ({ source }) => source.segmentId + source.key);
-    await Promise.all(
-      [...bySource.values()].map(async (ofSource) => {
-        await this.#fill(out, firstPage, ofSource, signal);
-      }),
+    const written = await Promise.all(
+      [...bySource.values()].map(async (ofSource) => await this.#fill(out, block, ofSource, signal)),
     );
-    return out;
+    const sha256 = createHash('sha256').update(out).digest('hex');
+    for (const one of written) if (one !== undefined && one.sha256 !== sha256) throw damaged(one.key, NOT_AS_WRITTEN);
+    return { bytes: out, sha256 };
   }
 
-  async #fill(out: Buffer, firstPage: number, runs: readonly LeafRun[], signal?: AbortSignal): Promise<void> {
+  /** Returns what the whole block must be, where that stands for checking its pages. */
+  async #fill(
+    out: Buffer,
+    block: number,
+    runs: readonly LeafRun[],
+    signal?: AbortSignal,
+  ): Promise<WrittenWhole | undefined> {
+    const firstPage = (block % LEAF_BLOCKS) * API_BLOCK_PAGES;
     const source = runs[0]?.source;
-    if (source === undefined) return;
+    if (source === undefined) return undefined;
     const pages = runs.reduce((sum, { count }) => sum + count, 0);
     const segment =
       uploadOfKey(source.key) !== undefined && pages > API_BLOCK_PAGES / 2
         ? await this.#wholeUpload(source, signal)
         : await this.#partOf(source, signal);
+    const { upload, pageHashes } = segment.index.footer;
+    // All that was written with it, and nothing else, is in the block: its SHA-256 is known.
+    const isWhole = upload !== undefined && pages === pageHashes.count && upload.block === block;
     const frames = [...Map.groupBy(runs, ({ frame }) => frame)].map(([frame, ofFrame]) => ({
-      entry: segment.index.frame(frame),
-      frame,
-      runs: ofFrame,
+      ...{ entry: segment.index.frame(frame), opening: segment.index.opening(frame), runs: ofFrame },
     }));
     for (const span of spansOfFrames(frames, SPANS)) {
       const bytes = await segment.read(span.offset, span.length);
-      for (const { entry, frame, runs: ofFrame } of span.frames) {
+      for (const { entry, opening, runs: ofFrame } of span.frames) {
         const stored = bytes.subarray(entry.offset - span.offset, entry.offset - span.offset + entry.storedLength);
-        const raw = decodeFrameInPlace(
-          source.key,
-          entry,
-          stored,
-          hashesOf(segment.hashes, entry),
-          segment.index.opening(frame),
-        );
+        const hashes = isWhole ? null : hashesOf(segment.hashes, entry);
+        const raw = decodeFrameInPlace(source.key, entry, stored, hashes, opening);
         for (const run of ofFrame) copyRun(source.key, raw, run, out, firstPage);
       }
     }
+    return isWhole ? { key: source.key, sha256: upload.sha256 } : undefined;
   }
 
   async #partOf(source: SegmentRef, signal?: AbortSignal): Promise<OpenSegment> {
@@ -140,6 +145,19 @@ export class BlockReader {
     return { index, hashes: pageHashesOf(source.key, bytes, index), read };
   }
 }
+
+export interface ReadBlock {
+  readonly bytes: Buffer;
+  /** Hex. */
+  readonly sha256: string;
+}
+
+interface WrittenWhole {
+  readonly key: string;
+  readonly sha256: string;
+}
+
+const NOT_AS_WRITTEN = 'its block is not as it was written';
 
 interface OpenSegment {
   readonly index: SegmentIndex;

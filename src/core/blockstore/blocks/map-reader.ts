@@ -154,11 +154,10 @@ interface Children {
 
 /** Goes through both nodes at once, in the order of slots. */
 function* differingChildren(a: InteriorEntries | null, b: InteriorEntries | null): Generator<Children> {
-  const countOfA = a?.count ?? 0;
-  const countOfB = b?.count ?? 0;
-  for (let i = 0, j = 0; i < countOfA || j < countOfB;) {
-    const slotOfA = i < countOfA ? (a?.slot(i) ?? FANOUT) : FANOUT;
-    const slotOfB = j < countOfB ? (b?.slot(j) ?? FANOUT) : FANOUT;
+  const countOfBoth = (a?.count ?? 0) + (b?.count ?? 0);
+  for (let i = 0, j = 0; i + j < countOfBoth;) {
+    const slotOfA = slotAt(a, i);
+    const slotOfB = slotAt(b, j);
     const slot = Math.min(slotOfA, slotOfB);
     const inA = slotOfA === slot ? a : null;
     const inB = slotOfB === slot ? b : null;
@@ -168,3 +167,7 @@ function* differingChildren(a: InteriorEntries | null, b: InteriorEntries | null
     if (slotOfB === slot) j += 1;
   }
 }
+
+/** `FANOUT`, which is behind all slots, where there is no such entry. */
+const slotAt = (node: InteriorEntries | null, index: number): number =>
+  node !== null && index < node.count ? node.slot(index) : FANOUT;

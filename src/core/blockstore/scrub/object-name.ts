@@ -21,15 +21,21 @@ export function objectName(key: string): ObjectName {
   if (key === keys.store || key === keys.copy) return { kind: 'document', owner: undefined };
   if (DOCUMENT_FOLDERS.has(folder)) return key.endsWith('.json') ? { kind: 'document', owner: undefined } : UNKNOWN;
   if (more.length > 0) return UNKNOWN;
+  if (folder === 'volumes' && isVolumeId(id)) return volumeObject(id, part, seq);
+  if (folder === 'snapshots' && isSnapshotId(id) && seq === '') return snapshotObject(id, part);
+  return uploadObject(key);
+}
+
+function uploadObject(key: string): ObjectName {
   const upload = uploadOfKey(key);
   if (upload?.kind === 'block') return { kind: 'upload', snapshotId: upload.snapshotId, block: upload.block };
   if (upload?.kind === 'map') return { kind: 'map', owner: upload.snapshotId, seq: undefined };
-  if (folder === 'volumes' && isVolumeId(id)) return volumeObject(id, part, seq);
-  if (folder === 'snapshots' && isSnapshotId(id) && seq === '') {
-    if (part === 'snapshot.json') return { kind: 'document', owner: id };
-    if (part === 'map') return { kind: 'map', owner: id, seq: undefined };
-  }
   return UNKNOWN;
+}
+
+function snapshotObject(snapshotId: SnapshotId, part: string): ObjectName {
+  if (part === 'snapshot.json') return { kind: 'document', owner: snapshotId };
+  return part === 'map' ? { kind: 'map', owner: snapshotId, seq: undefined } : UNKNOWN;
 }
 
 function volumeObject(volumeId: VolumeId, part: string, name: string): ObjectName {

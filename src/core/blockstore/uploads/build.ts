@@ -32,9 +32,10 @@ export async function buildUpload(
   options: BlockStoreOptions,
   entry: UploadEntry,
   signal?: AbortSignal,
+  partBlocks = PART_BLOCKS,
 ): Promise<Built> {
   const there = await storedMap(options, entry, signal);
-  return there === undefined ? await new Build(options, entry, signal).run() : { checkpoint: there };
+  return there === undefined ? await new Build(options, entry, partBlocks, signal).run() : { checkpoint: there };
 }
 
 /** What somebody has stored already; undefined when nobody has. */
@@ -54,6 +55,7 @@ async function storedMap(
 class Build {
   readonly #options: BlockStoreOptions;
   readonly #entry: UploadEntry;
+  readonly #partBlocks: number;
   readonly #signal: AbortSignal | undefined;
   readonly #load;
   /** Tells its parts from those of others who build the same. */
@@ -62,9 +64,10 @@ class Build {
   #map: PageMap;
   #blocks = 0;
 
-  constructor(options: BlockStoreOptions, entry: UploadEntry, signal: AbortSignal | undefined) {
+  constructor(options: BlockStoreOptions, entry: UploadEntry, partBlocks: number, signal: AbortSignal | undefined) {
     this.#options = options;
     this.#entry = entry;
+    this.#partBlocks = partBlocks;
     this.#signal = signal;
     this.#load = nodeLoader(options);
     this.#name = options.random.bytes(8).toString('hex');
@@ -74,7 +77,7 @@ class Build {
   async run(): Promise<Built> {
     const newest = newestWrites(this.#options, this.#entry.snapshotId, this.#signal);
     for await (const index of readAhead(newest, PARALLEL_READS, async (key, stop) => await this.#read(key, stop))) {
-      if (this.#blocks > 0 && this.#blocks % PART_BLOCKS === 0) await this.#storePart();
+      if (this.#blocks > 0 && this.#blocks % this.#partBlocks === 0) await this.#storePart();
       this.#digest.update(Buffer.from(index.footer.upload?.sha256 ?? '', 'hex'));
       this.#blocks += 1;
       await this.#map.applySegment(index, this.#signal);
@@ -96,14 +99,14 @@ class Build {
 
   #problem(): string | undefined {
     const { sealed } = this.#entry.upload;
-    if (sealed?.blocks !== this.#blocks)
+    if (sealed === undefined || (sealed.blocks !== null && sealed.blocks !== this.#blocks))
       return `${String(this.#blocks)} blocks were written to it, and it was completed with ${String(sealed?.blocks)}`;
     if (sealed.checksum === null || sealed.checksum === this.#digest.digest('hex')) return undefined;
     return 'what was written to it does not match the checksum that it was completed with';
   }
 
   async #storePart(): Promise<void> {
-    const part = String(this.#blocks / PART_BLOCKS).padStart(8, '0');
+    const part = String(this.#blocks / this.#partBlocks).padStart(8, '0');
     const key = keys.uploadMap(this.#entry.snapshotId, `${this.#name}${part}`);
     const encoded = this.#encode(key);
     await this.#options.objects.put(key, encoded.body, withSignal(this.#signal));

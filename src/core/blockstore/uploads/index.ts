@@ -1,4 +1,3 @@
 /** Snapshots that are written through the API. An entrance of its own, since only the service needs it. */
-export { FreshReads } from './fresh-reads.ts';
 export { isUpload, type UploadEntry } from '../upload-entry.ts';
-export { UploadStore, type NewUpload, type UploadClaim } from './upload-store.ts';
+export { idOfSession, UploadStore, type NewUpload, type SealedAs, type UploadClaim } from './upload-store.ts';

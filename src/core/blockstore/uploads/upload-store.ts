@@ -6,8 +6,9 @@
  * from the first two `failed`. Each step is one compare-and-set.
  *
  * Invariants:
- * - A block is acknowledged only when its object was stored before the entry was read and found open. So what is acknowledged
- *   is in the list of objects that is made once the entry is `sealing`.
+ * - A block is acknowledged only when the entry was found open, its object being stored, by a read that began a moment ago at
+ *   most (`RECENT_MS`). Who builds waits that long once the entry is `sealing`, and then lists the objects: what is
+ *   acknowledged is in the list.
  * - Writes of one block are numbered without holes, each created once: the highest number is the newest write.
  * - The map object of a sealing snapshot is created once, and only by who has checked the list of blocks against what the
  *   client said. Whoever finds it there takes it as it is. So all who complete it, make the same snapshot of it.
@@ -28,13 +29,15 @@ import { createDocument, readDocument } from '../documents.ts';
 import type { SnapshotEntry, UploadRecord } from '../entries.ts';
 import { API_BLOCK_BYTES, checkVolumeSize } from '../geometry.ts';
 import { keys, uploadOfKey } from '../keys.ts';
+import type { Checkpoint } from '../map-object.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
+import { RECENT_SETTLED_MS, RecentReads } from '../recent-reads.ts';
 import { expired, isUpload, type UploadEntry } from '../upload-entry.ts';
 import { readSegmentIndex } from '../segment-reader.ts';
-import type { SegmentIndex, UploadedBlock } from '../segment-index.ts';
 import { encodeBlockObject } from './block-object.ts';
 import { buildUpload } from './build.ts';
-import { FreshReads } from './fresh-reads.ts';
+import { readUploadedBlock } from './read-block.ts';
+import { blocksOf, claimedOtherwise, notFound, notOpen, outOfRange, sealedStore, writeConflict } from './refusals.ts';
 
 /** How long a snapshot that is sealing may take to be completed, by servers that die and come back. */
 const SEALING_MS = 24 * 60 * 60_000;
@@ -60,6 +63,11 @@ export interface NewUpload {
   readonly clientToken: string | null;
   /** Of which volume it is listed as a snapshot; absent: of one that never was. */
   readonly volume?: VolumeOf;
+  /**
+   * The number of this session, from 0, of a volume of the block API. Such a session has an id that follows from both, is
+   * never over, and, but for the first, has the one before as its parent, which is `sealing` still.
+   */
+  readonly session?: number;
 }
 
 /** What a snapshot says of its volume. */
@@ -71,21 +79,31 @@ interface VolumeOf {
 
 /** What the client says of what it wrote, when it completes. */
 export interface UploadClaim {
-  /** Blocks that were written at least once. */
-  readonly blocks: number;
+  /** Blocks that were written at least once; null: not told. */
+  readonly blocks: number | null;
   /** SHA-256 over their SHA-256s (32 bytes each), in the order of blocks, hex; null: not told. */
   readonly checksum: string | null;
 }
 
+/** What a session of a volume becomes a snapshot as. */
+export type SealedAs = Pick<SnapshotEntry, 'name' | 'description' | 'tags' | 'clientToken'>;
+
 export class UploadStore {
   readonly #options: BlockStoreOptions;
   readonly #catalog: Catalog;
-  readonly #entries: FreshReads<SnapshotEntry>;
+  readonly #entries: RecentReads<SnapshotEntry>;
+  readonly #partBlocks: number | undefined;
 
-  constructor(options: BlockStoreOptions) {
+  /** `closed` ends what goes on behind calls. `partBlocks`: how many blocks a part of a map is made of. */
+  constructor(options: BlockStoreOptions, closed: AbortSignal, partBlocks?: number) {
     this.#options = options;
+    this.#partBlocks = partBlocks;
     this.#catalog = new Catalog(options);
-    this.#entries = new FreshReads(async (id, signal) => await this.#catalog.getSnapshot(id as SnapshotId, signal));
+    const { clock } = options;
+    this.#entries = new RecentReads(async (id, signal) => await this.#catalog.getSnapshot(id as SnapshotId, signal), {
+      clock,
+      closed,
+    });
   }
 
   /**
@@ -103,17 +121,19 @@ export class UploadStore {
     const key = keys.snapshot(fresh.snapshotId);
     const created = await createDocument(this.#options, key, fresh, signal);
     const entry = created ? fresh : await this.#begunBefore(fresh, signal);
-    // Also of one that was begun before: who began it may have been stopped here.
-    if (entry.state === 'pending' && wanted.parent !== null) await this.#requireParent(entry, wanted.parent, signal);
+    // Also of one that was begun before: who began it may have been stopped here. The session before one is there until it is.
+    if (entry.state === 'pending' && wanted.parent !== null && (wanted.session ?? 0) === 0)
+      await this.#requireParent(entry, wanted.parent, signal);
     return { entry, created };
   }
 
   #newEntry(wanted: NewUpload): UploadEntry {
     const { clock, random } = this.#options;
-    const { accountId, name, sizeBytes, description, tags, timeoutMs, parent, clientToken, volume } = wanted;
+    const { accountId, name, sizeBytes, description, tags, timeoutMs, parent, clientToken, volume, session } = wanted;
     const nowMs = clock.nowMs();
     const of = volume ?? uploadedBefore(parent, accountId) ?? volumeThatNeverWas(random, parent);
-    const snapshotId = clientToken === null ? newSnapshotId(random) : idOfToken(accountId, clientToken);
+    const token = clientToken === null ? newSnapshotId(random) : idOfToken(accountId, clientToken);
+    const snapshotId = session === undefined ? token : idOfSession(of.volumeId, session);
     return {
       snapshotId,
       name: name === '' ? snapshotId : name,
@@ -139,6 +159,7 @@ export class UploadStore {
         deadline: deadlineFrom(nowMs, timeoutMs),
         parent: parent && { snapshotId: parent.snapshotId, root: parent.root },
         request: requestOf(wanted),
+        ...(session === undefined ? {} : { session }),
       },
     };
   }
@@ -178,9 +199,12 @@ export class UploadStore {
 
   /** The entry as it is now. @throws notFound `snapshot-not-found`, also of one that no upload made */
   async get(snapshotId: SnapshotId, signal?: AbortSignal): Promise<UploadEntry> {
-    const entry = await this.#entries.get(snapshotId, signal);
-    if (!isUpload(entry) || entry.state === 'deleted') throw notFound(snapshotId);
-    return entry;
+    return requireUpload(await this.#entries.fresh(snapshotId, signal));
+  }
+
+  /** The entry of any snapshot, as it was at most a moment ago. @throws notFound `snapshot-not-found` */
+  async recent(snapshotId: SnapshotId, signal?: AbortSignal): Promise<SnapshotEntry> {
+    return await this.#entries.get(snapshotId, signal);
   }
 
   /**
@@ -190,16 +214,17 @@ export class UploadStore {
    * bytes to the block at the same time
    */
   async put(
-    entry: UploadEntry,
+    snapshotId: SnapshotId,
     write: { readonly block: number; readonly bytes: Buffer; readonly sha256: string },
     signal?: AbortSignal,
   ): Promise<void> {
     const { block } = write;
+    const entry = requireUpload(await this.#entries.get(snapshotId, signal));
     if (block < 0 || block >= blocksOf(entry.sizeBytes)) throw outOfRange(entry, block);
     this.requireOpen(entry);
     await this.#store(entry, write, signal);
     // Only now: whoever seals it after this finds the block in his list.
-    const now = await this.get(entry.snapshotId, signal);
+    const now = requireUpload(await this.#entries.get(snapshotId, signal));
     this.requireOpen(now);
     await this.#moveDeadline(now, signal);
   }
@@ -243,7 +268,7 @@ export class UploadStore {
         if (there === sha256) return;
         throw writeConflict(snapshotId, block);
       }
-      const newest = await this.#newestWrite(snapshotId, block, signal);
+      const newest = Math.max(0, await this.#newestWrite(snapshotId, block, signal));
       if (newest === 0 && there === sha256) return;
       if (newest > 0 && (await this.#shaAt(keys.uploadedWrite(snapshotId, block, newest), signal)) === sha256) return;
       if (newest + 1 >= WRITES_MAX) throw writeConflict(snapshotId, block);
@@ -261,8 +286,9 @@ export class UploadStore {
     }
   }
 
+  /** -1 when there is none. */
   async #newestWrite(snapshotId: SnapshotId, block: number, signal?: AbortSignal): Promise<number> {
-    let newest = 0;
+    let newest = -1;
     const prefix = keys.uploadedBlock(snapshotId, block);
     for await (const { key } of this.#options.objects.list(prefix, withSignal(signal))) {
       const name = uploadOfKey(key);
@@ -288,21 +314,41 @@ export class UploadStore {
   /** How many blocks were written until now. Costs a list of them. */
   async countBlocks(snapshotId: SnapshotId, signal?: AbortSignal): Promise<number> {
     let blocks = 0;
-    let last = -1;
-    for await (const { key } of this.#options.objects.list(keys.uploadsOf(snapshotId), withSignal(signal))) {
-      const name = uploadOfKey(key);
-      if (name?.kind !== 'block' || name.block === last) continue;
-      last = name.block;
-      blocks += 1;
-    }
+    for await (const _ of this.written(snapshotId, 0, signal)) blocks += 1;
     return blocks;
   }
 
+  /** What was written to a block last, all 512 KiB; undefined when nothing was. @throws corrupt */
+  async read(snapshotId: SnapshotId, block: number, signal?: AbortSignal): Promise<Buffer | undefined> {
+    const newest = await this.#newestWrite(snapshotId, block, signal);
+    if (newest < 0) return undefined;
+    return await readUploadedBlock(this.#options, keys.uploadedWrite(snapshotId, block, newest), signal);
+  }
+
+  /** The blocks from `fromBlock` on that were written, ascending. */
+  async *written(snapshotId: SnapshotId, fromBlock: number, signal?: AbortSignal): AsyncGenerator<number> {
+    const startAfter = keys.uploadedBlock(snapshotId, fromBlock);
+    let last = -1;
+    const listed = this.#options.objects.list(keys.uploadsOf(snapshotId), { startAfter, ...withSignal(signal) });
+    for await (const { key } of listed) {
+      const name = uploadOfKey(key);
+      if (name?.kind !== 'block' || name.block === last) continue;
+      last = name.block;
+      yield last;
+    }
+  }
+
   /**
-   * Takes no more blocks from here on. Again with the same claim: nothing. Durable when it resolves.
+   * Takes no more blocks from here on; a session of a volume becomes a snapshot `as` is told. Again with the same claim:
+   * nothing. Durable when it resolves.
    * @throws conflict `upload-not-open`, `upload-claimed-otherwise`
    */
-  async seal(snapshotId: SnapshotId, { blocks, checksum }: UploadClaim, signal?: AbortSignal): Promise<UploadEntry> {
+  async seal(
+    snapshotId: SnapshotId,
+    { blocks, checksum }: UploadClaim,
+    signal?: AbortSignal,
+    as?: SealedAs,
+  ): Promise<UploadEntry> {
     const { clock } = this.#options;
     return await this.#change(
       snapshotId,
@@ -316,10 +362,11 @@ export class UploadStore {
         const nowMs = clock.nowMs();
         return {
           ...now,
+          ...(as === undefined ? {} : { ...as, createdAt: new Date(nowMs).toISOString() }),
           upload: {
             ...now.upload,
             state: 'sealing',
-            deadline: new Date(nowMs + SEALING_MS).toISOString(),
+            deadline: new Date(nowMs + Math.max(SEALING_MS, as === undefined ? 0 : now.upload.timeoutMs)).toISOString(),
             sealed: { at: new Date(nowMs).toISOString(), blocks, checksum },
           },
         };
@@ -331,14 +378,21 @@ export class UploadStore {
   /**
    * Makes the map of a snapshot that is sealing, and completes it; one that is not any more stays as it is. May be called by
    * any number of servers, and again after any failure. Returns the entry as it then is: `completed`, or `failed` where what
-   * was written is not what the client said.
+   * was written is not what the client said. `before` is done when the map is stored and the entry is still `sealing`.
    */
-  async build(snapshotId: SnapshotId, signal?: AbortSignal): Promise<UploadEntry> {
+  async build(
+    snapshotId: SnapshotId,
+    signal?: AbortSignal,
+    before?: (root: Checkpoint['root']) => Promise<void>,
+  ): Promise<UploadEntry> {
     const entry = await this.get(snapshotId, signal);
     if (entry.state !== 'pending' || entry.upload.state !== 'sealing') return entry;
-    const built = await buildUpload(this.#options, entry, signal);
+    // Until nobody takes blocks any more who has read it before it was sealed.
+    await this.#options.clock.sleep(RECENT_SETTLED_MS, signal);
+    const built = await buildUpload(this.#options, entry, signal, this.#partBlocks);
     if ('problem' in built) return await this.fail(snapshotId, built.problem, signal);
     const { checkpoint } = built;
+    await before?.(checkpoint.root);
     return await this.#change(
       snapshotId,
       (now) =>
@@ -389,6 +443,11 @@ export class UploadStore {
   }
 }
 
+function requireUpload(entry: SnapshotEntry): UploadEntry {
+  if (isUpload(entry) && entry.state !== 'deleted') return entry;
+  throw notFound(entry.snapshotId);
+}
+
 /** Snapshots that an account writes one on the other are listed as of one volume. */
 function uploadedBefore(parent: SnapshotEntry | null, accountId: string): VolumeOf | undefined {
   if (parent?.upload === undefined || parent.accountId !== accountId) return undefined;
@@ -400,17 +459,20 @@ function volumeThatNeverWas(random: Random, parent: SnapshotEntry | null): Volum
   return { volumeId, name: volumeId, lineage: parent?.lineage ?? volumeId };
 }
 
-export const blocksOf = (sizeBytes: number): number => Math.ceil(sizeBytes / API_BLOCK_BYTES);
-
-/** What a segment says of the block that it holds. */
-export const uploadedBlockOf = ({ footer }: SegmentIndex): UploadedBlock | undefined => footer.upload;
-
 const deadlineFrom = (nowMs: number, timeoutMs: number): string =>
   new Date(nowMs + timeoutMs * DEADLINE_SLACK).toISOString();
 
 /** One account's client token begins one snapshot, whichever server is asked, and however often. */
 function idOfToken(accountId: string, clientToken: string): SnapshotId {
   const hash = createHash('sha256').update(`sgw upload ${accountId} ${clientToken}`, 'utf8').digest('hex');
+  return `snap-${hash.slice(0, 17)}`;
+}
+
+/** Of a volume of the block API. No client token has such an id. */
+export function idOfSession(volumeId: VolumeId, session: number): SnapshotId {
+  const hash = createHash('sha256')
+    .update(`sgw session ${volumeId} ${String(session)}`, 'utf8')
+    .digest('hex');
   return `snap-${hash.slice(0, 17)}`;
 }
 
@@ -433,56 +495,5 @@ function checkSize({ sizeBytes, parent }: NewUpload): void {
     'smaller-than-snapshot',
     `a snapshot of ${String(sizeBytes)} bytes is smaller than its parent ${parent.snapshotId} with ${String(parent.sizeBytes)}`,
     { hint: 'Give a larger size.', details: { sizeBytes, snapshotBytes: parent.sizeBytes } },
-  );
-}
-
-function sealedStore(): SgwError {
-  return new SgwError('unsupported', 'upload-sealed-store', 'the store has a key that its customer holds', {
-    hint: 'Blocks of such a store are read and written by a gateway that has the key.',
-  });
-}
-
-function notFound(snapshotId: string): SgwError {
-  return new SgwError('notFound', 'snapshot-not-found', `snapshot "${snapshotId}" does not exist`, {
-    details: { snapshotId },
-  });
-}
-
-function outOfRange({ snapshotId, sizeBytes }: UploadEntry, block: number): SgwError {
-  const last = String(blocksOf(sizeBytes) - 1);
-  return new SgwError('invalid', 'block-out-of-range', `snapshot ${snapshotId} has no block ${String(block)}`, {
-    hint: `Its blocks are 0 to ${last}.`,
-    details: { snapshotId, block },
-  });
-}
-
-function notOpen({ snapshotId, state, upload }: UploadEntry, isExpired: boolean): SgwError {
-  const what = isExpired
-    ? 'was not written to for too long'
-    : state === 'pending'
-      ? `is ${upload.state}`
-      : `is ${state}`;
-  return new SgwError('conflict', 'upload-not-open', `snapshot ${snapshotId} ${what}, and takes no blocks`, {
-    hint: 'Start another snapshot.',
-    details: { snapshotId, state },
-  });
-}
-
-function writeConflict(snapshotId: string, block: number): SgwError {
-  return new SgwError(
-    'conflict',
-    'block-write-conflict',
-    `block ${String(block)} of snapshot ${snapshotId} is written by others at the same time`,
-    { hint: 'Let one writer write each block.', details: { snapshotId, block } },
-  );
-}
-
-function claimedOtherwise({ snapshotId, upload }: UploadEntry): SgwError {
-  const blocks = String(upload.sealed?.blocks ?? 0);
-  return new SgwError(
-    'conflict',
-    'upload-claimed-otherwise',
-    `snapshot ${snapshotId} is being completed with ${blocks} blocks and another checksum or count`,
-    { hint: 'Complete it with what it was completed with first.', details: { snapshotId } },
   );
 }

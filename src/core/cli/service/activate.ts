@@ -12,7 +12,7 @@ import { firstSecret, namesSecret } from '../secrets.ts';
 import type { CallLimits, Session } from '../session.ts';
 import { storeLocation, type StoreFlags } from '../store-location.ts';
 import { styleFor } from '../style.ts';
-import { renderFields } from '../tables.ts';
+import { formatTime, renderFields } from '../tables.ts';
 import { given } from '../values.ts';
 import { namedService } from './connection.ts';
 import { pendingFields } from './api-views.ts';
@@ -134,7 +134,7 @@ async function showKey(begun: RemoteActivationDocument): Promise<void> {
   const fields = renderFields(
     [
       ['activation key', begun.activationKey],
-      ['good until', begun.expiresAt],
+      ['good until', begun.expiresAt === null ? null : `${formatTime(begun.expiresAt)} UTC`],
       ['fingerprint of its key', begun.keyFingerprint],
       ['to claim it', begun.claimUrl],
       ['or', `sgw service activate ${begun.activationKey ?? ''} --service ${begun.service}`],

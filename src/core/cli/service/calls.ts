@@ -17,7 +17,7 @@ import type {
 } from '../../localapi/index.ts';
 import type { MessageInput, MessageResult, ServiceClient } from '../../serviceclient/index.ts';
 import type { Session } from '../session.ts';
-import { renderFields } from '../tables.ts';
+import { formatTime, renderFields } from '../tables.ts';
 import { currentRuntime, write } from '../runtime.ts';
 import { styleFor } from '../style.ts';
 import { connectService } from './connection.ts';
@@ -80,7 +80,7 @@ async function showDevice(device: {
   const fields = [
     ...Object.entries(device.metadata).map(([name, value]) => [name, value] as const),
     ['fingerprint of its key', device.keyFingerprint] as const,
-    ['key good until', device.expiresAt] as const,
+    ['key good until', `${formatTime(device.expiresAt)} UTC`] as const,
   ];
   await write(stderr, `The gateway says of itself:\n${renderFields(fields, styleFor(stderr, false))}\n`);
 }
@@ -232,8 +232,8 @@ export async function serviceGatewayOf(session: Session, reference: string): Pro
 }
 
 /**
- * Ends the gateway's daemon, and with `deregister` takes the gateway away from the service for good, also one that can not
- * be reached.
+ * Ends what the gateway serves, until it is resumed; with `deregister` its daemon, and takes the gateway away from the service
+ * for good, also one that can not be reached.
  */
 export async function shutDownServiceGateway(
   session: Session,
@@ -248,7 +248,9 @@ export async function shutDownServiceGateway(
     if (state === 'active') {
       try {
         const input = { drain, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
-        await callGateway(session, client, gatewayId, async (api, context) => api.call('gateway.stop', input, context));
+        await callGateway(session, client, gatewayId, async (api, context) =>
+          deregister ? api.call('gateway.stop', input, context) : api.call('gateway.suspend', {}, context),
+        );
         stopped = true;
       } catch (error) {
         const failure = notReached(error);
@@ -258,6 +260,33 @@ export async function shutDownServiceGateway(
     }
     if (deregister) await client.request('gateway.remove', { gatewayId }, session);
     return { gatewayId, gatewayName, stopped, deregistered: deregister || state === 'deregistered', remarks };
+  });
+}
+
+/** @throws invalid `usage` for how a daemon is stopped that is not to be stopped */
+export function checkShutdownFlags(flags: {
+  readonly deregister: boolean;
+  readonly 'no-drain': boolean;
+  readonly timeout?: number | undefined;
+}): void {
+  if (flags.deregister || (!flags['no-drain'] && flags.timeout === undefined)) return;
+  throw new SgwError(
+    'invalid',
+    'usage',
+    'the daemon is stopped with --deregister alone, so --no-drain and --timeout are for that',
+    {
+      hint: 'To stop the daemon of a gateway that stays: sgw gateway stop --gateway GATEWAY',
+    },
+  );
+}
+
+/** Has the gateway serve again what is attached. */
+export async function resumeServiceGateway(session: Session, reference: string): Promise<ServiceGatewayShutdown> {
+  return await asking(session, async (client) => {
+    const { gatewayId, gatewayName, state } = await findGateway(session, client, reference);
+    if (state === 'active')
+      await callGateway(session, client, gatewayId, async (api, context) => api.call('gateway.resume', {}, context));
+    return { gatewayId, gatewayName, stopped: false, deregistered: state === 'deregistered', remarks: [] };
   });
 }
 

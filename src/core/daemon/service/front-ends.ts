@@ -4,6 +4,7 @@ import type { Logger } from '../../kit/index.ts';
 import type { MessageResult } from '../../protocol/index.ts';
 import { activationPage } from '../../service/activationpage/index.ts';
 import { ebsFrontEnd, storageGatewayApi } from '../../service/aws/index.ts';
+import { blockApi } from '../../service/blockapi/index.ts';
 import type { ControlPlane } from '../../service/controlplane/index.ts';
 import {
   authorityPage,
@@ -57,6 +58,7 @@ export function composeFrontEnds(composition: Composition): FrontEnd[] {
       },
     }),
     ebsFrontEnd(parts),
+    blockApi(parts),
     storageGatewayApi(parts),
   ];
 }

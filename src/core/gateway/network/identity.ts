@@ -17,6 +17,8 @@ export interface GatewayTls {
   readonly ca: string;
   readonly certificate: string;
   readonly privateKey: string;
+  /** Servers that the gateway learned of, besides the one that it was activated at. */
+  readonly elsewhere: readonly { readonly host: string; readonly port: number }[];
 }
 
 type Parts = Pick<GatewayParts, 'home' | 'clock' | 'random' | 'reachService'>;
@@ -36,16 +38,15 @@ interface Own {
 export async function gatewayTls(parts: Parts, signal: AbortSignal): Promise<GatewayTls> {
   const own = await ownOf(parts.home);
   const present = await readCertificateFile(parts.home);
-  const privateKey = own.key.pem();
   if (present !== undefined) {
     const age = ageOf(present, parts.clock.nowMs());
-    if (age === 'fresh') return { ca: own.service.gatewayCa, certificate: present, privateKey };
+    if (age === 'fresh') return tlsOf(own, present);
     try {
       return await renew(parts, own, signal);
     } catch (error) {
       // There is time until it ends.
       if (age !== 'old' || toSgwError(error).kind === 'denied') throw error;
-      return { ca: own.service.gatewayCa, certificate: present, privateKey };
+      return tlsOf(own, present);
     }
   }
   return await renew(parts, own, signal);
@@ -64,7 +65,16 @@ export async function certificateEnd(home: string): Promise<string | null> {
 async function renew(parts: Parts, own: Own, signal: AbortSignal): Promise<GatewayTls> {
   const { certificate } = await requestCertificate(parts, own, signal);
   await writeCertificateFile(parts.home, certificate);
-  return { ca: own.service.gatewayCa, certificate, privateKey: own.key.pem() };
+  return tlsOf(own, certificate);
+}
+
+function tlsOf({ service, key }: Own, certificate: string): GatewayTls {
+  const elsewhere = (service.controlServers ?? []).flatMap((server) => {
+    const url = URL.parse(server);
+    const port = url?.port === '' ? 443 : Number(url?.port);
+    return url === null ? [] : [{ host: url.hostname.replace(/^\[|\]$/g, ''), port }];
+  });
+  return { ca: service.gatewayCa, certificate, privateKey: key.pem(), elsewhere };
 }
 
 /** A new certificate, and the CA that it is from. PEM. Keeps nothing. @throws what the service refuses with */

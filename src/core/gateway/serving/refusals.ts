@@ -64,5 +64,5 @@ export const stopped = (): SgwError => new SgwError('unavailable', 'gateway-stop
 
 export const suspended = (): SgwError =>
   new SgwError('unavailable', 'gateway-suspended', 'the gateway is suspended, and serves nothing until it is resumed', {
-    hint: 'Whoever suspended it can resume it: the service does that when it starts the gateway.',
+    hint: 'Whoever shut it down at the service has it serve again: sgw service gateway shutdown GATEWAY --resume, or StartGateway of the AWS API.',
   });

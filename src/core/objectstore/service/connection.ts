@@ -1,8 +1,9 @@
 /**
  * One HTTP/2 session to the data endpoint, opened when it is needed and again after it broke.
  *
- * States: none -> opening (shared by all who ask meanwhile) -> open -> none. After a failure the next opening waits, longer
- * each time and by chance, so that many gateways do not come back at once. A session that was silent for long is asked
+ * States: none -> opening (shared by all who ask meanwhile) -> open -> none. After a failure the next opening goes to the next
+ * server of the service, where there are several, and waits, longer each time and by chance, so that many gateways do not come
+ * back at once. A session that was silent for long is asked
  * whether it is alive before it is used.
  */
 import { connect, constants, type ClientHttp2Session } from 'node:http2';
@@ -12,7 +13,7 @@ import { abortReason, throwIfAborted, type Clock, type Random } from '../../kit/
 import type { ServiceIdentity } from './identity.ts';
 import { tooSlow, unanswered } from './failure.ts';
 import { authorityOf, type ServicePlace } from './place.ts';
-import { SESSION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './wire.ts';
+import { CLIENT_WINDOWS, FRAME_BYTES_MAX } from './wire.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const PING_TIMEOUT_MS = 5000;
@@ -35,6 +36,8 @@ export class Connection {
   #session: ClientHttp2Session | undefined;
   #opening: Promise<ClientHttp2Session> | undefined;
   #failures = 0;
+  /** Which of the servers is asked: the one that answered last, until it does not. */
+  #turn = 0;
   #usedMs = 0;
   #users = 0;
 
@@ -101,27 +104,31 @@ export class Connection {
   }
 
   async #open(): Promise<ClientHttp2Session> {
-    const { clock, random, place } = this.#parts;
+    const { clock, random } = this.#parts;
     if (this.#failures > 0) {
       const limitMs = Math.min(DELAY_MAX_MS, BASE_DELAY_MS * 2 ** (this.#failures - 1));
       await clock.sleep(random.float() * limitMs, this.#stop.signal);
     }
     throwIfAborted(this.#stop.signal);
+    let { place } = this.#parts;
     try {
-      const session = await this.#connect();
+      const identity = await this.#parts.identity();
+      const places = [place, ...(identity.elsewhere ?? [])];
+      place = places[this.#turn % places.length] ?? place;
+      const session = await this.#connect(place, identity);
       this.#failures = 0;
       this.#session = session;
       this.#usedMs = clock.monotonicMs();
       return session;
     } catch (error) {
       this.#failures += 1;
+      this.#turn += 1;
       throw unanswered(error, 'take a connection', place);
     }
   }
 
-  async #connect(): Promise<ClientHttp2Session> {
-    const { place, clock } = this.#parts;
-    const { ca, certificate, privateKey } = await this.#parts.identity();
+  async #connect(place: ServicePlace, { ca, certificate, privateKey }: ServiceIdentity): Promise<ClientHttp2Session> {
+    const { clock } = this.#parts;
     const socket = connectTls({
       host: place.host,
       port: place.port,
@@ -135,7 +142,8 @@ export class Connection {
     socket.setKeepAlive(true, KEEP_ALIVE_MS).setNoDelay(true);
     const session = connect(`https://${authorityOf(place)}`, {
       createConnection: () => socket,
-      settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
+      maxSessionMemory: CLIENT_WINDOWS.memoryMb,
+      settings: { enablePush: false, maxFrameSize: FRAME_BYTES_MAX, initialWindowSize: CLIENT_WINDOWS.streamBytes },
     });
     const giveUp = new AbortController();
     try {
@@ -160,7 +168,7 @@ export class Connection {
     } finally {
       giveUp.abort();
     }
-    session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+    session.setLocalWindowSize(CLIENT_WINDOWS.sessionBytes);
     if (this.#users === 0) session.unref();
     // What fails on it is told to its requests; the session is given up as a whole.
     session.on('error', () => undefined);

@@ -11,9 +11,10 @@ export {
   HEADERS,
   OBJECTS_PATH,
   OUTCOMES,
+  refusalText,
   REPLY_BYTES_MAX,
-  SESSION_WINDOW_BYTES,
-  STREAM_WINDOW_BYTES,
+  FRAME_BYTES_MAX,
+  SERVER_WINDOWS,
 } from './wire.ts';
 
 const TRIES = 4;

@@ -319,7 +319,9 @@ export class ServiceStore implements ObjectStore {
   /** @throws what the service refuses with, when the answer is another than this one */
   async #require(answer: Answer, { what }: { readonly what: string }, outcome: string): Promise<void> {
     if (answer.header(HEADERS.outcome) === outcome) return;
-    throw refusal(answer.status, await receiveText(answer), what, this.#options.place);
+    const said = answer.header(HEADERS.refusal);
+    const body = said === undefined ? await receiveText(answer) : Buffer.from(said, 'base64url').toString('utf8');
+    throw refusal(answer.status, body, what, this.#options.place);
   }
 
   /** Runs one request within the bounds, and turns what fails into an error of ours. */

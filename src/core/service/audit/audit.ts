@@ -17,6 +17,8 @@ export type AuditRecord = Asked &
     | {
         readonly kind: 'export' | 'clone' | 'read';
         readonly snapshotId: string;
+        /** Of a read of a volume of the block API: then `snapshotId` is what it becomes next. */
+        readonly volumeId?: string;
         readonly granted: boolean;
         /** Accounts whose agreement was missing. */
         readonly missing: readonly string[];

@@ -3,11 +3,11 @@
  * a token for it.
  *
  * Export control decides, and records it, when a listing begins; tokens and pages are what it granted. At each page and each
- * block it is asked again, without a record, so that what is taken back is so at once.
+ * block it is asked again, without a record; an answer of a moment ago will do, since who takes a grant back waits that long
+ * before he is told so (`exportcontrol/sharing.ts`).
  */
-import { BlockReader } from '../../blockstore/blocks/index.ts';
-import type { SnapshotEntry } from '../../blockstore/index.ts';
-import { FreshReads } from '../../blockstore/uploads/index.ts';
+import { BlockReader, type ReadBlock } from '../../blockstore/blocks/index.ts';
+import { API_BLOCK_BYTES, RecentReads, type SnapshotEntry } from '../../blockstore/index.ts';
 import { SgwError } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
 import type { Asker, ExportControl } from '../exportcontrol/export-control.ts';
@@ -48,17 +48,22 @@ export class SnapshotBlocks {
   readonly #tokens: BlockTokens;
   readonly #reader: BlockReader;
   /** By account and snapshot. */
-  readonly #rights: FreshReads<SnapshotEntry>;
+  readonly #rights: RecentReads<SnapshotEntry>;
 
-  constructor(context: ServiceContext, exports: ExportControl, tokens: BlockTokens) {
+  /** `closed` ends what goes on behind calls. */
+  constructor(context: ServiceContext, exports: ExportControl, tokens: BlockTokens, closed: AbortSignal) {
     this.#context = context;
     this.#exports = exports;
     this.#tokens = tokens;
     this.#reader = new BlockReader(context.blocks);
-    this.#rights = new FreshReads(async (name, signal) => {
-      const [accountId = '', snapshotId = ''] = name.split(' ');
-      return await exports.openAgain(accountId, snapshotId, signal);
-    });
+    const { clock } = context.blocks;
+    this.#rights = new RecentReads(
+      async (name, signal) => {
+        const [accountId = '', snapshotId = ''] = name.split(' ');
+        return await exports.openAgain(accountId, snapshotId, signal);
+      },
+      { clock, closed },
+    );
   }
 
   /**
@@ -107,18 +112,42 @@ export class SnapshotBlocks {
   }
 
   /**
-   * All 512 KiB of a block.
+   * All 512 KiB of a block, and their SHA-256.
    * @throws denied `block-token-wrong`, `export-denied`; notFound `snapshot-not-found`; corrupt
    */
   async read(
     asker: Asker,
     { snapshotId, block, token }: { readonly snapshotId: string; readonly block: number; readonly token: string },
     signal: AbortSignal,
-  ): Promise<Buffer> {
+  ): Promise<ReadBlock> {
     this.#requireReadable();
     const { accountId } = asker;
     this.#tokens.requireBlock(token, { accountId, snapshotId, block });
     const entry = await this.#rights.get(`${accountId} ${snapshotId}`, signal);
+    return await this.#reader.read(entry.root, block, signal);
+  }
+
+  /**
+   * As `read`, without a token: export control decides, and with `recorded` records it.
+   * @throws as `read`; invalid `block-out-of-range`
+   */
+  async readOpen(
+    asker: Asker,
+    {
+      snapshotId,
+      block,
+      recorded,
+    }: { readonly snapshotId: string; readonly block: number; readonly recorded: boolean },
+    signal: AbortSignal,
+  ): Promise<ReadBlock> {
+    this.#requireReadable();
+    const entry = recorded
+      ? await this.#exports.open(asker, { snapshotId, purpose: 'read' }, signal)
+      : await this.#rights.get(`${asker.accountId} ${snapshotId}`, signal);
+    if (block * API_BLOCK_BYTES >= entry.sizeBytes)
+      throw new SgwError('invalid', 'block-out-of-range', `snapshot ${snapshotId} has no block ${String(block)}`, {
+        details: { snapshotId, block },
+      });
     return await this.#reader.read(entry.root, block, signal);
   }
 

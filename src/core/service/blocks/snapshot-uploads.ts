@@ -4,9 +4,8 @@
  * Completing is answered once the snapshot takes no more blocks. Its map is made behind that, once for all who ask here; what a
  * server that died left undone goes on when the client asks again, or when a server starts.
  */
-import { Catalog, type SnapshotEntry } from '../../blockstore/index.ts';
+import { Catalog, isOpenSession, type SnapshotEntry } from '../../blockstore/index.ts';
 import {
-  FreshReads,
   isUpload,
   UploadStore,
   type NewUpload,
@@ -31,8 +30,6 @@ export class SnapshotUploads {
   readonly #store: UploadStore;
   readonly #closed = new AbortController();
   readonly #builds = new Map<string, Promise<UploadEntry>>();
-  /** Many blocks of one snapshot come at once. */
-  readonly #entries: FreshReads<SnapshotEntry | undefined>;
   /** By account: snapshots that were begun here, and may be open still. */
   readonly #open = new Map<string, Set<string>>();
 
@@ -40,8 +37,7 @@ export class SnapshotUploads {
     this.#context = context;
     this.#exports = exports;
     this.#log = log;
-    this.#store = new UploadStore(context.blocks);
-    this.#entries = new FreshReads(async (snapshotId, stop) => await this.#find(snapshotId, stop));
+    this.#store = new UploadStore(context.blocks, this.#closed.signal);
   }
 
   /**
@@ -78,6 +74,18 @@ export class SnapshotUploads {
     if (!isSnapshotId(snapshotId)) return undefined;
     try {
       const entry = await new Catalog(this.#context.blocks).getSnapshot(snapshotId, signal);
+      return entry.state === 'deleted' || isOpenSession(entry) ? undefined : entry;
+    } catch (error) {
+      if (toSgwError(error).kind !== 'notFound') throw error;
+      return undefined;
+    }
+  }
+
+  /** As it was at most a moment ago: many blocks of one snapshot come at once. */
+  async #recent(snapshotId: string, signal: AbortSignal): Promise<SnapshotEntry | undefined> {
+    if (!isSnapshotId(snapshotId)) return undefined;
+    try {
+      const entry = await this.#store.recent(snapshotId, signal);
       return entry.state === 'deleted' ? undefined : entry;
     } catch (error) {
       if (toSgwError(error).kind !== 'notFound') throw error;
@@ -121,7 +129,7 @@ export class SnapshotUploads {
 
   /** The snapshot, if it is the account's, and written through the API. @throws notFound `snapshot-not-found` */
   async find(asker: Asker, snapshotId: string, signal: AbortSignal): Promise<UploadEntry> {
-    const entry = await this.#entries.get(snapshotId, signal);
+    const entry = await this.#recent(snapshotId, signal);
     if (entry?.accountId !== asker.accountId) throw notFound(snapshotId);
     if (isUpload(entry)) return entry;
     throw new SgwError(
@@ -145,7 +153,7 @@ export class SnapshotUploads {
     signal: AbortSignal,
   ): Promise<void> {
     if (this.#store.isExpired(entry)) await this.#store.expire(entry.snapshotId, signal);
-    await this.#store.put(entry, write, signal);
+    await this.#store.put(entry.snapshotId, write, signal);
   }
 
   /**
@@ -154,8 +162,9 @@ export class SnapshotUploads {
    * `block-count-wrong`: then the snapshot stays open
    */
   async complete(asker: Asker, snapshotId: string, claim: UploadClaim, signal: AbortSignal): Promise<UploadStatus> {
-    const found = await this.find(asker, snapshotId, signal);
-    if (this.#store.isExpired(found)) await this.#store.expire(found.snapshotId, signal);
+    const known = await this.find(asker, snapshotId, signal);
+    const now = await this.#store.get(known.snapshotId, signal);
+    const found = this.#store.isExpired(now) ? await this.#store.expire(known.snapshotId, signal) : now;
     if (found.state === 'failed') return 'error';
     const wasOpen = found.upload.state === 'open';
     if (wasOpen && found.state === 'pending') await this.#requireCount(found, claim, signal);
@@ -170,7 +179,7 @@ export class SnapshotUploads {
   async #requireCount(entry: UploadEntry, claim: UploadClaim, signal: AbortSignal): Promise<void> {
     this.#store.requireOpen(entry);
     const blocks = await this.#store.countBlocks(entry.snapshotId, signal);
-    if (blocks === claim.blocks) return;
+    if (claim.blocks === null || blocks === claim.blocks) return;
     throw new SgwError(
       'invalid',
       'block-count-wrong',

@@ -48,6 +48,8 @@ const FOR_ROOT: ReadonlySet<string> = new Set<OperationName>([
   'gateway.metrics',
   'gateway.reload',
   'gateway.stop',
+  'gateway.suspend',
+  'gateway.resume',
   'bandwidth.show',
   'bandwidth.set',
   'bandwidth.remove',

@@ -31,7 +31,7 @@ export interface Reached {
 }
 
 /** How old what is known of roots may be. */
-export const FRESH_MS = 2000;
+const FRESH_MS = 2000;
 const KNOWN_MAX = 4096;
 const REACH_BYTES_MAX = 256 << 20;
 

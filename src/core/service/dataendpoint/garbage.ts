@@ -69,7 +69,7 @@ export class GarbageSchedule {
         await this.runIfDue(this.#stop.signal);
       } catch (error) {
         const failure = toSgwError(error);
-        if (!this.#stop.signal.aborted) log.warn({ code: failure.code, reason: failure.message }, 'gc failed');
+        if (!isFired(this.#stop.signal)) log.warn({ code: failure.code, reason: failure.message }, 'gc failed');
       }
     }
   }
@@ -162,7 +162,7 @@ export class GarbageSchedule {
         });
         heldUntilMs = Date.parse(until);
       } catch (error) {
-        if (ended.aborted) return;
+        if (isFired(ended)) return;
         const failure = toSgwError(error);
         if (failure.code !== 'gc-lease-lost' && blocks.clock.nowMs() < heldUntilMs) continue;
         lost.abort(leaseLost());
@@ -179,6 +179,9 @@ export class GarbageSchedule {
     );
   }
 }
+
+/** Asked anew: it may have fired since it was asked last. */
+const isFired = (signal: AbortSignal): boolean => signal.aborted;
 
 const leaseLost = (): SgwError =>
   new SgwError('unavailable', 'gc-lease-lost', 'another server of the service runs gc now', {

@@ -21,6 +21,7 @@ import {
   HEADERS,
   OBJECTS_PATH,
   OUTCOMES,
+  refusalText,
   REPLY_BYTES_MAX,
 } from '../../objectstore/service/index.ts';
 import type { Budget } from './budget.ts';
@@ -95,7 +96,7 @@ async function run(
   const leave = parts.budget.enter(served.gatewayId);
   const gone = new AbortController();
   const onClose = (): void => {
-    gone.abort(new SgwError('aborted', 'gone', 'whoever asked has gone'));
+    gone.abort(new SgwError('aborted', 'aborted', 'whoever asked has gone'));
   };
   reply.raw.once('close', onClose);
   try {
@@ -236,7 +237,7 @@ async function storeBody(
 }
 
 /** A body in memory: who asks for it has taken its bytes from the budget. */
-export async function collect(body: StreamedBody): Promise<Uint8Array[]> {
+async function collect(body: StreamedBody): Promise<Uint8Array[]> {
   return await Array.fromAsync(body.pieces);
 }
 
@@ -302,10 +303,10 @@ function sendAbsent(reply: FastifyReply): void {
 }
 
 function sendFailure(reply: FastifyReply, failure: SgwError): void {
-  reply
-    .code(ERROR_KINDS[failure.kind].httpStatus)
-    .header('content-type', 'application/json; charset=utf-8')
-    .send(JSON.stringify({ error: failure.toDocument() }));
+  const body = JSON.stringify({ error: failure.toDocument() });
+  const text = reply.request.method === 'HEAD' ? refusalText(body) : undefined;
+  if (text !== undefined) void reply.header(HEADERS.refusal, text);
+  reply.code(ERROR_KINDS[failure.kind].httpStatus).header('content-type', 'application/json; charset=utf-8').send(body);
 }
 
 /** @throws invalid `bad-request` for a range of another form than those of the contract */

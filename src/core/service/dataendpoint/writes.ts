@@ -5,7 +5,14 @@
  * In a store with its customer's key the contents are sealed, and only what is readable is checked: whose it is, states and
  * epochs. Nobody else has anything there that pointers could lead to.
  */
-import { isSamePointer, keys, parseDocument, placeOfKey, type KeyPlace } from '../../blockstore/inspect/index.ts';
+import {
+  isSamePointer,
+  type KeyPlace,
+  keys,
+  type NodePointer,
+  parseDocument,
+  placeOfKey,
+} from '../../blockstore/inspect/index.ts';
 import { toSgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import type { PutOptions, PutResult, StreamedBody } from '../../objectstore/index.ts';
 import type { GatewayPrincipal } from '../identity/principal.ts';
@@ -149,9 +156,10 @@ export class Writes {
 
   async #volumeKey(write: Write, volumeId: VolumeId): Promise<PutResult> {
     const { key, options, signal, isSealed } = write;
+    // Where there are no keys, nobody begins a volume by one.
+    if (!isSealed) throw refuseWrite(key);
     await this.#claim(key, volumeId, signal);
     requireNew(key, options);
-    if (!isSealed) throw refuseContents(key, 'this store has no keys');
     return await this.#put(write);
   }
 
@@ -362,6 +370,8 @@ export class Writes {
       if (current === undefined) return await this.#put(write);
       if (current['holder'] !== this.#gateway.gatewayId) throw refuseWrite(key);
       requireUnchanged(key, current, stored, ['pinId', 'roots', 'objects']);
+      // What was taken back meanwhile is not kept from gc any longer.
+      await this.#requireSeen(key, pin.roots, signal);
       return await this.#put(write);
     }
     for (const object of pin.objects) {
@@ -369,10 +379,15 @@ export class Writes {
       if (place?.kind !== 'log' || !(await this.#owns(place.volumeId, signal)))
         throw refuseContents(key, 'it pins an object that is not of this account');
     }
-    for (const root of pin.roots)
+    await this.#requireSeen(key, pin.roots, signal);
+    return await this.#put(write);
+  }
+
+  /** @throws denied `write-refused` */
+  async #requireSeen(key: string, roots: readonly NodePointer[], signal: AbortSignal): Promise<void> {
+    for (const root of roots)
       if (!(await this.#pointers.maySee(root, signal)))
         throw refuseContents(key, 'it pins what this account does not see');
-    return await this.#put(write);
   }
 }
 

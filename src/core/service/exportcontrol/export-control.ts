@@ -2,7 +2,7 @@
  * The one place that decides what may leave (S7). Each decision is recorded before it is answered, so that nothing leaves
  * without a trace.
  */
-import { Catalog, type SnapshotEntry } from '../../blockstore/index.ts';
+import { Catalog, isOpenSession, type SnapshotEntry } from '../../blockstore/index.ts';
 import { isSnapshotId, Semaphore, SgwError } from '../../kit/index.ts';
 import type { MessageResult } from '../../protocol/index.ts';
 import type { Audit } from '../audit/audit.ts';
@@ -17,6 +17,14 @@ export interface Asker {
   readonly accountId: string;
   /** Of a user: the access key that signed. */
   readonly accessKeyId?: string;
+}
+
+/** A volume of the block API, and what it reads as where nothing was written to it since. */
+export interface VolumeReading {
+  readonly volumeId: string;
+  /** What is written to it goes there. */
+  readonly session: string;
+  readonly base: Pick<SnapshotEntry, 'snapshotId' | 'root'> | null;
 }
 
 export class ExportControl {
@@ -70,6 +78,30 @@ export class ExportControl {
     return entry;
   }
 
+  /**
+   * Decides on reading a volume of the block API, by what it reads as where nothing was written to it: that may be another
+   * account's. What was written to it is the account's own. Leaves a record with `recorded`.
+   * @throws denied `export-denied`
+   */
+  async openVolume(
+    asker: Asker,
+    { volumeId, session, base }: VolumeReading,
+    recorded: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { accountId } = asker;
+    const entry = base === null ? undefined : await this.#read(base.snapshotId, signal);
+    // A base that is deleted is shared with nobody any more.
+    const manifest = entry?.state === 'completed' ? entry : { accountId, creators: [] };
+    const { mayExport, missing } = judge(accountId, { ...manifest, root: base?.root ?? null });
+    if (recorded)
+      await this.#audit.record(
+        { kind: 'read', ...asker, volumeId, snapshotId: session, granted: mayExport, missing },
+        signal,
+      );
+    if (!mayExport) throw volumeDenied(accountId, volumeId, missing);
+  }
+
   /** As `decide` does for an export, without a record. @throws the same */
   async judge(accountId: string, snapshotId: string, signal: AbortSignal): Promise<MessageResult<'export.judge'>> {
     const entry = await this.#read(snapshotId, signal);
@@ -118,7 +150,8 @@ export class ExportControl {
   async #read(snapshotId: string, signal: AbortSignal): Promise<SnapshotEntry | undefined> {
     if (!isSnapshotId(snapshotId)) return undefined;
     try {
-      return await this.#catalog.getSnapshot(snapshotId, signal);
+      const entry = await this.#catalog.getSnapshot(snapshotId, signal);
+      return isOpenSession(entry) ? undefined : entry;
     } catch (error) {
       if (error instanceof SgwError && error.kind === 'notFound') return undefined;
       throw error;
@@ -154,6 +187,18 @@ function notCompleted(entry: SnapshotEntry): SgwError {
     hint: 'Choose another snapshot: `sgw snapshot list`.',
     details: { snapshotId: entry.snapshotId, state: entry.state },
   });
+}
+
+function volumeDenied(accountId: string, volumeId: string, missing: readonly string[]): SgwError {
+  return new SgwError(
+    'denied',
+    'export-denied',
+    `volume ${volumeId} holds blocks that account ${missing.join(', ')} created, and does not share with ${accountId}; it is not read`,
+    {
+      hint: 'Whoever created them can share the snapshot that the volume was made of, or last made into.',
+      details: { volumeId, accountId, creators: missing },
+    },
+  );
 }
 
 const REFUSALS = {

@@ -1,6 +1,7 @@
 /** Refusals as the native API tells them: the status of their kind, and the error's document. */
 import type { FastifyError, FastifyReply } from 'fastify';
 import { ERROR_KINDS, SgwError, toSgwError, type Logger } from '../../kit/index.ts';
+import { HEADERS, refusalText } from '../../objectstore/service/index.ts';
 
 /** fastify's own refusals are of requests that can't be read. A bug is told as one, and what it was only to the log. */
 function failureOf(error: unknown): SgwError {
@@ -19,5 +20,8 @@ export async function sendFailure(error: unknown, reply: FastifyReply, log: Logg
   if (isBug) log.error({ requestId: reply.request.id, err: failure }, 'a request found a bug');
   const told = isBug ? new SgwError('internal', 'internal', 'the service has a bug; its log tells more') : failure;
   const status = Number(failure.code === 'bad-request' ? failure.details['status'] : ERROR_KINDS[told.kind].httpStatus);
-  return await reply.code(status).header('cache-control', 'no-store').send({ error: told.toDocument() });
+  const body = { error: told.toDocument() };
+  const text = reply.request.method === 'HEAD' ? refusalText(JSON.stringify(body)) : undefined;
+  if (text !== undefined) void reply.header(HEADERS.refusal, text);
+  return await reply.code(status).header('cache-control', 'no-store').send(body);
 }

@@ -26,6 +26,7 @@ import type { ShadowParts } from './parts.ts';
 import { RecordKeeper } from './record-keeper.ts';
 import { regionAt, type RegionMarks } from './region-marks.ts';
 import type { RegionTask, RegionWork } from './region-work.ts';
+import { pagesOf } from './touched-pages.ts';
 import { WaitingSnapshots } from './waiting-snapshots.ts';
 
 /** The image's times are looked at so long after it was closed: they do not tell moments apart that are nearer. */
@@ -497,9 +498,4 @@ export class Follow {
     await this.#parts.blocks.clock.sleep(TIMES_SETTLE_MS);
     await this.#records.write({ state: 'clean', image: identityOf(this.#image.facts()) }, true);
   }
-}
-
-function pagesOf(offset: number, length: number): [firstPage: number, pageCount: number] {
-  const firstPage = Math.floor(offset / PAGE_BYTES);
-  return [firstPage, Math.ceil((offset + length) / PAGE_BYTES) - firstPage];
 }

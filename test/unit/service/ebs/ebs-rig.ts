@@ -10,11 +10,11 @@ import {
   StartSnapshotCommand,
 } from '@aws-sdk/client-ebs';
 import fastify, { type FastifyInstance } from 'fastify';
-import type { BlockStoreOptions } from '../../../../src/core/blockstore/index.ts';
+import type { BlockStoreOptions, KeyRing } from '../../../../src/core/blockstore/index.ts';
 import { seededRandom, systemClock } from '../../../../src/core/kit/index.ts';
 import { memoryStore, type ObjectStore } from '../../../../src/core/objectstore/index.ts';
 import { ebsFrontEnd } from '../../../../src/core/service/aws/ebs/front-end.ts';
-import type { SlotLimits } from '../../../../src/core/service/aws/ebs/slots.ts';
+import type { SlotLimits } from '../../../../src/core/service/blocks/slots.ts';
 import type { FrontEnd } from '../../../../src/core/service/server/front-end.ts';
 import { openNetworkService, ServiceKey, type NetworkService } from '../../../../src/core/service/server/index.ts';
 
@@ -47,8 +47,14 @@ export class EbsRig implements AsyncDisposable {
     this.root = { accessKeyId, secretAccessKey };
   }
 
-  static async start(objects: ObjectStore = memoryStore(), limits: Partial<SlotLimits> = {}): Promise<EbsRig> {
-    const blocks = { objects, clock: systemClock, random: seededRandom(Date.now() % 0x7fff_ffff) };
+  /** `keys`: of a store that has one. */
+  static async start(
+    objects: ObjectStore = memoryStore(),
+    limits: Partial<SlotLimits> = {},
+    keys?: KeyRing,
+  ): Promise<EbsRig> {
+    const random = seededRandom(Date.now() % 0x7fff_ffff);
+    const blocks = { objects, clock: systemClock, random, ...(keys === undefined ? {} : { keys }) };
     const serviceKey = new ServiceKey(Buffer.alloc(32, 7), blocks.random);
     const context = { blocks, serviceId: 'store-0123456789abcdef', isEmbedded: false };
     const signal = new AbortController().signal;
@@ -110,7 +116,7 @@ export function blockOf(value: number): Buffer {
   return bytes;
 }
 
-export const aggregate = (blocks: readonly Uint8Array[]): string =>
+const aggregate = (blocks: readonly Uint8Array[]): string =>
   sha256(Buffer.concat(blocks.map((bytes) => createHash('sha256').update(bytes).digest())));
 
 export async function startSnapshot(

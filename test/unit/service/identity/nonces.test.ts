@@ -47,8 +47,7 @@ async function signed(name: 'snapshot.share' | 'snapshot.unshare'): Promise<Mess
 
 const gateway = () => ({ kind: 'gateway' as const, gatewayId: GATEWAY, accountId: owner });
 const grants = async (): Promise<unknown> =>
-  (await new Catalog(first.service.context.blocks).getSnapshot(SNAPSHOT, first.signal))
-    .grants;
+  (await new Catalog(first.service.context.blocks).getSnapshot(SNAPSHOT, first.signal)).grants;
 
 it('is refused by the server that took it, and by any other', async () => {
   const share = await signed('snapshot.share');

@@ -1,6 +1,6 @@
 /** Failures as the EBS direct API tells them: `reference/aws-wire.md`, and the errors of the service's published model. */
 import { toSgwError, type SgwError } from '../../../kit/index.ts';
-import { badParameter } from './refusals.ts';
+import { badParameter } from '../../blocks/refusals.ts';
 
 /** The errors of the model, and those of AWS that are about signatures. */
 export interface EbsFailure {

@@ -14,10 +14,9 @@ import { SnapshotUploads } from '../../blocks/snapshot-uploads.ts';
 import { BlockTokens } from '../../blocks/tokens.ts';
 import type { Asker } from '../../exportcontrol/export-control.ts';
 import type { FrontEnd, ServerParts } from '../../server/front-end.ts';
-import { drained, readBody } from './body.ts';
+import { drained, readBody } from '../../blocks/body.ts';
 import { ebsAnswerOf } from './errors.ts';
-import { invalid } from './refusals.ts';
-import { blockDigest } from './digest.ts';
+import { invalid } from '../../blocks/refusals.ts';
 import {
   blockIndexOf,
   blockTokenOf,
@@ -28,7 +27,7 @@ import {
   snapshotIdOf,
   startRequestOf,
 } from './requests.ts';
-import { Slots, type SlotLimits } from './slots.ts';
+import { Slots, type SlotLimits } from '../../blocks/slots.ts';
 
 export type EbsParts = Pick<ServerParts, 'context' | 'log' | 'authenticator' | 'exports' | 'serviceKey'>;
 
@@ -68,11 +67,8 @@ class EbsRoutes {
   constructor(parts: EbsParts, limits: Partial<SlotLimits>) {
     const { context, exports, serviceKey, log } = parts;
     this.#parts = parts;
-    this.#blocks = new SnapshotBlocks(
-      context,
-      exports,
-      new BlockTokens(serviceKey.derive(PURPOSE), context.blocks.clock),
-    );
+    const tokens = new BlockTokens(serviceKey.derive(PURPOSE), context.blocks.clock);
+    this.#blocks = new SnapshotBlocks(context, exports, tokens, this.#closed.signal);
     this.#uploads = new SnapshotUploads(context, exports, log);
     this.#slots = new Slots(limits);
   }
@@ -207,13 +203,13 @@ class EbsRoutes {
     const token = blockTokenOf(request.query as Record<string, string>);
     const of = { snapshotId: snapshotIdOf(path.snapshotId), block: blockIndexOf(path.blockIndex), token };
     const signal = this.#deadline();
-    const bytes = await this.#slots.run(
+    const { bytes, sha256 } = await this.#slots.run(
       asker.accountId,
       signal,
       async () => await this.#blocks.read(asker, of, signal),
     );
     return await reply
-      .headers({ ...checksumHeaders(blockDigest(bytes)), 'x-amz-Data-Length': String(bytes.length) })
+      .headers({ ...checksumHeaders(sha256), 'x-amz-Data-Length': String(bytes.length) })
       .type('application/octet-stream')
       .send(bytes);
   }

@@ -9,7 +9,7 @@ import { API_BLOCK_BYTES } from '../../../blockstore/index.ts';
 import { parseShallowJson } from '../../../kit/index.ts';
 import type { UploadClaim } from '../../../blockstore/uploads/index.ts';
 import type { PageWish } from '../../blocks/snapshot-blocks.ts';
-import { badParameter, invalid } from './refusals.ts';
+import { badParameter, invalid } from '../../blocks/refusals.ts';
 
 /** 64 TiB. */
 const VOLUME_GIB_MAX = 65_536;

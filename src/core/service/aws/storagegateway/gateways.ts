@@ -1,7 +1,7 @@
 /** Gateways: activation, list, information, shutting down and starting, maintenance, deletion. */
 import type * as Sdk from '@aws-sdk/client-storage-gateway';
 import { Catalog, failSnapshot } from '../../../blockstore/index.ts';
-import { newGatewayId, toSgwError } from '../../../kit/index.ts';
+import { toSgwError } from '../../../kit/index.ts';
 import type { GatewayDocument, GatewayMode } from '../../../localapi/index.ts';
 import { timeOf } from '../../context.ts';
 import { gatewayArn } from './arns.ts';
@@ -19,7 +19,7 @@ const MODES: Readonly<Record<string, GatewayMode>> = { CACHED: 'cached', STORED:
 
 const gatewayType = (mode: GatewayMode): string => (mode === 'cached' ? 'CACHED' : 'STORED');
 
-/** Claims the device that waits under the key. It becomes a gateway when it comes for its credential. */
+/** Claims the device that waits under the key, once. It becomes a gateway when it comes for its credential. */
 export async function activateGateway(
   input: Checked<Sdk.ActivateGatewayInput>,
   caller: Caller,
@@ -34,13 +34,15 @@ export async function activateGateway(
     throw new RequestRefused('RegionInvalid', `the region of this service is ${parts.region}`);
   checkTimezone(GatewayTimezone);
   const tags = tagsOf(Tags);
-  const gatewayId = newGatewayId(parts.context.blocks.random);
   const about = { displayName: GatewayName, timezone: GatewayTimezone, mode, tags };
-  // First what the claim does not carry: nobody sees it before it is claimed.
-  await changeSettings(caller, gatewayId, (now) => ({ ...now, ...about }));
-  const claim = { activationKey: ActivationKey, gatewayName: plainName(GatewayName), accountId, mode, gatewayId };
-  await parts.messages.asUser(user, 'activation.claim', { ...claim, region: parts.region, confirm: true }, signal);
-  await changeSettings(caller, gatewayId, (now) => ({ ...now, claimedAt: timeOf(parts.context) }));
+  const claim = { activationKey: ActivationKey, gatewayName: plainName(GatewayName), accountId, mode, gatewayId: null };
+  const wish = { ...claim, region: parts.region, confirm: true };
+  const { gatewayId } = await parts.messages.asUser(user, 'activation.claim', wish, signal);
+  // Then what the claim does not carry: who dies before that asks again, and gets the same gateway.
+  const { deleted } = await changeSettings(caller, gatewayId, (now) =>
+    now.claimedAt === null ? { ...now, ...about, claimedAt: timeOf(parts.context) } : now,
+  );
+  if (deleted !== null) throw new RequestRefused('ActivationKeyInvalid', 'the gateway that the key made was deleted');
   return { GatewayARN: gatewayArn(caller, gatewayId) };
 }
 

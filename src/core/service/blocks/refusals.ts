@@ -1,5 +1,5 @@
 /** Requests that are wrong in themselves. */
-import { SgwError } from '../../../kit/index.ts';
+import { SgwError } from '../../kit/index.ts';
 
 export const invalid = (code: string, message: string): SgwError => new SgwError('invalid', code, message);
 

@@ -1,7 +1,7 @@
 /** Bodies of requests, read within a bound in bytes and in time. */
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import { SgwError } from '../../../kit/index.ts';
+import { SgwError } from '../../kit/index.ts';
 import { badParameter } from './refusals.ts';
 
 /** For a block of 512 KiB: 70 Kbit/s is enough. */

@@ -2,7 +2,7 @@
  * How many blocks are under way at once, over all accounts and for each, so that memory is bounded and one account leaves room
  * for others. Who comes when all is taken waits a little; who comes when too many wait is told to come again.
  */
-import { Semaphore, SgwError, throwIfAborted } from '../../../kit/index.ts';
+import { Semaphore, SgwError, throwIfAborted } from '../../kit/index.ts';
 
 export interface SlotLimits {
   /** Blocks under way; each takes about 1.5 MiB. */
