@@ -533,7 +533,7 @@ describe('whoever has nothing', () => {
         .replace(':operation', 'status')
         .replace(':blockIndex', '3')
         .replace(':name', 'gateway.list');
-      const body = method === 'GET' ? {} : { body: '{}', headers: json };
+      const body = method === 'POST' || method === 'PUT' ? { body: '{}', headers: json } : {};
       const answer = await rig.ask({ method, path, ...body });
       expect(answer.status, `${method} ${url} ${answer.text}`).toBe(403);
     }
