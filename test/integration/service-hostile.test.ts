@@ -342,6 +342,39 @@ describe('what is another customer’s, to one who has a key', () => {
     expect((await send({ ...own, path: `${path}/3`, as: bert })).status).toBe(400);
   });
 
+  it('is no volume and no snapshot of the block API', async () => {
+    const create = { method: 'POST', path: '/v1/volumes', headers: json, as: anna } as const;
+    const made = await send({ ...create, body: JSON.stringify({ name: 'kumquat-blocks', sizeBytes: 1 << 20 }) });
+    expect(made.status, made.text).toBeLessThan(300);
+    const { id } = made.json as { id: string };
+    const of =
+      (method: string, path: string, body?: object) =>
+      (theirs: string): Ask => ({
+        ...{ method, path: path.replace('ID', theirs), as: mallory },
+        ...(body === undefined ? {} : { headers: json, body: JSON.stringify(body) }),
+      });
+    const block = 'AAAA';
+    const volumes = [
+      ...[of('GET', '/v1/volumes/ID'), of('DELETE', '/v1/volumes/ID'), of('GET', '/v1/volumes/ID/blocks')],
+      ...[of('GET', '/v1/volumes/ID/blocks/0'), of('POST', '/v1/volumes/ID/snapshots', { name: 'x' })],
+      (theirs: string): Ask => ({
+        ...{ method: 'PUT', path: `/v1/volumes/${theirs}/blocks/0`, as: mallory, body: block },
+        headers: { 'content-digest': `sha-256=:${createHash('sha256').update(block).digest('base64')}:` },
+      }),
+    ];
+    for (const ask of volumes) await expectAlike(ask, id, 'vol-0123456789abcdef0');
+    const snapshots = [
+      ...[of('GET', '/v1/snapshots/ID'), of('DELETE', '/v1/snapshots/ID'), of('GET', '/v1/snapshots/ID/blocks')],
+      of('GET', '/v1/snapshots/ID/blocks/3'),
+      (fromSnapshotId: string) => of('POST', '/v1/volumes', { name: 'x', fromSnapshotId })(''),
+    ];
+    for (const ask of snapshots) await expectAlike(ask, anna.snapshotId, 'snap-0123456789abcdef0');
+    for (const path of ['/v1/volumes', '/v1/snapshots']) {
+      const ask: Ask = { method: 'GET', path, as: mallory };
+      expectNothingOfOthers(ask, await send(ask));
+    }
+  });
+
   it('has no ARN, by its own account or by his', async () => {
     const volume = (account: string, id: string): string =>
       `arn:aws:storagegateway:lab-1:${account}:gateway/${anna.gateway.gatewayId}/volume/${id}`;
@@ -533,7 +566,7 @@ describe('whoever has nothing', () => {
         .replace(':operation', 'status')
         .replace(':blockIndex', '3')
         .replace(':name', 'gateway.list');
-      const body = method === 'GET' ? {} : { body: '{}', headers: json };
+      const body = method === 'POST' || method === 'PUT' ? { body: '{}', headers: json } : {};
       const answer = await rig.ask({ method, path, ...body });
       expect(answer.status, `${method} ${url} ${answer.text}`).toBe(403);
     }

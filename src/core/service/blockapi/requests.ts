@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Static, TSchema } from 'typebox';
 import Value from 'typebox/value';
-import { SgwError } from '../../kit/index.ts';
+import { parseShallowJson, SgwError } from '../../kit/index.ts';
 import { badParameter, invalid } from '../blocks/refusals.ts';
 
 const BLOCK_MAX = 0x7fff_ffff;
@@ -19,7 +19,7 @@ export function checked<S extends TSchema>(schema: S, input: unknown, what: stri
 export function documentOf<S extends TSchema>(schema: S, body: Buffer): Static<S> {
   let input: unknown;
   try {
-    input = body.length === 0 ? {} : JSON.parse(body.toString('utf8'));
+    input = body.length === 0 ? {} : parseShallowJson(body.toString('utf8'));
   } catch {
     throw badParameter('the request is not JSON');
   }

@@ -35,7 +35,7 @@ async function strangersMessage(body: object): Promise<{ name: string; input: Si
   const { activationId: signer } = registered.json as { activationId: string };
   const { clock, random } = rig.net;
   const by = { key, signer, credentialId: null, serviceId: SERVICE_ID, clock, random };
-  return { name: 'activation.collect', input: signRequest(by, 'activation.collect', body) };
+  return { name: 'activation.collect', input: signRequest(by, 'activation.collect', body as Record<string, never>) };
 }
 
 describe('messages', () => {
