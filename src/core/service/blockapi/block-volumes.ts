@@ -79,7 +79,6 @@ export class BlockVolumes {
    * `export-denied`; unsupported `blocks-sealed-store`
    */
   async create(asker: Asker, wish: VolumeWish, signal: AbortSignal): Promise<VolumeRecord> {
-    this.#requireOpenStore();
     const { accountId } = asker;
     const { clientToken, fromSnapshotId, ...rest } = wish;
     const request = requestHash([wish.name, wish.sizeBytes, fromSnapshotId, wish.description, sorted(wish.tags)]);
@@ -147,7 +146,6 @@ export class BlockVolumes {
     write: { readonly block: number; readonly bytes: Buffer; readonly sha256: string },
     signal: AbortSignal,
   ): Promise<void> {
-    this.#requireOpenStore();
     await this.#inSession(record, signal, async ({ entry }) => {
       await this.#sessions.store.put(entry, write, signal);
     });
@@ -197,7 +195,6 @@ export class BlockVolumes {
   }
 
   async #openReading(asker: Asker, record: VolumeRecord, signal: AbortSignal): Promise<Session> {
-    this.#requireOpenStore();
     const { volumeId } = record;
     const session = await this.#sessions.open(record, signal);
     const reading = { volumeId, session: session.entry.snapshotId, base: session.entry.upload.parent };
@@ -286,8 +283,8 @@ export class BlockVolumes {
     }
   }
 
-  /** @throws unsupported `blocks-sealed-store` */
-  #requireOpenStore(): void {
+  /** Asked before anything else. @throws unsupported `blocks-sealed-store` */
+  requireOpenStore(): void {
     if (this.#context.blocks.keys === undefined) return;
     throw new SgwError('unsupported', 'blocks-sealed-store', 'the store has a key that its customer holds', {
       hint: 'Blocks of such a store are read and written by a gateway that has the key.',

@@ -1,7 +1,7 @@
 /** Who must not, and what is wrong: the block API refuses by name, tells nothing of others, and never has a bug. */
 import { request as httpRequest } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { KeyRing } from '../../../../src/core/blockstore/index.ts';
+import { KeyRing } from '../../../../src/core/blockstore/sealing/key-ring.ts';
 import { idOfSession } from '../../../../src/core/blockstore/uploads/index.ts';
 import { seededRandom, type VolumeId } from '../../../../src/core/kit/index.ts';
 import { BLOCK_API } from '../../../../src/core/protocol/blockapi/index.ts';
@@ -145,7 +145,7 @@ describe('a store with a key that its customer holds', () => {
   it('is neither written nor read', async () => {
     const { volumeId } = await anna.create();
     const { snapshotId } = await anna.snapshot(volumeId);
-    const sealed = anna.at(await rig.server(undefined, {} as KeyRing));
+    const sealed = anna.at(await rig.server(undefined, Object.create(KeyRing.prototype) as KeyRing));
     for (const answer of [
       await sealed.ask('POST', '/v1/volumes', { body: { name: 'n', sizeBytes: BLOCK } }),
       await sealed.put(volumeId, 1, blockOf(1)),
