@@ -84,7 +84,6 @@ export class BlockVolumes {
    * `export-denied`; unsupported `blocks-sealed-store`
    */
   async create(asker: Asker, wish: VolumeWish, signal: AbortSignal): Promise<VolumeRecord> {
-    this.requireOpenStore();
     const { accountId } = asker;
     const { clientToken, fromSnapshotId, ...rest } = wish;
     const request = requestHash([wish.name, wish.sizeBytes, fromSnapshotId, wish.description, sorted(wish.tags)]);
@@ -201,7 +200,6 @@ export class BlockVolumes {
   }
 
   async #openReading(asker: Asker, record: VolumeRecord, signal: AbortSignal): Promise<Session> {
-    this.requireOpenStore();
     const { volumeId } = record;
     const session = await this.#sessions.open(record, signal);
     const reading = { volumeId, session: session.entry.snapshotId, base: session.entry.upload.parent };
@@ -290,7 +288,7 @@ export class BlockVolumes {
     }
   }
 
-  /** @throws unsupported `blocks-sealed-store` */
+  /** Asked before anything else. @throws unsupported `blocks-sealed-store` */
   requireOpenStore(): void {
     if (this.#context.blocks.keys === undefined) return;
     throw new SgwError('unsupported', 'blocks-sealed-store', 'the store has a key that its customer holds', {

@@ -276,6 +276,7 @@ class BlockApiRoutes {
     body: Buffer | null,
   ): Promise<{ readonly asker: Asker; readonly payloadSha256: string | null }> {
     const verdict = await this.#parts.authenticator.verify({ method, url, headers, body }, 'sgw');
+    this.#volumes.requireOpenStore();
     const { accountId, accessKeyId } = verdict.user;
     return { asker: { gatewayId: null, accountId, accessKeyId }, payloadSha256: verdict.payloadSha256 };
   }

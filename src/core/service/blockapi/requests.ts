@@ -8,7 +8,7 @@ import { badParameter, invalid } from '../blocks/refusals.ts';
 const BLOCK_MAX = 0x7fff_ffff;
 
 /** @throws invalid `bad-parameter` naming what is wrong */
-export function checked<S extends TSchema>(schema: S, input: unknown, what: string): Static<S> {
+function checked<S extends TSchema>(schema: S, input: unknown, what: string): Static<S> {
   if (Value.Check(schema, input)) return input;
   const [first] = Value.Errors(schema, input);
   const place = first?.instancePath.slice(1, 65) ?? '';

@@ -1,8 +1,11 @@
 /** Who must not, and what is wrong: the block API refuses by name, tells nothing of others, and never has a bug. */
 import { request as httpRequest } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../../src/core/kit/index.ts';
+import { KeyRing } from '../../../../src/core/blockstore/sealing/key-ring.ts';
+import { idOfSession } from '../../../../src/core/blockstore/uploads/index.ts';
+import { seededRandom, type VolumeId } from '../../../../src/core/kit/index.ts';
 import { BLOCK_API } from '../../../../src/core/protocol/blockapi/index.ts';
+import { SnapshotUploads } from '../../../../src/core/service/blocks/snapshot-uploads.ts';
 import { answerOf, BLOCK, BlockRig, blockOf, codeOf, digest, type BlockUser } from './block-rig.ts';
 
 let rig: BlockRig;
@@ -135,6 +138,42 @@ describe("another account's blocks", () => {
     ]);
     expect(of(mallory.accountId, 'read').map(({ granted }) => granted)).toEqual([false, false, false]);
     expect(of(anna.accountId, 'list')).toMatchObject([{ listed: [snapshotId], leftOut: [] }]);
+  });
+});
+
+describe('a store with a key that its customer holds', () => {
+  it('is neither written nor read', async () => {
+    const { volumeId } = await anna.create();
+    const { snapshotId } = await anna.snapshot(volumeId);
+    const sealed = anna.at(await rig.server(undefined, Object.create(KeyRing.prototype) as KeyRing));
+    for (const answer of [
+      await sealed.ask('POST', '/v1/volumes', { body: { name: 'n', sizeBytes: BLOCK } }),
+      await sealed.put(volumeId, 1, blockOf(1)),
+      await sealed.ask('GET', `/v1/volumes/${volumeId}/blocks/1`),
+      await sealed.ask('GET', `/v1/volumes/${volumeId}/blocks`),
+      await sealed.ask('GET', `/v1/snapshots/${snapshotId}/blocks`),
+      await sealed.ask('GET', `/v1/snapshots/${snapshotId}/blocks/1`),
+    ])
+      expect([answer.status, codeOf(answer)]).toEqual([501, 'blocks-sealed-store']);
+    expect(await anna.written(volumeId)).toEqual([]);
+  });
+});
+
+describe('what is written to a volume', () => {
+  it('is no snapshot to EBS direct, which can neither write to it nor complete it', async () => {
+    const { volumeId } = await anna.create();
+    await anna.put(volumeId, 1, blockOf(1));
+    const { context, exports } = rig.service;
+    const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+    const uploads = new SnapshotUploads(context, exports, log);
+    const session = idOfSession(volumeId as VolumeId, 0);
+    const asker = { gatewayId: null, accountId: anna.accountId };
+    const refused = { code: 'snapshot-not-found' };
+    await expect(uploads.find(asker, session, signal)).rejects.toMatchObject(refused);
+    const claim = { blocks: 1, checksum: null };
+    await expect(uploads.complete(asker, session, claim, signal)).rejects.toMatchObject(refused);
+    await expect(exports.open(asker, { snapshotId: session, purpose: 'read' }, signal)).rejects.toMatchObject(refused);
+    expect(await anna.written(volumeId)).toEqual([1]);
   });
 });
 

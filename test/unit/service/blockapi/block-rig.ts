@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { Sha256 } from '@aws-crypto/sha256-js';
 import { SignatureV4 } from '@smithy/signature-v4';
 import fastify, { type FastifyInstance } from 'fastify';
-import type { BlockStoreOptions } from '../../../../src/core/blockstore/index.ts';
+import type { BlockStoreOptions, KeyRing } from '../../../../src/core/blockstore/index.ts';
 import { seededRandom, systemClock } from '../../../../src/core/kit/index.ts';
 import { memoryStore, type ObjectStore } from '../../../../src/core/objectstore/index.ts';
 import type { BlockList, Snapshot, Volume } from '../../../../src/core/protocol/blockapi/index.ts';
@@ -57,9 +57,10 @@ export class BlockRig implements AsyncDisposable {
   }
 
   /** One more server over the same store, or over what stands before it. Resolves with its address. */
-  async server(objects?: ObjectStore): Promise<string> {
+  async server(objects?: ObjectStore, keys?: KeyRing): Promise<string> {
     const { context, authenticator, exports } = this.service;
-    const parts = objects === undefined ? context : { ...context, blocks: { ...this.blocks, objects } };
+    const sealed = keys === undefined ? {} : { keys };
+    const parts = { ...context, blocks: { ...this.blocks, objects: objects ?? this.blocks.objects, ...sealed } };
     const log = {
       ...{ debug: () => undefined, info: () => undefined, warn: () => undefined },
       error: (fields: unknown) => this.logged.push(fields),
