@@ -36,8 +36,8 @@ import {
 } from '../../src/core/objectstore/index.ts';
 import { StoreLayer, type DeleteOptions } from '../../src/core/objectstore/layer.ts';
 
-export const BLOCK = 512 * 1024;
-export const BLOCKS = 12;
+const BLOCK = 512 * 1024;
+const BLOCKS = 12;
 const ACCOUNTS = ['111111111111', '222222222222'] as const;
 const HOUR = 60 * 60_000;
 const NEVER = new AbortController().signal;

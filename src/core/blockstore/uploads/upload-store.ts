@@ -33,7 +33,6 @@ import { withSignal, type BlockStoreOptions } from '../options.ts';
 import { RECENT_SETTLED_MS, RecentReads } from '../recent-reads.ts';
 import { expired, isUpload, type UploadEntry } from '../upload-entry.ts';
 import { readSegmentIndex } from '../segment-reader.ts';
-import type { SegmentIndex, UploadedBlock } from '../segment-index.ts';
 import { encodeBlockObject } from './block-object.ts';
 import { buildUpload } from './build.ts';
 
@@ -419,10 +418,7 @@ function volumeThatNeverWas(random: Random, parent: SnapshotEntry | null): Volum
   return { volumeId, name: volumeId, lineage: parent?.lineage ?? volumeId };
 }
 
-export const blocksOf = (sizeBytes: number): number => Math.ceil(sizeBytes / API_BLOCK_BYTES);
-
-/** What a segment says of the block that it holds. */
-export const uploadedBlockOf = ({ footer }: SegmentIndex): UploadedBlock | undefined => footer.upload;
+const blocksOf = (sizeBytes: number): number => Math.ceil(sizeBytes / API_BLOCK_BYTES);
 
 const deadlineFrom = (nowMs: number, timeoutMs: number): string =>
   new Date(nowMs + timeoutMs * DEADLINE_SLACK).toISOString();
