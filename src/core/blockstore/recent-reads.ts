@@ -9,7 +9,7 @@ import type { Clock } from '../kit/index.ts';
 import { SharedLoads } from './shared-loads.ts';
 
 /** How old what is given may be. */
-export const RECENT_MS = 400;
+const RECENT_MS = 400;
 /** With room for clocks that do not run at one pace. */
 export const RECENT_SETTLED_MS = 500;
 const KEYS_MAX = 4096;
