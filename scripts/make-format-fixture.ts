@@ -269,9 +269,15 @@ async function writeUploadsFixture(folder: string, seed: number): Promise<void> 
 }
 
 const WRITERS: Readonly<Record<string, (folder: string) => Promise<void>>> = {
-  v1: async (folder) => { await writeFixture(folder, 20261122, false); },
-  'v1-sealed': async (folder) => { await writeFixture(folder, 20261123, true); },
-  'v1-uploads': async (folder) => { await writeUploadsFixture(folder, 20261130); },
+  v1: async (folder) => {
+    await writeFixture(folder, 20261122, false);
+  },
+  'v1-sealed': async (folder) => {
+    await writeFixture(folder, 20261123, true);
+  },
+  'v1-uploads': async (folder) => {
+    await writeUploadsFixture(folder, 20261130);
+  },
 };
 
 for (const name of process.argv.slice(2)) {

@@ -3,7 +3,13 @@
  * What another account has does not exist here, so that nothing built over it can show or change it. Work on the whole
  * store (gc, scrub, statistics) uses blockstore's `Catalog`.
  */
-import { Catalog, isOpenSession, type BlockStoreOptions, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
+import {
+  Catalog,
+  isOpenSession,
+  type BlockStoreOptions,
+  type SnapshotEntry,
+  type VolumeEntry,
+} from '../blockstore/index.ts';
 import { SgwError, type SnapshotId, type VolumeId } from '../kit/index.ts';
 
 type ListOptions = NonNullable<Parameters<Catalog['surveyVolumes']>[0]>;

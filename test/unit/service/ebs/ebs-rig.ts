@@ -116,7 +116,7 @@ export function blockOf(value: number): Buffer {
   return bytes;
 }
 
-const aggregate = (blocks: readonly Uint8Array[]): string =>
+export const aggregate = (blocks: readonly Uint8Array[]): string =>
   sha256(Buffer.concat(blocks.map((bytes) => createHash('sha256').update(bytes).digest())));
 
 export async function startSnapshot(
