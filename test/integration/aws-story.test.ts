@@ -120,9 +120,8 @@ async function snapshotOf(VolumeARN: string): Promise<{ readonly id: string; rea
       if (isPending(error)) return null;
       throw error;
     });
-  let blocks: Map<number, string> | null = null;
-  await expect.poll(async () => (blocks = await read()) !== null, { timeout: TOOL_MS, interval: 200 }).toBe(true);
-  return { id: SnapshotId, blocks: blocks ?? new Map<number, string>() };
+  await expect.poll(read, { timeout: TOOL_MS, interval: 200 }).not.toBeNull();
+  return { id: SnapshotId, blocks: (await read()) ?? new Map<number, string>() };
 }
 
 const isPending = (error: unknown): boolean =>

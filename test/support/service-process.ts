@@ -11,7 +11,7 @@ import { ended, until, type HomeRig } from '../cli/gateway-rig.ts';
 
 const READY_WITHIN_MS = 60_000;
 const ACTIVATION_KEY = /([0-9A-Z]{5}-){4}[0-9A-Z]{5}/;
-const KILLER = fileURLToPath(new URL('./killed-at-write.mjs', import.meta.url));
+const KILLER = fileURLToPath(new URL('./killed-at-write-child.ts', import.meta.url));
 
 export interface Credentials {
   readonly accessKeyId: string;
@@ -24,7 +24,7 @@ export interface Customer extends Credentials {
 
 export interface ServiceOptions {
   readonly flags?: readonly string[];
-  /** The process kills itself at a write to its store that this file tells: see killed-at-write.mjs. */
+  /** The process kills itself at a write to its store that this file tells: see killed-at-write-child.ts. */
   readonly killFile?: string;
 }
 

@@ -1,21 +1,24 @@
 /** The service as a gateway has it that was activated over the network. */
 import { SgwError } from '../../kit/index.ts';
-import type { MessageName, ServiceConnections } from '../../protocol/index.ts';
+import type { MessageName, ServiceConnections, ServiceTransport } from '../../protocol/index.ts';
 import type { RemoteServiceState } from '../../state/index.ts';
 import type { GatewayParts } from '../parts.ts';
 import { gatewayTls } from './identity.ts';
-import { reachService, type RemoteTransport } from './reach.ts';
+import { mayPass, reachService, type RemoteTransport } from './reach.ts';
 
 type Parts = Pick<GatewayParts, 'home' | 'clock' | 'random' | 'reachService'>;
 
 /**
- * The service of a gateway that was activated over the network: by mutual TLS, with the certificate of now. What only an
- * operator of the service may say is refused here.
+ * The service of a gateway that was activated over the network: by mutual TLS, with the certificate of now; by
+ * another server of it when the one that was asked is gone. What only an operator of the service may say is refused here.
  */
 export class RemoteService implements AsyncDisposable {
   readonly #parts: Parts;
   readonly #service: RemoteServiceState;
-  #open: { readonly certificate: string; readonly transport: Promise<RemoteTransport> } | undefined;
+  #open:
+    { readonly certificate: string; readonly url: string; readonly transport: Promise<RemoteTransport> } | undefined;
+  /** Which of the servers is asked: the one that answered last, until it does not. */
+  #turn = 0;
 
   constructor(parts: Parts, service: RemoteServiceState) {
     this.#parts = parts;
@@ -26,7 +29,7 @@ export class RemoteService implements AsyncDisposable {
     return {
       serviceId: this.#service.serviceId,
       gateway: {
-        request: async (name, input, options) => (await this.#transport(options.signal)).request(name, input, options),
+        request: async (name, input, options) => await this.#request(name, input, options),
       },
       operator: {
         request: async (name) => Promise.reject(notHere(name, this.#service.url)),
@@ -40,16 +43,35 @@ export class RemoteService implements AsyncDisposable {
     await (await open?.transport.catch(() => undefined))?.[Symbol.asyncDispose]();
   }
 
-  async #transport(signal: AbortSignal): Promise<RemoteTransport> {
-    const { ca, certificate, privateKey } = await gatewayTls(this.#parts, signal);
-    if (this.#open?.certificate !== certificate) {
-      await this[Symbol.asyncDispose]();
-      const place = { url: this.#service.gatewayUrl, ca };
-      this.#open = { certificate, transport: reachService(this.#parts, place, { certificate, privateKey }) };
+  /** A message that no server got goes to the next one; after another failure the next message does. */
+  async #request(...[name, input, options]: Parameters<ServiceTransport['request']>): Promise<never> {
+    for (let tries = 1; ; tries++) {
+      const { transport, servers } = await this.#transport(options.signal);
+      try {
+        return (await transport.request(name, input, options)) as never;
+      } catch (error) {
+        if (mayPass(error)) this.#turn += 1;
+        const isUnsent = error instanceof SgwError && error.details['neverSent'] === true;
+        if (!isUnsent || tries >= servers) throw error;
+      }
     }
-    return await this.#open.transport;
+  }
+
+  async #transport(signal: AbortSignal): Promise<{ readonly transport: RemoteTransport; readonly servers: number }> {
+    const { ca, certificate, privateKey, elsewhere } = await gatewayTls(this.#parts, signal);
+    const urls = [this.#service.gatewayUrl, ...elsewhere.map(urlOf)];
+    const url = urls[this.#turn % urls.length] ?? this.#service.gatewayUrl;
+    if (this.#open?.certificate !== certificate || this.#open.url !== url) {
+      await this[Symbol.asyncDispose]();
+      const transport = reachService(this.#parts, { url, ca }, { certificate, privateKey });
+      this.#open = { certificate, url, transport };
+    }
+    return { transport: await this.#open.transport, servers: urls.length };
   }
 }
+
+const urlOf = ({ host, port }: { readonly host: string; readonly port: number }): string =>
+  `https://${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
 
 function notHere(name: MessageName, url: string): SgwError {
   const what = name.replace('.', ' ');

@@ -11,25 +11,25 @@ const { SGW_TEST_KILL: file = '' } = process.env;
 const { link } = fs.promises;
 
 /** What is to happen at this link. */
-function planned() {
-  let text;
+function planned(): string {
+  let text: string;
   try {
     text = fs.readFileSync(file, 'utf8');
   } catch {
     return 'live';
   }
-  const [left, when = 'before'] = text.trim().split(' ');
+  const [left = '', when = 'before'] = text.trim().split(' ');
   if (Number(left) === 0) return when;
   fs.writeFileSync(file, `${String(Number(left) - 1)} ${when}`);
   return 'live';
 }
 
-function die() {
+function die(): void {
   fs.unlinkSync(file);
   process.kill(process.pid, 'SIGKILL');
 }
 
-fs.promises.link = async (existing, path) => {
+fs.promises.link = async (existing, path): Promise<void> => {
   const plan = planned();
   if (plan === 'before') die();
   await link(existing, path);
