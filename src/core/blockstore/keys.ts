@@ -92,12 +92,14 @@ export function placeOfKey(key: string): KeyPlace | undefined {
     if (rest.join('/') === 'snapshot.json') return { kind: 'snapshot', snapshotId: id };
     return rest.join('/') === 'map' ? { kind: 'snapshotMap', snapshotId: id } : undefined;
   }
-  if (folder === 'uploads') {
-    const upload = uploadOfKey(key);
-    return upload === undefined ? undefined : { kind: 'upload', snapshotId: upload.snapshotId };
-  }
+  if (folder === 'uploads') return placeOfUpload(key);
   if (rest.length === 0) return placeInFolder(folder, id);
   return folder === 'gc' && id === 'purged' && rest.length === 1 ? { kind: 'purged' } : undefined;
+}
+
+function placeOfUpload(key: string): KeyPlace | undefined {
+  const upload = uploadOfKey(key);
+  return upload === undefined ? undefined : { kind: 'upload', snapshotId: upload.snapshotId };
 }
 
 function placeInFolder(folder: string, name: string): KeyPlace | undefined {

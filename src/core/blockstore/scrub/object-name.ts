@@ -21,15 +21,22 @@ export function objectName(key: string): ObjectName {
   if (key === keys.store || key === keys.copy) return { kind: 'document', owner: undefined };
   if (DOCUMENT_FOLDERS.has(folder)) return key.endsWith('.json') ? { kind: 'document', owner: undefined } : UNKNOWN;
   if (more.length > 0) return UNKNOWN;
-  const upload = uploadOfKey(key);
-  if (upload?.kind === 'block') return { kind: 'upload', snapshotId: upload.snapshotId, block: upload.block };
-  if (upload?.kind === 'map') return { kind: 'map', owner: upload.snapshotId, seq: undefined };
+  if (folder === 'uploads') return uploadedObject(key);
   if (folder === 'volumes' && isVolumeId(id)) return volumeObject(id, part, seq);
-  if (folder === 'snapshots' && isSnapshotId(id) && seq === '') {
-    if (part === 'snapshot.json') return { kind: 'document', owner: id };
-    if (part === 'map') return { kind: 'map', owner: id, seq: undefined };
-  }
-  return UNKNOWN;
+  return folder === 'snapshots' && isSnapshotId(id) && seq === '' ? snapshotObject(id, part) : UNKNOWN;
+}
+
+function uploadedObject(key: string): ObjectName {
+  const upload = uploadOfKey(key);
+  if (upload === undefined) return UNKNOWN;
+  const { snapshotId } = upload;
+  if (upload.kind === 'map') return { kind: 'map', owner: snapshotId, seq: undefined };
+  return { kind: 'upload', snapshotId, block: upload.block };
+}
+
+function snapshotObject(snapshotId: SnapshotId, part: string): ObjectName {
+  if (part === 'snapshot.json') return { kind: 'document', owner: snapshotId };
+  return part === 'map' ? { kind: 'map', owner: snapshotId, seq: undefined } : UNKNOWN;
 }
 
 function volumeObject(volumeId: VolumeId, part: string, name: string): ObjectName {
