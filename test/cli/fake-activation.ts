@@ -1,4 +1,5 @@
 /** The fake gateway's activation at a service: claimed at once, by `ACCOUNT`. */
+import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
 import type { Handlers, RemoteActivationDocument } from '../../src/core/localapi/index.ts';
 import { ACCOUNT } from './fake-care.ts';
 
@@ -8,8 +9,15 @@ const SERVICE = 'https://sgw.example:8443';
 
 type Activation = Pick<Handlers, 'activation.begin' | 'activation.await' | 'activation.finish' | 'activation.withdraw'>;
 
+/** What goes wrong: keys that nobody takes, a place that is taken. */
+export type ActivationTrouble = 'expired' | 'page-used';
+
 /** `become`: the home is a gateway from then on. */
-export function activationHandlers(isActivated: () => boolean, become: (name: string) => void): Activation {
+export function activationHandlers(
+  isActivated: () => boolean,
+  become: (name: string) => void,
+  { SgwError, trouble }: { readonly SgwError: typeof SgwErrorClass; readonly trouble: ActivationTrouble | undefined },
+): Activation {
   const shown: RemoteActivationDocument = {
     state: 'shown',
     service: SERVICE,
@@ -27,7 +35,17 @@ export function activationHandlers(isActivated: () => boolean, become: (name: st
       Promise.resolve(
         isActivated() ? ({ ...claimed, state: 'activated' } as RemoteActivationDocument) : structuredClone(shown),
       ),
-    'activation.await': async () => Promise.resolve({ ...claimed, state: 'claimed' } as RemoteActivationDocument),
+    'activation.await': async ({ page }) => {
+      if (trouble === 'page-used' && page?.endsWith(':8480') === true)
+        throw new SgwError('unavailable', 'page-address-used', `something else listens at ${page}`);
+      const state = trouble === 'expired' ? ('expired' as const) : ('claimed' as const);
+      const { claimedBy: by } = claimed;
+      return Promise.resolve({
+        ...claimed,
+        state,
+        claimedBy: trouble === 'expired' ? null : by,
+      } as RemoteActivationDocument);
+    },
     'activation.finish': async ({ accountId }) => {
       become(claimedBy.name);
       return Promise.resolve({

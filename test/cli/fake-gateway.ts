@@ -4,7 +4,7 @@
  * `stubborn` longer, and `bug` is one.
  */
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
-import { activationHandlers } from './fake-activation.ts';
+import { activationHandlers, type ActivationTrouble } from './fake-activation.ts';
 import { bandwidthHandlers } from './fake-bandwidth.ts';
 import { scheduleHandlers } from './fake-schedules.ts';
 import { costHandlers } from './fake-cost.ts';
@@ -58,6 +58,10 @@ export interface FakeOptions {
   readonly damaged?: boolean;
   /** Whether a daemon holds the home, and serves `golden`. */
   readonly served?: boolean;
+  /** What goes wrong with an activation at a service. */
+  readonly trouble?: ActivationTrouble;
+  /** Whether an activation at a service was stopped here. */
+  readonly stopped?: boolean;
   /** The class of errors to throw: that of the build under test. */
   readonly SgwError: typeof SgwErrorClass;
 }
@@ -170,6 +174,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
       (name) => {
         Object.assign(state, { activated: true, name });
       },
+      { SgwError, trouble: options.trouble },
     ),
     ...attachmentHandlers({ SgwError, served, volumeOf }),
     ...careHandlers({ SgwError, isDamaged: damaged, snapshotOf }),
@@ -199,6 +204,8 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
       if (state.activated && input.ifNotExists !== true) {
         throw new SgwError('conflict', 'already-activated', 'the home is activated already');
       }
+      if (options.stopped === true && !state.activated && input.store === undefined)
+        throw new SgwError('conflict', 'activation-pending', 'the home is being activated at a service');
       const created = !state.activated;
       if (input.encrypt === true) await newSlotKind(context);
       const { name = 'host', mode = 'cached' } = input;

@@ -16,6 +16,14 @@ const unasked = (bad: BadCase, ...words: string[]): Bad[] => [
   bad('an access key without its secret', [...words, ...NOWHERE], 'access-key-missing'),
 ];
 
+const HOOK = 'https://hooks.example.com/sgw';
+
+/** As `unasked`: without a service there is nobody who watches. */
+const unwatched = (bad: BadCase, ...words: string[]): Bad[] => [
+  ...unasked(bad, ...words).slice(1),
+  bad('no service', words, 'alerts-need-service', 10),
+];
+
 export const serviceCases = (bad: BadCase): Record<string, { good: Good[]; bad: Bad[] }> => ({
   'service activate': {
     good: [],
@@ -60,6 +68,8 @@ export const serviceCases = (bad: BadCase): Record<string, { good: Good[]; bad: 
       bad('no gateway', [], 'missing-argument'),
       bad('nothing to change', ['lab'], 'none-of'),
       bad('a name with a blank', ['lab', '--name', 'a b'], 'bad-name'),
+      bad('a size that is none', ['lab', '--cache', 'much'], 'bad-size'),
+      bad('both answers', ['lab', '--accept', '--refuse'], 'usage'),
       ...unasked(bad, 'lab', '--name', 'other'),
     ],
   },
@@ -71,6 +81,26 @@ export const serviceCases = (bad: BadCase): Record<string, { good: Good[]; bad: 
       bad('a timeout that is none', ['lab', '--yes', '--timeout', 'soon'], 'bad-duration'),
       ...unasked(bad, 'lab', '--yes'),
     ],
+  },
+  'alert set': {
+    good: [],
+    bad: [
+      bad('no name', ['--webhook', HOOK, '--not-connected', '5m'], 'missing-argument'),
+      bad('a name with a blank', ['my alert', '--webhook', HOOK, '--not-connected', '5m'], 'bad-name'),
+      bad('no webhook', ['gone', '--not-connected', '5m'], 'missing-flag'),
+      bad('no threshold', ['gone', '--webhook', HOOK], 'none-of'),
+      bad('a time that is none', ['gone', '--webhook', HOOK, '--not-connected', 'soon'], 'bad-duration'),
+      bad('a size that is none', ['gone', '--webhook', HOOK, '--exposure', 'much'], 'bad-size'),
+      ...unwatched(bad, 'gone', '--webhook', HOOK, '--restore-proof'),
+    ],
+  },
+  'alert show': {
+    good: [],
+    bad: [bad('a surplus argument', ['gone', 'x'], 'unexpected-argument'), ...unwatched(bad)],
+  },
+  'alert remove': {
+    good: [],
+    bad: [bad('no name', [], 'missing-argument'), ...unwatched(bad, 'gone')],
   },
 });
 

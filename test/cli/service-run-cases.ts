@@ -17,6 +17,7 @@ export const serviceRunCases = (bad: MakeBad): { readonly good: Good[]; readonly
     bad('a bus of another kind', ['--nats', 'http://127.0.0.1:4222'], 'bad-nats'),
     bad('a password on the command line', ['--nats', 'nats://user:kumquat@127.0.0.1:4222'], 'bad-nats'),
     bad('an unknown level', ['--log-level', 'loud'], 'bad-choice'),
+    bad('a period of gc that is too short', ['--gc-every', '1m'], 'bad-duration'),
     bad('a timeout that is none', ['--drain-timeout', 'soon'], 'bad-duration'),
     bad('an option of a bucket without one', ['--store-endpoint', 'http://127.0.0.1:9'], 'flag-alone'),
     bad('a surplus argument', ['golden'], 'unexpected-argument'),

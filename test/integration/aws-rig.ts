@@ -226,7 +226,7 @@ export class AwsRig implements AsyncDisposable {
     const gateway = this.gateways.get(gatewayId);
     const owner = gateway?.accountId ?? (await this.service.gateways.require(gatewayId, signal)).accountId;
     if (owner !== accountId) throw new Error(`a call for ${accountId} went to ${gatewayId}`);
-    if (!(deadlineMs > 0)) throw new Error('the deadline is past');
+    if (!(deadlineMs > 0 && deadlineMs < 24 * 3_600_000)) throw new Error('the deadline is none');
     if (gateway?.isConnected !== true)
       throw new SgwError('unavailable', 'gateway-not-connected', 'it is not connected');
     try {

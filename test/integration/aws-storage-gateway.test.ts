@@ -184,6 +184,37 @@ describe('a cached volume', () => {
     expect(await refusal(create({ ...wish, TargetName: 'other' }))).toEqual(refused('InvalidParameters'));
   });
 
+  it('is created once by requests at the same time with one token', async () => {
+    const wish = { TargetName: 'at-once', ClientToken: 'a-token-2' };
+    const made = await Promise.allSettled([create(wish), create(wish), create(wish)]);
+    const arns = made.flatMap((one) => (one.status === 'fulfilled' ? [one.value.VolumeARN] : []));
+    expect(arns.length).toBeGreaterThan(0);
+    expect(new Set([...arns, (await create(wish)).VolumeARN]).size).toBe(1);
+    const { volumes } = await gateway.call('volume.list', {});
+    expect(volumes.filter(({ tags }) => tags['sgw:aws-target-name'] === 'at-once')).toHaveLength(1);
+  });
+
+  it('is deleted while its gateway is out of reach, which is fenced', async () => {
+    const { VolumeARN, volumeId } = await create({ TargetName: 'unreachable' });
+    const other = await create();
+    gateway.isConnected = false;
+    try {
+      await client.send(new Sdk.DeleteVolumeCommand({ VolumeARN }));
+      const gone = client.send(new Sdk.DescribeCachediSCSIVolumesCommand({ VolumeARNs: [VolumeARN] }));
+      expect(await refusal(gone)).toEqual(refused('VolumeNotFound'));
+      const detach = client.send(new Sdk.DetachVolumeCommand({ VolumeARN: other.VolumeARN }));
+      expect(await refusal(detach)).toEqual(refused('GatewayNotConnected'));
+    } finally {
+      gateway.isConnected = true;
+    }
+    await expect(gateway.call('volume.resize', { volume: volumeId, sizeBytes: 32 * MIB })).rejects.toMatchObject({
+      kind: 'notFound',
+    });
+    await gateway.call('volume.detach', { volume: volumeId, drain: false, ifExists: true });
+    const { volumes } = await gateway.call('volume.list', { deleted: true });
+    expect(volumes).toContainEqual(expect.objectContaining({ volumeId, state: 'deleted' }));
+  });
+
   it('is not left behind when its target can not be', async () => {
     await create({ TargetName: 'taken' });
     const before = (await gateway.call('volume.list', {})).volumes.length;

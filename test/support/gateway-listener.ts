@@ -3,6 +3,7 @@ import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import { FRAME_BYTES_MAX, SERVER_WINDOWS } from '../../src/core/objectstore/service/index.ts';
 import { TestAuthority } from './certificates.ts';
 
 export class GatewayListener implements AsyncDisposable {
@@ -30,12 +31,17 @@ export class GatewayListener implements AsyncDisposable {
         key: privateKey,
         requestCert: true,
         rejectUnauthorized: true,
-        settings: { initialWindowSize: 4 * 1024 * 1024, maxConcurrentStreams: 256 },
+        maxSessionMemory: SERVER_WINDOWS.memoryMb,
+        settings: {
+          maxConcurrentStreams: 256,
+          maxFrameSize: FRAME_BYTES_MAX,
+          initialWindowSize: SERVER_WINDOWS.streamBytes,
+        },
       },
     }) as unknown as FastifyInstance;
     const listener = new GatewayListener(signing, app);
     (app.server as unknown as Http2SecureServer).on('session', (session) => {
-      session.setLocalWindowSize(32 * 1024 * 1024);
+      session.setLocalWindowSize(SERVER_WINDOWS.sessionBytes);
       listener.#sessions.add(session);
       session.on('error', () => undefined);
       session.on('close', () => listener.#sessions.delete(session));
@@ -60,6 +66,6 @@ export class GatewayListener implements AsyncDisposable {
 
 /** The common name of the certificate that a request came with. */
 export function commonNameOf(request: FastifyRequest): string {
-  const certificate = (request.raw.socket as TLSSocket).getPeerCertificate();
-  return String(certificate.subject.CN);
+  const { socket } = request.raw as unknown as { readonly socket: Pick<TLSSocket, 'getPeerCertificate'> };
+  return String(socket.getPeerCertificate().subject.CN);
 }

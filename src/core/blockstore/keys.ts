@@ -82,24 +82,24 @@ const VOLUME_PARTS: Readonly<Record<string, 'volume' | 'head' | 'volumeKey'>> = 
 export function placeOfKey(key: string): KeyPlace | undefined {
   if (key === keys.store) return { kind: 'store' };
   const [folder = '', id = '', ...rest] = key.split('/');
-  if (folder === 'volumes' && isVolumeId(id)) {
-    const part = VOLUME_PARTS[rest.join('/')];
-    if (part !== undefined) return { kind: part, volumeId: id };
-    const seq = seqOfKey(key);
-    return seq === undefined || !Number.isSafeInteger(seq.seq) ? undefined : { ...seq, volumeId: id };
-  }
+  if (folder === 'volumes') return isVolumeId(id) ? placeInVolume(key, id, rest.join('/')) : undefined;
   if (folder === 'snapshots' && isSnapshotId(id)) {
     if (rest.join('/') === 'snapshot.json') return { kind: 'snapshot', snapshotId: id };
     return rest.join('/') === 'map' ? { kind: 'snapshotMap', snapshotId: id } : undefined;
   }
-  if (folder === 'uploads') return placeOfUpload(key);
+  if (folder === 'uploads') {
+    const upload = uploadOfKey(key);
+    return upload === undefined ? undefined : { kind: 'upload', snapshotId: upload.snapshotId };
+  }
   if (rest.length === 0) return placeInFolder(folder, id);
   return folder === 'gc' && id === 'purged' && rest.length === 1 ? { kind: 'purged' } : undefined;
 }
 
-function placeOfUpload(key: string): KeyPlace | undefined {
-  const upload = uploadOfKey(key);
-  return upload === undefined ? undefined : { kind: 'upload', snapshotId: upload.snapshotId };
+function placeInVolume(key: string, volumeId: VolumeId, name: string): KeyPlace | undefined {
+  const part = VOLUME_PARTS[name];
+  if (part !== undefined) return { kind: part, volumeId };
+  const seq = seqOfKey(key);
+  return seq === undefined || !Number.isSafeInteger(seq.seq) ? undefined : { ...seq, volumeId };
 }
 
 function placeInFolder(folder: string, name: string): KeyPlace | undefined {

@@ -2,7 +2,7 @@
  * Loads of one key are shared by all who wait for it. A waiter whose signal fires leaves without disturbing the others;
  * the load itself is told to stop when the last one has left, and whoever comes then begins a new one.
  */
-import { SgwError, abortReason, throwIfAborted } from '../kit/index.ts';
+import { SgwError, throwIfAborted, untilAborted } from '../kit/index.ts';
 
 interface Load<V> {
   readonly result: Promise<V>;
@@ -53,21 +53,5 @@ export class SharedLoads<V> {
 
   #forget(key: string, shared: Load<V>): void {
     if (this.#loads.get(key) === shared) this.#loads.delete(key);
-  }
-}
-
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await work;
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    onAbort = () => {
-      reject(abortReason(signal));
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
   }
 }

@@ -90,9 +90,9 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'bandwidth set': offline(5),
   'bandwidth show': offline(5),
   'bandwidth remove': offline(5),
-  'alert set': offline(8),
-  'alert show': offline(8),
-  'alert remove': offline(8),
+  'alert set': { ...offline(8), isPresent: true },
+  'alert show': { ...offline(8), isPresent: true },
+  'alert remove': { ...offline(8), isPresent: true },
 
   'store check': offline(2),
   'store stats': offline(2, 'volume'),

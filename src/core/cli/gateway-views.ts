@@ -118,9 +118,7 @@ export function configurationFields(document: ConfigurationDocument, style: Styl
       ['color', preferences.color],
       [
         'service kept',
-        preferences.service == null
-          ? null
-          : `${preferences.service.url}, access key ${preferences.service.accessKeyId}`,
+        preferences.service ? `${preferences.service.url}, access key ${preferences.service.accessKeyId}` : null,
       ],
       ['changed', changed.length === 0 ? null : changed.join(', ')],
       ['requested', requested.length === 0 ? null : requested.join(', ')],
@@ -198,11 +196,11 @@ export async function storeCheckText(check: StoreCheckDocument, style: Style, co
 
 /** A count that can not be had while the store can not be read. */
 /** Of the completed ones: how many were never verified, and how many are not sound. */
-function snapshotTotals({ snapshots: { count, unverified, unsound } }: StatusDocument): string {
+function snapshotTotals({ snapshots: { count, unverified, unsound }, schedules }: StatusDocument): string {
+  // Who verifies nothing knows that.
+  const verifies = unverified !== count || schedules.some(({ verify }) => verify !== null);
   const details = [
-    ...(unverified === null || unverified === 0 || unverified === count
-      ? []
-      : [`${String(unverified)} never verified`]),
+    ...(unverified === null || unverified === 0 || !verifies ? [] : [`${String(unverified)} never verified`]),
     ...(unsound === null || unsound === 0 ? [] : [`${String(unsound)} not sound`]),
   ];
   return [known(count), ...details].join(', ');

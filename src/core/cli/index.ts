@@ -33,7 +33,10 @@ export {
   showServiceGateway,
   shutDownServiceGateway,
 } from './service/calls.ts';
+export { removeAlert, setAlert, showAlerts } from './service/alert-calls.ts';
+export { alertRemovedText, alertSetFields, alertTable } from './service/alert-views.ts';
 export * from './service/api-views.ts';
+export { providedFlags, providedServing } from './service/provided-flags.ts';
 export * from './service-views.ts';
 export * from './snapshot-views.ts';
 export * from './snapshot-wait.ts';

@@ -4,17 +4,12 @@
  */
 import { Flags, type Interfaces } from '@oclif/core';
 import {
-  CHAP_SECRET_HINT,
-  CHAP_USER_HINT,
-  INITIATOR_NAME_HINT,
-  isChapUser,
+  checkChapDirections,
+  checkChapSecret,
+  checkChapUser,
+  checkInitiatorName,
+  checkTargetName,
   isCommonChapSecret,
-  isInitiatorName,
-  isTargetName,
-  problemOfChapSecret,
-  quoted,
-  SgwError,
-  TARGET_NAME_HINT,
 } from '../kit/index.ts';
 import type { ChapCredentials, Input, Protocol } from '../localapi/index.ts';
 import { readSecretFile } from './secret-files.ts';
@@ -25,32 +20,12 @@ const PROTOCOLS = ['nbd', 'iscsi'] as const;
 /** What they are under in help. */
 export const ISCSI_GROUP = 'ISCSI';
 
-const invalid = (code: string, message: string, hint: string, value: string): SgwError =>
-  new SgwError('invalid', code, message, { hint, details: { value } });
-
-/** @throws invalid `bad-chap-user` */
-export function checkChapUser(text: string, what: string): string {
-  if (isChapUser(text)) return text;
-  throw invalid('bad-chap-user', `${what} ${quoted(text)} can not be a user of CHAP`, CHAP_USER_HINT, text);
-}
-
-function checkInitiator(text: string): string {
-  if (isInitiatorName(text.toLowerCase())) return text.toLowerCase();
-  const message = `${quoted(text)} can not be the name of an initiator`;
-  throw invalid('bad-iscsi-name', message, INITIATOR_NAME_HINT, text);
-}
-
-function checkTarget(text: string): string {
-  if (isTargetName(text.toLowerCase())) return text.toLowerCase();
-  throw invalid('bad-iscsi-name', `${quoted(text)} can not be the name of a target`, TARGET_NAME_HINT, text);
-}
-
 const userFlag = (description: string): Interfaces.OptionFlag<string | undefined> =>
   Flags.string({
     description,
     helpValue: 'USER',
     helpGroup: ISCSI_GROUP,
-    parse: async (text, _context, options) => checkChapUser(text, `--${options.name}`),
+    parse: async (text) => checkChapUser(text),
   });
 
 /** A file that holds a secret of CHAP. */
@@ -84,7 +59,7 @@ export const iscsiFlags = {
     description: 'Name of the target. [default: made of the id and the name]',
     helpValue: 'IQN',
     helpGroup: ISCSI_GROUP,
-    parse: async (text) => checkTarget(text),
+    parse: async (text) => checkTargetName(text),
   }),
 };
 
@@ -117,13 +92,11 @@ export async function iscsiWishes(flags: IscsiFlags, surroundings: SecretSurroun
   if (!isOverIscsi) return given({ protocols: protocol });
   // A variable holds all of them, with commas between.
   const names = typeof initiator === 'string' ? (initiator as string).split(',') : initiator;
-  const initiators = names?.map(checkInitiator);
+  const initiators = names?.map(checkInitiatorName);
   const forInitiators = await credentials(chap, INITIATORS, flags['chap-secret-file'], surroundings);
   const forTarget = await credentials(chapTarget, TARGET, flags['chap-target-secret-file'], surroundings);
-  if (forInitiators !== undefined && forInitiators.secret === forTarget?.secret)
-    throw new SgwError('invalid', 'bad-chap-secret', 'both directions of CHAP have the same secret', {
-      hint: 'Take another one for the target.',
-    });
+  if (forInitiators !== undefined && forTarget !== undefined)
+    checkChapDirections(forInitiators.secret, forTarget.secret);
   return {
     protocols: protocol,
     iscsi: given({ targetName: flags['target-name'], chap: forInitiators, chapTarget: forTarget, initiators }),
@@ -159,7 +132,7 @@ async function credentials(
   const { env, say } = surroundings;
   const inVariable = env[way.variable] ?? '';
   const known = file === undefined ? inVariable : await readSecretFile(file, say);
-  if (known !== '') checkSecret(known);
+  if (known !== '') checkChapSecret(known);
   const secret = known === '' ? await askSecret(user, way, surroundings) : known;
   if (!isCommonChapSecret(secret))
     await say(`note: the secret of ${user} has more than 16 bytes; Windows takes no such secret`);
@@ -170,15 +143,13 @@ async function credentials(
 async function askSecret(user: string, { flag, variable }: Way, { prompts, say }: SecretSurroundings): Promise<string> {
   const ways = `${flag} FILE, or the variable ${variable},`;
   for (;;) {
-    const secret = await prompts.secret({ message: `Secret of CHAP user ${user}:`, flag: ways, check: checkSecret });
+    const secret = await prompts.secret({
+      message: `Secret of CHAP user ${user}:`,
+      flag: ways,
+      check: checkChapSecret,
+    });
     const again = await prompts.secret({ message: 'The same again:', flag: ways, check: () => undefined });
     if (again === secret) return secret;
     await say('The secrets differ. Type both again, or press Ctrl-C.');
   }
-}
-
-function checkSecret(secret: string): void {
-  const problem = problemOfChapSecret(secret);
-  if (problem === undefined) return;
-  throw new SgwError('invalid', 'bad-chap-secret', `the secret of CHAP ${problem}`, { hint: CHAP_SECRET_HINT });
 }

@@ -123,12 +123,14 @@ function verifyFields({ verify }: ScheduleDocument, style: Style): Field[] {
   if (verify === null) return [];
   const { everyMs, share, command, state, nextRunAt, last, failure } = verify;
   const part = share === 1 ? 'all is read' : `${String(Number((share * 100).toFixed(3)))}% is read`;
+  // The first one is owed from the beginning.
+  const nextText = last === null ? 'as soon as there is a snapshot' : `next ${formatTime(nextRunAt)} UTC`;
   const outcome =
     last === null ? 'nothing yet' : `${last.name}, ${last.ok ? 'ok' : 'not sound'}, ${formatTime(last.at)} UTC`;
   return [
     ['verified', `${paceText({ everyMs, at: null })}, ${part}`],
     ['command', command],
-    ['verifying', state === 'waiting' ? `next ${formatTime(nextRunAt)} UTC` : state],
+    ['verifying', state === 'waiting' ? nextText : state],
     ['last verified', outcome, last === null ? style.yellow : last.ok ? style.green : style.red],
     ['read', last === null ? null : formatSize(last.checkedBytes)],
     ['exit code', exitText(last?.exitCode)],

@@ -1,9 +1,9 @@
 /** The flags of `configure` about serving, and the settings that they add up to. `default` makes a setting the default again. */
 import { Flags, type Interfaces } from '@oclif/core';
-import { parseSize } from '../kit/index.ts';
+import { checkChapUser, parseSize } from '../kit/index.ts';
 import type { Input } from '../localapi/index.ts';
 import { gatewayPath } from './gateway-path.ts';
-import { ISCSI_GROUP, chapSecretFileFlag, checkChapUser, discoverySecret } from './iscsi-flags.ts';
+import { ISCSI_GROUP, chapSecretFileFlag, discoverySecret } from './iscsi-flags.ts';
 import type { SecretSurroundings } from './secrets.ts';
 import { checkChoice, checkName, checkPath, given, parseDuration } from './values.ts';
 

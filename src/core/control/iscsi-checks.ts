@@ -1,16 +1,13 @@
 /** Checks of what callers hand in about iSCSI. A secret is in no message and no detail. */
 import {
-  CHAP_SECRET_HINT,
-  CHAP_USER_HINT,
+  checkChapDirections,
+  checkChapSecret,
+  checkChapUser,
+  checkInitiatorName,
+  checkTargetName,
   cut,
-  INITIATOR_NAME_HINT,
-  isChapUser,
-  isInitiatorName,
-  isTargetName,
-  problemOfChapSecret,
   quoted,
   SgwError,
-  TARGET_NAME_HINT,
 } from '../kit/index.ts';
 import type { Input, IscsiWishes, ServingWishes } from '../localapi/index.ts';
 
@@ -37,18 +34,14 @@ export function checkProtocols({ protocols = ['nbd'], iscsi }: Input<'volume.att
 }
 
 function checkNames({ targetName, initiators = [] }: IscsiWishes): void {
-  if (targetName !== undefined && !(typeof targetName === 'string' && isTargetName(targetName.toLowerCase())))
-    throw invalid('bad-iscsi-name', `${echo(targetName)} can not be the name of a target`, TARGET_NAME_HINT);
+  if (targetName !== undefined) checkTargetName(targetName);
   if (!Array.isArray(initiators) || initiators.length > INITIATORS_MAX)
     throw invalid(
       'bad-iscsi-name',
       'the initiators are no list, or too many',
       `Give ${String(INITIATORS_MAX)} at most.`,
     );
-  for (const name of initiators as unknown[]) {
-    if (typeof name === 'string' && isInitiatorName(name.toLowerCase())) continue;
-    throw invalid('bad-iscsi-name', `${echo(name)} can not be the name of an initiator`, INITIATOR_NAME_HINT);
-  }
+  for (const name of initiators as unknown[]) checkInitiatorName(name);
 }
 
 function checkChapRules({ chap, chapTarget }: IscsiWishes): void {
@@ -57,12 +50,7 @@ function checkChapRules({ chap, chapTarget }: IscsiWishes): void {
   checkChap(chapTarget.user, chapTarget.secret);
   if (chap === undefined)
     throw invalid('attach-options', 'a target proves itself only to initiators that do', 'Give --chap USER as well.');
-  if (chap.secret === chapTarget.secret)
-    throw invalid(
-      'bad-chap-secret',
-      'both directions of CHAP have the same secret',
-      'Take another one for the target.',
-    );
+  checkChapDirections(chap.secret, chapTarget.secret);
 }
 
 /** @throws invalid `bad-iscsi-name`, `bad-chap-user`, `bad-chap-secret` */
@@ -84,11 +72,8 @@ export function checkDiscoveryChap({ iscsiDiscoveryUser, iscsiDiscoverySecret }:
 }
 
 function checkChap(user: unknown, secret: unknown): void {
-  if (typeof user !== 'string' || !isChapUser(user))
-    throw invalid('bad-chap-user', `${echo(user)} can not be a user of CHAP`, CHAP_USER_HINT);
-  const problem = typeof secret === 'string' ? problemOfChapSecret(secret) : 'is missing';
-  if (problem !== undefined)
-    throw invalid('bad-chap-secret', `the secret of CHAP user ${user} ${problem}`, CHAP_SECRET_HINT);
+  checkChapUser(user);
+  checkChapSecret(secret);
 }
 
 const PORTAL = /^(?:\[[0-9A-Fa-f:.]+\]|[^:\s[\],]+):(\d{1,5})$/;

@@ -44,8 +44,7 @@ export async function partsOf(
   const serviceIdentity = async (): Promise<ServiceIdentity> => {
     const { gatewayTls } = await import('../gateway/network/index.ts');
     const own = { home, clock: systemClock, random: systemRandom };
-    const { ca, certificate, privateKey } = await gatewayTls(own, AbortSignal.timeout(IDENTITY_TIMEOUT_MS));
-    return { ca, certificate, privateKey };
+    return await gatewayTls(own, AbortSignal.timeout(IDENTITY_TIMEOUT_MS));
   };
   return {
     home,

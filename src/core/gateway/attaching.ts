@@ -25,7 +25,7 @@ import { requireCachedMode, requireShadowingMode, timestamp, type Session } from
 import type { Attachment } from './serving/attachment.ts';
 import { attachmentDocument, configuredListening } from './serving/documents.ts';
 import type { ChapSecrets } from './serving/chap-file.ts';
-import { iscsiRemarks } from './serving/portals.ts';
+import { attachedRemarks } from './serving/portals.ts';
 import { alreadyAttached } from './serving/refusals.ts';
 import type { Serving } from './serving/serving.ts';
 import { volumeSettings } from './serving/settings.ts';
@@ -79,7 +79,7 @@ async function attachRow(
 const withRemarks = (document: AttachmentDocument, created: boolean): VolumeAttached => ({
   ...document,
   created,
-  remarks: iscsiRemarks(document),
+  remarks: attachedRemarks(document),
 });
 
 const chapOf = ({ iscsi }: Input<'volume.attach'>): ChapSecrets | undefined =>

@@ -93,7 +93,8 @@ function document({ clock }: GatewayParts, bandwidth: BandwidthState | undefined
   const schedule = rules.map(({ fromMinute, toMinute, ...rule }) => ({
     ...rule,
     from: clockText(fromMinute),
-    to: clockText(toMinute),
+    // Midnight as the end is that of the same day, as people write it.
+    to: clockText(toMinute === 0 ? MINUTES_A_DAY : toMinute),
   }));
   return { ...limits, schedule, now: limitsAt(bandwidth, clock.nowMs()) };
 }

@@ -156,7 +156,7 @@ function changeSettings(home: string, { gateway }: StateDocument, input: Change)
 }
 
 const nobodyElse = (): SgwError =>
-  new SgwError('conflict', 'service-embedded', 'no service elsewhere manages this gateway', {
+  new SgwError('unsupported', 'service-embedded', 'no service elsewhere manages this gateway', {
     hint: 'Remote management is of gateways that were activated over the network: sgw activate --service URL',
   });
 

@@ -10,6 +10,8 @@ import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
 import { GATEWAY_LOCK, lockHolder, openState, type GatewayState } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
 import { logsOf } from './serving/local-log.ts';
+import { waitingText } from './serving/portals.ts';
+import type { WaitingListener } from './serving/served.ts';
 import { cacheFolder, cacheLimits, logFolder, volumeFolder, volumeSettings } from './serving/settings.ts';
 import { isDirectory, openableStore } from './store-place.ts';
 
@@ -35,11 +37,18 @@ export interface DoctorSources {
   readonly parts: GatewayParts;
   readonly exports: (record: GatewayState) => readonly AttachmentDocument[];
   readonly schedules: (record: GatewayState) => readonly ScheduleDocument[];
+  readonly waiting: readonly WaitingListener[];
   readonly checkStore: () => Promise<StoreCheckDocument>;
 }
 
 /** Never fails for what it finds. */
-export async function examine({ parts, exports, schedules, checkStore }: DoctorSources): Promise<DoctorDocument> {
+export async function examine({
+  parts,
+  exports,
+  schedules,
+  waiting,
+  checkStore,
+}: DoctorSources): Promise<DoctorDocument> {
   const { home } = parts;
   const checks: Check[] = [await guarded('home', async () => checkHome(home))];
   let record: GatewayState | null = null;
@@ -60,6 +69,7 @@ export async function examine({ parts, exports, schedules, checkStore }: DoctorS
       await guarded('disk', async () => checkDisk(home, found)),
       await guarded('space', async () => checkSpace(home, found)),
       checkClock(parts.clock.nowMs(), found),
+      ...waiting.map(listenerCheck),
       ...(await chapChecks(home, found)),
       ...rows.filter(({ reason }) => reason !== null).map(exportCheck),
       ...schedules(found).flatMap((one) => [scheduleCheck(one), ...verificationCheck(one)]),
@@ -179,6 +189,11 @@ const KIND_OF_STATE: Readonly<Record<string, ErrorKind>> = {
 function exportCheck({ exportName, state, reason, hint }: AttachmentDocument): Check {
   const name = `export ${exportName}`;
   return failed(name, KIND_OF_STATE[state] ?? 'unavailable', `it is ${state}: ${reason ?? ''}`, hint);
+}
+
+function listenerCheck(listener: WaitingListener): Check {
+  const { kind, hint } = listener.failure;
+  return failed(`listening at ${listener.place}`, kind, waitingText(listener), hint ?? null);
 }
 
 function scheduleCheck({ name: volume, state, nextRunAt, lastRun, failure }: ScheduleDocument): Check {

@@ -9,12 +9,13 @@ import { scheduleDocuments } from './schedules/documents.ts';
 import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
 import type { ScheduleSources } from './schedules/verbs.ts';
 import type { GatewayParts } from './parts.ts';
+import type { WaitingListener } from './serving/served.ts';
 import type { Serving } from './serving/serving.ts';
 import type { Session } from './session.ts';
 import { deleteSnapshot, listSnapshots, renameSnapshot, showSnapshot, takeSnapshot } from './snapshots.ts';
 import { exportsOf } from './serving/documents.ts';
 import { readStatus } from './status.ts';
-import { openableStore, wayRemarks } from './store-place.ts';
+import { openableStore, requireWholeStore, wayRemarks } from './store-place.ts';
 import { createVolume, deleteVolume, listVolumes, renameVolume, resizeVolume, showVolume } from './volumes.ts';
 
 type In<N extends Api.OperationName> = Api.Input<N>;
@@ -83,7 +84,18 @@ export class Gateway implements AsyncDisposable {
     const record = await this.#home.record();
     const exports = exportsOf(this.#parts.home, record, this.#home.serving);
     const schedules = scheduleDocuments(record?.schedules ?? {}, this.#parts.clock.nowMs(), this.#home.schedules);
-    return await readStatus(this.#parts, record, () => this.#open(call), { exports, schedules }, call);
+    return await readStatus(
+      this.#parts,
+      record,
+      () => this.#open(call),
+      { exports, schedules, waiting: this.#waiting },
+      call,
+    );
+  }
+
+  /** Addresses that could not be had yet. */
+  get #waiting(): readonly WaitingListener[] {
+    return this.#home.serving?.listening?.waiting ?? [];
   }
 
   async doctor(call: Call): Out<'doctor'> {
@@ -92,6 +104,7 @@ export class Gateway implements AsyncDisposable {
       parts: this.#parts,
       exports: (record) => exportsOf(this.#parts.home, record, this.#home.serving),
       schedules: ({ schedules = {} }) => scheduleDocuments(schedules, this.#parts.clock.nowMs(), this.#home.schedules),
+      waiting: this.#waiting,
       checkStore: async () => this.checkStore({}, call),
     });
   }
@@ -186,6 +199,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async storeStats(input: In<'store.stats'>, call: Call): Out<'store.stats'> {
+    await this.#requireWhole('counting a store');
     const { storeStats } = await import('./cost/store-stats.ts');
     return await storeStats(await this.#open(call), await this.#home.usage(), input, call);
   }
@@ -273,7 +287,9 @@ export class Gateway implements AsyncDisposable {
   }
 
   async createSnapshot(input: In<'snapshot.create'>, call: Call): Out<'snapshot.create'> {
-    return await takeSnapshot(await this.#open(call), input, call);
+    const made = await takeSnapshot(await this.#open(call), input, call);
+    this.#home.schedules?.snapshotMade(made.volumeId);
+    return made;
   }
 
   async listSnapshots(input: In<'snapshot.list'>, call: Call): Out<'snapshot.list'> {
@@ -324,12 +340,18 @@ export class Gateway implements AsyncDisposable {
     return await deactivate(this.#parts, await this.#home.requireRecord(), async () => this.#open(call), call);
   }
 
+  async #requireWhole(what: string): Promise<void> {
+    requireWholeStore((await this.#home.requireRecord()).store, what);
+  }
+
   async collectGarbage(input: In<'store.gc'>, call: Call): Out<'store.gc'> {
+    await this.#requireWhole('gc');
     const { collectStoreGarbage } = await import('./garbage.ts');
     return await collectStoreGarbage(await this.#open(call), input, call);
   }
 
   async scrubStore(input: In<'store.scrub'>, call: Call): Out<'store.scrub'> {
+    await this.#requireWhole('scrubbing');
     const { scrubStore } = await import('./scrub.ts');
     const { acceptOlder: acceptsOlder = false } = input;
     return await scrubStore(
@@ -341,6 +363,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async rekeyStore(input: In<'store.rekey'>, call: Call): Out<'store.rekey'> {
+    await this.#requireWhole('changing the keys of a store');
     const { rekeyStore } = await import('./key-source.ts');
     return await rekeyStore((await this.#open(call)).blocks, input, call);
   }

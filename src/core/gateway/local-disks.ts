@@ -15,7 +15,7 @@ const BLOCK_BYTES = 512;
 /** More are not looked at. */
 const DISKS_MAX = 256;
 
-export const disksFolder = (home: string): string => join(home, 'disks');
+const disksFolder = (home: string): string => join(home, 'disks');
 
 /** Reads the file system, not the store. Never fails for what can not be read. */
 export async function localDisks(home: string, record: GatewayState): Promise<LocalDiskDocument[]> {

@@ -7,7 +7,7 @@
  * is read anew for each call, since another process may change it; a call that is stopped stops no other.
  */
 import type { BlockStoreOptions, KeyRing } from '../blockstore/index.ts';
-import { assert, toSgwError, type ErrorKind } from '../kit/index.ts';
+import { assert, throwIfAborted, toSgwError, untilAborted, type ErrorKind } from '../kit/index.ts';
 import type { CallContext } from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
 import { openState, type GatewayState } from '../state/index.ts';
@@ -225,17 +225,19 @@ export class OpenHome {
     }
   }
 
-  /** The first call opens it for all. */
+  /** The first call opens it for all; one that came later fails only with a try that began after it did. */
   async #openedStore(record: GatewayState, call: CallContext): Promise<ObjectStore> {
-    for (;;) {
+    for (let isEarlier = this.#store !== undefined; ; isEarlier = false) {
       this.#store ??= this.#openStore(record, call.signal);
       const opening = this.#store;
       try {
-        return await opening;
+        return await untilAborted(opening, call.signal);
       } catch (error) {
+        throwIfAborted(call.signal);
         if (this.#store === opening) this.#store = undefined;
+        const { kind } = toSgwError(error);
         // Who opened it for all was stopped; this call was not.
-        if (toSgwError(error).kind !== 'aborted' || call.signal.aborted) throw error;
+        if (kind !== 'aborted' && !(isEarlier && MAY_PASS.includes(kind))) throw error;
       }
     }
   }
@@ -254,7 +256,7 @@ export class OpenHome {
     } catch (error) {
       const failure = toSgwError(error);
       if (!MAY_PASS.includes(failure.kind) && failure.code !== 'store-missing') throw failure;
-      return new LateStore(record.store, failure, async () => open(new AbortController().signal));
+      return new LateStore(record.store, open, this.#parts.clock);
     }
   }
 

@@ -8,7 +8,8 @@ import { limitsAt } from './bandwidth.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
 import type { Session } from './session.ts';
-import { iscsiRemarks } from './serving/portals.ts';
+import { iscsiRemarks, waitingText } from './serving/portals.ts';
+import type { WaitingListener } from './serving/served.ts';
 import { isDirectory, openableStore, wayRemarks } from './store-place.ts';
 import { importAgain } from './unfinished-import.ts';
 
@@ -23,6 +24,7 @@ const SHUT: ReadonlySet<string> = new Set([
 ]);
 
 const NOTHING = {
+  ...{ activated: false, gateway: null, store: null },
   volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 },
   snapshots: { count: 0, unverified: 0, unsound: 0 },
 };
@@ -31,7 +33,8 @@ const UNKNOWN = {
   snapshots: { count: null, unverified: null, unsound: null },
 };
 
-const NOT_ACTIVATED = 'This home is not activated: sgw activate';
+const notActivatedRemark = ({ activation }: Pick<StatusDocument, 'activation'>): string =>
+  `This home is not activated: sgw activate${activation === undefined ? '' : ', which goes on with what was begun'}`;
 
 /** Of a gateway, or an activation, over the network. */
 async function serviceDocuments(
@@ -53,6 +56,7 @@ async function serviceDocuments(
 interface Here {
   readonly exports: readonly AttachmentDocument[];
   readonly schedules: readonly ScheduleDocument[];
+  readonly waiting: readonly WaitingListener[];
 }
 
 /** `openSession` may fail: then the store is told to be out of reach, and why. Takes no lock. */
@@ -60,25 +64,17 @@ export async function readStatus(
   parts: GatewayParts,
   record: GatewayState | null,
   openSession: () => Promise<Session>,
-  { exports, schedules }: Here,
+  known: Here,
   call: CallContext,
 ): Promise<StatusDocument> {
   const { version, home } = parts;
+  const [exports, schedules] = [[...known.exports], [...known.schedules]];
   const common = {
-    ...{ version, home, daemon: await daemonOf(home), exports: [...exports], schedules: [...schedules] },
+    ...{ version, home, daemon: await daemonOf(home), exports, schedules },
     ...(await serviceDocuments(parts, record)),
   };
-  if (record === null) {
-    return {
-      ...common,
-      ...NOTHING,
-      ...{ activated: false, gateway: null, store: null },
-      remarks: [
-        common.activation === undefined ? NOT_ACTIVATED : `${NOT_ACTIVATED}, which goes on with what was begun`,
-      ],
-    };
-  }
-  const here = [...exportRemarks(exports), ...scheduleRemarks(schedules), ...wayRemarks(record.store)];
+  if (record === null) return { ...common, ...NOTHING, remarks: [notActivatedRemark(common)] };
+  const here = remarksHere(known, record);
   const { gatewayId, name, mode, region, activatedAt } = record;
   const gateway = { gatewayId, name, mode, accountId: record.accountId, region, activatedAt };
   try {
@@ -92,15 +88,8 @@ export async function readStatus(
       ...contents.unfinished.map(unfinishedRemark),
       ...sharedDiskRemark(store.sharesDiskWithHome),
     ];
-    return {
-      ...common,
-      volumes: contents.volumes,
-      snapshots: contents.snapshots,
-      activated: true,
-      gateway,
-      store,
-      remarks,
-    };
+    const { volumes, snapshots } = contents;
+    return { ...common, volumes, snapshots, activated: true, gateway, store, remarks };
   } catch (error) {
     const failure = toSgwError(error);
     if (failure.kind === 'aborted' || failure.code === 'account-not-found') throw failure;
@@ -130,6 +119,16 @@ export async function readStatus(
     };
   }
 }
+
+const remarksHere = ({ exports, schedules, waiting }: Here, { store }: GatewayState): string[] => [
+  ...waiting.map(waitingRemark),
+  ...exportRemarks(exports),
+  ...scheduleRemarks(schedules),
+  ...wayRemarks(store),
+];
+
+const waitingRemark = (listener: WaitingListener): string =>
+  `${waitingText(listener)}. It is tried again every few seconds.${hintOf(listener.failure)}`;
 
 /** What of the exports needs attention. */
 function exportRemarks(exports: readonly AttachmentDocument[]): string[] {

@@ -24,7 +24,7 @@ import { NOTHING_DELETED, orMissing } from './missing.ts';
 import { findExisting, requireFreeName, sameTags } from './idempotency.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
 import { exportsOf } from './serving/documents.ts';
-import { iscsiRemarks } from './serving/portals.ts';
+import { attachedRemarks } from './serving/portals.ts';
 import { requireFinished } from './unfinished-import.ts';
 import { heldRemark, holderOf, isHeldElsewhere, requireCachedMode, type Session } from './session.ts';
 
@@ -150,7 +150,7 @@ export async function showVolume(
   const attachment = attachmentOf(session, entry.volumeId);
   const remarks = [
     ...(isHeldElsewhere(session, head) ? [heldRemark(entry.name, head.holder)] : []),
-    ...(attachment === null ? [] : iscsiRemarks(attachment)),
+    ...(attachment === null ? [] : attachedRemarks(attachment)),
   ];
   return {
     ...volumeSummary(session, entry, head),

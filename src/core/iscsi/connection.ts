@@ -10,7 +10,8 @@ import { Arena, ByteQueue, finishSocket, receiveInto, type BufferPool, type InFl
 import { TextExchange, type Portal } from './discovery.ts';
 import { FullFeature } from './full-feature.ts';
 import type { ServerLimits } from './limits.ts';
-import { Login, type AgreedLogin, type LoginLimits, type LoginResult, type LoginStep } from './login.ts';
+import type { AgreedLogin, LoginLimits, LoginResult, LoginStep } from './login-contract.ts';
+import { Login } from './login.ts';
 import { SEGMENT_BYTES_DEFAULT } from './negotiation.ts';
 import { PduReader } from './pdu.ts';
 import { Responses } from './responses.ts';

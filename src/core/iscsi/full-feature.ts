@@ -8,31 +8,18 @@
  */
 import { toSgwError } from '../kit/index.ts';
 import type { Arena, ByteQueue, Lent } from '../sockets/index.ts';
-import type { TextExchange, TextStep } from './discovery.ts';
+import type { TextExchange } from './discovery.ts';
 import type { SessionLimits } from './limits.ts';
 import { Liveness } from './liveness.ts';
 import type { ConnectionParameters } from './negotiation.ts';
-import { PduReader } from './pdu.ts';
+import { isImmediate, opcodeOf, PduReader } from './pdu.ts';
+import { Requests } from './requests.ts';
 import type { Responses } from './responses.ts';
 import type { Session, SessionConnection } from './session.ts';
-import { manageTasks, parseTaskRequest, type TargetTasks, type TaskRequest } from './task-management.ts';
+import type { TargetTasks } from './task-management.ts';
 import { isBidirectional, parseDataOut, Task, type DataOut } from './task.ts';
 import type { TaskSet } from './task-set.ts';
-import {
-  AT,
-  COMMAND_FLAG,
-  FINAL,
-  IMMEDIATE,
-  LOGOUT_REASON,
-  LOGOUT_RESPONSE,
-  NO_TAG,
-  OPCODE_MASK,
-  REJECT,
-  REQUEST,
-  SENSE,
-  TASK_FUNCTION,
-  TASK_RESPONSE,
-} from './wire.ts';
+import { AT, COMMAND_FLAG, FINAL, NO_TAG, REJECT, REQUEST, SENSE } from './wire.ts';
 
 export interface FullFeatureParts {
   readonly session: Session;
@@ -65,8 +52,6 @@ interface Incoming {
 const NOTHING = Buffer.alloc(0);
 /** Reserved from there on (11.3.1). */
 const ATTRIBUTE_MAX = 4;
-/** Requests whose F bit is one: 11.5, 11.14, 11.18. */
-const ALWAYS_FINAL: ReadonlySet<number> = new Set([REQUEST.nopOut, REQUEST.taskManagement, REQUEST.logout]);
 /** Target transfer tag of our pings: it only has to be a valid one. */
 const PING_TAG = 1;
 
@@ -78,11 +63,10 @@ export class FullFeature {
   readonly #tasks: TaskSet | undefined;
   readonly #payloads: Arena;
   readonly #liveness: Liveness;
+  readonly #requests: Requests;
   #incoming: Incoming | undefined;
   #isFull = false;
   #isEnding = false;
-  #isTexting = false;
-  #managing = 0;
 
   constructor(parts: FullFeatureParts) {
     const { session, connection, parameters, queue, limits } = parts;
@@ -92,6 +76,15 @@ export class FullFeature {
     this.#responses = connection.responses;
     this.#payloads = connection.payloads;
     this.#liveness = new Liveness(limits);
+    this.#requests = new Requests({
+      ...parts,
+      onLeaving: () => {
+        this.#isEnding = true;
+      },
+      onFault: (reason) => {
+        this.#fail(reason);
+      },
+    });
     this.#reader = new PduReader(queue, parameters.maxReceiveLength);
     this.#reader.setDigests({ header: parameters.headerDigest, data: parameters.dataDigest });
   }
@@ -227,7 +220,7 @@ export class FullFeature {
     } else if (opcode === REQUEST.scsiCommand) {
       this.#command(header, lent, target.length);
     } else {
-      this.#request(opcode, header, target);
+      this.#requests.handle(opcode, header, target);
     }
   }
 
@@ -296,164 +289,4 @@ export class FullFeature {
     if ((flags & FINAL) === 0 && !task.isWrite) return REJECT.protocolError;
     return isBidirectional(task) ? REJECT.commandNotSupported : undefined;
   }
-
-  /** All but commands and their data. */
-  #request(opcode: number, lentHeader: Buffer, data: Buffer): void {
-    const header = Buffer.from(lentHeader);
-    if (ALWAYS_FINAL.has(opcode) && ((header[AT.flags] ?? 0) & FINAL) === 0) {
-      this.#inTurn(header, () => {
-        this.#responses.reject(REJECT.protocolError, header);
-      });
-      return;
-    }
-    switch (opcode) {
-      case REQUEST.nopOut:
-        this.#nop(header, data);
-        return;
-      case REQUEST.taskManagement:
-        this.#inTurn(header, () => {
-          this.#manage(header);
-        });
-        return;
-      case REQUEST.text:
-        this.#inTurn(header, () => {
-          this.#text(header, data);
-        });
-        return;
-      case REQUEST.logout:
-        this.#inTurn(header, () => {
-          this.#logout(header);
-        });
-        return;
-      case REQUEST.snack:
-        this.#responses.reject(REJECT.snack, header);
-        return;
-      case REQUEST.login:
-        this.#responses.reject(REJECT.protocolError, header);
-        this.#responses.flush();
-        this.#fail('a login request in full feature phase');
-        return;
-      default:
-        this.#responses.reject(REJECT.commandNotSupported, header);
-    }
-  }
-
-  /** Now, where the request is immediate; else in the order of CmdSN. */
-  #inTurn(header: Buffer, handle: () => void): void {
-    if (isImmediate(header)) {
-      handle();
-      return;
-    }
-    this.#session.inOrder(header.readUInt32BE(AT.cmdSn), () => {
-      handle();
-      this.#responses.schedule();
-    });
-  }
-
-  /** 11.18: a ping, or the answer to one of ours, for which it is enough that it came. */
-  #nop(header: Buffer, data: Buffer): void {
-    const itt = header.readUInt32BE(AT.initiatorTaskTag);
-    this.#inTurn(header, () => {
-      if (itt === NO_TAG) return;
-      const echo = data.subarray(0, this.#parts.connection.segmentMax);
-      this.#responses.pong(itt, header.subarray(AT.lun, AT.lun + 8), echo);
-    });
-  }
-
-  /** 11.10 */
-  #text(header: Buffer, data: Buffer): void {
-    if (this.#isTexting) {
-      this.#responses.reject(REJECT.longOperation, header);
-      return;
-    }
-    this.#isTexting = true;
-    this.#parts.text
-      .handle(header, data)
-      .then(
-        (step) => {
-          this.#answerText(header, step);
-        },
-        () => {
-          this.#responses.reject(REJECT.longOperation, header);
-        },
-      )
-      .finally(() => {
-        this.#isTexting = false;
-        this.#responses.schedule();
-      });
-  }
-
-  #answerText(header: Buffer, step: TextStep): void {
-    if (step.kind === 'reject') {
-      this.#responses.reject(step.reason, header);
-      return;
-    }
-    const { targetTransferTag, flags, data, maxSendLength } = step;
-    this.#responses.text(header.readUInt32BE(AT.initiatorTaskTag), targetTransferTag, flags, data);
-    if (maxSendLength !== undefined) this.#parts.connection.segmentMax = maxSendLength;
-  }
-
-  /** 11.5 */
-  #manage(header: Buffer): void {
-    const { target, limits } = this.#parts;
-    const isMuch = this.#managing >= limits.immediateMax;
-    if (target === undefined || isMuch) {
-      this.#responses.reject(isMuch ? REJECT.immediateCommand : REJECT.protocolError, header);
-      return;
-    }
-    void this.#answerManagement(target, parseTaskRequest(header));
-  }
-
-  async #answerManagement(target: TargetTasks, request: TaskRequest): Promise<void> {
-    this.#managing += 1;
-    const done = manageTasks(this.#session, target, request);
-    const response = await done.catch(() => TASK_RESPONSE.rejected);
-    this.#managing -= 1;
-    this.#responses.taskManagement(request.itt, response);
-    this.#responses.schedule();
-    const isCold = request.function === TASK_FUNCTION.targetColdReset && response === TASK_RESPONSE.complete;
-    if (isCold) target.endSessions();
-  }
-
-  /** 11.14 */
-  #logout(header: Buffer): void {
-    const { session, connection } = this.#parts;
-    const itt = header.readUInt32BE(AT.initiatorTaskTag);
-    const reason = (header[AT.flags] ?? 0) & 0x7f;
-    const cid = header.readUInt16BE(20);
-    const { defaultTime2Wait } = session.parameters;
-    const answer = (response: number): void => {
-      this.#responses.logout(itt, response, response === LOGOUT_RESPONSE.done ? defaultTime2Wait : 0, 0);
-      this.#responses.schedule();
-    };
-    if (reason === LOGOUT_REASON.removeForRecovery) answer(LOGOUT_RESPONSE.noRecovery);
-    else if (reason > LOGOUT_REASON.removeForRecovery) this.#responses.reject(REJECT.invalidField, header);
-    else if (reason === LOGOUT_REASON.closeConnection && cid !== connection.cid) {
-      const other = session.connection(cid);
-      if (other === undefined) answer(LOGOUT_RESPONSE.noConnection);
-      else
-        void other.leave().then(() => {
-          answer(LOGOUT_RESPONSE.done);
-        });
-    } else {
-      this.#isEnding = true;
-      void this.#leave(reason === LOGOUT_REASON.closeSession).then(() => {
-        answer(LOGOUT_RESPONSE.done);
-        void connection.leave();
-      });
-    }
-  }
-
-  /** Ends the commands of this connection, or all connections of the session but this one. */
-  async #leave(isSession: boolean): Promise<void> {
-    const { session, connection } = this.#parts;
-    if (isSession) {
-      const others = session.connections.map((cid) => session.connection(cid)).filter((other) => other !== connection);
-      await Promise.all(others.map(async (other) => other?.leave()));
-    }
-    await this.#tasks?.settle(connection);
-  }
 }
-
-const opcodeOf = (header: Buffer): number => (header[0] ?? 0) & OPCODE_MASK;
-const isImmediate = (header: Buffer): boolean => ((header[0] ?? 0) & IMMEDIATE) !== 0;

@@ -1,127 +1,20 @@
 /**
  * The login phase of one connection (RFC 7143, 6.3, 11.12, 11.13), without a socket: login requests go in, each gets one response.
- * Exports: `Login` (the machine: `new Login(parts)`, `await login.handle(header, data)`), `LoginParts`, `LoginStep`, `LoginResult`,
- * `SessionLookup`, `ExistingSession`, `AgreedLogin`, `LoginLimits`, `DEFAULT_LOGIN_LIMITS`; `LoginRefused` is in login-refused.ts.
+ * What it is given and what comes of it is in login-contract.ts.
  *
  * States: nothing received -> security | operational -> done | refused, as the initiator's CSG and NSG say. Invariants: who the
  * initiator is and what it wants is known before any other key is looked at; nobody leaves the security stage, or skips it,
  * unproved where CHAP is asked for; nothing is kept open after `refused`.
  */
-import { assert, toSgwError, type Random, type SgwError } from '../kit/index.ts';
+import { assert, toSgwError, type SgwError } from '../kit/index.ts';
 import { Authentication, isSecurityKey } from './authentication.ts';
+import type { AgreedLogin, ExistingSession, LoginParts, LoginStep } from './login-contract.ts';
 import { encodeLoginResponse, readLoginRequest, type LoginRequest } from './login-pdu.ts';
 import { LoginRefused, loginStatus } from './login-refused.ts';
-import {
-  DEFAULT_WISHES,
-  isOperationalKey,
-  Negotiation,
-  SEGMENT_BYTES_DEFAULT,
-  type ConnectionParameters,
-  type SessionParameters,
-  type Wishes,
-} from './negotiation.ts';
-import type { ChapRules, TargetAccess, TargetDirectory } from './targets.ts';
+import { isOperationalKey, Negotiation, SEGMENT_BYTES_DEFAULT } from './negotiation.ts';
+import type { ChapRules, TargetAccess } from './targets.ts';
 import { ANSWER, encodePairs, isAnswer, splitText, TextAssembler, TextError, type Pair } from './text.ts';
 import { LOGIN_STATUS, OPCODE_MASK, plus, REQUEST, STAGE } from './wire.ts';
-
-export interface LoginLimits {
-  /** What is asked for in negotiations, and never gone beyond. */
-  readonly wishes: Wishes;
-  /** Login requests of one connection; more end it. */
-  readonly requestsMax: number;
-  /** Commands that a new session may send at once: MaxCmdSN is that of the last of them. */
-  readonly commandWindow: number;
-}
-
-export const DEFAULT_LOGIN_LIMITS: LoginLimits = { wishes: DEFAULT_WISHES, requestsMax: 64, commandWindow: 128 };
-
-export interface LoginParts {
-  readonly directory: TargetDirectory;
-  readonly sessions: SessionLookup;
-  readonly limits: LoginLimits;
-  /** Of the portal that the initiator came to. 0 to 65535. */
-  readonly portalGroupTag: number;
-  readonly random: Random;
-}
-
-/** A session that a connection could be added to. Read when a response is made, so it may change. */
-export interface ExistingSession {
-  readonly initiator: string;
-  /** 12 hex digits. */
-  readonly isid: string;
-  /** Undefined: a discovery session. */
-  readonly target: string | undefined;
-  readonly portalGroupTag: number;
-  /** Who CHAP proved when the session was made: nobody else adds a connection to it. */
-  readonly user: string | undefined;
-  readonly parameters: SessionParameters;
-  readonly expCmdSn: number;
-  readonly maxCmdSn: number;
-  /** CIDs of its connections. */
-  readonly connections: readonly number[];
-}
-
-/** What the server knows of sessions, and does about them. */
-export interface SessionLookup {
-  /** The session that goes by this TSIH, which is not 0. */
-  find(tsih: number): ExistingSession | undefined;
-  /**
-   * Called once, when all is agreed, before the last response is sent: makes the session, or adds the connection to it. A new session
-   * ends the one of the same initiator, ISID, target and portal group that there was (6.3.5, session reinstatement); a
-   * connection with a CID that the session has ends that one (6.3.4, connection reinstatement). Resolves with the TSIH, which is
-   * not 0.
-   * @throws LoginRefused with the status to answer; any other SgwError is answered by its kind
-   */
-  admit(login: AgreedLogin): Promise<number>;
-}
-
-export interface AgreedLogin {
-  readonly kind: 'normal' | 'discovery';
-  /** 0: a new session; otherwise the session that the connection is added to. */
-  readonly tsihAsked: number;
-  /** In lower case, as names are compared. */
-  readonly initiator: string;
-  readonly initiatorAlias: string | undefined;
-  /** 12 hex digits. */
-  readonly isid: string;
-  readonly cid: number;
-  /** Undefined in a discovery session. In lower case. */
-  readonly target: string | undefined;
-  readonly portalGroupTag: number;
-  /** Who CHAP proved; undefined without authentication. */
-  readonly user: string | undefined;
-  /** Those of the existing session where a connection is added. */
-  readonly session: SessionParameters;
-  readonly connection: ConnectionParameters;
-  /** CmdSN of the login: that of the first command that is not immediate, in a new session. */
-  readonly firstCmdSn: number;
-}
-
-export interface LoginResult extends AgreedLogin {
-  readonly tsih: number;
-  /** Of the next response that carries one. */
-  readonly nextStatSn: number;
-  /** What the last response had. */
-  readonly expCmdSn: number;
-  readonly maxCmdSn: number;
-}
-
-/** `response` is a whole PDU, without digests: the login phase has none. */
-export type LoginStep =
-  /** Send, and wait for the next login request. */
-  | { readonly kind: 'more'; readonly response: Buffer }
-  /** Send, then full feature phase, with digests as agreed. */
-  | { readonly kind: 'done'; readonly response: Buffer; readonly result: LoginResult }
-  /**
-   * Send, then close. `status` is that of 11.13.5; `reason` is for the log, and has no secrets. Without a response when the
-   * connection did not begin with a login request.
-   */
-  | {
-      readonly kind: 'refused';
-      readonly response: Buffer | undefined;
-      readonly status: number;
-      readonly reason: string;
-    };
 
 /** Who the initiator says it is, and what it wants. */
 interface Intent {

@@ -5,7 +5,7 @@
 import { assert, SgwError } from '../kit/index.ts';
 import type { ByteQueue } from '../sockets/index.ts';
 import { dataDigest, digestOf } from './digest.ts';
-import { AT, BHS_BYTES, DIGEST_BYTES } from './wire.ts';
+import { AT, BHS_BYTES, DIGEST_BYTES, IMMEDIATE, OPCODE_MASK } from './wire.ts';
 
 export interface Digests {
   readonly header: boolean;
@@ -145,3 +145,8 @@ export function sealData(data: Buffer, bytes: Buffer, end: number, digests: Dige
 /** How many bytes of padding and digest come behind data. */
 export const dataTailBytes = (dataLength: number, digests: Digests): number =>
   (-dataLength & 3) + (digests.data ? DIGEST_BYTES : 0);
+
+export const opcodeOf = (header: Buffer): number => (header[0] ?? 0) & OPCODE_MASK;
+
+/** Whether a request is to be handled at once, whatever the order of the others. */
+export const isImmediate = (header: Buffer): boolean => ((header[0] ?? 0) & IMMEDIATE) !== 0;

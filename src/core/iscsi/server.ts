@@ -12,7 +12,7 @@ import { Connection, endpoint, type ConnectionInfo } from './connection.ts';
 import type { Portal } from './discovery.ts';
 import { FailedLogins } from './failed-logins.ts';
 import { DEFAULT_LIMITS, type ServerLimits } from './limits.ts';
-import { DEFAULT_LOGIN_LIMITS } from './login.ts';
+import { DEFAULT_LOGIN_LIMITS } from './login-contract.ts';
 import { DEFAULT_WISHES, type Wishes } from './negotiation.ts';
 import { SessionRegistry } from './session-registry.ts';
 import type { Session, SessionInfo } from './session.ts';

@@ -9,7 +9,7 @@ import { toSgwError, type Clock } from '../kit/index.ts';
 import type { InFlight } from '../sockets/index.ts';
 import type { ServerLimits } from './limits.ts';
 import { LoginRefused } from './login-refused.ts';
-import type { AgreedLogin } from './login.ts';
+import type { AgreedLogin } from './login-contract.ts';
 import type { Nexus } from './scsi/index.ts';
 import { ServedTarget } from './served-target.ts';
 import { Session, type TargetUse } from './session.ts';

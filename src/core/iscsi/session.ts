@@ -5,7 +5,7 @@
  * connection brings them; MaxCmdSN never goes back; the target is released exactly once, when no command of the session is under
  * way. Error recovery level is 0: when a connection fails, so does the session.
  */
-import type { LoginResult } from './login.ts';
+import type { LoginResult } from './login-contract.ts';
 import type { SessionParameters } from './negotiation.ts';
 import type { CommandWindow } from './responses.ts';
 import type { TaskSet } from './task-set.ts';

@@ -15,7 +15,7 @@ import type { Task, TaskConnection } from './task.ts';
 import { NO_TAG, plus, SENSE } from './wire.ts';
 
 export interface TaskSetParts {
-  readonly unit: Pick<LogicalUnit, 'prepare'>;
+  readonly unit: Pick<LogicalUnit, 'prepare' | 'refusalNow'>;
   readonly nexus: Nexus;
   readonly parameters: SessionParameters;
   readonly limits: SessionLimits;
@@ -180,6 +180,8 @@ export class TaskSet {
   /** A sequence of a task's data is whole. */
   proceed(task: Task): void {
     if (!task.isStarted || task.isEnded) return;
+    const { unit, nexus } = this.#parts;
+    task.refusal ??= unit.refusalNow(nexus, task.lun, task.cdb);
     this.#proceed(task);
     this.#pump();
   }

@@ -12,3 +12,4 @@ export * from './semaphore.ts';
 export * from './sizes.ts';
 export * from './system-clock.ts';
 export * from './time-of-day.ts';
+export * from './until-aborted.ts';

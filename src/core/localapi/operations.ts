@@ -142,7 +142,7 @@ export interface Operations {
 
   /**
    * When snapshots of a volume are made, and which of them are kept. What is not given stays as it is; `keep` null: all. `at` is
-   * a time of the day, UTC, for schedules of whole days.
+   * a time of the day, UTC, that runs are counted from, where `everyMs` is of whole days or divides one.
    */
   'schedule.set': {
     input: {

@@ -9,6 +9,7 @@ import { ScheduleDocument, Verified } from './schedule-schemas.ts';
 import { AttachmentDocument, VolumeAttached } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, RecoveryPolicy, Tags, Time } from './schema-parts.ts';
 
+export * from './account-schemas.ts';
 export * from './activation-schemas.ts';
 export * from './configuration-schemas.ts';
 export * from './cost-schemas.ts';
@@ -383,12 +384,6 @@ export const RekeyDocument = object('store-rekey', {
   recoveryCode: Nullable(Type.String()),
 });
 
-const Account = { accountId: Type.String(), name: Type.String(), createdAt: Time };
-export const AccountCreated = object('account-created', { ...Account, created: Type.Boolean() });
-export const AccountList = object('account-list', {
-  accounts: Type.Array(Type.Object(Account, { additionalProperties: false })),
-});
-
 /** What a server of the service tells when it is ready; `rootKey` once in the life of a service. */
 export const ServiceReadyDocument = object('service-ready', {
   url: Type.String(),
@@ -500,7 +495,5 @@ export type SnapshotSharing = Static<typeof SnapshotSharing>;
 export type GcDocument = Static<typeof GcDocument>;
 export type ScrubDocument = Static<typeof ScrubDocument>;
 export type RekeyDocument = Static<typeof RekeyDocument>;
-export type AccountCreated = Static<typeof AccountCreated>;
-export type AccountList = Static<typeof AccountList>;
 export type ServiceReadyDocument = Static<typeof ServiceReadyDocument>;
 export type StatusDocument = Static<typeof StatusDocument>;

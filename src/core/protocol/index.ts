@@ -14,7 +14,7 @@ export {
   type RequestAnswer,
 } from './configuration.ts';
 export type { AlertFiring, AlertRecord, AlertThresholds, AlertWish, ThresholdName } from './alerts.ts';
-export { readDownFrame, readUpFrame, sentError, type UnknownFrame } from './control-codec.ts';
+export { readDownFrame, readUpFrame, sentError } from './control-codec.ts';
 export * from './control-frames.ts';
 export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
 export type {

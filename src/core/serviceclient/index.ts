@@ -1,4 +1,5 @@
 /** Room `serviceclient` (level 2): the caller's side of the service's native API. */
+export type { MessageInput, MessageResult } from '../protocol/index.ts';
 export type { TlsIdentity } from './channel.ts';
 export { ServiceClient, type ServiceClientOptions } from './client.ts';
 export {
@@ -7,7 +8,6 @@ export {
   readFingerprint,
   readServiceUrl,
   type ServicePlace,
-  type Trust,
 } from './place.ts';
 export { RemoteGateway } from './remote-gateway.ts';
 export type { AccessKey } from './sign.ts';

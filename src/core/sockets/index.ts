@@ -6,6 +6,6 @@ export { Arena, BATCH_BYTES, BufferPool, type Lent, type PooledBuffer } from './
 export { ByteQueue } from './byte-queue.ts';
 export { finishSocket } from './finish.ts';
 export { InFlight } from './in-flight.ts';
-export { endAll, Listening, type ListenAddress } from './listening.ts';
+export { endAll, listenError, Listening, type ListenAddress } from './listening.ts';
 export { Output, type BacklogLimits, type Room } from './output.ts';
 export { receiveInto } from './receive.ts';

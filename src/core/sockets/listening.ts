@@ -44,7 +44,7 @@ export class Listening {
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => {
-        reject(listenError(address, this.#flag, error));
+        reject(listenError(placeOf(address), `sgw configure ${this.#flag}`, error));
       });
       if (address.kind === 'tcp') server.listen(address.port, address.host, resolve);
       else {
@@ -83,6 +83,9 @@ export class Listening {
   }
 }
 
+const placeOf = (address: ListenAddress): string =>
+  address.kind === 'unix' ? address.path : `${address.host}:${String(address.port)}`;
+
 async function closed(server: Server): Promise<void> {
   await new Promise<void>((resolve) =>
     server.close(() => {
@@ -117,14 +120,35 @@ export async function endAll(connections: readonly Endable[], deadlineMs: number
   for (const timer of timers) clearTimeout(timer);
 }
 
-function listenError(address: ListenAddress, flag: string, error: Error): SgwError {
-  const place = address.kind === 'unix' ? address.path : `${address.host}:${String(address.port)}`;
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === 'EADDRINUSE')
-    return new SgwError('unavailable', 'address-in-use', `${place} is in use by another program`, {
-      hint: `Stop that one, or choose another address: sgw configure ${flag}`,
-      details: { address: place },
-      cause: error,
-    });
-  return toSgwError(Object.assign(error, { path: place }));
+/**
+ * Why it can't be listened at `place`, a path or `HOST:PORT`; `hint` says how to choose another one.
+ * @returns unavailable `address-in-use`, `address-unknown`; denied; what the system says
+ */
+export function listenError(place: string, hint: string, error: unknown): SgwError {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  const row = LISTEN_ERRORS[code];
+  if (row === undefined) return toSgwError(Object.assign(error as Error, { path: place }));
+  return new SgwError('unavailable', row.code, `${place} ${row.says}`, {
+    hint: `${row.hint}${hint}`,
+    details: { address: place },
+    cause: error,
+  });
 }
+
+const NOT_HERE = {
+  code: 'address-unknown',
+  says: 'is no address of this machine now',
+  hint: 'Bring its network up, or choose another address: ',
+} as const;
+
+const LISTEN_ERRORS: Readonly<Record<string, { readonly code: string; readonly says: string; readonly hint: string }>> =
+  {
+    EADDRINUSE: {
+      code: 'address-in-use',
+      says: 'is in use by another program',
+      hint: 'Stop that one, or choose another address: ',
+    },
+    EADDRNOTAVAIL: NOT_HERE,
+    ENOTFOUND: NOT_HERE,
+    EAI_AGAIN: NOT_HERE,
+  };

@@ -15,7 +15,7 @@ import {
   type SegmentRef,
 } from '../blockstore/index.ts';
 import type { FrameCache } from '../cache/index.ts';
-import { MIB, Semaphore } from '../kit/index.ts';
+import { MIB, Semaphore, untilAborted } from '../kit/index.ts';
 
 export interface WantedFrame {
   readonly ref: SegmentRef;
@@ -73,7 +73,7 @@ export class FrameSource {
     const all = Promise.all(
       wanted.map(async (one) => this.#underWay.get(nameOf(one.segment, one.frame)) ?? this.#one(one)),
     );
-    return await (signal === undefined ? all : abortable(all, signal));
+    return await untilAborted(all, signal);
   }
 
   /** A frame that was done between being asked for and being waited for. */
@@ -191,21 +191,4 @@ function decodeInline(jobs: readonly FrameJob[], bytes: Buffer, baseOffset: numb
     const at = entry.offset - baseOffset;
     return decodeFrame(segmentKey, entry, bytes.subarray(at, at + entry.storedLength), pageHashes, opening);
   });
-}
-
-/** Waits for `work` or the signal; the work itself goes on, since others may wait for it as well. */
-async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => {
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
-  }
 }

@@ -43,12 +43,18 @@ export class ManagedHome implements AsyncDisposable {
     this.folder = folder;
   }
 
-  /** Activates a new home, for `customer`. */
-  static async activate(live: LiveService, customer: Customer, name: string): Promise<ManagedHome> {
+  /** Activates a new home, for `customer`; over a store of its own, or over the data endpoint of the service. */
+  static async activate(
+    live: LiveService,
+    customer: Customer,
+    name: string,
+    over: 'own' | 'service' = 'own',
+  ): Promise<ManagedHome> {
     const made = new ManagedHome(await mkdtemp(path.join(os.tmpdir(), 'sgw-managed-')));
     const service = { url: live.url, fingerprint: live.fingerprint };
     await made.withHandlers(async (handlers) => {
-      const begun = await handlers['activation.begin']({ service, name, mode: 'cached', store: made.store }, CALL);
+      const store = over === 'own' ? { store: made.store } : {};
+      const begun = await handlers['activation.begin']({ service, name, mode: 'cached', ...store }, CALL);
       const claim = { gatewayName: name, accountId: customer.accountId, mode: 'cached', region: 'lab-1' } as const;
       const more = { activationKey: begun.activationKey ?? '', gatewayId: null, confirm: true };
       await using client = clientOf(live, customer);
@@ -111,7 +117,7 @@ export class ManagedHome implements AsyncDisposable {
   }
 }
 
-export function clientOf(live: LiveService, { accessKey }: Pick<Customer, 'accessKey'>): ServiceClient {
+function clientOf(live: LiveService, { accessKey }: Pick<Customer, 'accessKey'>): ServiceClient {
   return new ServiceClient({ place: { url: live.url, ca: live.service.authority.certificate }, accessKey });
 }
 

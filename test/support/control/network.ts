@@ -82,19 +82,34 @@ export interface ListeningServer extends AsyncDisposable {
   readonly kill: () => Promise<void>;
 }
 
-export async function startServer(
-  network: ControlNetwork,
-  options: {
-    readonly bus?: ControlBus | ((url: string) => ControlBus | Promise<ControlBus>);
-    readonly hub?: MemoryHub;
-    readonly port?: number;
-    readonly parts?: Partial<ControlPlaneParts>;
-  } = {},
-): Promise<ListeningServer> {
+export interface ServerOptions {
+  readonly bus?: ControlBus | ((url: string) => ControlBus | Promise<ControlBus>);
+  readonly hub?: MemoryHub;
+  readonly port?: number;
+  readonly parts?: Partial<ControlPlaneParts>;
+}
+
+/** What a server shows, and whom it knows. */
+export interface ServerIdentity {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+  readonly records: ReadonlyMap<string, GatewayRecord>;
+}
+
+export async function startServer(network: ControlNetwork, options: ServerOptions = {}): Promise<ListeningServer> {
   const { certificate: cert, privateKey: key } = await network.ca.issueServer(['127.0.0.1']);
+  const identity = { cert, key, ca: network.ca.certificate, records: network.records };
+  return await serveAs(identity, { ...options, parts: { certificates: network.ca, ...options.parts } });
+}
+
+export async function serveAs(
+  { cert, key, ca, records }: ServerIdentity,
+  options: ServerOptions,
+): Promise<ListeningServer> {
   const app = fastify({
     http2: true,
-    https: { allowHTTP1: true, cert, key, ca: network.ca.certificate, requestCert: true, rejectUnauthorized: true },
+    https: { allowHTTP1: true, cert, key, ca, requestCert: true, rejectUnauthorized: true },
   });
   const sockets = new Set<Socket>();
   app.server.on('connection', (socket: Socket) => {
@@ -105,7 +120,7 @@ export async function startServer(
   const gatewayOf = (request: { readonly raw: { readonly socket: unknown } }) => {
     const socket = request.raw.socket as TLSSocket;
     const gatewayId = /^CN=(.*)$/.exec(socket.getPeerX509Certificate()?.subject ?? '')?.[1] ?? '';
-    const { accountId = '' } = network.records.get(gatewayId) ?? {};
+    const { accountId = '' } = records.get(gatewayId) ?? {};
     return { kind: 'gateway', gatewayId, accountId } as const;
   };
   const open = (): ControlPlane => {
@@ -135,9 +150,9 @@ export async function startServer(
   const plane = new ControlPlane({
     bus,
     clock: systemClock,
+    random: systemRandom,
     log: SILENT,
-    recordOf: async (gatewayId) => Promise.resolve(network.records.get(gatewayId)),
-    certificates: network.ca,
+    recordOf: async (gatewayId) => Promise.resolve(records.get(gatewayId)),
     ...options.parts,
   });
   await plane.start(new AbortController().signal);

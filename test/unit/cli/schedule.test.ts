@@ -30,3 +30,13 @@ test('of what a command wrote, the last lines are shown, one each, and none move
 test('a pace of verifying that can not be is told of under its flag', () => {
   expect(() => parseVerifyPace('often')).toThrow('--verify can not be "often"');
 });
+
+test('the first verification is told to come with the first snapshot, a later one at its time', () => {
+  const shown = (last: NonNullable<ScheduleDocument['verify']>['last']): string =>
+    scheduleFields(
+      { ...SCHEDULE, verify: SCHEDULE.verify && { ...SCHEDULE.verify, last } },
+      styleFor(process.stdout, false),
+    );
+  expect(shown(null)).toMatch(/^verifying: +as soon as there is a snapshot$/m);
+  expect(shown(LAST)).toMatch(/^verifying: +next 2026-11-29 12:00 UTC$/m);
+});

@@ -64,6 +64,7 @@ describe('handlers refuse bad input before any work', () => {
       'bad-chap-user',
     ],
     ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: { chap: { user: 'u' } } }, 'bad-chap-secret'],
+    ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: { chap: { secret: S1 } } }, 'bad-chap-user'],
     ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: chap('eleven-byte', S2) }, 'bad-chap-secret'],
     ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: chap('x'.repeat(256), S2) }, 'bad-chap-secret'],
     ['volume.attach', { volume: 'a', protocols: ['iscsi'], iscsi: chap(`${S1}\n`, S2) }, 'bad-chap-secret'],

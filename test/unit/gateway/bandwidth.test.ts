@@ -1,6 +1,7 @@
 /** Which limits of the traffic count when. */
 import { describe, expect, it } from 'vitest';
 import { limitsAt } from '../../../src/core/gateway/bandwidth.ts';
+import { GatewayRig } from './rig.ts';
 
 const up = (rate: number | null): { uploadBytesPerSecond: number | null; downloadBytesPerSecond: null } => ({
   uploadBytesPerSecond: rate,
@@ -37,5 +38,12 @@ describe('limits by the hours', () => {
 
   it('there are none without a setting', () => {
     expect(limitsAt(undefined, at(1, 9))).toEqual(up(null));
+  });
+
+  it('are told as they were set, to the end of a day', async () => {
+    await using rig = await GatewayRig.start();
+    const schedule = [{ days: [6, 7], from: '00:00', to: '24:00', ...up(7) }];
+    await rig.call('bandwidth.set', { schedule });
+    expect((await rig.call('bandwidth.show', {})).schedule).toEqual(schedule);
   });
 });

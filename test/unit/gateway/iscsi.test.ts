@@ -65,7 +65,6 @@ describe('attaching over iSCSI', () => {
       iscsi: { targetName: name, lun: 0, portals: ['127.0.0.1:3260'], chapUser: null, initiators: [] },
       uris: [`iscsi://127.0.0.1:3260/${name}/0`],
       connected: [],
-      remarks: [],
     });
     expect(await serving.targets.list(HOST)).toEqual([{ name }]);
     expect(await serving.targets.find(name.toUpperCase(), HOST)).toEqual({
@@ -119,6 +118,14 @@ describe('attaching over iSCSI', () => {
   test('a volume that the API of AWS made has the name that programs expect', async () => {
     await rig.call('volume.create', { name: 'a', sizeBytes: SIZE, tags: { 'sgw:aws-target-name': 'My_Volume' } });
     expect(targetOf(await attach('a'))).toBe('iqn.1997-05.com.amazon:my-volume');
+  });
+
+  test('a volume that is attached otherwise is to be detached first, whatever name is chosen', async () => {
+    await create('db');
+    await attach('db');
+    const refused = { code: 'volume-attached', hint: 'Detach it first: sgw volume detach db' };
+    await expect(attach('db', { protocols: ['nbd', 'iscsi'] })).rejects.toMatchObject(refused);
+    await expect(attach('db', { iscsi: { initiators: [HOST] } })).rejects.toMatchObject(refused);
   });
 
   test('a name that is taken is refused, and nothing changes', async () => {
@@ -360,6 +367,20 @@ describe('settings of iSCSI', () => {
     });
     expect(readFileSync(chapFile(), 'utf8')).toContain(SECRET);
     expect(readFileSync(chapFile(), 'utf8')).not.toContain(TARGET_SECRET);
+  });
+
+  test('loopback without proof is remarked upon to who attaches it, and to who looks at it: other users reach it', async () => {
+    for (const name of ['a', 'b', 'c']) await create(name);
+    const { remarks } = await attach('a');
+    expect(remarks).toEqual([
+      'Whoever is a user of this machine uses export a over 127.0.0.1:3260: only --chap proves who it is.',
+    ]);
+    expect((await rig.call('volume.show', { volume: 'a' })).remarks).toEqual(remarks);
+    expect((await attach('b', { iscsi: { initiators: [HOST] } })).remarks?.[0]).toMatch(/user .* gives the name/);
+    expect((await attach('c', { iscsi: CHAP })).remarks).toEqual([]);
+    expect((await rig.call('volume.show', { volume: 'c' })).remarks).toBeUndefined();
+    // That is as it was wanted, and nothing that needs attention.
+    expect((await rig.call('status', {})).remarks.join()).not.toContain('--chap');
   });
 
   test('an export that others can reach without proof is remarked upon, and one whose end is no whole sector', async () => {

@@ -3,6 +3,10 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openState } from '../../../src/core/state/index.ts';
+import { gatewayTls } from '../../../src/core/gateway/network/index.ts';
+import type { RemoteTransport } from '../../../src/core/gateway/network/reach.ts';
+import { systemRandom } from '../../../src/core/kit/index.ts';
+import { ServiceClient, type ServicePlace } from '../../../src/core/serviceclient/index.ts';
 import { memoryStore } from '../../../src/core/objectstore/index.ts';
 import { LiveService } from '../../support/live-service.ts';
 import { activateAt, beginInput, claim, dyingReach, interruptedReach, ShiftedClock } from './network-rig.ts';
@@ -167,6 +171,37 @@ describe('the certificate', () => {
       await again.call('snapshot.delete', { snapshot: 's' });
       await again.call('volume.delete', { volume: 'v' });
     }
+  });
+
+  it('is renewed when half of its time is over, and used to its end when that can not be', async () => {
+    await using rig = await device();
+    await activateAt(rig, live, anna);
+    const clock = new ShiftedClock();
+    const parts = { home: rig.path('home'), clock, random: systemRandom };
+    const first = await gatewayTls(parts, deadline);
+    const day = 86_400_000;
+    // The service's clock is right: what it is asked is signed by the time of now.
+    const reachService = async (place: ServicePlace): Promise<RemoteTransport> => {
+      asked += 1;
+      clock.shiftMs = 0;
+      return Promise.resolve(new ServiceClient({ place }));
+    };
+    const away = async (): Promise<RemoteTransport> =>
+      Promise.resolve(new ServiceClient({ place: { url: 'https://127.0.0.1:1', ca: null } }));
+    let asked = 0;
+    clock.shiftMs = 3 * day;
+    expect(await gatewayTls({ ...parts, reachService }, deadline)).toEqual(first);
+    expect(asked).toBe(0);
+    clock.shiftMs = 4 * day;
+    expect(await gatewayTls({ ...parts, reachService: away }, deadline)).toEqual(first);
+    clock.shiftMs = 4 * day;
+    const second = await gatewayTls({ ...parts, reachService }, deadline);
+    expect(asked).toBe(1);
+    expect(second.certificate).not.toBe(first.certificate);
+    expect(second.privateKey).toBe(first.privateKey);
+    expect(await readFile(join(rig.path('home'), 'gateway.crt'), 'utf8')).toBe(second.certificate);
+    clock.shiftMs = 8 * day;
+    await expect(gatewayTls({ ...parts, reachService: away }, deadline)).rejects.toMatchObject({ kind: 'unavailable' });
   });
 
   it('of a gateway that was deregistered is no use at once, and the home can be deactivated all the same', async () => {

@@ -8,7 +8,7 @@ import type { GatewayRig, RigOptions } from './rig.ts';
 
 const { signal } = new AbortController();
 
-export const placeOf = (live: LiveService): ServicePlace => ({
+const placeOf = (live: LiveService): ServicePlace => ({
   url: live.url,
   ca: live.service.authority.certificate,
 });

@@ -23,7 +23,9 @@ export interface RigOptions {
   readonly accountId?: string;
   readonly clock?: Clock;
   /** The store at a place; the rig's own, whatever the place, when absent. */
-  readonly storeAt?: (place: string) => ObjectStore;
+  readonly storeAt?: (place: string) => ObjectStore | Promise<ObjectStore>;
+  /** Told the limits of the traffic by each call, before it takes the store. */
+  readonly limitStores?: () => void;
   /** What volumes are served with. */
   readonly serving?: ServingParts;
   /** Stands between the gateway and the service. */
@@ -64,6 +66,7 @@ export class GatewayRig implements AsyncDisposable {
         Promise.resolve(between(openService({ blocks, serviceId, isEmbedded: true }))),
       ...(options.reachService === undefined ? {} : { reachService: options.reachService }),
       ...(accountId === undefined ? {} : { accountId }),
+      ...(options.limitStores === undefined ? {} : { limitStores: options.limitStores }),
       ...(serving === undefined ? {} : { serving: async () => Promise.resolve(serving) }),
     });
     this.#handlers = createHandlers(this.#gateway);

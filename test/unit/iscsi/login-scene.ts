@@ -2,13 +2,13 @@
 import { seededRandom, SgwError } from '../../../src/core/kit/index.ts';
 import {
   DEFAULT_LOGIN_LIMITS,
-  Login,
   type AgreedLogin,
   type ExistingSession,
   type LoginLimits,
   type LoginStep,
   type SessionLookup,
-} from '../../../src/core/iscsi/login.ts';
+} from '../../../src/core/iscsi/login-contract.ts';
+import { Login } from '../../../src/core/iscsi/login.ts';
 import type {
   ChapRules,
   OpenedTarget,

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { SgwError } from '../../../src/core/kit/index.ts';
 import { LoginRefused } from '../../../src/core/iscsi/login-refused.ts';
-import type { ExistingSession, LoginResult, LoginStep } from '../../../src/core/iscsi/login.ts';
+import type { ExistingSession, LoginResult, LoginStep } from '../../../src/core/iscsi/login-contract.ts';
 import { SESSION_DEFAULTS } from '../../../src/core/iscsi/negotiation.ts';
 import type { ChapRules } from '../../../src/core/iscsi/targets.ts';
 import { chapAnswer, loginHeader, text, valueOf, type RequestFields } from './login-builder.ts';

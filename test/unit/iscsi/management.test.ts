@@ -47,6 +47,34 @@ async function expectAttention(initiator: Initiator, asc: number): Promise<void>
   await initiator.expect(scsiResponse({ itt: 0x76, status: 2, sense: fixedSense(6, asc), ...initiator.status() }));
 }
 
+/** PERSISTENT RESERVE OUT, with the initiator's key and another one. */
+function reserve(initiator: Initiator, action: number, type: number, keys: string): Buffer {
+  const list = Buffer.alloc(24);
+  list.write(keys);
+  const bytes = Buffer.from([0x5f, action, type, 0, 0, 0, 0, 0, 24, 0]);
+  return command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: bytes, flags: WRITE, expected: 24, data: list });
+}
+
+/** Registers a key. One that sends nothing unasked is asked for it. */
+async function register(initiator: Initiator, key: string): Promise<void> {
+  const list = `${NO_KEY}${key}`;
+  const isAsked = initiator.keys.includes('ImmediateData=No');
+  if (!isAsked) initiator.send(reserve(initiator, 0, 0, list));
+  else {
+    const bytes = Buffer.from([0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0]);
+    initiator.send(command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: bytes, flags: WRITE, expected: 24 }));
+    await initiator.expect(r2t({ itt: 1, ttt: 1, offset: 0, length: 24, ...initiator.numbers(1) }));
+    initiator.send(dataOut({ itt: 1, ttt: 1, offset: 0, data: Buffer.concat([Buffer.from(list), Buffer.alloc(8)]) }));
+  }
+  await initiator.expect(scsiResponse({ itt: 1, ...(isAsked ? { expDataSn: 1 } : {}), ...initiator.status() }));
+}
+
+/** Type of a reservation: only those who are registered write. */
+const REGISTRANTS_ONLY = 5;
+const NO_KEY = '\0'.repeat(8);
+const OUR_KEY = 'our key!';
+const THEIR_KEY = 'the keys';
+
 function holding(): ControlledDevice {
   const device = new ControlledDevice(SIZE);
   device.holds.add('read');
@@ -220,28 +248,44 @@ describe('functions for many commands', () => {
     const device = holding();
     await using scene = await Scene.open({ device });
     const [own, other] = await two(scene);
-    const reserve = (initiator: Initiator, action: number, type: number, keys: string): Buffer => {
-      const list = Buffer.alloc(24);
-      list.write(keys);
-      const bytes = Buffer.from([0x5f, action, type, 0, 0, 0, 0, 0, 24, 0]);
-      return command({ itt: 1, cmdSn: initiator.cmdSn++, cdb: bytes, flags: WRITE, expected: 24, data: list });
-    };
-    for (const [initiator, key] of [
-      [own, 'our key!'],
-      [other, 'their key'.slice(0, 8)],
-    ] as const) {
-      initiator.send(reserve(initiator, 0, 0, `\0\0\0\0\0\0\0\0${key}`));
-      await initiator.expect(scsiResponse({ itt: 1, ...initiator.status() }));
-    }
+    await register(own, OUR_KEY);
+    await register(other, THEIR_KEY);
     other.send(read(other, 3));
     await waitFor('it reads', () => device.calls.length === 1);
-    own.send(reserve(own, 5, 1, `our key!${'their key'.slice(0, 8)}`));
+    own.send(reserve(own, 5, 1, `${OUR_KEY}${THEIR_KEY}`));
     await own.expectQuiet();
     device.open();
     await own.expect(scsiResponse({ itt: 1, ...own.status() }));
     await other.expect(nopIn(other.numbers()));
     await expectAttention(other, 0x2a05);
   });
+
+  it.each([
+    ['one burst', 1],
+    ['two bursts', 2],
+  ])(
+    'PREEMPT keeps out what its loser sends afterwards, also for a write that was begun before, of %s',
+    async (_, bursts) => {
+      const device = new MemoryDevice(SIZE);
+      await using scene = await Scene.open({ device });
+      const own = await scene.initiator();
+      const keys = ['ImmediateData=No', 'MaxBurstLength=512', 'MaxOutstandingR2T=1'];
+      const other = await scene.initiator({ isid: '00023d000002', keys });
+      await register(own, OUR_KEY);
+      await register(other, THEIR_KEY);
+      own.send(reserve(own, 1, REGISTRANTS_ONLY, OUR_KEY));
+      await own.expect(scsiResponse({ itt: 1, ...own.status() }));
+      const expected = 512 * bursts;
+      other.send(command({ itt: 3, cmdSn: other.cmdSn++, cdb: cdb.write(0, bursts), flags: WRITE, expected }));
+      await other.expect(r2t({ itt: 3, ttt: 2, offset: 0, length: 512, ...other.numbers(1) }));
+      own.send(reserve(own, 4, REGISTRANTS_ONLY, `${OUR_KEY}${THEIR_KEY}`));
+      await own.expect(scsiResponse({ itt: 1, ...own.status() }));
+      other.send(dataOut({ itt: 3, ttt: 2, offset: 0, data: Buffer.alloc(512, 1) }));
+      await other.expect(scsiResponse({ itt: 3, status: 0x18, expDataSn: 1, ...other.status() }));
+      expect(device.bytes[0]).toBe(0);
+      await expectAttention(other, 0x2a05);
+    },
+  );
 
   it('too many at once are rejected', async () => {
     const device = holding();

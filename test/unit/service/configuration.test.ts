@@ -172,7 +172,7 @@ describe('what the local operator asks for', () => {
     expect(second.requestId).not.toBe(first.requestId);
     expect(second.changes).toEqual({ name: 'attic', serving: { readAheadBytes: 0 } });
     await expect(change({ answer: { requestId: first.requestId, accept: true, reason: null } })).rejects.toMatchObject({
-      code: 'configuration-request-not-found',
+      code: 'request-not-found',
     });
   });
 
@@ -186,7 +186,7 @@ describe('what the local operator asks for', () => {
     expect(await change({ answer: { requestId, accept: true, reason: null } })).toMatchObject({ changed: false });
     await expect(change({ answer: { requestId, accept: false, reason: null } })).rejects.toMatchObject({
       kind: 'notFound',
-      code: 'configuration-request-not-found',
+      code: 'request-not-found',
     });
   });
 

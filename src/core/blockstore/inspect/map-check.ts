@@ -89,7 +89,7 @@ export class MapCheck {
   ): Promise<() => void> {
     const { key, owner, body } = object;
     const footer = parseMapObject(key, body);
-    if (footer.owner !== owner) throw refused(key, `it is of ${String(footer.owner)}`);
+    if (footer.owner !== owner) throw refused(key, 'it is of another owner');
     const { root } = footer;
     const nodes = new Map<number, WalkedNode>();
     if (root !== null) {

@@ -117,23 +117,83 @@ const gatewayFields = (gateway: Gateway): readonly Field[] => [
   ['fingerprint of its key', gateway.keyFingerprint],
 ];
 
+type Standing = ServiceGatewayConfigured['configuration'];
+
+/** What is wanted of it, and what is in force. */
+function standingFields(standing: Standing | null): readonly Field[] {
+  if (standing === null) return [];
+  const { version, settings, receipt } = standing;
+  const wanted = Object.entries(settings).filter(
+    ([name, value]) => value !== null && !(name === 'listExports' && value),
+  );
+  const isNewest = receipt?.appliedVersion === version;
+  return [
+    ['settings', wanted.length === 0 ? 'defaults of the gateway' : settingsText(Object.fromEntries(wanted))],
+    [
+      'in force',
+      receipt === null
+        ? 'not known yet'
+        : `version ${String(receipt.appliedVersion)}${isNewest ? '' : ', not the newest'}`,
+    ],
+  ];
+}
+
+const settingsText = (settings: Standing['settings']): string =>
+  Object.entries(settings)
+    .map(([name, value]) => `${name} ${value === null ? 'default' : String(value)}`)
+    .join(', ');
+
+function standingRemarks(gatewayId: string, standing: Standing | null): string[] {
+  if (standing === null) return [];
+  const { receipt, request } = standing;
+  const failure = receipt?.failure ?? null;
+  return [
+    ...(failure === null ? [] : [`It can not have the version that it was sent: ${failure.message}.`]),
+    ...(request === null
+      ? []
+      : [
+          `Its operator asks for ${settingsText(request.settings)} since ${formatTime(request.requestedAt)} UTC: ` +
+            `sgw service gateway configure ${gatewayId} --accept, or --refuse --reason TEXT`,
+        ]),
+  ];
+}
+
 /** What the service knows, then what the gateway itself says. */
 export function serviceGatewayText(document: ServiceGatewayDocument, style: Style): string {
   const status = statusIn(document);
   const fields = renderFields(
     [
       ...gatewayFields(document),
+      ...standingFields(document.configuration),
       document.reachable
         ? ['reachable', 'yes', style.green]
         : ['reachable', `no: ${document.reason ?? ''}`, style.yellow],
     ],
     style,
   );
-  return status === null ? fields : `${fields}\n\nIt says of itself:\n${statusText(status, style)}`;
+  const known = withRemarks(fields, standingRemarks(document.gatewayId, document.configuration), style);
+  return status === null ? known : `${known}\n\nIt says of itself:\n${statusText(status, style)}`;
 }
 
 export const configuredGatewayFields = (document: ServiceGatewayConfigured, style: Style): string =>
-  renderFields([...gatewayFields(document), ['changed', document.changed ? 'yes' : 'no, it was so already']], style);
+  withRemarks(
+    renderFields(
+      [
+        ...gatewayFields(document),
+        ...standingFields(document.configuration),
+        ['changed', changedText(document)],
+        ['delivered', document.undelivered === null ? 'yes' : `not yet: ${document.undelivered.message}`],
+      ],
+      style,
+    ),
+    standingRemarks(document.gatewayId, document.configuration),
+    style,
+  );
+
+function changedText({ changed, changedSettings }: ServiceGatewayConfigured): string {
+  if (!changed) return 'no, it was so already';
+  return changedSettings.length === 0 ? 'no setting' : changedSettings.join(', ');
+}
 
 export const shutdownFields = (document: ServiceGatewayShutdown, style: Style): string =>
   withRemarks(

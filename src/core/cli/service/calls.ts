@@ -15,7 +15,7 @@ import type {
   ServiceGatewayShutdown,
   StatusDocument,
 } from '../../localapi/index.ts';
-import type { ServiceClient } from '../../serviceclient/index.ts';
+import type { MessageInput, MessageResult, ServiceClient } from '../../serviceclient/index.ts';
 import type { Session } from '../session.ts';
 import { renderFields } from '../tables.ts';
 import { currentRuntime, write } from '../runtime.ts';
@@ -23,15 +23,16 @@ import { styleFor } from '../style.ts';
 import { connectService } from './connection.ts';
 
 type Gateway = ServiceGatewayList['gateways'][number];
+type Standing = ServiceGatewayConfigured['configuration'];
 
 /** The service, for as long as `work` lasts. */
-async function asking<T>(session: Session, work: (client: ServiceClient) => Promise<T>): Promise<T> {
+export async function asking<T>(session: Session, work: (client: ServiceClient) => Promise<T>): Promise<T> {
   await using client = await connectService(session.serviceFlags, session);
   return await work(client);
 }
 
 /** The account that is acted for: the one that was named, else that of the access key. */
-async function accountOf(session: Session, client: ServiceClient): Promise<string> {
+export async function accountOf(session: Session, client: ServiceClient): Promise<string> {
   const { account } = session.serviceFlags;
   return account ?? (await client.request('user.describe', {}, session)).accountId;
 }
@@ -163,14 +164,16 @@ export async function showServiceGateway(session: Session, reference: string): P
   return await asking(session, async (client) => {
     const gateway = await findGateway(session, client, reference);
     if (gateway.state === 'deregistered')
-      return { ...gateway, reachable: false, reason: 'it was deregistered', status: null };
+      return { ...gateway, reachable: false, reason: 'it was deregistered', status: null, configuration: null };
+    const { gatewayId } = gateway;
+    const configuration = standingOf(await client.request('gateway.settings', { gatewayId }, session));
     try {
       const status = await callGateway(session, client, gateway.gatewayId, async (api, context) =>
         api.call('status', {}, context),
       );
-      return { ...gateway, reachable: true, reason: null, status };
+      return { ...gateway, reachable: true, reason: null, status, configuration };
     } catch (error) {
-      return { ...gateway, reachable: false, reason: notReached(error).message, status: null };
+      return { ...gateway, reachable: false, reason: notReached(error).message, status: null, configuration };
     }
   });
 }
@@ -178,16 +181,49 @@ export async function showServiceGateway(session: Session, reference: string): P
 /** The status of a gateway in `ServiceGatewayDocument`. */
 export const statusIn = ({ status }: ServiceGatewayDocument): StatusDocument | null => status as StatusDocument | null;
 
+/** What is wanted of a gateway, and the answer to what its operator asks for. */
+export interface ConfigurationOrder {
+  readonly name?: string | undefined;
+  readonly region?: string | undefined;
+  readonly serving?: MessageInput<'gateway.configure'>['serving'];
+  readonly answer?: { readonly accept: boolean; readonly reason: string | null } | undefined;
+  readonly expectedVersion?: number | undefined;
+}
+
+/** @throws notFound `gateway-not-found`, `request-not-found`; conflict `configuration-changed`; what the service refuses with */
 export async function configureServiceGateway(
   session: Session,
   reference: string,
-  change: { readonly name?: string | undefined; readonly region?: string | undefined },
+  { name, region, serving, answer, expectedVersion }: ConfigurationOrder,
 ): Promise<ServiceGatewayConfigured> {
   return await asking(session, async (client) => {
     const { gatewayId } = await findGateway(session, client, reference);
-    const { name: gatewayName = null, region = null } = change;
-    return { ...(await client.request('gateway.configure', { gatewayId, gatewayName, region }, session)) };
+    const input = {
+      ...{ gatewayId, gatewayName: name ?? null, region: region ?? null },
+      ...(serving === undefined ? {} : { serving }),
+      ...(answer === undefined ? {} : { answer: { ...answer, requestId: null } }),
+      ...(expectedVersion === undefined ? {} : { expectedVersion }),
+    };
+    const { standing, changedSettings, ...configured } = await client.request('gateway.configure', input, session);
+    return { ...configured, changedSettings: [...changedSettings], configuration: standingOf(standing) };
   });
+}
+
+function standingOf({ configuration, receipt, request }: MessageResult<'gateway.settings'>): Standing {
+  const { version, serving, answer } = configuration;
+  return {
+    ...{ version, settings: { ...serving }, receipt, answer },
+    request: request === null ? null : { ...requestOf(request) },
+  };
+}
+
+function requestOf({
+  requestId,
+  requestedAt,
+  changes,
+}: NonNullable<MessageResult<'gateway.settings'>['request']>): NonNullable<Standing['request']> {
+  const { serving = {}, ...names } = changes;
+  return { requestId, requestedAt, settings: { ...names, ...serving } };
 }
 
 /** What is shut down: asked for before anything is. */
@@ -256,7 +292,7 @@ async function callGateway<T>(
 }
 
 /** By id, or by the name that it has in the account. @throws notFound `gateway-not-found`; conflict `ambiguous-name` */
-async function findGateway(session: Session, client: ServiceClient, reference: string): Promise<Gateway> {
+export async function findGateway(session: Session, client: ServiceClient, reference: string): Promise<Gateway> {
   if (/^sgw-[0-9a-f]{8}$/i.test(reference))
     return await client.request('gateway.find', { gatewayId: reference.toLowerCase() }, session);
   const accountId = await accountOf(session, client);

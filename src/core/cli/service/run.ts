@@ -5,11 +5,15 @@ import { Flags, type Interfaces } from '@oclif/core';
 import { quoted, SgwError } from '../../kit/index.ts';
 import { parseListen, runFlags, type ListenAddress } from '../gateway/flags.ts';
 import { pathFlag } from '../flags.ts';
+import { parseDuration } from '../values.ts';
 import { storeFlags, storeLocation } from '../store-location.ts';
 
 const LISTEN = '127.0.0.1:8443';
 const GATEWAY_LISTEN = '127.0.0.1:8444';
 const REGION = 'local';
+const GC_EVERY = '24h';
+const GC_OFF = 'off';
+const GC_EVERY_MS_MIN = 60 * 60_000;
 const DRAIN_TIMEOUT_MS = 30_000;
 const NAMES_MAX = 64;
 
@@ -63,6 +67,11 @@ export const serviceRunFlags = {
     helpValue: 'nats://HOST:PORT',
     parse: async (text: string) => checkNats(text),
   })(),
+  'gc-every': Flags.custom({
+    description: 'How often one of the servers collects the store: a duration, or "off". [default: 24h]',
+    helpValue: 'DURATION',
+    parse: async (text: string) => checkGcEvery(text),
+  })(),
   'metrics-listen': metricsFlag(),
   'drain-timeout': drainFlag(),
   'log-level': logLevel,
@@ -96,6 +105,8 @@ export interface ServiceRunSettings {
   readonly nats: string | null;
   readonly newRootKey: boolean;
   readonly alertAllowPrivate: boolean;
+  /** Null: this server does not collect the store. */
+  readonly gcEveryMs: number | null;
   readonly drainTimeoutMs: number;
 }
 
@@ -121,6 +132,7 @@ export function serviceRunSettings(flags: ServiceRunFlags): ServiceRunSettings {
     nats: flags.nats ?? null,
     newRootKey: flags['new-root-key'],
     alertAllowPrivate: flags['alert-allow-private'],
+    gcEveryMs: gcEveryOf(flags['gc-every'] ?? GC_EVERY),
     drainTimeoutMs: flags['drain-timeout'] ?? DRAIN_TIMEOUT_MS,
   };
 }
@@ -156,6 +168,21 @@ function checkRegion(text: string): string {
     hint: 'A region has 1 to 63 small letters, digits and hyphens, a letter or digit first.',
     details: { region: text },
   });
+}
+
+/** @throws invalid `bad-duration` */
+function gcEveryOf(text: string): number | null {
+  if (text === GC_OFF) return null;
+  const everyMs = parseDuration(text, '--gc-every');
+  if (everyMs >= GC_EVERY_MS_MIN) return everyMs;
+  throw new SgwError('invalid', 'bad-duration', `--gc-every ${quoted(text)} is less than an hour`, {
+    hint: 'Give a duration such as 24h, or "off" for a server that leaves it to others.',
+  });
+}
+
+function checkGcEvery(text: string): string {
+  gcEveryOf(text);
+  return text;
 }
 
 function checkNats(text: string): string {

@@ -17,6 +17,7 @@ import {
   type OperationName,
   type SecretAnswer,
 } from '../../localapi/index.ts';
+import { listenError } from '../../sockets/index.ts';
 import { Asks } from './asks.ts';
 import { CallReply } from './call-reply.ts';
 import { AnswerBody, BODY_BYTES_MAX, CallBody } from './requests.ts';
@@ -192,7 +193,7 @@ export async function serveMetrics(
   try {
     await app.listen({ host, port });
   } catch (error) {
-    throw listenError(error, `${host}:${String(port)}`);
+    throw listenError(`${host}:${String(port)}`, '--metrics-listen PORT', error);
   }
   const address = app.server.address();
   return {
@@ -201,15 +202,6 @@ export async function serveMetrics(
       await app.close();
     },
   };
-}
-
-function listenError(error: unknown, place: string): SgwError {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== 'EADDRINUSE') return toSgwError(error);
-  return new SgwError('unavailable', 'address-in-use', `${place} is in use by another program`, {
-    hint: 'Give another one: --metrics-listen PORT',
-    details: { place },
-  });
 }
 
 const isOfProcess = (operation: string): boolean => operation.startsWith('gateway.');

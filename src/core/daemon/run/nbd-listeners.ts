@@ -4,7 +4,7 @@ import type { ConnectedClient } from '../../gateway/index.ts';
 import { SgwError, type Clock, type Logger } from '../../kit/index.ts';
 import { NbdServer, tlsSetup, type ExportDirectory, type TlsMode, type TlsSetup } from '../../nbd/index.ts';
 import type { ServingSettings } from '../../state/index.ts';
-import { Places, tcpAddress } from './places.ts';
+import { Places, tcpAddress, type PlacesParts, type WaitingPlace } from './places.ts';
 
 /** Where NBD is to be served. */
 export interface NbdPlaces {
@@ -17,7 +17,7 @@ export class NbdListeners {
   readonly #places: Places;
   #tlsWishes = '';
 
-  constructor(directory: ExportDirectory, clock: Clock, log: Logger) {
+  constructor(directory: ExportDirectory, clock: Clock, log: Logger, onChange: PlacesParts['onChange']) {
     this.#server = new NbdServer({
       directory,
       clock,
@@ -25,26 +25,33 @@ export class NbdListeners {
         log.warn({ connection: id, remote, exportName, reason }, 'an NBD client was let go');
       },
     });
-    this.#places = new Places(this.#server);
+    this.#places = new Places(this.#server, { clock, onChange });
   }
 
   /**
-   * Listens where `places` say, and nowhere else. Returns whether anything changed; clients that are connected stay.
-   * @throws invalid `bad-tls`; notFound; unavailable `address-in-use`
+   * Listens where `places` say, and nowhere else. Returns whether anything changed; clients that are connected stay. What can't be
+   * had is waited for with `mayWait`.
+   * @throws invalid `bad-tls`; notFound; what `Places.apply` throws
    */
-  async apply({ unix, settings }: NbdPlaces): Promise<boolean> {
+  async apply({ unix, settings }: NbdPlaces, mayWait: boolean): Promise<boolean> {
     const { tls, tlsCertificate, tlsKey, tlsCa, tlsPsk } = settings;
     const wishes = JSON.stringify([tls, tlsCertificate, tlsKey, tlsCa, tlsPsk]);
     const isOther = wishes !== this.#tlsWishes;
     this.#server.setTls(tls === 'off' ? undefined : { mode: tls satisfies TlsMode, setup: await readTls(settings) });
     this.#tlsWishes = wishes;
-    const isMoved = await this.#places.apply([{ kind: 'unix', path: unix }, ...settings.tcp.map(tcpAddress)]);
+    const wanted = [{ kind: 'unix', path: unix } as const, ...settings.tcp.map(tcpAddress)];
+    const isMoved = await this.#places.apply(wanted, { mayWait });
     return isOther || isMoved;
   }
 
   /** `HOST:PORT` of each TCP listener, with the ports in use. */
   get tcp(): string[] {
     return this.#places.tcp;
+  }
+
+  /** Addresses that could not be had yet. */
+  get waiting(): WaitingPlace[] {
+    return this.#places.waiting;
   }
 
   async letGo(exportName: string): Promise<void> {
@@ -67,6 +74,7 @@ export class NbdListeners {
   }
 
   async close(deadlineMs: number): Promise<void> {
+    await this.#places.close();
     await this.#server.close({ deadlineMs });
   }
 }

@@ -3,7 +3,7 @@
  * them. Puts together the registry of exports, which room `gateway` keeps, and the servers that clients reach it by.
  */
 import type { Gateway, Serving as Exports } from '../../gateway/index.ts';
-import type { Clock, Logger } from '../../kit/index.ts';
+import type { Clock, Logger, SgwError } from '../../kit/index.ts';
 import type { CallContext, GatewayDocument } from '../../localapi/index.ts';
 import { openState } from '../../state/index.ts';
 import { IscsiListeners } from './iscsi-listeners.ts';
@@ -58,6 +58,8 @@ export class VolumeServing implements Serving {
   #exports: Exports | undefined;
   #listeners: NbdListeners | undefined;
   #iscsi: IscsiListeners | undefined;
+  /** As the settings had it last. */
+  #nbd: NbdPlaces | undefined;
   #schedules: { stop(): Promise<void>; metrics(): Promise<string> } | undefined;
 
   constructor(options: ServingOptions) {
@@ -68,9 +70,14 @@ export class VolumeServing implements Serving {
     const { gateway, clock, log, call } = this.#options;
     const exports = await gateway.serve(call);
     this.#exports = exports;
-    const listeners = new NbdListeners(exports, clock, log);
+    const onChange = (place: string, failure: SgwError | undefined): void => {
+      this.#tellListening();
+      if (failure === undefined) log.info({ place }, 'listens there now');
+      else log.warn({ place, reason: failure.message }, 'can not listen there yet');
+    };
+    const listeners = new NbdListeners(exports, clock, log, onChange);
     this.#listeners = listeners;
-    const iscsi = new IscsiListeners(exports.targets, clock, log);
+    const iscsi = new IscsiListeners(exports.targets, clock, log, onChange);
     this.#iscsi = iscsi;
     const targetOf = (exportName: string): string | undefined => exports.named(exportName)?.record.iscsi?.targetName;
     exports.letGo = async ({ name }) => {
@@ -82,38 +89,53 @@ export class VolumeServing implements Serving {
       return [...listeners.clientsOf(name), ...(target === undefined ? [] : iscsi.clientsOf(target))];
     };
     exports.listenIscsi = async () => {
-      await this.#listenIscsi();
+      await this.#listenIscsi(false);
+      iscsi.requirePortal();
     };
     exports.listen = async () => [
-      ...((await this.#listen()) ? ['NBD is served at other addresses, or with other keys.'] : []),
-      ...((await this.#listenIscsi()) ? ['iSCSI is served at other addresses.'] : []),
+      ...((await this.#listen(false)) ? ['NBD is served at other addresses, or with other keys.'] : []),
+      ...((await this.#listenIscsi(false)) ? ['iSCSI is served at other addresses.'] : []),
     ];
-    await exports.listen();
+    await this.#listen(true);
+    await this.#listenIscsi(true);
     this.#schedules = await gateway.runSchedules((event) => {
       reportSchedule(log, event);
     }, call);
   }
 
-  async #listen(): Promise<boolean> {
-    const exports = this.#exports;
+  async #listen(mayWait: boolean): Promise<boolean> {
     const listeners = this.#listeners;
-    if (exports === undefined || listeners === undefined) return false;
+    if (listeners === undefined) return false;
     const places = await this.#places();
-    const isChanged = await listeners.apply(places);
-    const { portals = [] } = this.#iscsi ?? {};
-    exports.listening = { unix: places.unix, tcp: listeners.tcp, tls: places.settings.tls, iscsi: portals };
-    return isChanged;
+    this.#nbd = places;
+    try {
+      return await listeners.apply(places, mayWait);
+    } finally {
+      this.#tellListening();
+    }
   }
 
-  async #listenIscsi(): Promise<boolean> {
-    const exports = this.#exports;
-    const iscsi = this.#iscsi;
-    if (exports === undefined || iscsi === undefined) return false;
+  async #listenIscsi(mayWait: boolean): Promise<boolean> {
     try {
-      return await iscsi.apply();
+      return (await this.#iscsi?.apply(mayWait)) ?? false;
     } finally {
-      if (exports.listening !== undefined) exports.listening = { ...exports.listening, iscsi: iscsi.portals };
+      this.#tellListening();
     }
+  }
+
+  #tellListening(): void {
+    const exports = this.#exports;
+    const nbd = this.#nbd;
+    if (exports === undefined || nbd === undefined) return;
+    const { tcp = [], waiting = [] } = this.#listeners ?? {};
+    const { portals = [], waiting: portalsWaiting = [] } = this.#iscsi ?? {};
+    exports.listening = {
+      ...{ unix: nbd.unix, tcp, tls: nbd.settings.tls, iscsi: portals },
+      waiting: [
+        ...waiting.map((one) => ({ ...one, protocol: 'nbd' as const })),
+        ...portalsWaiting.map((one) => ({ ...one, protocol: 'iscsi' as const })),
+      ],
+    };
   }
 
   async #places(): Promise<NbdPlaces> {

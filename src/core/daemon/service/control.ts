@@ -1,6 +1,6 @@
 /** The control plane of a server: in this process alone, or with the others over NATS. */
 import type { FastifyRequest } from 'fastify';
-import { SgwError, systemClock, type Logger } from '../../kit/index.ts';
+import { SgwError, systemClock, systemRandom, type Logger } from '../../kit/index.ts';
 import {
   ControlPlane,
   controlFrontEnd,
@@ -34,7 +34,7 @@ export async function openControlPlane(options: ControlOptions, signal: AbortSig
       ? new MemoryBus(server)
       : new NatsBus({ ...server, url: nats, space: context.serviceId, key: serviceKey.derive(BUS_PURPOSE), log });
   const plane = new ControlPlane({
-    ...{ bus, clock: systemClock, log },
+    ...{ bus, clock: systemClock, random: systemRandom, log },
     recordOf: async (gatewayId, stop) => gateways.find(gatewayId, stop),
     certificates: authority,
     onReceipt: async (gatewayId, receipt, stop) => configurations.acknowledge(gatewayId, receipt, stop),

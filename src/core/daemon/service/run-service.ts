@@ -22,6 +22,7 @@ import {
   type Place,
   type ServiceKey,
 } from '../../service/server/index.ts';
+import { GarbageSchedule } from '../../service/dataendpoint/index.ts';
 import { partsOf } from '../parts.ts';
 import { openLog, watchBugs, type LogLevel, type LogSink } from '../run/index.ts';
 import type { ControlPlane } from '../../service/controlplane/index.ts';
@@ -53,6 +54,8 @@ export interface ServiceRunOptions {
   readonly newRootKey: boolean;
   /** Webhooks of alerts may be at addresses of loopback, link-local and private networks. */
   readonly alertAllowPrivate: boolean;
+  /** Null: this server does not collect the store. */
+  readonly gcEveryMs: number | null;
   readonly drainTimeoutMs: number;
   readonly log: { readonly level: LogLevel; readonly sink: LogSink };
   /** For an encrypted store, whose key stays in memory from then on. */
@@ -150,6 +153,7 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
   const plane = await openOr(server, async () => openControlPlane({ ...opened, nats, gatewayAddress }, signal));
   late.plane = plane;
   await using watching = watchAlerts(opened, plane, options);
+  await using _collecting = collectStore(opened, options);
   const figures = async (): Promise<string> => `${await metrics.text()}\n${await plane.metrics.text()}`;
   const metricsListener =
     metricsListen === null ? undefined : await openOr(server, async () => serveMetrics(figures, metricsListen));
@@ -178,6 +182,17 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
     await server.close(AbortSignal.abort());
     await metricsListener?.close();
   }
+}
+
+/** gc of the store, by one server at a time; ends a run that is under way when it is disposed of. */
+function collectStore({ service, log }: Opened, { gcEveryMs: everyMs }: ServiceRunOptions): AsyncDisposable {
+  const schedule = everyMs === null ? undefined : new GarbageSchedule({ context: service.context, log, everyMs });
+  schedule?.start();
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await schedule?.close();
+    },
+  };
 }
 
 /** A server that can't have all that it is to have does not run. */

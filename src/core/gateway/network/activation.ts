@@ -334,7 +334,7 @@ const pageFacts = (pending: Begun['pending']): Parameters<typeof openPage>[1] =>
   metadata: pending.metadata,
 });
 
-export function documentOf(pending: Begun['pending']): RemoteActivationDocument {
+function documentOf(pending: Begun['pending']): RemoteActivationDocument {
   const { step, service, activationKey, expiresAt, publicKey, metadata } = pending;
   const { gatewayId, name, accountId, mode, region } = pending;
   const isClaimed = gatewayId !== null && (step === 'claimed' || step === 'issued');

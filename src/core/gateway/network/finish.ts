@@ -6,6 +6,7 @@ import { readStoreInfo } from '../../blockstore/index.ts';
 import { assert, SgwError } from '../../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../../localapi/index.ts';
 import type { GatewayConfiguration } from '../../protocol/index.ts';
+import { isServiceUrl } from '../../objectstore/index.ts';
 import { newServingSettings, openState, updateState, type GatewayState } from '../../state/index.ts';
 import { activationDocument, presentDocument } from '../activated.ts';
 import { writeCertificateFile } from '../certificate-file.ts';
@@ -19,8 +20,6 @@ import { requireFit } from '../store-probe.ts';
 import { connectionsOver, enrolmentOf, placeIn, requireBegun, type Begun } from './activation.ts';
 import { requestCertificate } from './identity.ts';
 import { persist, reachService } from './reach.ts';
-
-const SERVICE_STORE = /^sgw-service:\/\//;
 
 /**
  * Makes the gateway of a device that was claimed. Durable when it resolves; a home that is one already answers with it.
@@ -117,7 +116,7 @@ async function openFirst(
   call: CallContext,
 ): Promise<Pick<GatewayState, 'storeId' | 'encryption'> & Pick<ActivationDocument, 'recoveryCode'>> {
   const place = openableStore(parts.home, store);
-  const isOwn = !SERVICE_STORE.test(store);
+  const isOwn = !isServiceUrl(store);
   if (encrypt && !isOwn) {
     throw new SgwError('unsupported', 'store-not-yours', 'the store of a service is begun by the service', {
       hint: 'Name a store of your own, which only you can open: --store PLACE --encrypt',

@@ -1,3 +1,2 @@
 /** What a gateway has of a service over the network: a part of its own, loaded by homes that were activated there. */
-export { writeCertificateFile } from '../certificate-file.ts';
-export { gatewayTls, type GatewayTls } from './identity.ts';
+export { gatewayTls } from './identity.ts';

@@ -59,8 +59,9 @@ export async function openPage(at: string, facts: PageFacts): Promise<Page> {
     exposeHeadRoutes: false,
   });
   app.server.maxConnections = CONNECTIONS_MAX;
-  app.addHook('onSend', async (_request, reply) => {
-    await reply.headers(HEADERS);
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    void reply.headers(HEADERS);
+    done();
   });
   app.get('/', async (request, reply) => {
     const query = request.query as Readonly<Record<string, unknown>>;

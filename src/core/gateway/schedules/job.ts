@@ -20,6 +20,8 @@ export class Job {
   /** By the monotonic clock. */
   #retryAtMs = 0;
   #failures = 0;
+  /** `retryNow` was called since the work began. */
+  #isWoken = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -42,15 +44,18 @@ export class Job {
   /** Whatever failed may be tried at once. */
   retryNow(): void {
     this.#retryAtMs = 0;
+    this.#isWoken = true;
   }
 
-  /** There was nothing to do: it is looked at again after `retryNow`, which may have been just before, or in an hour. */
-  rest(): void {
-    this.#retryAtMs = this.#clock.monotonicMs() + RETRY_LASTING_MS;
+  /** Of work under way that found nothing to do: it is looked at again after `retryNow`, also if that came meanwhile, or after this time. */
+  rest(durationMs: number): void {
+    if (this.#isWoken) return;
+    this.#retryAtMs = this.#clock.monotonicMs() + durationMs;
   }
 
   /** Runs `work`; `onEnd` is called when it has ended, and what it threw was taken by `onFailure`. */
   begin(work: () => Promise<void>, onFailure: (error: unknown) => Promise<void>, onEnd: () => void): void {
+    this.#isWoken = false;
     this.#work = work()
       .then(() => {
         this.#failures = 0;

@@ -107,6 +107,13 @@ export class ScheduleRunner {
     this.#lookAgain();
   }
 
+  /** There is a snapshot of the volume, or will be: a verification may have waited for one. */
+  snapshotMade(volumeId: string): void {
+    if (this.#schedules[volumeId]?.verify === undefined) return;
+    this.#verifier.retryNow(volumeId);
+    this.#lookAgain();
+  }
+
   /** How the schedule of a volume does. */
   phaseOf(volumeId: string): SchedulePhase {
     const job = this.#jobs.get(volumeId);
@@ -189,7 +196,11 @@ export class ScheduleRunner {
       return TICK_MS;
     }
     const untilNextMs = nextSlot(schedule, doneMs, nowMs) - nowMs;
-    if (this.#thinned.has(volumeId)) return untilNextMs;
+    if (this.#thinned.has(volumeId)) {
+      if (schedule.failure === null) return untilNextMs;
+      this.#begin(volumeId, schedule, job, async (call) => this.#forgetFailure(volumeId, schedule, call));
+      return TICK_MS;
+    }
     const unsteadyMs = this.#steady.waitMs();
     if (unsteadyMs > 0) return Math.min(unsteadyMs, untilNextMs);
     this.#begin(volumeId, schedule, job, async (call) => this.#thin(volumeId, schedule, call));
@@ -247,7 +258,7 @@ export class ScheduleRunner {
   }
 
   async #thin(volumeId: string, schedule: ScheduleState, call: CallContext): Promise<void> {
-    const { home, openSession, onEvent } = this.#options;
+    const { openSession, onEvent } = this.#options;
     const changes = this.#changes;
     if (schedule.keep !== null) {
       const session = await openSession(schedule.accountId, call);
@@ -255,8 +266,12 @@ export class ScheduleRunner {
       onEvent({ kind: 'thinned', volumeId, names: deleted.map(({ name }) => name) });
     }
     if (changes === this.#changes) this.#thinned.add(volumeId);
-    if (schedule.failure === null) return;
-    await noteSchedule(home, volumeId, schedule.scheduleId, (now) => ({ ...now, failure: null }), call);
+    if (schedule.failure !== null) await this.#forgetFailure(volumeId, schedule, call);
+  }
+
+  /** Of what is done, or is owed no more, since the clock that said so was set back. */
+  async #forgetFailure(volumeId: string, { scheduleId }: ScheduleState, call: CallContext): Promise<void> {
+    await noteSchedule(this.#options.home, volumeId, scheduleId, (now) => ({ ...now, failure: null }), call);
   }
 
   async #onFailure(

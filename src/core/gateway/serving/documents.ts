@@ -120,6 +120,7 @@ export const configuredListening = (home: string, { serving }: Pick<GatewayState
   tcp: serving.tcp,
   tls: serving.tls,
   iscsi: portalsOf(serving),
+  waiting: [],
 });
 
 /** How clients name an export: over NBD as its URI specification says, over iSCSI as libiscsi does. */

@@ -4,6 +4,24 @@ import type { AttachmentState } from '../../state/index.ts';
 import type { Attachment } from './attachment.ts';
 import { namesSame } from './wishes.ts';
 
+/** Makes sure that `row` can be attached beside what is, by name. @throws conflict `volume-attached`, `export-exists`, `target-exists` */
+export function requireFree(row: AttachmentState, attachments: ReadonlyMap<string, Attachment>): void {
+  const { exportName, volumeId, imagePath, iscsi } = row;
+  const all = [...attachments.values()];
+  const same = attachments.get(exportName);
+  const writes = row.recoveryPointSeq === null && row.scratchToken === null && volumeId !== null;
+  const other = writes ? all.find((one) => one.volumeId === volumeId) : undefined;
+  // Another name is no way out for a volume that is served already, in another way perhaps.
+  const isSame = same !== undefined && (same === other || namesSame(same.record, row));
+  if (same !== undefined) throw isSame ? alreadyAttached(same) : exportExists(same);
+  const shadows = imagePath === undefined ? undefined : all.find(({ record }) => record.imagePath === imagePath);
+  if (shadows !== undefined) throw alreadyAttached(shadows);
+  if (other !== undefined) throw alreadyAttached(other);
+  if (iscsi === null) return;
+  const target = all.find(({ record }) => record.iscsi?.targetName === iscsi.targetName);
+  if (target !== undefined) throw targetExists(iscsi.targetName, target);
+}
+
 export function alreadyAttached({ name, record, volumeId }: Attachment): SgwError {
   const what = volumeId === null ? `snapshot ${record.snapshotId ?? ''}` : `volume ${volumeId}`;
   return new SgwError('conflict', 'volume-attached', `${what} is attached already, as export ${name}`, {
@@ -48,17 +66,3 @@ export const suspended = (): SgwError =>
   new SgwError('unavailable', 'gateway-suspended', 'the gateway is suspended, and serves nothing until it is resumed', {
     hint: 'Whoever suspended it can resume it: the service does that when it starts the gateway.',
   });
-
-/** @throws conflict `export-exists`, `volume-attached`, `target-exists` */
-export function requireFree(row: AttachmentState, all: readonly Attachment[]): void {
-  const same = all.find(({ name }) => name === row.exportName);
-  if (same !== undefined) throw namesSame(same.record, row) ? alreadyAttached(same) : exportExists(same);
-  const { imagePath, iscsi } = row;
-  const target = all.find(({ record }) => record.iscsi?.targetName === iscsi?.targetName);
-  const shadows = all.find(({ record }) => record.imagePath === imagePath);
-  if (imagePath !== undefined && shadows !== undefined) throw alreadyAttached(shadows);
-  const writes = row.recoveryPointSeq === null && row.scratchToken === null;
-  const other = writes && row.volumeId !== null ? all.find(({ volumeId }) => volumeId === row.volumeId) : undefined;
-  if (other !== undefined) throw alreadyAttached(other);
-  if (iscsi !== null && target !== undefined) throw targetExists(iscsi.targetName, target);
-}

@@ -82,6 +82,16 @@ export interface Listening {
   readonly tls: GatewayState['serving']['tls'];
   /** `HOST:PORT` of the portals for iSCSI. */
   readonly iscsi: readonly string[];
+  /** Where they are to be, and are not yet. */
+  readonly waiting: readonly WaitingListener[];
+}
+
+/** An address that could not be had yet; it is tried again. */
+export interface WaitingListener {
+  readonly protocol: 'nbd' | 'iscsi';
+  /** `HOST:PORT`. */
+  readonly place: string;
+  readonly failure: SgwError;
 }
 
 export interface ServedExports {

@@ -171,7 +171,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     const same = this.#attachments.get(row.exportName);
     if (same !== undefined && namesSame(same.record, row) && isStuck(same))
       return await this.#attachAgain(same, attempt);
-    requireFree(row, [...this.#attachments.values()]);
+    requireFree(row, this.#attachments);
     const attachment = this.#add(row);
     try {
       await this.chap.set(attachment.name, options.chap, call);

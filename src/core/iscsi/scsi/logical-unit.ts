@@ -117,6 +117,22 @@ export class LogicalUnit {
     return isSense(outcome) ? this.#fail(outcome) : outcome;
   }
 
+  /**
+   * Judges a command that was prepared once more, when its data are there: what others have reserved meanwhile applies to it too (SPC-4,
+   * 5.12.9), so that nothing of a preempted initiator is written after the answer to PREEMPT. A result is its end.
+   */
+  refusalNow(nexus: Nexus, lun: Buffer, cdb: Buffer): ScsiResult | undefined {
+    if (this.#reservations.isFree || !this.hasUnit(lun)) return undefined;
+    const row = COMMANDS.find(cdb);
+    return isSense(row) || row.isForAnyUnit === true ? undefined : this.#conflict(nexus, row, cdb);
+  }
+
+  #conflict(nexus: Nexus, row: CommandRow, cdb: Buffer): ScsiResult | undefined {
+    if (this.#reservations.isFree) return undefined;
+    const access = typeof row.access === 'function' ? row.access(cdb) : row.access;
+    return this.#reservations.allows(nexus, access) ? undefined : RESERVATION_CONFLICT;
+  }
+
   /** Unit attentions and reservations. */
   #judge(initiator: Initiator, row: CommandRow | Sense, cdb: Buffer): ScsiResult | undefined {
     const { nexus, attentions } = initiator;
@@ -129,10 +145,8 @@ export class LogicalUnit {
       const reset = attentions.takeReset();
       if (reset !== undefined) return this.#fail(reset);
     }
-    if (!isSense(row) && !this.#reservations.isFree) {
-      const access = typeof row.access === 'function' ? row.access(cdb) : row.access;
-      if (!this.#reservations.allows(nexus, access)) return RESERVATION_CONFLICT;
-    }
+    const conflict = isSense(row) ? undefined : this.#conflict(nexus, row, cdb);
+    if (conflict !== undefined) return conflict;
     const waiting = attentions.isEmpty ? undefined : attentions.take();
     return waiting === undefined ? undefined : this.#fail(waiting);
   }

@@ -2,6 +2,7 @@
 import { S3Client } from '@aws-sdk/client-s3';
 import type { Clock } from '../../kit/index.ts';
 import type { OnRequest, StoreOperation } from '../meter.ts';
+import { Connections } from './connections.ts';
 import type { S3Place } from './place.ts';
 
 /** Until a connection is there. */
@@ -46,7 +47,7 @@ export function s3Client(options: ClientOptions): S3Client {
   const { place, clock, seen, connectionsMax, env, idleTimeoutMs, onRequest } = options;
   const { endpoint } = place;
   const region = place.region ?? (endpoint === undefined ? undefined : (env['AWS_REGION'] ?? NO_REGION));
-  const agent = { keepAlive: true, maxSockets: connectionsMax, scheduling: 'lifo' } as const;
+  const connections = new Connections(connectionsMax);
   const client = new S3Client({
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? { followRegionRedirects: true } : { endpoint }),
@@ -61,10 +62,10 @@ export function s3Client(options: ClientOptions): S3Client {
     requestHandler: {
       connectionTimeout: CONNECT_TIMEOUT_MS,
       socketTimeout: idleTimeoutMs ?? IDLE_TIMEOUT_MS,
-      httpAgent: agent,
-      httpsAgent: agent,
+      ...connections.agents,
     },
   });
+  dropOnFailure(client, connections);
   client.middlewareStack.add(
     (next) => async (args) => {
       const sentMs = clock.nowMs();
@@ -79,6 +80,22 @@ export function s3Client(options: ClientOptions): S3Client {
   );
   if (onRequest !== undefined) tellRequests(client, place, onRequest);
   return client;
+}
+
+/** Below everything else, where what is thrown is of the connection: answers that are errors are told from others further up. */
+function dropOnFailure(client: S3Client, connections: Connections): void {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      try {
+        return await next(args);
+      } catch (error) {
+        // One that was stopped says nothing of the way.
+        if ((error as Error).name !== 'AbortError') connections.dropIdle();
+        throw error;
+      }
+    },
+    { step: 'deserialize', name: 'sgwDropIdle', priority: 'low' },
+  );
 }
 
 const OPERATIONS: Readonly<Record<string, StoreOperation>> = {

@@ -52,6 +52,7 @@ import type {
   StreamedBody,
 } from '../contract.ts';
 import type { OnRequest } from '../meter.ts';
+import { Absent } from './absent.ts';
 import { carry, collect, discard, matchesCheck, outgoing, streamed, type OutgoingBody } from './body.ts';
 import { rangeOf, spanLength } from './span.ts';
 import { CEPH, s3Client, type S3Sender, type SeenOfServer } from './client.ts';
@@ -473,15 +474,5 @@ export class S3Store implements ObjectStore {
     } finally {
       release();
     }
-  }
-}
-
-/** Stays inside this file. */
-class Absent extends Error {
-  readonly status: 404 | 416;
-
-  constructor(status: 404 | 416) {
-    super(`absent: ${String(status)}`);
-    this.status = status;
   }
 }

@@ -12,7 +12,7 @@ import { abortReason, throwIfAborted, type Clock, type Random } from '../../kit/
 import type { ServiceIdentity } from './identity.ts';
 import { tooSlow, unanswered } from './failure.ts';
 import { authorityOf, type ServicePlace } from './place.ts';
-import { SESSION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './wire.ts';
+import { CLIENT_WINDOWS, FRAME_BYTES_MAX } from './wire.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const PING_TIMEOUT_MS = 5000;
@@ -135,7 +135,8 @@ export class Connection {
     socket.setKeepAlive(true, KEEP_ALIVE_MS).setNoDelay(true);
     const session = connect(`https://${authorityOf(place)}`, {
       createConnection: () => socket,
-      settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
+      maxSessionMemory: CLIENT_WINDOWS.memoryMb,
+      settings: { enablePush: false, maxFrameSize: FRAME_BYTES_MAX, initialWindowSize: CLIENT_WINDOWS.streamBytes },
     });
     const giveUp = new AbortController();
     try {
@@ -160,7 +161,7 @@ export class Connection {
     } finally {
       giveUp.abort();
     }
-    session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+    session.setLocalWindowSize(CLIENT_WINDOWS.sessionBytes);
     if (this.#users === 0) session.unref();
     // What fails on it is told to its requests; the session is given up as a whole.
     session.on('error', () => undefined);

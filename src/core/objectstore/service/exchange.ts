@@ -56,7 +56,7 @@ const textOf = (value: unknown): string | undefined => (typeof value === 'string
 async function beginningOf(stream: ClientHttp2Stream): Promise<Record<string, unknown>> {
   return await new Promise((resolve, reject) => {
     stream.once('response', (headers) => {
-      resolve(headers as Record<string, unknown>);
+      resolve(headers);
     });
     stream.on('error', reject);
     stream.once('close', () => {

@@ -260,12 +260,7 @@ export class ServiceStore implements ObjectStore {
   }
 
   /** What a list's lines say, up to the one that tells that it is whole. */
-  async *#lines(
-    path: string,
-    query: URLSearchParams,
-    prefix: string,
-    signal: AbortSignal | undefined,
-  ): AsyncGenerator<unknown> {
+  async *#lines(path: string, query: URLSearchParams, prefix: string, signal: AbortSignal | undefined): AsyncGenerator {
     const what = `list ${prefix}`;
     const release = await this.#received.requests.acquire(1, signal);
     const watch = new Watch(this.#options, this.#received.connection, signal, undefined);

@@ -36,6 +36,12 @@ export const REPLY_BYTES_MAX = 4 * 1024 * 1024;
 /** CRC-32 as it stands in headers. */
 export const crcText = (crc: number): string => crc.toString(16).padStart(8, '0');
 
-/** What each side lets the other send before it is asked for more, of one request and of all. */
-export const STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
-export const SESSION_WINDOW_BYTES = 32 * 1024 * 1024;
+/**
+ * What a server lets a client send before it has read of it, of one request and of all of a connection; and what Node.js may
+ * keep of a connection, in MB: beyond that it resets streams.
+ */
+export const SERVER_WINDOWS = { streamBytes: 1024 * 1024, sessionBytes: 8 * 1024 * 1024, memoryMb: 32 } as const;
+/** The same of a client, which asks for no more than it has room for. */
+export const CLIENT_WINDOWS = { streamBytes: 4 * 1024 * 1024, sessionBytes: 32 * 1024 * 1024, memoryMb: 96 } as const;
+/** Large frames take less of the processor for each byte; both sides let the other send them. */
+export const FRAME_BYTES_MAX = 1024 * 1024;

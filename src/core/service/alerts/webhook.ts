@@ -15,7 +15,7 @@ import { isPublicAddress } from './addresses.ts';
 const DEADLINE_MS = 10_000;
 const ANSWER_BYTES_MAX = 64 * 1024;
 const URL_LENGTH_MAX = 2048;
-export const SIGNATURE_HEADER = 'x-sgw-signature';
+const SIGNATURE_HEADER = 'x-sgw-signature';
 
 /** Resolves a name, as `dns.lookup` with `all`. */
 export type Resolve = (host: string, done: (error: Error | null, addresses: readonly LookupAddress[]) => void) => void;
@@ -45,7 +45,7 @@ export function checkWebhookUrl(text: unknown, { allowPrivate }: Pick<WebhookPar
 }
 
 /** What the header holds: the time and HMAC-SHA-256 of `<time>.<body>`, hex. */
-export function signatureOf(secret: string, atSeconds: number, body: string): string {
+function signatureOf(secret: string, atSeconds: number, body: string): string {
   const code = createHmac('sha256', secret)
     .update(`${String(atSeconds)}.${body}`, 'utf8')
     .digest('hex');

@@ -81,7 +81,7 @@ export class Configurations {
   /**
    * Changes what is wanted, or answers what was asked for, and delivers it to a gateway that is connected. Durable before it
    * is delivered. An order that changes nothing makes no version.
-   * @throws notFound `gateway-not-found`, `configuration-request-not-found`; conflict `configuration-changed`; invalid, as
+   * @throws notFound `gateway-not-found`, `request-not-found`; conflict `configuration-changed`; invalid, as
    * `checkChanges`; unsupported `operator-owned` for a gateway of the embedded form
    */
   async change(gatewayId: string, order: ConfigurationOrder, signal: AbortSignal): Promise<ConfigurationOutcome> {
@@ -243,13 +243,13 @@ const nextVersion = (now: GatewayRecord, wanted: ConfigurationChanges): GatewayR
 const isAnswer = (given: RequestAnswer, { requestId, accept }: NonNullable<ConfigurationOrder['answer']>): boolean =>
   given.requestId === requestId && given.accepted === accept;
 
-/** The same answer once more changes nothing. @throws notFound `configuration-request-not-found` */
+/** The same answer once more changes nothing. @throws notFound `request-not-found` */
 function requireAnswered(now: GatewayRecord, answer: NonNullable<ConfigurationOrder['answer']>): GatewayRecord {
   const given: RequestAnswer | null = now.answer ?? null;
   const isSame = given !== null && isAnswer(given, answer);
   if (isSame) return now;
   const which = answer.requestId === null ? 'no request' : `no request ${answer.requestId.slice(0, 32)}`;
-  throw new SgwError('notFound', 'configuration-request-not-found', `${which} of gateway ${now.gatewayId} is pending`, {
+  throw new SgwError('notFound', 'request-not-found', `${which} of gateway ${now.gatewayId} is pending`, {
     hint: `\`sgw service gateway show ${now.gatewayId}\` shows what is.`,
     details: { gatewayId: now.gatewayId },
   });

@@ -6,7 +6,7 @@
  * that has left the service is cut off by whichever server holds it.
  */
 import { randomUUID } from 'node:crypto';
-import { toSgwError, type SgwError, type Clock, type Logger } from '../../kit/index.ts';
+import { toSgwError, type SgwError, type Clock, type Logger, type Random } from '../../kit/index.ts';
 import type { Input, OperationName, Progress, Result } from '../../localapi/index.ts';
 import { CONTROL_CLOSE, type ConfigurationReceipt, type GatewayConfiguration } from '../../protocol/index.ts';
 import type { ConfigurationDelivery } from '../configuration/delivery.ts';
@@ -31,6 +31,8 @@ const TRIES = 3;
 const SETTLE_MS = 150;
 /** For calls under way when the server leaves. */
 const DRAIN_MS = 10_000;
+/** Between two gateways that are sent elsewhere. */
+const LEAVE_EACH_MS = 20;
 /** Of frames that are no calls. */
 const OWN_DEADLINE_MS = 30_000;
 const DEADLINE_MS_MAX = 24 * 3600 * 1000;
@@ -38,6 +40,7 @@ const DEADLINE_MS_MAX = 24 * 3600 * 1000;
 export interface ControlPlaneParts {
   readonly bus: ControlBus;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   /** The gateway as the service knows it; undefined when there never was one. */
   readonly recordOf: (gatewayId: string, signal: AbortSignal) => Promise<GatewayRecord | undefined>;
@@ -214,9 +217,12 @@ export class ControlPlane implements GatewayCalls, ConfigurationDelivery, AsyncD
   }
 
   async #closeOnce(drainMs: number): Promise<void> {
-    const { bus, clock } = this.#parts;
+    const { bus, clock, random } = this.#parts;
     const endMs = clock.monotonicMs() + drainMs;
+    // One after the other, so that the other servers are not stormed; who was not told yet is served meanwhile.
+    const spreadMs = Math.min(drainMs, this.#held.size * LEAVE_EACH_MS);
     const leave = async (held: HeldConnection): Promise<void> => {
+      if (spreadMs > 0) await clock.sleep(random.float() * spreadMs);
       while (held.callsUnderWay > 0 && clock.monotonicMs() < endMs) await clock.sleep(20);
       // Before it is told: who looks for it from now on finds it at its next server.
       await bus.deregister(this.#registrationOf(held));

@@ -2,6 +2,5 @@
 export { ControlPlane, type ControlPlaneParts } from './control-plane.ts';
 export { controlFrontEnd } from './front-end.ts';
 export { MemoryBus } from './memory-bus.ts';
-export { NatsBus, newServerId, type NatsBusOptions } from './nats-bus.ts';
-export { remoteOperations, type RemoteOperationsParts } from './remote-operations.ts';
-export type { CertificateIssuer } from './upkeep.ts';
+export { NatsBus, newServerId } from './nats-bus.ts';
+export { remoteOperations } from './remote-operations.ts';

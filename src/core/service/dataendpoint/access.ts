@@ -31,7 +31,7 @@ export interface Reached {
 }
 
 /** How old what is known of roots may be. */
-export const FRESH_MS = 2000;
+const FRESH_MS = 2000;
 const KNOWN_MAX = 4096;
 const REACH_BYTES_MAX = 256 << 20;
 
@@ -186,13 +186,13 @@ export class Access {
 
   async #build(name: string, roots: readonly AccessRoot[], names: readonly string[]): Promise<void> {
     const before = this.#built.get(name);
-    const isAdded = before !== undefined && before.names.every((one, i) => one === names[i]);
+    const isAdded = before?.names.every((one, i) => one === names[i]) === true;
     // Nodes of those that count no frames are passed by later.
-    const goesOn = isAdded && before.roots.every(({ use }) => use !== 'seen');
+    const goneOn = isAdded && before.roots.every(({ use }) => use !== 'seen') ? before : undefined;
     this.#built.delete(name);
-    const reach = goesOn ? before.reach : new Reach(this.#load);
+    const reach = goneOn?.reach ?? new Reach(this.#load);
     for (const [i, { root, use }] of roots.entries())
-      if (!goesOn || i >= before.names.length) await reach.add(root, i + 1, use !== 'seen', this.#stop.signal);
+      if (i >= (goneOn?.names.length ?? 0)) await reach.add(root, i + 1, use !== 'seen', this.#stop.signal);
     this.#built.set(name, { names, roots, reach });
     let bytes = 0;
     for (const built of this.#built.values()) bytes += built.reach.sizeBytes;

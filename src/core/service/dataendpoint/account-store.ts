@@ -219,14 +219,24 @@ export class AccountStore implements ObjectStore {
       case 'owner':
       case 'ownerOrShared':
       case 'ownerOrParts':
+        return await this.#rightToOwned(key, place, sealed !== null, signal);
     }
+  }
+
+  /** The same of what is of one account. */
+  async #rightToOwned(
+    key: string,
+    place: KeyPlace,
+    isSealed: boolean,
+    signal: AbortSignal,
+  ): Promise<'none' | 'whole' | 'parts' | 'filtered'> {
     if (place.kind === 'pin' || place.kind === 'restore')
       return (await this.#ownsDocument(key, place.kind, signal)) ? 'whole' : 'none';
     const id = 'volumeId' in place ? place.volumeId : 'snapshotId' in place ? place.snapshotId : undefined;
     if (id === undefined) return 'none';
     if (await this.#owns(id, signal)) return 'whole';
     // Creators are sealed there, so that nothing could be decided on.
-    if (sealed !== null) return 'none';
+    if (isSealed) return 'none';
     if (isPartsPlace(place)) return 'parts';
     return place.kind === 'snapshot' ? 'filtered' : 'none';
   }

@@ -21,7 +21,7 @@ export function rootsOfHead(key: string, stored: Stored): NodePointer[] {
   const { checkpoint, consistent, recovery } = head;
   const checkpoints: readonly unknown[] = [
     checkpoint,
-    ...(consistent == null ? [] : [consistent]),
+    ...(consistent === null || consistent === undefined ? [] : [consistent]),
     ...(Array.isArray(recovery?.points) ? (recovery.points as readonly unknown[]) : []),
   ];
   return checkpoints.flatMap((one) => {
@@ -177,6 +177,6 @@ export function pinOf(key: string, stored: Stored, nowMs: number): PinFields {
   return {
     holder,
     roots: roots.map((root) => requirePointer(key, root as NodePointer)),
-    objects: objects as readonly string[],
+    objects: objects,
   };
 }

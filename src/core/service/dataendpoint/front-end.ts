@@ -1,6 +1,6 @@
 /**
  * Front end `dataendpoint`, of the gateways' listener: the store contract over HTTP, for each gateway what is its account's
- * (docs/formats/data-endpoint.md). The listener lets each client send `STREAM_WINDOW_BYTES` of a request before it is read.
+ * (docs/formats/data-endpoint.md). The listener lets each client send as much before it is read as `SERVER_WINDOWS` says.
  */
 import type { FastifyRequest } from 'fastify';
 import type { GatewayPrincipal } from '../identity/principal.ts';

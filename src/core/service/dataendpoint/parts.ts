@@ -26,6 +26,9 @@ const VIEW_BYTES = 1024;
 const RECORDED_MS = 60 * 60_000;
 const RECORDED_MAX = 16_384;
 
+/** Of nodes of maps, by which root they are granted does not matter. */
+const NO_ROOT = 0;
+
 type PartsPlace = Extract<KeyPlace, { readonly kind: 'log' | 'map' | 'snapshotMap' | 'upload' }>;
 
 /** An object as an account sees it. */
@@ -82,13 +85,16 @@ export class Parts {
     const part = seen.view.visible(start, end);
     if (part === undefined) return undefined;
     for (const number of part.roots) {
+      if (number === NO_ROOT) continue;
+      // One that came meanwhile is not known to this request: the next one knows it.
       const root = seen.roots[number - 1];
-      if (root?.use === 'exportable' && !(await this.#isDecided(gateway, root, signal))) return undefined;
+      if (root === undefined) return undefined;
+      if (root.use === 'exportable' && !(await this.#isDecided(gateway, root, signal))) return undefined;
     }
     let bytes: Buffer | undefined;
     if (part.read !== undefined) {
       const real = await this.#context.blocks.objects.get(key, { span: part.read, signal });
-      if (real === undefined || real.etag !== seen.realEtag) return undefined;
+      if (real?.etag !== seen.realEtag) return undefined;
       ({ bytes } = real);
     }
     return { key, sizeBytes, etag: seen.etag, bytes: part.fill(bytes) };

@@ -72,7 +72,7 @@ export class Records {
 
   /** The stored entry of a volume or snapshot; undefined when there is none. */
   async entry(id: VolumeId | SnapshotId, signal: AbortSignal): Promise<Stored | undefined> {
-    const key = isVolumeId(id) ? keys.volume(id) : keys.snapshot(id as SnapshotId);
+    const key = isVolumeId(id) ? keys.volume(id) : keys.snapshot(id);
     const object = await this.#context.blocks.objects.get(key, { signal });
     return object === undefined ? undefined : parseDocument(key, object.bytes).stored;
   }
@@ -130,7 +130,7 @@ export class Records {
     if (parent === undefined) return NO_GRANTS;
     const { root, lineage, volumeId: source, accountId: owner } = asSnapshot(parent);
     if (owner === accountId) return await this.grantsOf(accountId, source, signal);
-    const roots = root == null ? NO_GRANTS : [{ snapshotId: parentId, lineage, root }];
+    const roots = root === null ? NO_GRANTS : [{ snapshotId: parentId, lineage, root }];
     if (roots.length > 0) await this.grant({ volumeId, accountId, roots }, signal);
     return roots;
   }

@@ -95,7 +95,7 @@ async function run(
   const leave = parts.budget.enter(served.gatewayId);
   const gone = new AbortController();
   const onClose = (): void => {
-    gone.abort(new SgwError('aborted', 'gone', 'whoever asked has gone'));
+    gone.abort(new SgwError('aborted', 'aborted', 'whoever asked has gone'));
   };
   reply.raw.once('close', onClose);
   try {
@@ -236,7 +236,7 @@ async function storeBody(
 }
 
 /** A body in memory: who asks for it has taken its bytes from the budget. */
-export async function collect(body: StreamedBody): Promise<Uint8Array[]> {
+async function collect(body: StreamedBody): Promise<Uint8Array[]> {
   return await Array.fromAsync(body.pieces);
 }
 

@@ -28,7 +28,7 @@ export function checkedSegment(body: StreamedBody, facts: SegmentFacts): Streame
 }
 
 async function* watched(body: StreamedBody, facts: SegmentFacts): AsyncGenerator<Uint8Array> {
-  let kept: Uint8Array[] = [];
+  const kept: Uint8Array[] = [];
   let keptBytes = 0;
   let held: Uint8Array | undefined;
   for await (const piece of body.pieces) {
@@ -42,7 +42,7 @@ async function* watched(body: StreamedBody, facts: SegmentFacts): AsyncGenerator
     }
   }
   const tail = Buffer.concat(kept);
-  kept = [];
+  kept.length = 0;
   checkTail(tail, body.sizeBytes, facts);
   if (held !== undefined) yield held;
 }

@@ -5,15 +5,7 @@
  * In a store with its customer's key the contents are sealed, and only what is readable is checked: whose it is, states and
  * epochs. Nobody else has anything there that pointers could lead to.
  */
-import {
-  isSamePointer,
-  keys,
-  parseDocument,
-  placeOfKey,
-  type KeyPlace,
-  type MapRules,
-  type NodePointer,
-} from '../../blockstore/inspect/index.ts';
+import { isSamePointer, keys, parseDocument, placeOfKey, type KeyPlace } from '../../blockstore/inspect/index.ts';
 import { toSgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import type { PutOptions, PutResult, StreamedBody } from '../../objectstore/index.ts';
 import type { GatewayPrincipal } from '../identity/principal.ts';
@@ -32,6 +24,7 @@ import {
   snapshotStep,
   VOLUME_FIXED,
 } from './documents-check.ts';
+import { Pointers } from './pointers.ts';
 import { asSnapshot, asVolume, type GrantedRoot, type Stored } from './records.ts';
 import { refuseContents, refuseWrite } from './rights.ts';
 import { checkedSegment, SEGMENT_TAIL_BYTES } from './segment-check.ts';
@@ -53,19 +46,12 @@ const NEVER = new AbortController().signal;
 export class Writes {
   readonly #tenancy: Tenancy;
   readonly #gateway: GatewayPrincipal;
-  readonly #rules: MapRules;
+  readonly #pointers: Pointers;
 
   constructor(tenancy: Tenancy, gateway: GatewayPrincipal) {
     this.#tenancy = tenancy;
     this.#gateway = gateway;
-    this.#rules = {
-      owns: async (key, signal) => {
-        const place = placeOfKey(key);
-        if (place?.kind === 'map') return await this.#owns(place.volumeId, signal);
-        return place?.kind === 'snapshotMap' && (await this.#owns(place.snapshotId, signal));
-      },
-      allows: async (source, frame, signal) => await this.#allows(source, frame, signal),
-    };
+    this.#pointers = new Pointers(tenancy, gateway);
   }
 
   /** What a segment takes of memory while it goes by. */
@@ -190,32 +176,12 @@ export class Writes {
     if (epoch === before && newHolder !== null && newHolder.gatewayId !== oldHolder?.gatewayId)
       throw refuseContents(key, 'who holds the volume is another one only under a new epoch');
     const known = rootsOfHead(key, current);
-    await this.#requireRoots(key, volumeId, rootsOfHead(key, stored), known, signal);
+    await this.#pointers.requireRoots(key, volumeId, rootsOfHead(key, stored), known, signal);
     const result = await this.#put(write);
     const isTaken = oldHolder !== null && newHolder !== null && oldHolder.gatewayId !== newHolder.gatewayId;
     if (result.outcome === 'stored' && epoch > before && isTaken)
       this.#tenancy.onFenced({ volumeId, oldHolder, newHolder, epoch });
     return result;
-  }
-
-  /**
-   * Roots that are shown from now on: those that were shown before, those of maps of the account, and what the volume was
-   * granted. @throws denied `write-refused`
-   */
-  async #requireRoots(
-    key: string,
-    volumeId: VolumeId,
-    roots: readonly NodePointer[],
-    known: readonly NodePointer[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const grants = await this.#tenancy.records.grantsOf(this.#gateway.accountId, volumeId, signal);
-    const taken = [...known, ...grants.map(({ root }) => root)];
-    for (const root of roots) {
-      if (taken.some((one) => isSamePointer(one, root))) continue;
-      if (await this.#tenancy.maps.isOwnRoot(root, this.#rules, signal)) continue;
-      throw refuseContents(key, 'it shows a map to which nothing gives it a right');
-    }
   }
 
   async #volume(write: Write, volumeId: VolumeId): Promise<PutResult> {
@@ -303,50 +269,17 @@ export class Writes {
 
   async #checkedMap(write: Write, volumeId: VolumeId, owner: string): Promise<PutResult> {
     const { key, bytes, signal } = write;
-    const bases = await this.#bases(volumeId, signal);
+    const bases = await this.#pointers.bases(volumeId, signal);
     let remember: () => void;
     try {
-      remember = await this.#tenancy.maps.object({ key, owner, body: bytes }, this.#rules, bases, signal);
+      remember = await this.#tenancy.maps.object({ key, owner, body: bytes }, this.#pointers.rules, bases, signal);
     } catch (error) {
       const failure = toSgwError(error);
-      throw failure.kind === 'corrupt' ? refuseContents(key, failure.message) : error;
+      throw failure.kind === 'corrupt' || failure.kind === 'unsupported' ? refuseContents(key, failure.message) : error;
     }
     const result = await this.#put(write);
     if (result.outcome === 'stored') remember();
     return result;
-  }
-
-  /** Maps whose places a new map of the volume may keep: what its head shows, and what it was granted. */
-  async #bases(volumeId: VolumeId, signal: AbortSignal): Promise<NodePointer[]> {
-    const headKey = keys.head(volumeId);
-    const head = await this.#tenancy.context.blocks.objects.get(headKey, { signal });
-    const shown = head === undefined ? [] : rootsOfHead(headKey, parseDocument(headKey, head.bytes).stored);
-    const grants = await this.#tenancy.records.grantsOf(this.#gateway.accountId, volumeId, signal);
-    const bases: NodePointer[] = [];
-    for (const root of [...shown, ...grants.map((grant) => grant.root)])
-      if (!bases.some((base) => isSamePointer(base, root))) bases.push(root);
-    return bases;
-  }
-
-  /** Frames of the account's own log; where they may have blocks of others merged into them, as their segment says. */
-  async #allows(
-    source: { readonly key: string; readonly segmentId: string; readonly creators: readonly string[] },
-    frame: number,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const place = placeOfKey(source.key);
-    if (place?.kind !== 'log' || !(await this.#owns(place.volumeId, signal))) return false;
-    const { accountId } = this.#gateway;
-    const grants = await this.#tenancy.records.grantsOf(accountId, place.volumeId, signal);
-    if (grants.length === 0) return source.creators.length === 1 && source.creators[0] === accountId;
-    try {
-      const index = await this.#tenancy.segments.index(source, signal);
-      const creators = [...(index.footer.creators[index.frame(frame).creators] ?? [])].sort();
-      return creators.join() === source.creators.join();
-    } catch (error) {
-      if (toSgwError(error).kind !== 'corrupt') throw error;
-      return false;
-    }
   }
 
   async #snapshot(write: Write, snapshotId: SnapshotId): Promise<PutResult> {
@@ -376,7 +309,7 @@ export class Writes {
     const root = snapshotStep(key, current, stored);
     if (root !== undefined) {
       const { volumeId } = asSnapshot(current);
-      await this.#requireRoots(key, volumeId, [root], await this.#bases(volumeId, signal), signal);
+      await this.#pointers.requireRoots(key, volumeId, [root], await this.#pointers.bases(volumeId, signal), signal);
     }
     return await this.#put(write);
   }
@@ -399,9 +332,16 @@ export class Writes {
     }
     if (stored['restoreId'] !== restoreId || stored['snapshotId'] !== snapshotId || stored['gatewayId'] !== gatewayId)
       throw refuseContents(key, 'it is another restore, or of another gateway');
-    if (await this.#isThere(write)) return await this.#put(write);
+    if (!(await this.#isThere(write))) await this.#decideRestore(write, snapshotId, stored);
+    const result = await this.#put(write);
+    this.#tenancy.access.forget(accountId);
+    return result;
+  }
+
+  /** A restore takes the data out. */
+  async #decideRestore({ key, signal }: Write, snapshotId: SnapshotId, stored: Stored): Promise<void> {
+    const { accountId, gatewayId } = this.#gateway;
     const parent = await this.#visibleSnapshot(snapshotId, signal);
-    // A restore takes the data out.
     if (parent?.['accountId'] !== accountId)
       await this.#tenancy.exports.decide({ gatewayId, accountId }, { snapshotId, purpose: 'export' }, signal);
     if (parent === undefined) throw refuseContents(key, 'its snapshot is gone');
@@ -409,9 +349,6 @@ export class Writes {
     const shown = asSnapshot(parent).root;
     const isSame = root === null ? shown === null : shown !== null && root !== undefined && isSamePointer(shown, root);
     if (!isSame) throw refuseContents(key, 'it does not show what its snapshot shows');
-    const result = await this.#put(write);
-    this.#tenancy.access.forget(accountId);
-    return result;
   }
 
   async #pin(write: Write): Promise<PutResult> {
@@ -433,23 +370,9 @@ export class Writes {
         throw refuseContents(key, 'it pins an object that is not of this account');
     }
     for (const root of pin.roots)
-      if (!(await this.#maySee(root, signal))) throw refuseContents(key, 'it pins what this account does not see');
+      if (!(await this.#pointers.maySee(root, signal)))
+        throw refuseContents(key, 'it pins what this account does not see');
     return await this.#put(write);
-  }
-
-  /** Whether a root is of a map of the account, of a snapshot that it sees, or of one that was granted to it. */
-  async #maySee(root: NodePointer, signal: AbortSignal): Promise<boolean> {
-    if (await this.#tenancy.maps.isOwnRoot(root, this.#rules, signal)) return true;
-    const { accountId } = this.#gateway;
-    const snapshots = await this.#tenancy.access.visibleSnapshots(accountId, signal);
-    if (snapshots.some((one) => one.root !== null && isSamePointer(one.root, root))) return true;
-    const place = placeOfKey(root.key);
-    const id = place && ('volumeId' in place ? place.volumeId : 'snapshotId' in place ? place.snapshotId : undefined);
-    if (id === undefined) return false;
-    const lineage = await this.#tenancy.access.lineageOf(id, signal);
-    if (lineage === undefined) return false;
-    const roots = await this.#tenancy.access.roots(accountId, lineage, signal);
-    return roots.some((one) => isSamePointer(one.root, root));
   }
 }
 

@@ -41,7 +41,7 @@ interface Remembered {
   readonly untilMs: number;
 }
 
-export const isAccessKeyId = (text: string): boolean => /^AKIA[A-Z2-7]{16}$/.test(text);
+const isAccessKeyId = (text: string): boolean => /^AKIA[A-Z2-7]{16}$/.test(text);
 
 export class AccessKeys {
   readonly #context: ServiceContext;
@@ -187,7 +187,7 @@ export class AccessKeys {
 /** What is compared, or signed with, in place of the secret of a key that does not exist. */
 export const NO_SECRET = Buffer.alloc(SECRET_BYTES).toString('base64');
 
-export const accessKeyUnknown = (): SgwError =>
+const accessKeyUnknown = (): SgwError =>
   new SgwError('denied', 'access-key-unknown', 'the access key is unknown or revoked, or its secret is another', {
     hint: 'Check the access key id and the secret.',
   });

@@ -23,7 +23,7 @@ export function authorize(principal: Principal, action: Action, resource: Resour
   throw notFoundResource(resource);
 }
 
-export function mayDo(principal: Principal, action: Action, resource: Resource): boolean {
+function mayDo(principal: Principal, action: Action, resource: Resource): boolean {
   if (principal.kind === 'user' && principal.isRoot && action === 'administer') return true;
   return resource.accountId !== null && resource.accountId === principal.accountId;
 }

@@ -3,7 +3,7 @@ import type { FastifyError, FastifyReply } from 'fastify';
 import { ERROR_KINDS, SgwError, toSgwError, type Logger } from '../../kit/index.ts';
 
 /** fastify's own refusals are of requests that can't be read. A bug is told as one, and what it was only to the log. */
-export function failureOf(error: unknown): SgwError {
+function failureOf(error: unknown): SgwError {
   const { statusCode, code, message } = error as Partial<FastifyError>;
   const isRefusal = !(error instanceof SgwError) && code?.startsWith('FST_') === true && (statusCode ?? 500) < 500;
   if (!isRefusal) return toSgwError(error);

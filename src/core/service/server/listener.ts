@@ -12,7 +12,7 @@ import type { Http2SecureServer, Http2Session } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { SgwError, toSgwError, type Clock, type Logger } from '../../kit/index.ts';
-import { SESSION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from '../../objectstore/service/index.ts';
+import { FRAME_BYTES_MAX, SERVER_WINDOWS } from '../../objectstore/service/index.ts';
 import type { GatewayPrincipals } from '../identity/gateway-principals.ts';
 import type { GatewayPrincipal } from '../identity/principal.ts';
 import { AddressRates, type RateLimit } from './address-rates.ts';
@@ -154,7 +154,7 @@ export class Listener {
     });
     server.on('session', (session: Http2Session) => {
       this.#sessions.add(session);
-      session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+      session.setLocalWindowSize(SERVER_WINDOWS.sessionBytes);
       session.setTimeout(HTTP2_IDLE_MS, () => {
         session.close();
       });
@@ -250,7 +250,12 @@ function newApp({ tls, mutual }: ListenerOptions): FastifyInstance {
             requestCert: true,
             // Refused by name, in the hook: a gateway whose certificate has expired is to learn that.
             rejectUnauthorized: false,
-            settings: { maxConcurrentStreams: HTTP2_STREAMS_MAX, initialWindowSize: STREAM_WINDOW_BYTES },
+            maxSessionMemory: SERVER_WINDOWS.memoryMb,
+            settings: {
+              maxConcurrentStreams: HTTP2_STREAMS_MAX,
+              maxFrameSize: FRAME_BYTES_MAX,
+              initialWindowSize: SERVER_WINDOWS.streamBytes,
+            },
           },
         });
   const made = app as unknown as FastifyInstance;

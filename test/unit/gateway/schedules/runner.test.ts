@@ -102,6 +102,21 @@ describe('runs', () => {
     expect((await scene.schedule()).runs).toBe(runs + 4);
   });
 
+  it('have not failed any more when the clock by which a run was owed is set right', async () => {
+    await using scene = await withSchedule();
+    await scene.run();
+    await scene.pass(2 * HOUR);
+    scene.setStoreAway(true);
+    scene.clock.set(START + 365 * DAY);
+    await scene.pass(5 * MINUTE);
+    expect(await scene.schedule()).toMatchObject({ failure: { code: 'store-error' } });
+    scene.clock.set(START + 2 * HOUR + 5 * MINUTE);
+    scene.setStoreAway(false);
+    await scene.pass(20 * MINUTE);
+    expect(await scene.schedule()).toMatchObject({ state: 'waiting', runs: 1, failure: null });
+    expect(await scene.names()).toHaveLength(1);
+  });
+
   it('come no second time when the clock is set back over a slot', async () => {
     await using scene = await withSchedule();
     await scene.run();
@@ -133,6 +148,22 @@ describe('runs', () => {
     await scene.pass(12 * HOUR);
     expect(scene.events).toHaveLength(1);
     expect(await scene.schedule()).toMatchObject({ failure: null, state: 'waiting' });
+  });
+});
+
+describe('verification', () => {
+  it('is done as soon as there is a snapshot, also when that is made by hand', async () => {
+    await using scene = await ScheduleScene.start();
+    await scene.addVolume('db');
+    await scene.rig.call('schedule.set', { volume: 'db', everyMs: 4 * HOUR, verify: { everyMs: 7 * DAY, share: 1 } });
+    await scene.run();
+    await scene.pass(10 * MINUTE);
+    expect((await scene.schedule()).verify?.last).toBeNull();
+    await scene.rig.call('snapshot.create', { volume: 'db', name: 'by-hand' });
+    await expect
+      .poll(async () => (await scene.schedule()).verify?.last, { timeout: 10_000 })
+      .toMatchObject({ name: 'by-hand', ok: true });
+    expect((await scene.rig.call('status', {})).snapshots).toMatchObject({ count: 1, unverified: 0 });
   });
 });
 

@@ -127,11 +127,13 @@ describe('registrations', () => {
   it('do not survive the gateway, and say so', async () => {
     const { host } = await newBench();
     expect((await readIn(host, 2)).toString('hex')).toBe('00081c80ea010000');
-    const answer = await out(host, 'register', { newKey: 7, flags: 1 });
-    expect(answer).toMatchObject(BAD_PARAMETER);
-    // Byte 20, bit 0
-    expect(answer.senseBytes.subarray(15).toString('hex')).toBe('880014');
-    expect(await keysOf(host)).toEqual([]);
+    for (const action of ['register', 'ignore'] as const) {
+      const answer = await out(host, action, { newKey: 7, flags: 1 });
+      expect(answer, action).toMatchObject(BAD_PARAMETER);
+      // Byte 20, bit 0
+      expect(answer.senseBytes.subarray(15).toString('hex'), action).toBe('880014');
+      expect(await keysOf(host), action).toEqual([]);
+    }
   });
 
   it('are made for ports that are named, and for every target port', async () => {

@@ -10,7 +10,7 @@ import {
   StartSnapshotCommand,
 } from '@aws-sdk/client-ebs';
 import fastify, { type FastifyInstance } from 'fastify';
-import type { BlockStoreOptions } from '../../../../src/core/blockstore/index.ts';
+import type { BlockStoreOptions, KeyRing } from '../../../../src/core/blockstore/index.ts';
 import { seededRandom, systemClock } from '../../../../src/core/kit/index.ts';
 import { memoryStore, type ObjectStore } from '../../../../src/core/objectstore/index.ts';
 import { ebsFrontEnd } from '../../../../src/core/service/aws/ebs/front-end.ts';
@@ -47,8 +47,14 @@ export class EbsRig implements AsyncDisposable {
     this.root = { accessKeyId, secretAccessKey };
   }
 
-  static async start(objects: ObjectStore = memoryStore(), limits: Partial<SlotLimits> = {}): Promise<EbsRig> {
-    const blocks = { objects, clock: systemClock, random: seededRandom(Date.now() % 0x7fff_ffff) };
+  /** `keys`: of a store that has one. */
+  static async start(
+    objects: ObjectStore = memoryStore(),
+    limits: Partial<SlotLimits> = {},
+    keys?: KeyRing,
+  ): Promise<EbsRig> {
+    const random = seededRandom(Date.now() % 0x7fff_ffff);
+    const blocks = { objects, clock: systemClock, random, ...(keys === undefined ? {} : { keys }) };
     const serviceKey = new ServiceKey(Buffer.alloc(32, 7), blocks.random);
     const context = { blocks, serviceId: 'store-0123456789abcdef', isEmbedded: false };
     const signal = new AbortController().signal;

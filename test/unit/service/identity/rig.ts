@@ -10,7 +10,7 @@ import {
 import { ManualClock } from '../../objectstore/manual-clock.ts';
 
 export const SERVICE_ID = 'store-0123456789abcdef';
-export const ABOUT = {
+const ABOUT = {
   serviceId: SERVICE_ID,
   region: 'lab-1',
   gatewayAddress: '127.0.0.1:8444',

@@ -276,7 +276,7 @@ export class RigGateway {
   }
 }
 
-export function pemOf(key: PrivateKey): string {
+function pemOf(key: PrivateKey): string {
   const prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
   const der = Buffer.concat([prefix, key.secret()]);
   return `-----BEGIN PRIVATE KEY-----\n${der.toString('base64')}\n-----END PRIVATE KEY-----\n`;

@@ -22,6 +22,11 @@ export interface VerifierOptions {
   readonly lookAgain: () => void;
 }
 
+/** Whoever makes a snapshot here calls `retryNow`; another gateway may have made one. */
+const NONE_MS = 60 * 60_000;
+/** Until what is in a snapshot has got to the store. */
+const PENDING_MS = 60_000;
+
 const paceOf = ({ everyMs }: VerifyingState): Pace => ({ everyMs, atMinute: null });
 
 export class Verifier {
@@ -83,8 +88,8 @@ export class Verifier {
     try {
       const session = await openSession(accountId, call);
       const newest = await newestSnapshot(session, volumeId, call);
-      if (newest === undefined) {
-        job.rest();
+      if (newest === undefined || newest === 'pending') {
+        job.rest(newest === undefined ? NONE_MS : PENDING_MS);
         return;
       }
       const last = await verifySnapshotOf(session, newest, verify, call);

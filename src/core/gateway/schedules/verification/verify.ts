@@ -15,14 +15,15 @@ const MESSAGE_CHARACTERS_MAX = 300;
 
 type Outcome = Pick<VerificationState, 'ok' | 'checkedBytes' | 'exitCode' | 'message' | 'output'>;
 
-/** The newest completed snapshot of the volume, of the account's own; undefined when there is none. */
+/** The newest completed snapshot of the volume, of the account's own; `pending` when one is to be, and undefined when there is none. */
 export async function newestSnapshot(
   session: Session,
   volumeId: string,
   { signal }: CallContext,
-): Promise<SnapshotEntry | undefined> {
-  const listed = await session.catalog.listSnapshots({ signal });
-  return listed.findLast((entry) => entry.volumeId === volumeId && entry.state === 'completed');
+): Promise<SnapshotEntry | 'pending' | undefined> {
+  const listed = (await session.catalog.listSnapshots({ signal })).filter((entry) => entry.volumeId === volumeId);
+  const newest = listed.findLast(({ state }) => state === 'completed');
+  return newest ?? (listed.some(({ state }) => state === 'pending') ? 'pending' : undefined);
 }
 
 /**

@@ -120,6 +120,8 @@ async function createAndAttach(caller: Caller, gatewayId: string, wish: Input<'v
       ifNotExists: true,
     });
   } catch (error) {
+    // A request with the same token was faster.
+    if (toSgwError(error).code === 'volume-attached' && !created) return volumeId;
     // Where it is not known what was done, the next try finds it.
     if (created && !isOutOfReach(error) && !caller.signal.aborted) await removeAgain(caller, gatewayId, volumeId);
     throw error;

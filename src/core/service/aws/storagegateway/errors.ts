@@ -50,6 +50,7 @@ export const CODES: Readonly<Record<string, ErrorCode>> = {
   'export-ending': 'VolumeInUse',
   'export-not-ready': 'VolumeNotReady',
   'gateway-busy': 'GatewayProxyNetworkConnectionBusy',
+  'gateway-connection-lost': 'GatewayNotConnected',
   'gateway-deregistered': 'GatewayNotFound',
   'gateway-not-connected': 'GatewayNotConnected',
   'gateway-not-found': 'GatewayNotFound',
@@ -117,6 +118,9 @@ const AUTHENTICATION: Readonly<Record<string, string>> = {
   'signature-wrong': 'InvalidSignatureException',
   'request-stale': 'InvalidSignatureException',
   'access-key-unknown': 'UnrecognizedClientException',
+  'bad-signature-form': 'IncompleteSignatureException',
+  'signature-in-query': 'IncompleteSignatureException',
+  'signature-streaming': 'IncompleteSignatureException',
 };
 
 /** These two say that they can be repeated. */
@@ -128,7 +132,7 @@ interface Answer {
 }
 
 /** The code of a failure; null when it is not the client's doing. */
-export function errorCodeOf(failure: SgwError): ErrorCode | null {
+function errorCodeOf(failure: SgwError): ErrorCode | null {
   if (failure instanceof RequestRefused) return failure.errorCode;
   return CODES[failure.code] ?? KINDS[failure.kind];
 }

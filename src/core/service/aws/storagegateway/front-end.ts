@@ -4,7 +4,7 @@
  * one of the model's errors.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { SgwError, toSgwError } from '../../../kit/index.ts';
+import { SgwError, toSgwError, type ErrorKind } from '../../../kit/index.ts';
 import type { FrontEnd } from '../../server/front-end.ts';
 import { Background } from './background.ts';
 import type { ApiParts, Caller } from './caller.ts';
@@ -18,6 +18,9 @@ const CONTENT_TYPE = 'application/x-amz-json-1.1';
 const BODY_BYTES_MAX = 1024 * 1024;
 /** Clients give up after a minute. */
 const REQUEST_MS = 55_000;
+
+/** Kinds of failures that are the sender's, and not of what knows the keys. */
+const UNPROVED: readonly ErrorKind[] = ['denied', 'invalid', 'unsupported'];
 
 /** What the front end needs of the server. */
 export function storageGatewayApi(parts: ApiParts): FrontEnd {
@@ -68,7 +71,7 @@ async function answer(
   const signed = { method: method ?? 'POST', url: url ?? '/', headers, body };
   const { user } = await parts.authenticator.verify(signed, 'storagegateway').catch((error: unknown) => {
     const failure = toSgwError(error);
-    throw failure.kind === 'denied' || failure.kind === 'invalid' ? new NotAuthenticated(failure) : failure;
+    throw UNPROVED.includes(failure.kind) ? new NotAuthenticated(failure) : failure;
   });
   if (!isServed(operation))
     throw OTHER_OPERATIONS.includes(operation) ? notServed(operation) : unknownOperation(operation);

@@ -17,7 +17,7 @@ import { listVolumesOf } from './volume-directory.ts';
 
 const MODES: Readonly<Record<string, GatewayMode>> = { CACHED: 'cached', STORED: 'shadowing' };
 
-export const gatewayType = (mode: GatewayMode): string => (mode === 'cached' ? 'CACHED' : 'STORED');
+const gatewayType = (mode: GatewayMode): string => (mode === 'cached' ? 'CACHED' : 'STORED');
 
 /** Claims the device that waits under the key. It becomes a gateway when it comes for its credential. */
 export async function activateGateway(
@@ -87,19 +87,21 @@ export async function describeGateway(
 }
 
 function stateOf({ settings }: ApiGateway, look: GatewayDocument | undefined): string {
-  if (settings.wanted === 'shutdown')
-    return look === undefined || look.state === 'suspended' ? 'SHUTDOWN' : 'SHUTTING_DOWN';
+  const isSuspended = look?.state === 'suspended';
+  if (settings.wanted === 'shutdown') return look === undefined || isSuspended ? 'SHUTDOWN' : 'SHUTTING_DOWN';
   if (look === undefined || look.state === 'stopping') return 'OFFLINE';
-  return look.state === 'suspended' ? 'STARTING' : 'RUNNING';
+  return isSuspended ? 'SHUTDOWN' : 'RUNNING';
 }
 
-/** What was asked for and not done, because somebody died on the way, is asked of the gateway again. */
-async function bringAbout(caller: Caller, gateway: ApiGateway, look: GatewayDocument | undefined): Promise<void> {
-  const { settings, gatewayId } = gateway;
-  const isSuspended = look?.state === 'suspended';
-  if (look === undefined || look.state === 'stopping' || isSuspended === (settings.wanted === 'shutdown')) return;
+/** A shutdown that was asked for and not done, because somebody died on the way, is asked of the gateway again. */
+async function bringAbout(
+  caller: Caller,
+  { settings, gatewayId }: ApiGateway,
+  look: GatewayDocument | undefined,
+): Promise<void> {
+  if (settings.wanted !== 'shutdown' || look?.state !== 'serving') return;
   try {
-    await callGatewayLong(caller, gatewayId, isSuspended ? 'gateway.resume' : 'gateway.suspend', {}, { waitMs: 0 });
+    await callGatewayLong(caller, gatewayId, 'gateway.suspend', {}, { waitMs: 0 });
   } catch (error) {
     caller.parts.log.warn({ gatewayId, err: toSgwError(error) }, 'a gateway does not do what was asked of it');
   }
