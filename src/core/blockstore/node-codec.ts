@@ -159,20 +159,24 @@ export function checkStoredNode(stored: Buffer, pointer: NodePointer): void {
 
 const decompressNode = (frame: Buffer): Buffer => zstdDecompressSync(frame, { maxOutputLength: NODE_MAX_BYTES });
 
-let scratch: Buffer | undefined;
-
-/** The same for who reads many nodes: it loads more, and then takes less for each. */
-export function decompressManyNodes(frame: Buffer): Buffer {
-  scratch ??= Buffer.allocUnsafeSlow(MANY_NODES_SCRATCH_BYTES);
-  let length: number;
-  try {
-    length = blockCompressor().decompress(frame, scratch);
-  } catch {
-    // Larger than nodes are, or damaged.
-    return decompressNode(frame);
-  }
-  return Buffer.from(scratch.subarray(0, length));
+/** For who reads many nodes: it loads more, and then takes less for each. What it gives is valid until its next call. */
+export function inPlaceDecompressor(): (frame: Buffer) => Buffer {
+  let scratch: Buffer | undefined;
+  return (frame) => {
+    scratch ??= Buffer.allocUnsafeSlow(MANY_NODES_SCRATCH_BYTES);
+    try {
+      return scratch.subarray(0, blockCompressor().decompress(frame, scratch));
+    } catch {
+      // Larger than nodes are, or damaged.
+      return decompressNode(frame);
+    }
+  };
 }
+
+const decompressInPlace = inPlaceDecompressor();
+
+/** As `inPlaceDecompressor`, into memory of its own. */
+export const decompressManyNodes = (frame: Buffer): Buffer => Buffer.from(decompressInPlace(frame));
 
 /**
  * The node in a packed one: what is stored, or what was opened of a sealed one.

@@ -8,7 +8,16 @@ import { BoundedCache } from '../bounded-cache.ts';
 import { FANOUT, ROOT_LEVEL } from '../geometry.ts';
 import { slotOf } from '../map-node.ts';
 import { nodeFrom } from '../map-object.ts';
-import { InteriorEntries, decodeLeaf, decompressManyNodes, type LeafRun, type NodePointer } from '../node-codec.ts';
+import {
+  InteriorEntries,
+  checkStoredNode,
+  decodeLeaf,
+  decompressManyNodes,
+  inPlaceDecompressor,
+  unpackNode,
+  type LeafRun,
+  type NodePointer,
+} from '../node-codec.ts';
 import type { DataReading } from '../options.ts';
 import { readAhead } from '../read-ahead.ts';
 import { NodeBytes } from './node-bytes.ts';
@@ -93,30 +102,42 @@ export class MapReader {
   ): AsyncGenerator<LeafPointers> {
     const nodes = readAhead(pairs, PARALLEL_NODES, async (pair, stop) => {
       const both = signal === undefined ? stop : AbortSignal.any([stop, signal]);
-      return { pair, ...(await this.#both(pair, level, both)) };
+      return { pair, children: await this.#differingBelow(pair, level, both) };
     });
     const span = FANOUT ** (level - 1);
-    for await (const { pair, a, b } of nodes) {
+    for await (const { pair, children } of nodes) {
       throwIfAborted(signal);
-      for (const { slot, a: childOfA, b: childOfB } of differingChildren(a, b)) {
+      for (const { slot, a, b } of children) {
         const leaf = pair.leaf + slot * span;
-        if (leaf + span > fromLeaf) yield { leaf, a: childOfA, b: childOfB };
+        if (leaf + span > fromLeaf) yield { leaf, a, b };
       }
     }
   }
 
-  async #both(
-    { a, b }: LeafPointers,
-    level: number,
-    signal: AbortSignal,
-  ): Promise<{ readonly a: InteriorEntries | null; readonly b: InteriorEntries | null }> {
+  /** The children that differ, of two nodes of `level`. */
+  async #differingBelow({ a, b }: LeafPointers, level: number, signal: AbortSignal): Promise<readonly Children[]> {
     // The two roots may be the same, and need not be read then.
-    if (a !== null && b !== null && a.hash === b.hash) return { a: null, b: null };
+    if (a !== null && b !== null && a.hash === b.hash) return [];
+    if (level === 1 && this.#reading.keys === undefined) return await this.#differingLeavesOf(a, b);
     const [nodeOfA, nodeOfB] = await Promise.all([
       a === null ? null : this.#interior(a, level, signal),
       b === null ? null : this.#interior(b, level, signal),
     ]);
-    return { a: nodeOfA, b: nodeOfB };
+    return differingChildren(nodeOfA, nodeOfB);
+  }
+
+  /**
+   * Most nodes of a walk are of level 1, and take some 40 KiB each: these are unpacked into memory that is used again, compared
+   * before anything else runs, and not kept.
+   */
+  async #differingLeavesOf(a: NodePointer | null, b: NodePointer | null): Promise<readonly Children[]> {
+    const [storedOfA, storedOfB] = await Promise.all([
+      a === null ? null : this.#bytes.get(a),
+      b === null ? null : this.#bytes.get(b),
+    ]);
+    const nodeOfA = a === null || storedOfA === null ? null : unpackedFor(a, storedOfA, decompressFirst);
+    const nodeOfB = b === null || storedOfB === null ? null : unpackedFor(b, storedOfB, decompressSecond);
+    return differingChildren(nodeOfA, nodeOfB);
   }
 
   async #runs(pointer: NodePointer | null, signal: AbortSignal): Promise<readonly LeafRun[]> {
@@ -152,22 +173,33 @@ interface Children {
   readonly b: NodePointer | null;
 }
 
+const decompressFirst = inPlaceDecompressor();
+const decompressSecond = inPlaceDecompressor();
+
+function unpackedFor(pointer: NodePointer, stored: Buffer, decompress: (frame: Buffer) => Buffer): InteriorEntries {
+  checkStoredNode(stored, pointer);
+  return new InteriorEntries(unpackNode(stored, pointer, decompress), pointer, 1);
+}
+
+/** The slot of entry `i`; behind the last one, one that no entry has. */
+const slotAt = (node: InteriorEntries | null, i: number): number =>
+  node === null || i >= node.count ? FANOUT : node.slot(i);
+
 /** Goes through both nodes at once, in the order of slots. */
-function* differingChildren(a: InteriorEntries | null, b: InteriorEntries | null): Generator<Children> {
-  const countOfBoth = (a?.count ?? 0) + (b?.count ?? 0);
-  for (let i = 0, j = 0; i + j < countOfBoth;) {
+function differingChildren(a: InteriorEntries | null, b: InteriorEntries | null): Children[] {
+  const children: Children[] = [];
+  let i = 0;
+  let j = 0;
+  for (;;) {
     const slotOfA = slotAt(a, i);
     const slotOfB = slotAt(b, j);
     const slot = Math.min(slotOfA, slotOfB);
+    if (slot === FANOUT) return children;
     const inA = slotOfA === slot ? a : null;
     const inB = slotOfB === slot ? b : null;
     if (inA === null || inB === null || !inA.isSame(i, inB, j))
-      yield { slot, a: inA?.pointer(i) ?? null, b: inB?.pointer(j) ?? null };
-    if (slotOfA === slot) i += 1;
-    if (slotOfB === slot) j += 1;
+      children.push({ slot, a: inA?.pointer(i) ?? null, b: inB?.pointer(j) ?? null });
+    if (inA !== null) i += 1;
+    if (inB !== null) j += 1;
   }
 }
-
-/** `FANOUT`, which is behind all slots, where there is no such entry. */
-const slotAt = (node: InteriorEntries | null, index: number): number =>
-  node !== null && index < node.count ? node.slot(index) : FANOUT;
