@@ -131,7 +131,7 @@ describe('a gateway', () => {
       client.send(new Sdk.UpdateBandwidthRateLimitScheduleCommand({ GatewayARN: arn, BandwidthRateLimitIntervals }));
     await set(interval);
     const { schedule } = await gateway.call('bandwidth.show', {});
-    expect(schedule).toMatchObject([{ days: [1, 6, 7], from: '08:00', to: '00:00', uploadBytesPerSecond: 10_000 }]);
+    expect(schedule).toMatchObject([{ days: [1, 6, 7], from: '08:00', to: '24:00', uploadBytesPerSecond: 10_000 }]);
     const told = await client.send(new Sdk.DescribeBandwidthRateLimitScheduleCommand({ GatewayARN: arn }));
     expect(told.BandwidthRateLimitIntervals).toEqual([{ ...interval, DaysOfWeek: [1, 6, 0] }]);
     expect(await refusal(set(interval, interval))).toEqual(refused('InvalidSchedule'));

@@ -151,9 +151,9 @@ describe('a client of the service', () => {
 
   it('repeats nothing that may have been done, but what has a token of its own', async () => {
     await using sending = client();
-    const claim = { activationKey: 'x' } as never;
+    const key = { userName: 'x', accountId: null } as never;
     acts = [() => ({ cut: true })];
-    await expect(sending.request('activation.claim', claim, { signal })).rejects.toMatchObject({
+    await expect(sending.request('key.create', key, { signal })).rejects.toMatchObject({
       code: 'service-unreachable',
     });
     expect(seen).toHaveLength(1);

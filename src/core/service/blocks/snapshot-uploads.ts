@@ -86,7 +86,7 @@ export class SnapshotUploads {
     if (!isSnapshotId(snapshotId)) return undefined;
     try {
       const entry = await this.#store.recent(snapshotId, signal);
-      return entry.state === 'deleted' ? undefined : entry;
+      return entry.state === 'deleted' || isOpenSession(entry) ? undefined : entry;
     } catch (error) {
       if (toSgwError(error).kind !== 'notFound') throw error;
       return undefined;
