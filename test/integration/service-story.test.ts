@@ -141,5 +141,8 @@ it('the gateway that runs is operated from afar by its account alone, and stoppe
   expect(await list(bert as unknown as typeof anna)).toContain('gateway-not-found');
   expect(await list({ ...anna, secretAccessKey: 'x' })).toContain('signature-wrong');
   await service.okWith(as(anna), 'service', 'gateway', 'shutdown', gatewayId, '--yes');
+  const attach = ['volume', 'attach', 'disk', '--gateway', gatewayId, '--json'];
+  expect((await service.run(attach, as(anna))).stdout).toContain('gateway-suspended');
+  await service.okWith(as(anna), 'gateway', 'stop', '--gateway', gatewayId);
   expect(await list(anna)).not.toContain('"disk"');
 });
