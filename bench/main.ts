@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks against peers: `npm run bench -- [nbd iscsi shadow p6 p7 p8 p9 p10 p11 p12 restore s3 s3-peers] [--rounds N] [--write]`.
+ * Runs benchmarks against peers: `npm run bench -- [nbd iscsi shadow p6 p7 p8 p9 p10 p11 p12 restore s3 s3-peers ebs] [--rounds N] [--write]`.
  *
  * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
  * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
@@ -7,6 +7,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { benchEbs } from './ebs.ts';
 import { benchExport } from './export.ts';
 import { benchImport } from './import.ts';
 import { benchFirstByte } from './first-byte.ts';
@@ -39,6 +40,7 @@ const BENCHMARKS: Readonly<
   restore: benchRestore,
   s3: benchS3,
   's3-peers': benchS3Peers,
+  ebs: benchEbs,
 };
 
 const ROOT = path.dirname(import.meta.dirname);

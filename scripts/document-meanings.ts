@@ -1,66 +1,23 @@
 /** What the fields of the published documents mean: by name, or by `document.path` where that differs. */
+import { ACTIVATION_MEANINGS } from './activation-meanings.ts';
 import { COST_MEANINGS } from './cost-meanings.ts';
 import { ISCSI_MEANINGS } from './iscsi-meanings.ts';
+import { REMOTE_MEANINGS } from './remote-meanings.ts';
+import { MACHINE_MEANINGS } from './machine-meanings.ts';
+import { PROVIDER_MEANINGS } from './provider-meanings.ts';
+import { SERVICE_MEANINGS } from './service-meanings.ts';
 import { STORE_MEANINGS } from './store-meanings.ts';
 import { SCHEDULE_MEANINGS } from './schedule-meanings.ts';
-
-/** The commands that print each document. */
-export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
-  'account-created': ['sgw service account create'],
-  'account-list': ['sgw service account list'],
-  activation: ['sgw activate'],
-  bandwidth: ['sgw bandwidth set', 'sgw bandwidth show', 'sgw bandwidth remove'],
-  configuration: ['the operation `configure` of the local API'],
-  configure: ['sgw configure'],
-  deactivation: ['sgw deactivate'],
-  deleted: ['sgw volume delete', 'sgw snapshot delete'],
-  demo: ['sgw demo'],
-  error: ['every command that fails'],
-  progress: ['every long command, on standard error, with `--progress json`'],
-  gateway: ['sgw gateway show'],
-  'gateway-restart': ['sgw gateway restart'],
-  'gateway-start': ['sgw gateway start'],
-  'log-line': ['sgw gateway logs', 'one a line'],
-  'gateway-reload': ['sgw gateway reload'],
-  'gateway-stop': ['sgw gateway stop'],
-  'gateway-top': ['sgw gateway top'],
-  schedule: ['sgw schedule set'],
-  'schedule-list': ['sgw schedule show'],
-  'schedule-removed': ['sgw schedule remove'],
-  snapshot: ['sgw snapshot rename'],
-  'snapshot-created': ['sgw snapshot create', 'sgw snapshot import'],
-  'snapshot-detail': ['sgw snapshot show'],
-  'snapshot-diff': ['sgw snapshot diff'],
-  'snapshot-export': ['sgw snapshot export'],
-  'snapshot-list': ['sgw snapshot list'],
-  'snapshot-restore': ['sgw snapshot restore'],
-  'snapshot-sharing': ['sgw snapshot share', 'sgw snapshot unshare'],
-  status: ['sgw status'],
-  'store-check': ['sgw store check'],
-  'store-copy': ['sgw store copy'],
-  'store-gc': ['sgw store gc'],
-  'store-rekey': ['sgw store rekey'],
-  'store-scrub': ['sgw store scrub'],
-  'store-stats': ['sgw store stats'],
-  verify: ['sgw volume verify', 'sgw snapshot verify'],
-  volume: ['sgw volume rename', 'sgw volume resize', 'sgw volume undelete'],
-  doctor: ['sgw doctor'],
-  'log-recovery': ['sgw doctor --recover-log'],
-  'recovery-point-list': ['sgw recovery-point list'],
-  'volume-attach': ['sgw volume attach'],
-  'volume-detach': ['sgw volume detach'],
-  'volume-settings': ['sgw volume configure'],
-  'volume-created': ['sgw volume create'],
-  'volume-detail': ['sgw volume show'],
-  'volume-import': ['sgw volume import'],
-  'volume-list': ['sgw volume list'],
-  'volume-map': ['sgw volume map'],
-};
 
 export const MEANINGS: Readonly<Record<string, string>> = {
   ...STORE_MEANINGS,
   ...SCHEDULE_MEANINGS,
   ...ISCSI_MEANINGS,
+  ...MACHINE_MEANINGS,
+  ...PROVIDER_MEANINGS,
+  ...SERVICE_MEANINGS,
+  ...REMOTE_MEANINGS,
+  ...ACTIVATION_MEANINGS,
   'status.snapshots': 'the snapshots that are there',
   unverified: 'completed ones that were never verified; null where the store can not be read',
   unsound: 'completed ones that were, and are not sound; null where the store can not be read',

@@ -29,6 +29,7 @@ export const ISCSI_MEANINGS: Readonly<Record<string, string>> = {
   targetName: 'the iqn that initiators log in to',
   lun: 'number of the one logical unit',
   portals: '`HOST:PORT` of each place where initiators reach it',
+  chapInitiators: 'initiators that log in by CHAP as themselves, each with secrets of its own; absent: none',
   chapUser: 'the user that initiators log in as by CHAP; null: without authentication',
   chapTargetUser: 'the user that the target proves itself as; null: it does not',
   initiators: 'names of the initiators that may log in; empty: any',

@@ -1,13 +1,15 @@
 /**
- * Writes test/fixtures/formats/v1 and v1-sealed: small stores of object store format 1, without a key and with one, as plain
+ * Writes test/fixtures/formats/v1, v1-sealed and v1-uploads: small stores of object store format 1, without a key, with one,
+ * and with snapshots that were written through the API, as plain
  * files by key (`objects/`) and as a directory store (`directory/`), and what each volume and snapshot in it reads as
  * (`expected.json`). What opens the sealed one lies beside it (`key-file`, `recovery-code`).
- * Randomness and clock are fixed. To be run only while a format is not released: fixtures are kept for ever.
+ * `node make-format-fixture.ts NAME...`. Randomness and clock are fixed. To be run only while a format is not released: fixtures are kept for ever.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
+  API_BLOCK_BYTES,
   BLOCK_BYTES,
   Catalog,
   PAGE_BYTES,
@@ -15,9 +17,11 @@ import {
   createStore,
   openVolumeWriter,
   type BlockStoreOptions,
+  type SnapshotEntry,
   type VolumeEntry,
 } from '../src/core/blockstore/index.ts';
 import { beginStoreKey, newKeyFileText, parseKeyFile } from '../src/core/blockstore/sealing/index.ts';
+import { UploadStore } from '../src/core/blockstore/uploads/index.ts';
 import { SgwError, seededRandom } from '../src/core/kit/index.ts';
 import { directoryStore, memoryStore, type ObjectStore } from '../src/core/objectstore/index.ts';
 import {
@@ -183,5 +187,101 @@ async function writeFixture(folder: string, seed: number, isSealed: boolean): Pr
   writeFileSync(join(folder, 'expected.json'), `${JSON.stringify(expected, undefined, 2)}\n`);
 }
 
-await writeFixture(join(FIXTURES, 'v1'), 20261122, false);
-await writeFixture(join(FIXTURES, 'v1-sealed'), 20261123, true);
+interface UploadWish {
+  readonly name: string;
+  readonly accountId: string;
+  readonly parent: SnapshotEntry | null;
+  /** The image before, which is changed. */
+  readonly image: Buffer;
+  readonly writes: readonly (readonly [block: number, change: (bytes: Buffer) => void])[];
+}
+
+/** A snapshot that is written through the API. Maps are made of one block each, so that they have parts. */
+async function writeUpload(options: BlockStoreOptions, wish: UploadWish): Promise<SnapshotEntry> {
+  const { name, accountId, parent, image, writes } = wish;
+  const uploads = new UploadStore(options, new AbortController().signal, 1);
+  const about = {
+    name,
+    accountId,
+    parent,
+    sizeBytes: image.length,
+    description: 'by the API',
+    tags: { purpose: 'fixture' },
+  };
+  const { entry } = await uploads.start({ ...about, timeoutMs: 3_600_000, clientToken: `of-${name}` });
+  for (const [block, change] of writes) {
+    const bytes = image.subarray(block * API_BLOCK_BYTES, (block + 1) * API_BLOCK_BYTES);
+    change(bytes);
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    await uploads.put(entry.snapshotId, { block, bytes: Buffer.from(bytes), sha256 });
+  }
+  await uploads.seal(entry.snapshotId, { blocks: new Set(writes.map(([block]) => block)).size, checksum: null });
+  return await uploads.build(entry.snapshotId);
+}
+
+/** Snapshots that were written through the API, one over the other, by two accounts; and a volume that was cloned from them. */
+async function writeUploadsFixture(folder: string, seed: number): Promise<void> {
+  rmSync(folder, { recursive: true, force: true });
+  const objects = memoryStore();
+  const options = optionsOver(objects, seed);
+  await createStore(options);
+  const image = Buffer.alloc(10 * API_BLOCK_BYTES);
+  const page = (value: number, at: number) => (bytes: Buffer) => {
+    stamp(value).copy(bytes, at * PAGE_BYTES);
+  };
+  const first = await writeUpload(options, {
+    ...{ name: 'first', accountId: ACCOUNT, parent: null, image },
+    writes: [
+      [9, page(1, 127)],
+      [0, page(2, 0)],
+      [1, page(3, 5)],
+      [1, page(4, 77)],
+      [3, () => undefined],
+    ],
+  });
+  const disks = [{ id: first.snapshotId, name: first.name, bytes: Buffer.from(image) }];
+  const second = await writeUpload(options, {
+    ...{ name: 'second', accountId: OTHER_ACCOUNT, parent: first, image },
+    writes: [
+      [0, (bytes) => bytes.fill(0)],
+      [1, (bytes) => bytes.fill(0, 77 * PAGE_BYTES, 78 * PAGE_BYTES)],
+      [8, page(5, 1)],
+    ],
+  });
+  disks.push({ id: second.snapshotId, name: second.name, bytes: Buffer.from(image) });
+  const catalog = new Catalog(options);
+  const clone = await catalog.createVolume({
+    name: 'clone',
+    sizeBytes: image.length,
+    accountId: ACCOUNT,
+    from: second,
+  });
+  const writer = await openVolumeWriter(options, clone.volumeId, { holder, accountId: ACCOUNT });
+  stamp(6).copy(image, 200 * PAGE_BYTES);
+  await writer.commit({ encoded: [encodeBlocks(image, [12])], consistent: true });
+  await writer.close();
+  await dump(objects, folder);
+  const volumes = [expectedOf({ id: clone.volumeId, name: clone.name, bytes: image })];
+  writeFileSync(
+    join(folder, 'expected.json'),
+    `${JSON.stringify({ volumes, snapshots: disks.map(expectedOf) }, undefined, 2)}\n`,
+  );
+}
+
+const WRITERS: Readonly<Record<string, (folder: string) => Promise<void>>> = {
+  v1: async (folder) => {
+    await writeFixture(folder, 20261122, false);
+  },
+  'v1-sealed': async (folder) => {
+    await writeFixture(folder, 20261123, true);
+  },
+  'v1-uploads': async (folder) => {
+    await writeUploadsFixture(folder, 20261130);
+  },
+};
+
+for (const name of process.argv.slice(2)) {
+  const write = WRITERS[name];
+  if (write === undefined) throw new Error(`${name} is none of ${Object.keys(WRITERS).join(', ')}`);
+  await write(join(FIXTURES, name));
+}

@@ -7,7 +7,8 @@ import path from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import * as cliDocuments from '../src/core/cli/documents.ts';
 import * as gatewayDocuments from '../src/core/localapi/schemas.ts';
-import { COMMANDS_OF, MEANINGS } from './document-meanings.ts';
+import { COMMANDS_OF } from './document-commands.ts';
+import { MEANINGS } from './document-meanings.ts';
 import { ROOT } from './root.ts';
 
 const SCHEMA_FOLDER = path.join(ROOT, 'docs', 'schemas');

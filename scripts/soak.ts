@@ -10,6 +10,7 @@
  * `--steady --minutes M` serves a load that goes on and on, with flat memory and files (docs/evidence/steady-load.md).
  * `--initiator` has a Linux kernel under emulation log in over iSCSI (docs/evidence/linux-initiator.md); `--packages DIR` keeps
  * the Debian packages that it is made of, by default below the temporary folder.
+ * `--control [--servers N] [--gateways N]` kills control servers that hold connections of many gateways (docs/evidence/control-plane.md).
  * `--s3` has the store of any of these but `--stalled` in the bucket of an S3 server that is started for it; `--latency MS` and
  * `--errors PERCENT` make the way there worse. Their rows are in docs/evidence/s3-soaks.md.
  * `--stalled --seconds S` stops writers in the middle instead (docs/evidence/stalled-writer.md).
@@ -19,6 +20,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { seededRandom, type Random } from '../src/core/kit/index.ts';
+import { controlCounts, runControl } from '../test/soak/control/run.ts';
 import { Counts } from '../test/soak/counts.ts';
 import { runLane } from '../test/soak/lane.ts';
 import { initiatorCounts, runInitiator } from '../test/soak/initiator/round.ts';
@@ -36,6 +38,8 @@ import { recordRow } from './evidence.ts';
 
 const PROGRESS_EVERY_ROUNDS = 25;
 const ERA_ROUNDS = 25;
+/** Requests under way at a time, of the control plane. */
+const CONTROL_LANES = 16;
 /** What a soak may take beyond its minutes. */
 const SERVER_SPARE_S = 1800;
 
@@ -67,6 +71,10 @@ const { values } = parseArgs({
     initiator: { type: 'boolean', default: false },
     /** Of `--initiator`: where downloaded packages are kept. */
     packages: { type: 'string', default: path.join(os.tmpdir(), 'sgw-soak-packages') },
+    /** Instead of kills of gateways: control servers with many gateways are killed (docs/evidence/control-plane.md). */
+    control: { type: 'boolean', default: false },
+    servers: { type: 'string', default: '3' },
+    gateways: { type: 'string', default: '500' },
     /** The store is a bucket. */
     s3: { type: 'boolean', default: false },
     latency: { type: 'string', default: '0' },
@@ -111,6 +119,7 @@ async function soak(): Promise<void> {
   else if (values.outage) await sufferOutages();
   else if (values.steady) await goOnAndOn();
   else if (values.initiator) await initiate();
+  else if (values.control) await killControlServers();
   else await killAtRandom();
 }
 
@@ -285,6 +294,35 @@ async function initiate(): Promise<void> {
     row: ({ kernel, rounds, twoSessions, kills, restarts, stalls, outages, resets, recoveries, aborts, passes }) => ({
       ...{ kernel, rounds, 'two sessions': twoSessions, kills, restarts, stalls, outages, resets, recoveries, aborts },
       'fio passes': passes,
+    }),
+  });
+}
+
+/** Control servers that hold the connections of many gateways, killed again and again. */
+async function killControlServers(): Promise<void> {
+  console.log(`seed ${seed}: ${values.servers} control servers, ${values.gateways} gateways, ${minutes} minutes`);
+  await runSoak({
+    counts: controlCounts(),
+    run: async (own) =>
+      runControl({
+        ...{ folder, random: seededRandom(seed), counts: own, lanes: CONTROL_LANES },
+        servers: numberOf('--servers', values.servers),
+        gateways: numberOf('--gateways', values.gateways),
+        goesOn: () => !interrupted && minutesRun() < minutes,
+        onEvent: (line) => {
+          console.log(line);
+        },
+      }),
+    file: 'control-plane.md',
+    row: ({ servers, gateways, kills, drains, natsKills, requests, answered, failed, ...figures }) => ({
+      ...{ servers, gateways, kills, drains, 'NATS kills': natsKills, requests, answered },
+      'failed by name': Object.entries(failed)
+        .map(([name, count]) => `${name} ${String(count)}`)
+        .join(', '),
+      ...{ connections: figures.connections, 'tries/s most': figures.triesPerSecondMax },
+      ...{ 'connects/s most': figures.connectsPerSecondMax },
+      ...{ 'p50 ms': figures.p50Ms, 'p99 ms': figures.p99Ms },
+      ...{ 'RSS KiB/conn': figures.rssKibPerConnection, 'heap KiB/conn': figures.heapKibPerConnection },
     }),
   });
 }

@@ -46,7 +46,13 @@ export function attachmentHandlers({
   volumeOf,
 }: AttachmentParts): Pick<
   Handlers,
-  'volume.attach' | 'volume.detach' | 'volume.configure' | 'recovery-point.list' | 'doctor' | 'volume.recover-log'
+  | 'volume.attach'
+  | 'volume.chap'
+  | 'volume.detach'
+  | 'volume.configure'
+  | 'recovery-point.list'
+  | 'doctor'
+  | 'volume.recover-log'
 > {
   const attached = new Map<string, Attached>();
   const requireDaemon = (): void => {
@@ -111,6 +117,12 @@ export function attachmentHandlers({
       };
       attached.set(exportName, document);
       return Promise.resolve(document);
+    },
+    'volume.chap': async (input) => {
+      requireDaemon();
+      const present = attached.get(input.volume);
+      if (present === undefined) throw new SgwError('notFound', 'not-attached', `"${input.volume}" is not attached`);
+      return Promise.resolve(present);
     },
     'volume.detach': async (input) => {
       requireDaemon();

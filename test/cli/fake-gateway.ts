@@ -4,6 +4,7 @@
  * `stubborn` longer, and `bug` is one.
  */
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
+import { activationHandlers, type ActivationTrouble } from './fake-activation.ts';
 import { bandwidthHandlers } from './fake-bandwidth.ts';
 import { scheduleHandlers } from './fake-schedules.ts';
 import { costHandlers } from './fake-cost.ts';
@@ -57,6 +58,10 @@ export interface FakeOptions {
   readonly damaged?: boolean;
   /** Whether a daemon holds the home, and serves `golden`. */
   readonly served?: boolean;
+  /** What goes wrong with an activation at a service. */
+  readonly trouble?: ActivationTrouble;
+  /** Whether an activation at a service was stopped here. */
+  readonly stopped?: boolean;
   /** The class of errors to throw: that of the build under test. */
   readonly SgwError: typeof SgwErrorClass;
 }
@@ -164,6 +169,13 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
   };
   const preview = { preview: true, freesBytes: PAGE };
   const handlers: Handlers = {
+    ...activationHandlers(
+      () => state.activated,
+      (name) => {
+        Object.assign(state, { activated: true, name });
+      },
+      { SgwError, trouble: options.trouble },
+    ),
     ...attachmentHandlers({ SgwError, served, volumeOf }),
     ...careHandlers({ SgwError, isDamaged: damaged, snapshotOf }),
     ...servingHandlers(served, SgwError),
@@ -192,6 +204,8 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
       if (state.activated && input.ifNotExists !== true) {
         throw new SgwError('conflict', 'already-activated', 'the home is activated already');
       }
+      if (options.stopped === true && !state.activated && input.store === undefined)
+        throw new SgwError('conflict', 'activation-pending', 'the home is being activated at a service');
       const created = !state.activated;
       if (input.encrypt === true) await newSlotKind(context);
       const { name = 'host', mode = 'cached' } = input;
@@ -483,7 +497,10 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
     ...costHandlers(volumeOf, () => ({ volumes: volumes.length, snapshots: snapshots.length })),
   };
 
-  const withoutActivation = new Set<OperationName>(['activate', 'status', 'store.check']);
+  const withoutActivation = new Set<OperationName>([
+    ...(['activate', 'activation.begin', 'activation.await', 'activation.finish', 'activation.withdraw'] as const),
+    ...(['status', 'store.check'] as const),
+  ]);
   const api: LocalApi = {
     call: async <N extends OperationName>(name: N, input: Input<N>, context: CallContext): Promise<Result<N>> => {
       calls.push({ name, input });

@@ -23,6 +23,17 @@ export function servedGateway(look: number): GatewayDocument {
     memory: { residentBytes: 80 << 20, heapBytes: 20 << 20 },
     cpuMs: 1500 + look * 250,
     cache: null,
+    networkInterfaces: [{ name: 'eth0', ipv4Address: '192.0.2.7', ipv6Address: null, macAddress: '02:00:00:00:00:01' }],
+    disks: [
+      {
+        diskId: 'cache',
+        path: '/home/fake/cache',
+        use: 'cache',
+        sizeBytes: 10 << 20,
+        allocatedBytes: null,
+        volumeId: null,
+      },
+    ],
     exports: [],
     volumes: [
       {
@@ -65,7 +76,17 @@ export function servedGateway(look: number): GatewayDocument {
   };
 }
 
-type Serving = Pick<Handlers, 'gateway.show' | 'gateway.stop' | 'gateway.reload'>;
+type Serving = Pick<
+  Handlers,
+  | 'gateway.show'
+  | 'gateway.stop'
+  | 'gateway.reload'
+  | 'gateway.logs'
+  | 'gateway.metrics'
+  | 'gateway.suspend'
+  | 'gateway.resume'
+  | 'gateway.reset-cache'
+>;
 
 export function servingHandlers(isRunning: boolean, SgwError: typeof SgwErrorClass): Serving {
   let looks = 0;
@@ -85,6 +106,26 @@ export function servingHandlers(isRunning: boolean, SgwError: typeof SgwErrorCla
       return { stopped: true, pid: 4711, drained: true, dirtyBytes: 0, durationMs: 5 };
     },
     'gateway.reload': async () => {
+      requireDaemon();
+      return { pid: 4711, changes: [] };
+    },
+    'gateway.logs': async () => {
+      requireDaemon();
+      return { lines: [], next: 0 };
+    },
+    'gateway.metrics': async () => {
+      requireDaemon();
+      return { text: '' };
+    },
+    'gateway.reset-cache': async () => {
+      requireDaemon();
+      return { pid: 4711, changes: [] };
+    },
+    'gateway.suspend': async () => {
+      requireDaemon();
+      return { pid: 4711, changes: [] };
+    },
+    'gateway.resume': async () => {
       requireDaemon();
       return { pid: 4711, changes: [] };
     },

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
 import { documentSchemas, fieldRows, fieldsDocument, schemaFiles } from '../../scripts/schemas.ts';
-import { COMMANDS_OF } from '../../scripts/document-meanings.ts';
+import { COMMANDS_OF } from '../../scripts/document-commands.ts';
 import { ROOT } from './run-verb.ts';
 
 const HINT = 'run: node scripts/schemas.ts';

@@ -7,7 +7,9 @@ import { costCases } from './cost-cases.ts';
 import { storeCopyCases } from './store-copy-cases.ts';
 import { ACCOUNT, PASSPHRASE, RECOVERY_CODE } from './fake-care.ts';
 import { attachCases, configureCases, createCases } from './iscsi-cases.ts';
+import { serviceRunCases } from './service-run-cases.ts';
 import { scheduleCases } from './schedule-cases.ts';
+import { remoteActivationCases, serviceCases } from './service-cases.ts';
 import { settingsCases } from './settings-cases.ts';
 
 export interface Good {
@@ -48,6 +50,7 @@ const unknownSnapshot = (...words: string[]): Bad => bad('no such snapshot', wor
 export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
   activate: {
     good: [
+      ...remoteActivationCases,
       {
         words: ['--name', 'lab', '--mode', 'shadowing', '--store', '/srv/store', '--region', 'home'],
         schema: schemas.ActivationDocument,
@@ -766,8 +769,10 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       notActivated('research'),
     ],
   },
+  'service run': serviceRunCases(bad),
   'service account list': {
     good: [{ words: [], schema: schemas.AccountList, input: {}, shows: 'default' }],
     bad: [bad('a surplus argument', ['x'], 'unexpected-argument'), notActivated()],
   },
+  ...serviceCases(bad),
 };

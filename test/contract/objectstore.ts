@@ -2,9 +2,18 @@
  * What every object store and every layer over one must do, whatever is below. A caller gives a function that opens an
  * empty store, and one that removes it.
  */
+import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SgwError, seededRandom } from '../../src/core/kit/index.ts';
-import type { Etag, ObjectInfo, ObjectStore, PutOptions } from '../../src/core/objectstore/index.ts';
+import type {
+  Etag,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  PutResult,
+  StreamedBody,
+} from '../../src/core/objectstore/index.ts';
 
 export interface StoreUnderTest {
   readonly store: ObjectStore;
@@ -54,6 +63,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
 
     wholeObjects(() => store, read);
     conditions(() => store, read);
+    streams(() => store, read);
     parts(() => store);
     lists(() => store);
     callers(() => store, read);
@@ -228,6 +238,58 @@ function conditions(the: () => ObjectStore, read: Read): void {
     expect(await read('k')).toBe('2');
     expect(await the().delete('k', { ifMatch: second })).toBe(true);
     expect(await the().delete('k', { ifMatch: second })).toBe(false);
+  });
+}
+
+/** A body that comes piece by piece; what `fails` throws instead of its last piece. */
+function streamOf(pieces: readonly Buffer[], fails?: SgwError): StreamedBody {
+  const whole = Buffer.concat(pieces);
+  const come = async function* (): AsyncGenerator<Uint8Array> {
+    for (const [i, piece] of pieces.entries()) {
+      await Promise.resolve();
+      if (fails !== undefined && i === pieces.length - 1) throw fails;
+      yield piece;
+    }
+  };
+  return {
+    sizeBytes: whole.length,
+    sha256: createHash('sha256').update(whole).digest('hex'),
+    crc32: crc32(whole).toString(16).padStart(8, '0'),
+    pieces: come(),
+  };
+}
+
+/** Of stores that take bodies piece by piece. */
+function streams(the: () => ObjectStore, read: Read): void {
+  const put = async (key: string, body: StreamedBody, options?: PutOptions): Promise<PutResult | undefined> =>
+    await the().putStream?.(key, body, options);
+
+  it('a body that streams is stored as any other, under its conditions', async (context) => {
+    if (the().putStream === undefined) context.skip('it takes no streams');
+    const pieces = [seededRandom(1).bytes(3_000_000), Buffer.alloc(0), seededRandom(2).bytes(70_000)];
+    const first = await put('s', streamOf(pieces), IF_ABSENT);
+    const got = await the().get('s');
+    expect(first).toEqual({ outcome: 'stored', etag: got?.etag });
+    expect(got?.bytes.equals(Buffer.concat(pieces))).toBe(true);
+    expect(await put('s', streamOf([text('x')]), IF_ABSENT)).toMatchObject({ outcome: 'preconditionFailed' });
+    expect(await put('s', streamOf([text('new')]), ifMatch(got?.etag ?? ''))).toMatchObject({ outcome: 'stored' });
+    expect(await put('s', streamOf([text('old')]), ifMatch(got?.etag ?? ''))).toMatchObject({
+      outcome: 'preconditionFailed',
+    });
+    expect(await read('s')).toBe('new');
+    expect(await put('empty', streamOf([]))).toMatchObject({ outcome: 'stored' });
+    expect(await read('empty')).toBe('');
+  });
+
+  it('a stream that fails before its last piece stores nothing', async (context) => {
+    if (the().putStream === undefined) context.skip('it takes no streams');
+    const fails = new SgwError('denied', 'not-yours', 'it is not yours to put');
+    const pieces = [seededRandom(1).bytes(500_000), text('the end')];
+    expect(await failureOf(put('k', streamOf(pieces, fails), IF_ABSENT))).toMatchObject({ code: 'not-yours' });
+    expect(await the().get('k')).toBeUndefined();
+    const etag = await stored(the().put('k', text('before')));
+    expect(await failureOf(put('k', streamOf(pieces, fails)))).toMatchObject({ code: 'not-yours' });
+    expect(await the().head('k')).toMatchObject({ etag });
   });
 }
 

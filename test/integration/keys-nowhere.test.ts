@@ -23,8 +23,23 @@ const DAMAGED_KEY_FILE = 'sgw-key-1:tangerine-51d0-harbour-4a9b';
 /** Of initiators, of a target, of who asks what targets there are, and one that is too short. */
 const CHAP = ['quince-2c41-a1', 'medlar-93d0-b2', 'damson-e817-c3', 'sloe-44f'] as const;
 const PARTNER = '000000000042';
-/** Needs a terminal or a home of its own making; it has no store of the user's. */
-const NOT_RUN = ['demo', 'gateway run'];
+/** Needs a terminal or a home of its own making; it has no store of the user's, or test/integration/service-run.test.ts runs it. */
+/** Their secret is that of an access key, which the service is asked with; here nobody answers. */
+const ASKING = [
+  'alert set gone --not-connected 15m --webhook https://hooks.example.com/sgw',
+  'alert show',
+  'alert remove gone',
+  'service activate 0F2KD-9XQ4T-JT3RM-N1SVB-7WZ5C --yes',
+  'service gateway configure lab --name other',
+  'service gateway list',
+  'service gateway show lab',
+  'service gateway shutdown lab --yes',
+  'service key create user',
+  'service key list',
+  'service key revoke AKIAABCDEFGHIJKLMNOP --yes',
+];
+const ACCESS_KEY_SECRET = 'gooseberry-4c1f-estuary-8d3b-9e7a';
+const NOT_RUN = ['demo', 'gateway run', 'service run'];
 
 interface Seen {
   readonly words: string;
@@ -181,6 +196,8 @@ async function runEveryVerb(): Promise<{ recoveryCodes: string[]; secrets: Secre
     'deactivate --yes',
   ])
     await sgw(words, key);
+  const nowhere = '--service https://127.0.0.1:1 --access-key-id AKIAABCDEFGHIJKLMNOP';
+  for (const words of ASKING) await sgw(`${words} ${nowhere}`, { SGW_SECRET_ACCESS_KEY: ACCESS_KEY_SECRET }, 5);
   const secrets: Secret[] = [{ kind: 'keyFile', bytes: keyFileBytes(await readFile(inFolder('new.key'), 'utf8')) }];
   return { recoveryCodes: [activated.recoveryCode, rekeyed.recoveryCode], secrets };
 }
@@ -213,6 +230,7 @@ async function secretsOf(codes: readonly string[], secrets: readonly Secret[]): 
     ['a wrong passphrase', Buffer.from(WRONG)],
     ['what is in a damaged key file', Buffer.from(DAMAGED_KEY_FILE.slice(10))],
     ...CHAP.map((secret): [string, Buffer] => ['a secret of CHAP', Buffer.from(secret)]),
+    ['the secret of an access key', Buffer.from(ACCESS_KEY_SECRET)],
     ...codes.map((code): [string, Buffer] => ['a recovery code', Buffer.from(code)]),
   ];
   for (const secret of secrets) {
@@ -227,8 +245,9 @@ async function secretsOf(codes: readonly string[], secrets: readonly Secret[]): 
 
 it('C16 keys, passphrases and recovery codes are in no output, no argument and no file that any verb leaves', async () => {
   const { recoveryCodes, secrets } = await runEveryVerb();
+  const isAsking = (words: string): boolean => ASKING.some((asking) => words.startsWith(asking));
   const ran = (verb: string): boolean =>
-    seen.some(({ words, exitCode }) => exitCode === 0 && `${words} `.startsWith(`${verb} `));
+    seen.some(({ words, exitCode }) => (exitCode === 0 || isAsking(words)) && `${words} `.startsWith(`${verb} `));
   expect(presentVerbs().filter((verb) => !ran(verb))).toEqual(NOT_RUN);
   const all = await secretsOf(recoveryCodes, secrets);
   expect(all.length).toBeGreaterThan(8);

@@ -21,6 +21,7 @@ export interface SegmentFooter {
   readonly kind: string;
   readonly volumeId: string;
   readonly seq: number;
+  readonly upload?: { readonly snapshotId: string; readonly block: number; readonly sha256: string };
   readonly epoch: number;
   readonly segmentId: string;
   readonly commitTimeMs: number;
@@ -244,12 +245,20 @@ function checkTombstone(key: string, { kind, pageHashes, frames, extents, creato
   must(kind !== 'tombstone' || held === 0, `${key}: a tombstone that holds something`);
 }
 
+/** In the log of its volume, or, of a block that was written through the API, one of the writes of that block. */
+function isPlaceOf(key: string, { volumeId, seq, kind, epoch, upload }: SegmentFooter): boolean {
+  const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
+  if (upload === undefined) return key === `volumes/${volumeId}/log/${hex(seq, 16)}`;
+  const writes = `uploads/${upload.snapshotId}/${hex(upload.block, 8)}-`;
+  const isFormed = kind === 'data' && seq === 0 && epoch === 0 && /^[0-9a-f]{64}$/.test(upload.sha256);
+  return isFormed && key.startsWith(writes) && /^[0-9a-f]{4}$/.test(key.slice(writes.length));
+}
+
 function checkSegmentFooter(key: string, footer: SegmentFooter, footerStart: number): void {
   must(footer.format === 1, `${key}: unknown format`);
   must(['data', 'fence', 'tombstone'].includes(footer.kind), `${key}: unknown kind ${footer.kind}`);
   must(footer.hash === 'blake3' && ['none', 'aes-256-gcm'].includes(footer.cipher), `${key}: unknown algorithm`);
-  const seq = footer.seq.toString(16).padStart(16, '0');
-  must(key === `volumes/${footer.volumeId}/log/${seq}`, `${key}: the footer names another place`);
+  must(isPlaceOf(key, footer), `${key}: the footer names another place`);
   must(
     /^[0-9a-f]{32}$/.test(footer.segmentId) && /^[0-9a-f]{64}$/.test(footer.prevHash),
     `${key}: malformed id or hash`,

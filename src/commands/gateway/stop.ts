@@ -7,7 +7,8 @@ export default class GatewayStop extends SgwCommand {
   static override description =
     'Lets clients go, brings what is not in the store there, and waits until the process is gone. What can not be brought ' +
     'there in time stays in the home, and is served again by the next start: nothing that was acknowledged is lost. ' +
-    'With --no-drain it all stays there, which is quick. A gateway that does not run is a success.';
+    'With --no-drain it all stays there, which is quick. A gateway that does not run is a success. ' +
+    'One that is stopped from afar (--gateway) is started again on its machine.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --timeout 10m',
@@ -28,7 +29,8 @@ export default class GatewayStop extends SgwCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(GatewayStop);
     await using session = this.session(flags);
-    const result = await stopGateway(session, { drain: !flags['no-drain'], timeoutMs: flags.timeout });
+    const wish = { drain: !flags['no-drain'], timeoutMs: flags.timeout };
+    const result = await (session.isRemote ? session.call('gateway.stop', wish) : stopGateway(session, wish));
     await session.print(result, (style) => gatewayStopFields(result, style));
   }
 }

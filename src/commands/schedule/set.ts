@@ -37,7 +37,8 @@ export default class ScheduleSet extends SgwCommand {
       parse: async (text) => parsePace(text),
     })(),
     at: Flags.string({
-      description: 'When in the day, UTC, for schedules of whole days; none: at midnight.',
+      description:
+        'When in the day, UTC, it is counted from, where --every is whole days or divides a day; none: midnight.',
       helpValue: 'HH:MM',
     }),
     keep: Flags.string({

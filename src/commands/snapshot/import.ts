@@ -1,9 +1,9 @@
-import path from 'node:path';
 import { Flags } from '@oclif/core';
 import {
   createFlags,
   flagsOf,
   formatFlag,
+  gatewayPath,
   given,
   nameFlag,
   parseTags,
@@ -38,7 +38,7 @@ export default class SnapshotImport extends SgwCommand {
     const { args, flags } = await this.parse(SnapshotImport);
     await using session = this.session(flags);
     const input = {
-      file: path.resolve(args.file),
+      file: gatewayPath(args.file),
       name: flags.name,
       tags: parseTags(flags.tag ?? []),
       ifNotExists: flags['if-not-exists'],

@@ -1,10 +1,10 @@
-import path from 'node:path';
 import { Flags } from '@oclif/core';
 import {
   ackFlag,
   attachedText,
   exportNameFlag,
   flagsOf,
+  gatewayPath,
   given,
   iscsiFlags,
   iscsiWishes,
@@ -69,7 +69,7 @@ export default class VolumeAttach extends SgwCommand {
         exportName: flags['export-name'],
         ack: flags.ack,
         recoveryPoint: flags['recovery-point'],
-        image: flags.image === undefined ? undefined : path.resolve(flags.image),
+        image: flags.image === undefined ? undefined : gatewayPath(flags.image),
       }),
     };
     const attached = await session.call('volume.attach', input, { startsGateway: flags.start });

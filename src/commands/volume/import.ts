@@ -1,9 +1,9 @@
-import path from 'node:path';
 import { Flags } from '@oclif/core';
 import {
   createFlags,
   flagsOf,
   formatFlag,
+  gatewayPath,
   given,
   importFields,
   nameFlag,
@@ -46,7 +46,7 @@ export default class VolumeImport extends SgwCommand {
     requireOne({ '--name': flags.name, '--into': flags.into });
     await using session = this.session(flags);
     const input = {
-      file: path.resolve(args.file),
+      file: gatewayPath(args.file),
       takeOver: flags['take-over'],
       ifNotExists: flags['if-not-exists'],
       ...given({ name: flags.name, into: flags.into, format: flags.format, clientToken: flags['client-token'] }),

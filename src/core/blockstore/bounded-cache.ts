@@ -30,6 +30,16 @@ export class BoundedCache<V> {
     return this.#values.get(key);
   }
 
+  /** As `put`, in the place of what is kept under `key`. */
+  replace(key: string, value: V): void {
+    const old = this.#values.get(key);
+    if (old !== undefined) {
+      this.#values.delete(key);
+      this.#bytes -= this.#sizeOf(old);
+    }
+    this.put(key, value);
+  }
+
   put(key: string, value: V): void {
     if (this.#values.has(key)) return;
     this.#values.set(key, value);

@@ -12,6 +12,7 @@ import { listSnapshotIds, listVolumeIds } from './listed-ids.ts';
 import type { BlockStoreOptions, Cancellable } from './options.ts';
 import { createDataKey } from './sealing/volume-keys.ts';
 import { ZERO_HASH } from './segment-codec.ts';
+import { isOpenSession } from './upload-entry.ts';
 
 const PARALLEL_READS = 16;
 
@@ -42,7 +43,11 @@ export interface Survey<T, I extends string> {
 }
 
 /** Volumes that gc is purging are never listed. */
-type ListOptions = Cancellable & { readonly includeDeleted?: boolean };
+type ListOptions = Cancellable & {
+  readonly includeDeleted?: boolean;
+  /** Also what is written to volumes of the block API, and is no snapshot yet. */
+  readonly includeSessions?: boolean;
+};
 
 export class Catalog {
   readonly #options: BlockStoreOptions;
@@ -171,7 +176,7 @@ export class Catalog {
   async #survey<T extends VolumeEntry | SnapshotEntry, I extends string>(
     ids: readonly I[],
     keyOf: (id: I) => string,
-    { includeDeleted = false, signal }: ListOptions,
+    { includeDeleted = false, includeSessions = false, signal }: ListOptions,
   ): Promise<Survey<T, I>> {
     const slots = new Semaphore(PARALLEL_READS);
     const found: { readonly id: I; readonly entry: T }[] = [];
@@ -181,6 +186,7 @@ export class Catalog {
       try {
         const entry = (await readDocument<T>(this.#options, keyOf(id), signal))?.value;
         if (entry === undefined || entry.state === 'purging') return;
+        if (!includeSessions && 'snapshotId' in entry && isOpenSession(entry)) return;
         if (includeDeleted || entry.state !== 'deleted') found.push({ id, entry });
       } catch (error) {
         if (!(error instanceof SgwError) || error.kind !== 'corrupt') throw error;

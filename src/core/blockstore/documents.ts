@@ -48,10 +48,33 @@ export async function readDocument<T extends object>(
     if (newest !== undefined) await checkGone(options, key, signal);
     return undefined;
   }
-  checkDocument(key, object.bytes);
-  let parsed: Envelope & T;
+  const { changeId, version, stored: value } = parseDocument(key, object.bytes);
+  // Before the witness hears of the version: one that was forged must not make the true ones look old.
+  const fields = openFields(options.keys, { key, changeId, version }, value);
+  if (version < (newest ?? 0)) {
+    const what = `it is version ${String(version)}, and version ${String(newest)} was seen here before`;
+    throw unlessPutBack(damaged(key, what));
+  }
+  takeNote(options, key, version);
+  return { value: fields as T, etag: object.etag, changeId, version };
+}
+
+/** A document as it is stored: in a store with a key most of its fields are in `sealed`. */
+export interface ParsedDocument {
+  readonly changeId: string;
+  readonly version: number;
+  readonly stored: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * What needs no key.
+ * @throws corrupt `object-damaged` when it is not the document that belongs under `key`; unsupported `document-format`
+ */
+export function parseDocument(key: string, bytes: Buffer): ParsedDocument {
+  checkDocument(key, bytes);
+  let parsed: Envelope & Record<string, unknown>;
   try {
-    parsed = JSON.parse(object.bytes.toString('utf8')) as Envelope & T;
+    parsed = JSON.parse(bytes.toString('utf8')) as Envelope & Record<string, unknown>;
   } catch (error) {
     throw damaged(key, 'it is not JSON', error);
   }
@@ -69,16 +92,9 @@ export async function readDocument<T extends object>(
     );
   }
   if (parsed.key !== key) throw damaged(key, `it is the document ${parsed.key}`);
-  const { check: _check, format: _format, key: _key, changeId, version, ...value } = parsed;
+  const { check: _check, format: _format, key: _key, changeId, version, ...stored } = parsed;
   if (!Number.isSafeInteger(version) || version < 1) throw damaged(key, 'it names no version');
-  // Before the witness hears of the version: one that was forged must not make the true ones look old.
-  const fields = openFields(options.keys, { key, changeId, version }, value);
-  if (version < (newest ?? 0)) {
-    const what = `it is version ${String(version)}, and version ${String(newest)} was seen here before`;
-    throw unlessPutBack(damaged(key, what));
-  }
-  takeNote(options, key, version);
-  return { value: fields as T, etag: object.etag, changeId, version };
+  return { changeId, version, stored };
 }
 
 /** Documents that are never made anew under the same key, so that their versions only grow. */
@@ -137,11 +153,21 @@ function encode(
   value: object,
 ): { body: Buffer; changeId: string } {
   const changeId = options.random.bytes(12).toString('hex');
-  const fields = sealFields(options.keys, options.random, { key, changeId, version }, value);
-  const text = JSON.stringify({ check: NO_CHECK, format: 1, key, changeId, version, ...fields }, undefined, 1);
+  const stored = sealFields(
+    options.keys,
+    options.random,
+    { key, changeId, version },
+    value,
+  ) as ParsedDocument['stored'];
+  return { body: documentBytes(key, { changeId, version, stored }), changeId };
+}
+
+/** The bytes of a document. */
+export function documentBytes(key: string, { changeId, version, stored }: ParsedDocument): Buffer {
+  const text = JSON.stringify({ check: NO_CHECK, format: 1, key, changeId, version, ...stored }, undefined, 1);
   const body = Buffer.from(`${text}\n`, 'utf8');
   body.write(checksumOf(body), CHECK_START.length, 'latin1');
-  return { body, changeId };
+  return body;
 }
 
 /** Creates a document; false when one is there already that is not ours. Durable when it resolves with true. */

@@ -68,6 +68,28 @@ export interface SnapshotEntry {
   readonly schedule?: ScheduleMark;
   /** What came of verifying it last; absent while it never was. */
   readonly verified?: Verified;
+  /** Of a snapshot that is written, or was written, block by block through the API (C29). */
+  readonly upload?: UploadRecord;
+}
+
+/**
+ * How far writing a snapshot through the API is (C29). `open` -> `sealing` -> `sealed`, each by one compare-and-set of the
+ * entry: blocks are taken while it is open; while it is sealing the map is made; it is sealed in a snapshot that is completed.
+ */
+export interface UploadRecord {
+  readonly state: 'open' | 'sealing' | 'sealed';
+  /** How long it stays open when no block comes. */
+  readonly timeoutMs: number;
+  /** When it is given up, RFC 3339, UTC: moved on while blocks come, and once more by sealing. */
+  readonly deadline: string;
+  /** What the snapshot reads as where no block was written; null: zeroes. Kept from gc while the snapshot is pending. */
+  readonly parent: { readonly snapshotId: SnapshotId; readonly root: NodePointer | null } | null;
+  /** SHA-256 of what was asked for, hex: tells a repeated request from another one with the same client token. */
+  readonly request: string;
+  /** From sealing on: how many blocks were written, and the SHA-256 over their SHA-256s in the order of blocks, hex; null where the client named none, or no count. */
+  readonly sealed?: { readonly at: string; readonly blocks: number | null; readonly checksum: string | null };
+  /** Of a session of a volume of the block API: its number, from 0. */
+  readonly session?: number;
 }
 
 /** A snapshot was read back, and perhaps looked at by a command. */

@@ -175,12 +175,15 @@ export function decodeFrame(
   return Buffer.from(decodeFrameInPlace(key, entry, stored, pageHashes, opening));
 }
 
-/** As `decodeFrame`, into memory of this module: the result is valid until the next call. */
+/**
+ * As `decodeFrame`, into memory of this module: the result is valid until the next call. Without page hashes nothing but the
+ * checksum is checked: for who holds the pages against something else.
+ */
 export function decodeFrameInPlace(
   key: string,
   entry: FrameEntry,
   stored: Buffer,
-  pageHashes: Uint8Array,
+  pageHashes: Uint8Array | null,
   opening?: FrameOpening,
 ): Buffer {
   const what = `the frame at byte ${String(entry.offset)} (volume offset ${String(entry.block * BLOCK_BYTES)})`;
@@ -190,8 +193,9 @@ export function decodeFrameInPlace(
   const packed = opening === undefined ? stored : openFrame(opening, entry, stored);
   if (packed === undefined) throw damaged(key, `${what} was altered, or belongs elsewhere`);
   const rawLength = decompress(key, entry, packed, what);
-  if (rawLength !== pages * PAGE_BYTES || pageHashes.length !== pages * PAGE_HASH_BYTES)
-    throw damaged(key, `${what} has ${String(rawLength)} bytes`);
+  const isWhole = pageHashes === null || pageHashes.length === pages * PAGE_HASH_BYTES;
+  if (rawLength !== pages * PAGE_BYTES || !isWhole) throw damaged(key, `${what} has ${String(rawLength)} bytes`);
+  if (pageHashes === null) return decoded.bytes.subarray(0, rawLength);
   decoded.pages.slice(0, pages).forEach((page, slot) => {
     const at = slot * PAGE_HASH_BYTES;
     blake3ShortInto(page, pageHash, 0);

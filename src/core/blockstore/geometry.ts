@@ -13,6 +13,10 @@ export const FANOUT = 1024;
 /** Interior levels above the leaves: level 3 is the root and covers 4 PiB. */
 export const ROOT_LEVEL = 3;
 
+/** What the block APIs read and write at once: 128 pages, of one leaf of the map. */
+export const API_BLOCK_BYTES = 512 * 1024;
+export const API_BLOCK_PAGES = API_BLOCK_BYTES / PAGE_BYTES;
+
 /** A segment is closed once it holds this much. */
 export const SEGMENT_TARGET_BYTES = 12 * MIB;
 export const SEGMENT_MAX_FRAMES = 8192;

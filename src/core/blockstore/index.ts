@@ -5,12 +5,14 @@
 export { Catalog, type DamagedEntry } from './catalog.ts';
 export { isCorrupt, missing } from './damage.ts';
 export { diffViews, type DiffExtent } from './diff.ts';
-export { changeDocument, createDocument, readDocument } from './documents.ts';
+export { changeDocument, createDocument, readDocument, replaceDocument, type Stored } from './documents.ts';
 export type { ScheduleMark, SnapshotEntry, VolumeEntry } from './entries.ts';
 export { FramePool } from './frame-pool.ts';
+export { spansOfFrames } from './frame-spans.ts';
 export { decodeFrame } from './frame-codec.ts';
 export type { DecodeTask, FrameJob, PageInput } from './frame-tasks.ts';
 export {
+  API_BLOCK_BYTES,
   BLOCK_BYTES,
   BLOCK_PAGES,
   LEAF_PAGES,
@@ -50,8 +52,10 @@ export {
   type RestoreEntry,
 } from './restores.ts';
 export { completeBarrier, completeSnapshot, createPendingSnapshot, createSnapshot, failSnapshot } from './snapshots.ts';
+export { RECENT_SETTLED_MS, RecentReads } from './recent-reads.ts';
 export { findPastState, listRecoveryPoints, openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';
 export { DEFAULT_RECOVERY_POLICY, keptPoints, type RecoveryPolicy } from './recovery-policy.ts';
 export { createStore, readStoreInfo, refuseUnfinishedCopy, type StoreInfo } from './store-info.ts';
+export { isOpenSession } from './upload-entry.ts';
 export { openConsistentView, openSnapshotView, openVolumeView, type VolumeView } from './volume-view.ts';
 export { openVolumeWriter, VolumeWriter, type Batch } from './volume-writer.ts';

@@ -13,6 +13,11 @@ export async function listSnapshotIds(reading: DocumentReading, signal?: AbortSi
   return await idsOf(reading, keys.snapshots, isSnapshotId, keys.snapshot, signal);
 }
 
+/** Snapshots that have blocks, or parts of a map, under `uploads/`. */
+export async function listUploadIds({ objects }: DocumentReading, signal?: AbortSignal): Promise<SnapshotId[]> {
+  return (await Array.fromAsync(objects.listFolders(keys.uploads, withSignal(signal)))).filter(isSnapshotId);
+}
+
 async function idsOf<I extends string>(
   { objects, witness }: DocumentReading,
   prefix: string,

@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib';
 import { SgwError } from '../kit/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
+import { BoundedCache } from './bounded-cache.ts';
 import { damaged, missing } from './damage.ts';
 import { blake3, blake3Short } from './hash.ts';
 import { Interior, Leaf } from './map-node.ts';
@@ -24,7 +25,6 @@ import type { RecordSpan } from './segment-index.ts';
 import { keyNeeded } from './sealing/key-needed.ts';
 import { openNode, sealNode, sealedBy, type NodeSeal } from './sealing/node-seal.ts';
 import { dataKeyOf } from './sealing/volume-keys.ts';
-import { SharedLoads } from './shared-loads.ts';
 
 const HEADER_BYTES = 16;
 const TRAILER_BYTES = 48;
@@ -224,38 +224,39 @@ export function parseMapObject(key: string, body: Buffer): MapFooter {
 }
 
 const CACHED_OBJECT_BYTES = 4 << 20;
-const CACHED_OBJECTS = 8;
+const CACHED_BYTES = 32 << 20;
+/** Of an object that is kept, or of the knowledge that it is too large for that. */
+const KEPT_BYTES_MIN = 256;
 
 /**
  * A loader of nodes from an object store. Nodes of one object are mostly wanted together, so objects of up to 4 MiB
- * are read whole, and the last few of them are kept. With the store's key it opens sealed nodes, and takes no other.
+ * are read whole, and the last ones of them are kept. With the store's key it opens sealed nodes, and takes no other.
  */
 export function nodeLoader(reading: DataReading): NodeLoader {
   const { objects } = reading;
-  const cached = new Map<string, Buffer | undefined>();
-  const loads = new SharedLoads<Buffer | undefined>();
-  const whole = async (key: string, signal?: AbortSignal): Promise<Buffer | undefined> => {
-    if (cached.has(key)) return cached.get(key);
-    const object = await loads.get(key, (stop) => readSmallObject(objects, key, stop), signal);
-    cached.set(key, object);
-    for (const oldest of cached.keys()) {
-      if (cached.size <= CACHED_OBJECTS) break;
-      cached.delete(oldest);
-    }
-    return object;
-  };
+  const cached = new BoundedCache<Buffer | 'large'>(CACHED_BYTES, (object) => KEPT_BYTES_MIN + object.length);
+  const whole = async (key: string, signal?: AbortSignal): Promise<Buffer | 'large'> =>
+    await cached.get(key, async (stop) => await readSmallObject(objects, key, stop), signal);
   const stored = async (pointer: NodePointer, signal?: AbortSignal): Promise<Buffer> => {
     const object = await whole(pointer.key, signal);
-    if (object !== undefined) return object.subarray(pointer.offset, pointer.offset + pointer.length);
+    if (object !== 'large') return object.subarray(pointer.offset, pointer.offset + pointer.length);
     const part = await getPart(objects, pointer.key, { offset: pointer.offset, length: pointer.length }, signal);
     if (part === undefined) throw missing(pointer.key);
     return part.bytes;
   };
-  return async (pointer, signal) => {
-    const bytes = await stored(pointer, signal);
-    checkStoredNode(bytes, pointer);
-    return unpackNode(await opened(reading, bytes, pointer, signal), pointer);
-  };
+  return async (pointer, signal) => await nodeFrom(reading, await stored(pointer, signal), pointer, signal);
+}
+
+/** The node in stored bytes: found to be what the pointer names, opened if it is sealed, unpacked. */
+export async function nodeFrom(
+  reading: DataReading,
+  stored: Buffer,
+  pointer: NodePointer,
+  signal?: AbortSignal,
+  decompress?: (frame: Buffer) => Buffer,
+): Promise<Buffer> {
+  checkStoredNode(stored, pointer);
+  return unpackNode(await opened(reading, stored, pointer, signal), pointer, decompress);
 }
 
 /** The packed node. @throws denied `key-needed`; corrupt `object-damaged` */
@@ -278,9 +279,9 @@ async function opened(
   return packed;
 }
 
-/** The object, or undefined when it is too large to be read whole. */
-async function readSmallObject(objects: ObjectStore, key: string, signal?: AbortSignal): Promise<Buffer | undefined> {
+/** The object, if it is not too large to be read whole. */
+async function readSmallObject(objects: ObjectStore, key: string, signal?: AbortSignal): Promise<Buffer | 'large'> {
   const tail = await getPart(objects, key, { suffix: CACHED_OBJECT_BYTES }, signal);
   if (tail === undefined) throw missing(key);
-  return tail.sizeBytes > tail.bytes.length ? undefined : tail.bytes;
+  return tail.sizeBytes > tail.bytes.length ? 'large' : tail.bytes;
 }

@@ -8,6 +8,7 @@ import { SgwError, assert } from '../kit/index.ts';
 import { damaged } from './damage.ts';
 import { FANOUT, LEAF_PAGES } from './geometry.ts';
 import { blake3Short } from './hash.ts';
+import { blockCompressor } from './zstd.ts';
 
 /** Names a segment (or, from the block API, an uploaded block) by key and random id. */
 export interface SegmentRef {
@@ -68,6 +69,9 @@ const CHILD_BYTES = 36;
 const NO_ID = '0'.repeat(32);
 /** Far above what a leaf or an interior node of many accounts takes; what is read is not trusted beyond it. */
 const NODE_MAX_BYTES = 64 << 20;
+
+/** What interior nodes of one account take, and some. */
+const MANY_NODES_SCRATCH_BYTES = 256 * 1024;
 
 /** Collects the distinct sources of a node being written. */
 class SourceTable {
@@ -153,20 +157,38 @@ export function checkStoredNode(stored: Buffer, pointer: NodePointer): void {
   throw damaged(pointer.key, `the map node at ${String(pointer.offset)} does not match its hash`);
 }
 
+const decompressNode = (frame: Buffer): Buffer => zstdDecompressSync(frame, { maxOutputLength: NODE_MAX_BYTES });
+
+/** For who reads many nodes: it loads more, and then takes less for each. What it gives is valid until its next call. */
+export function inPlaceDecompressor(): (frame: Buffer) => Buffer {
+  let scratch: Buffer | undefined;
+  return (frame) => {
+    scratch ??= Buffer.allocUnsafeSlow(MANY_NODES_SCRATCH_BYTES);
+    try {
+      return scratch.subarray(0, blockCompressor().decompress(frame, scratch));
+    } catch {
+      // Larger than nodes are, or damaged.
+      return decompressNode(frame);
+    }
+  };
+}
+
+const decompressInPlace = inPlaceDecompressor();
+
+/** As `inPlaceDecompressor`, into memory of its own. */
+export const decompressManyNodes = (frame: Buffer): Buffer => Buffer.from(decompressInPlace(frame));
+
 /**
  * The node in a packed one: what is stored, or what was opened of a sealed one.
  * @throws corrupt `object-damaged`; unsupported `node-codec`
  */
-export function unpackNode(packed: Buffer, pointer: NodePointer): Buffer {
+export function unpackNode(packed: Buffer, pointer: NodePointer, decompress = decompressNode): Buffer {
   if (packed[0] !== 0 && packed[0] !== 1) {
     const what = `the map node at ${String(pointer.offset)} of object ${pointer.key} has codec ${String(packed[0])}`;
     throw new SgwError('unsupported', 'node-codec', what, { hint: 'Use a newer sgw.', details: { key: pointer.key } });
   }
   try {
-    const node =
-      packed[0] === 1
-        ? zstdDecompressSync(packed.subarray(1), { maxOutputLength: NODE_MAX_BYTES })
-        : packed.subarray(1);
+    const node = packed[0] === 1 ? decompress(packed.subarray(1)) : packed.subarray(1);
     if (node.length < HEADER_BYTES || node[1] !== 1) throw new Error('unknown node version');
     return node;
   } catch (error) {
@@ -261,4 +283,82 @@ export function decodeInterior(node: Buffer, pointer: NodePointer, level: number
     });
   }
   return children;
+}
+
+/**
+ * The entries of an interior node where they are, for comparing two nodes without making an object for each child: a node has
+ * up to a thousand, and most of them are alike.
+ */
+export class InteriorEntries {
+  readonly count: number;
+  readonly #node: Buffer;
+  readonly #sources: readonly SegmentRef[];
+  readonly #entriesAt: number;
+
+  /** `node` as a `NodeLoader` gave it. @throws corrupt `object-damaged` */
+  constructor(node: Buffer, pointer: NodePointer, level: number) {
+    const reader = readNode(node, pointer, CHILD_BYTES);
+    const where = `the map node at ${String(pointer.offset)}`;
+    if (reader.level !== level) throw damaged(pointer.key, `${where} is not of level ${String(level)}`);
+    this.#node = node;
+    this.count = reader.count;
+    this.#sources = reader.sources;
+    this.#entriesAt = reader.entriesAt;
+    for (let i = 0, before = -1; i < this.count; i++) {
+      const slot = this.slot(i);
+      const source = node.readUInt16LE(this.#at(i) + 2);
+      if (slot <= before || slot >= FANOUT || source >= this.#sources.length)
+        throw damaged(pointer.key, `${where} has an impossible child`);
+      before = slot;
+    }
+  }
+
+  /** In memory. */
+  get bytes(): number {
+    return this.#node.length + 256;
+  }
+
+  #at(i: number): number {
+    return this.#entriesAt + i * CHILD_BYTES;
+  }
+
+  slot(i: number): number {
+    return this.#node.readUInt16LE(this.#at(i));
+  }
+
+  /** Whether two children are stored in the same bytes, so that everything below them is the same. */
+  isSame(i: number, other: InteriorEntries, j: number): boolean {
+    const a = this.#at(i) + 20;
+    const b = other.#at(j) + 20;
+    for (let k = 0; k < 16; k += 4)
+      if (this.#node.readUInt32LE(a + k) !== other.#node.readUInt32LE(b + k)) return false;
+    return true;
+  }
+
+  /** The child in a slot; null where there is none. */
+  child(slot: number): NodePointer | null {
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.slot(middle) < slot) low = middle + 1;
+      else high = middle;
+    }
+    return low < this.count && this.slot(low) === slot ? this.pointer(low) : null;
+  }
+
+  pointer(i: number): NodePointer {
+    const at = this.#at(i);
+    const node = this.#node;
+    const source = this.#sources[node.readUInt16LE(at + 2)];
+    assert(source !== undefined, 'entries were checked when they were read');
+    return {
+      key: source.key,
+      offset: node.readUInt32LE(at + 4),
+      length: node.readUInt32LE(at + 8),
+      mappedPages: Number(node.readBigUInt64LE(at + 12)),
+      hash: node.toString('hex', at + 20, at + 36),
+      creators: source.creators,
+    };
+  }
 }

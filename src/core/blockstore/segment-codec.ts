@@ -55,6 +55,7 @@ export type SegmentFacts = Pick<
   | 'consistent'
   | 'records'
   | 'creators'
+  | 'upload'
 >;
 
 export interface SealedSegment {

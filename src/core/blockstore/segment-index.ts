@@ -46,6 +46,13 @@ export interface RecordSpan {
   readonly last: number;
 }
 
+/** Which block of which upload a segment holds, and the SHA-256 of its 512 KiB, hex. */
+export interface UploadedBlock {
+  readonly snapshotId: string;
+  readonly block: number;
+  readonly sha256: string;
+}
+
 export interface SegmentFooter {
   readonly format: 1;
   readonly kind: 'data' | 'fence' | 'tombstone';
@@ -64,6 +71,8 @@ export interface SegmentFooter {
   readonly records: RecordSpan | null;
   /** Set when the volume reads after it as before (rewriting, C12): then the store's position in a local log stays. */
   readonly keepsContents?: true;
+  /** Of one that holds a block written through the API (C29), and is of no log. */
+  readonly upload?: UploadedBlock;
   readonly hash: 'blake3';
   readonly cipher: 'none' | 'aes-256-gcm';
   /** Of a sealed segment: 32 random bytes, hex. */

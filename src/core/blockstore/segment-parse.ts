@@ -233,6 +233,15 @@ export function checkStoredSegment(key: string, body: Buffer): void {
   checkBody(key, body, end.footer, (i) => readFrameEntry(end.tables, i * FRAME_ENTRY_BYTES));
 }
 
+/** The page hashes of a whole segment as they are stored, checked. @throws corrupt `object-damaged` */
+export function pageHashesOf(key: string, body: Buffer, { footer }: Pick<SegmentIndex, 'footer'>): Buffer {
+  const { pageHashes, frames, pageHashesHash } = footer;
+  const hashes = body.subarray(pageHashes.offset, frames.offset);
+  if (blake3Short(hashes).toString('hex') !== pageHashesHash)
+    throw damaged(key, 'its page hashes do not match their hash');
+  return hashes;
+}
+
 /** The epoch that a whole segment was written under; needs no key. @throws corrupt `object-damaged` */
 export function epochOfSegment(key: string, body: Buffer): number {
   const end = readEnd(key, body, body.length);
@@ -245,9 +254,8 @@ type StoredFrame = Pick<ReturnType<typeof readFrameEntry>, 'offset' | 'storedLen
 /** Header, page hashes and frames, by what the tables say. */
 function checkBody(key: string, body: Buffer, footer: SegmentFooter, frameAt: (i: number) => StoredFrame): void {
   if (!body.subarray(0, SEGMENT_HEADER_BYTES).equals(segmentHeader())) throw damaged(key, 'the header is wrong');
-  const { pageHashes, frames, pageHashesHash } = footer;
-  if (blake3Short(body.subarray(pageHashes.offset, frames.offset)).toString('hex') !== pageHashesHash)
-    throw damaged(key, 'its page hashes do not match their hash');
+  const { pageHashes, frames } = footer;
+  pageHashesOf(key, body, { footer });
   let framesEnd = SEGMENT_HEADER_BYTES;
   for (let i = 0; i < frames.count; i++) {
     const { offset, storedLength, crc32: expected } = frameAt(i);

@@ -23,15 +23,17 @@ const INDEX_CACHE_BYTES = 32 << 20;
 const HASH_CACHE_BYTES = 32 << 20;
 
 /**
- * Reads a segment's index with one request, or two when it is large; undefined when there is no such object.
+ * Reads a segment's index with one request, or two when it is large; undefined when there is no such object. `tailBytes`: as
+ * much of its end as the first request asks for.
  * @throws corrupt `object-damaged`; denied `key-needed` when it is sealed and the store's key is not given
  */
 export async function readSegmentIndex(
   reading: DataReading,
   key: string,
   signal?: AbortSignal,
+  tailBytes = TAIL_BYTES,
 ): Promise<SegmentIndex | undefined> {
-  return (await readTail(reading, key, TAIL_BYTES, signal))?.index;
+  return (await readTail(reading, key, tailBytes, signal))?.index;
 }
 
 interface Tail {

@@ -12,6 +12,11 @@ export const GLOBAL_VALUES: ReadonlySet<string> = new Set([
   '--key-file',
   '--passphrase-file',
   '--recovery-code-file',
+  '--service',
+  '--gateway',
+  '--service-ca',
+  '--service-fingerprint',
+  '--access-key-id',
 ]);
 
 /** oclif wants the command first: global flags before it move behind it. */
@@ -30,6 +35,11 @@ export function globalFlagsLast(argv: readonly string[]): string[] {
 /** Whether a switch is there, before any `--`. */
 export const hasFlag = (argv: readonly string[], flag: string): boolean =>
   argv.slice(0, endOfFlags(argv)).includes(flag);
+
+/** Whether a gateway elsewhere is named, by flag or variable. */
+export const namesGateway = (argv: readonly string[], env: Runtime['env']): boolean =>
+  (env['SGW_GATEWAY'] ?? '') !== '' ||
+  argv.slice(0, endOfFlags(argv)).some((word) => word === '--gateway' || word.startsWith('--gateway='));
 
 /** How a variable says yes to a switch. */
 export const isTrue = (value: string | undefined): boolean => /^(?:1|true|yes|y|on)$/i.test(value ?? '');

@@ -1,8 +1,8 @@
 /** The flags about serving: sizes that are no volume's, ack classes, intervals. */
-import path from 'node:path';
 import { Flags } from '@oclif/core';
 import { parseSize } from '../kit/index.ts';
 import type { AckClass } from '../localapi/index.ts';
+import { gatewayPath } from './gateway-path.ts';
 import { checkChoice, checkName, checkPath, parseDuration, parseRate } from './values.ts';
 
 const ACK_CLASSES = ['log', 'store'] as const;
@@ -32,7 +32,7 @@ export const imageFlag = Flags.custom({
   description: 'The image: a file, or a block device.',
   helpValue: 'FILE',
   required: true,
-  parse: async (text) => path.resolve(checkPath(text, '--image')),
+  parse: async (text) => gatewayPath(checkPath(text, '--image')),
 });
 
 export const durationFlag = Flags.custom<number>({

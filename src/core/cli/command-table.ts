@@ -18,6 +18,8 @@ export interface Verb {
   readonly issue: number;
   /** True for a verb that exists though others of its issue do not yet. */
   readonly isPresent?: boolean;
+  /** True for a verb that can't act on a gateway elsewhere (--gateway). */
+  readonly isOnTheSpot?: boolean;
   /** What the positional arguments name, in order, for completion; null for what has no names. */
   readonly names?: readonly (NameKind | null)[];
   /** Flags whose value is a name. */
@@ -36,18 +38,18 @@ const waits = (issue: number, ...names: (NameKind | null)[]): Verb => ({
 const daemon = (issue: number, ...names: (NameKind | null)[]): Verb => ({ availability: 'needs daemon', issue, names });
 
 export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
-  activate: offline(2),
-  deactivate: offline(3),
+  activate: { ...offline(2), isOnTheSpot: true },
+  deactivate: { ...offline(3), isOnTheSpot: true },
   status: offline(2),
   configure: offline(2),
   doctor: offline(4),
-  demo: waits(2),
+  demo: { ...waits(2), isOnTheSpot: true },
 
-  'gateway run': offline(4),
-  'gateway start': offline(4),
+  'gateway run': { ...offline(4), isOnTheSpot: true },
+  'gateway start': { ...offline(4), isOnTheSpot: true },
   'gateway stop': offline(4),
   'gateway reload': daemon(4),
-  'gateway restart': offline(4),
+  'gateway restart': { ...offline(4), isOnTheSpot: true },
   'gateway show': daemon(4),
   'gateway logs': offline(4),
   'gateway top': daemon(4),
@@ -88,15 +90,15 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'bandwidth set': offline(5),
   'bandwidth show': offline(5),
   'bandwidth remove': offline(5),
-  'alert set': offline(8),
-  'alert show': offline(8),
-  'alert remove': offline(8),
+  'alert set': { ...offline(8), isPresent: true },
+  'alert show': { ...offline(8), isPresent: true },
+  'alert remove': { ...offline(8), isPresent: true },
 
   'store check': offline(2),
   'store stats': offline(2, 'volume'),
   'store gc': waits(3),
   'store scrub': waits(3),
-  'store copy': { ...waits(6), isPresent: true },
+  'store copy': { ...waits(6), isPresent: true, isOnTheSpot: true },
   'store rekey': waits(3),
 
   'group create': offline(9),
@@ -108,17 +110,17 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'group failover': offline(9, 'volume'),
   'group delete': offline(9),
 
-  'service run': offline(8),
-  'service activate': offline(8),
+  'service run': { ...offline(8), isPresent: true, isOnTheSpot: true },
+  'service activate': { ...offline(8), isPresent: true },
   'service account create': offline(3),
   'service account list': offline(3),
-  'service key create': offline(8),
-  'service key list': offline(8),
-  'service key revoke': offline(8),
-  'service gateway list': offline(8),
-  'service gateway show': offline(8),
-  'service gateway configure': offline(8),
-  'service gateway shutdown': offline(8),
+  'service key create': { ...offline(8), isPresent: true },
+  'service key list': { ...offline(8), isPresent: true },
+  'service key revoke': { ...offline(8), isPresent: true },
+  'service gateway list': { ...offline(8), isPresent: true },
+  'service gateway show': { ...offline(8), isPresent: true },
+  'service gateway configure': { ...offline(8), isPresent: true },
+  'service gateway shutdown': { ...offline(8), isPresent: true },
 };
 
 /** The verbs that exist. */

@@ -35,6 +35,8 @@ export const Configuration = Type.Object(
           name: Type.String(),
           mode: Type.Union([Type.Literal('cached'), Type.Literal('shadowing')]),
           version: Type.Integer({ minimum: 1 }),
+          /** Absent where the service is embedded. */
+          remoteManagement: Type.Optional(Type.Boolean()),
           /** As the operation tells it; null: the default. */
           serving: Type.Object(
             {
@@ -57,6 +59,42 @@ export const Configuration = Type.Object(
             },
             { additionalProperties: false },
           ),
+          /** Of a gateway whose configuration a provider owns. */
+          provider: Type.Optional(
+            Type.Object(
+              {
+                service: Type.String(),
+                version: Type.Integer({ minimum: 0 }),
+                request: Type.Union([
+                  Type.Object(
+                    {
+                      requestId: Type.String(),
+                      requestedAt: Type.String({ format: 'date-time' }),
+                      settings: Type.Record(
+                        Type.String(),
+                        Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()]),
+                      ),
+                    },
+                    { additionalProperties: false },
+                  ),
+                  Type.Null(),
+                ]),
+                answer: Type.Union([
+                  Type.Object(
+                    {
+                      requestId: Type.String(),
+                      accepted: Type.Boolean(),
+                      answeredAt: Type.String({ format: 'date-time' }),
+                      reason: textOrNull,
+                    },
+                    { additionalProperties: false },
+                  ),
+                  Type.Null(),
+                ]),
+              },
+              { additionalProperties: false },
+            ),
+          ),
         },
         { additionalProperties: false },
       ),
@@ -67,11 +105,21 @@ export const Configuration = Type.Object(
         defaultHome: Type.Union([Type.String(), Type.Null()]),
         output: Type.Union([Type.Literal('text'), Type.Literal('json')]),
         color: Type.Union([Type.Literal('auto'), Type.Literal('never')]),
+        service: Type.Optional(
+          Type.Union([
+            Type.Object({ url: Type.String(), accessKeyId: Type.String() }, { additionalProperties: false }),
+            Type.Null(),
+          ]),
+        ),
       },
       { additionalProperties: false },
     ),
     changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
     applied: Type.Array(Type.String(), { description: 'sentences: what a running daemon does otherwise since' }),
+    /** Absent as `provider`. */
+    requested: Type.Optional(
+      Type.Array(Type.String(), { description: 'names of the settings that this call asked the provider for' }),
+    ),
   },
   { $id: 'configure', additionalProperties: false },
 );

@@ -18,6 +18,7 @@ import {
 
 const GLOBAL = 'GLOBAL';
 const ENCRYPTED = 'ENCRYPTED STORE';
+const SERVICE = 'SERVICE';
 
 const GATEWAY_MODES = ['cached', 'shadowing'] as const;
 const PRICE_TABLES = ['aws', 'b2', 'gcs', 'own', 'r2'] as const;
@@ -96,6 +97,38 @@ export const globalFlags = {
   'recovery-code-file': secretFile({
     description: 'File with the recovery code, when the passphrase or key file is lost.',
     env: 'SGW_RECOVERY_CODE_FILE',
+  }),
+  service: Flags.string({
+    description: 'Service to ask, https://HOST:PORT.',
+    env: 'SGW_SERVICE',
+    helpValue: 'URL',
+    helpGroup: SERVICE,
+  }),
+  gateway: Flags.string({
+    description: 'Gateway of the service to act on, by id or name, in place of the one of the home.',
+    env: 'SGW_GATEWAY',
+    helpValue: 'GATEWAY',
+    helpGroup: SERVICE,
+    parse: async (text) => checkReference(text, '--gateway'),
+  }),
+  'service-ca': Flags.string({
+    description: 'Certificate (PEM) of the CA that the service must be from. [default: those that the system trusts]',
+    env: 'SGW_SERVICE_CA',
+    helpValue: 'FILE',
+    helpGroup: SERVICE,
+    parse: async (text) => checkPath(text, '--service-ca'),
+  }),
+  'service-fingerprint': Flags.string({
+    description: 'The same by the fingerprint of that certificate, as `service run` prints it.',
+    env: 'SGW_SERVICE_FINGERPRINT',
+    helpValue: 'sha256:HEX',
+    helpGroup: SERVICE,
+  }),
+  'access-key-id': Flags.string({
+    description: 'Access key to ask with; its secret is in SGW_SECRET_ACCESS_KEY, never a flag.',
+    env: 'SGW_ACCESS_KEY_ID',
+    helpValue: 'ID',
+    helpGroup: SERVICE,
   }),
   debug: Flags.boolean({
     description: 'Show where an internal error comes from.',
@@ -203,6 +236,9 @@ export const createFlags = {
 export const startFlag = (verb: string): Interfaces.BooleanFlag<boolean> =>
   flagsOf(verb, { start: Flags.boolean({ description: 'Start the gateway in the background if it does not run.' }) })
     .start;
+
+/** Of verbs that ask a service. */
+export const allAccountsFlag = Flags.boolean({ description: 'Of all accounts; for whoever runs the service.' });
 
 export const yesFlag = Flags.boolean({ char: 'y', description: 'Do not ask for confirmation.' });
 export const dryRunFlag = Flags.boolean({ description: 'Change nothing; only tell what would be done.' });

@@ -1,7 +1,13 @@
 /** How the gateway and its store look to people. */
 import { formatSize, printable } from '../kit/index.ts';
 import { exposureText, restoreText } from './attachment-views.ts';
-import type { ActivationDocument, AttachmentDocument, StatusDocument, StoreCheckDocument } from '../localapi/index.ts';
+import type {
+  ActivationDocument,
+  AttachmentDocument,
+  ControlConnectionDocument,
+  StatusDocument,
+  StoreCheckDocument,
+} from '../localapi/index.ts';
 import type { ConfigurationDocument } from './documents.ts';
 import { scheduleField } from './schedule.ts';
 import { recoveryCodeText } from './store-views.ts';
@@ -37,6 +43,7 @@ export function statusText(status: StatusDocument, style: Style): string {
       ['region', gateway?.region ?? null],
       ['activated', gateway === null ? null : `${formatTime(gateway.activatedAt)} UTC`],
       ['home', status.home],
+      ...serviceFields(status, style),
       ['store', store === null ? null : `${store.description} (${store.storeId})`],
       store?.reachable === true ? ['reachable', 'yes', style.green] : ['reachable', store && 'no', style.red],
       ['free space', freeSpace(status)],
@@ -50,6 +57,33 @@ export function statusText(status: StatusDocument, style: Style): string {
     style,
   );
   return withRemarks(fields, status.remarks, style);
+}
+
+/** The service of a gateway that was activated over the network, or is about to be. */
+function serviceFields({ service, activation }: StatusDocument, style: Style): Field[] {
+  if (activation !== undefined) return [['activation', `${activation.state} at ${activation.service}`]];
+  if (service === undefined) return [];
+  const end = service.certificateEndsAt;
+  return [
+    ['service', `${service.url}, activated over the network`],
+    [
+      'certificate',
+      end === null ? 'none; it is got when it is needed' : `until ${formatTime(end)} UTC, renewed before`,
+    ],
+    ...(service.connection === undefined ? [] : [connectionField(service.connection, style)]),
+  ];
+}
+
+/** To whom a gateway is connected that a service manages, or why it is not. */
+export function connectionField(
+  { state, server, since, remoteManagement, lastFailure }: ControlConnectionDocument,
+  style: Style,
+): Field {
+  const managed = remoteManagement ? '' : '; remote management is off';
+  if (state === 'connected')
+    return ['connection', `to ${server ?? ''} since ${formatTime(since)} UTC${managed}`, style.green];
+  const why = lastFailure === null ? '' : `: ${printable(lastFailure.message)}`;
+  return ['connection', `none since ${formatTime(since)} UTC, tried again${why}${managed}`, style.yellow];
 }
 
 /** One export in a line: what it is, how it does, and what is not in the store yet. */
@@ -71,21 +105,52 @@ function daemonField({ daemon }: StatusDocument, style: Style): Field {
 
 /** The settings of the gateway and the user's preferences. */
 export function configurationFields(document: ConfigurationDocument, style: Style): string {
-  const { gateway, preferences, changed, applied } = document;
+  const { gateway, preferences, changed, applied, requested = [] } = document;
   const fields = renderFields(
     [
       ...servingFields(gateway?.serving),
       ['name', gateway?.name ?? null],
       ['mode', gateway?.mode ?? null],
       ['version', gateway === null ? null : String(gateway.version)],
+      ['remote management', gateway?.remoteManagement === undefined ? null : gateway.remoteManagement ? 'on' : 'off'],
       ['default home', preferences.defaultHome ?? 'not set'],
       ['output', preferences.output],
       ['color', preferences.color],
+      [
+        'service kept',
+        preferences.service ? `${preferences.service.url}, access key ${preferences.service.accessKeyId}` : null,
+      ],
       ['changed', changed.length === 0 ? null : changed.join(', ')],
+      ['requested', requested.length === 0 ? null : requested.join(', ')],
     ],
     style,
   );
-  return withRemarks(fields, applied, style);
+  return withRemarks(fields, [...applied, ...providerRemarks(gateway?.provider)], style);
+}
+
+type Provider = NonNullable<ConfigurationDocument['gateway']>['provider'];
+
+/** Who owns the settings, what waits for him, and what he answered last. */
+function providerRemarks(provider: Provider): string[] {
+  if (provider === undefined) return [];
+  const { service, version, request, answer } = provider;
+  return [
+    `Name, sizes and intervals are the provider's: ${service}, version ${String(version)}.`,
+    ...(request === null ? [] : [`Requested, and waits for the provider: ${settingsText(request.settings)}.`]),
+    ...(answer === null || request !== null ? [] : [answerText(answer)]),
+  ];
+}
+
+type Settings = NonNullable<NonNullable<Provider>['request']>['settings'];
+
+const settingsText = (settings: Settings): string =>
+  Object.entries(settings)
+    .map(([name, value]) => `${name} ${value === null ? 'default' : String(value)}`)
+    .join(', ');
+
+function answerText({ accepted, reason, answeredAt }: NonNullable<NonNullable<Provider>['answer']>): string {
+  const what = accepted ? 'accepted' : 'refused';
+  return `The provider ${what} the last request at ${answeredAt}${reason === null ? '.' : `: ${reason}`}`;
 }
 
 type ServingSettings = NonNullable<ConfigurationDocument['gateway']>['serving'];

@@ -1,4 +1,5 @@
 /** Room `cli` (level 3): what commands are made of. `main.ts` is loaded by the program alone. */
+export { gatewayPath } from './gateway-path.ts';
 export * from './attachment-flags.ts';
 export * from './attachment-views.ts';
 export * from './bandwidth.ts';
@@ -18,6 +19,26 @@ export * from './schedule.ts';
 export * from './secrets.ts';
 export * from './settings-flags.ts';
 export * from './secret-files.ts';
+export { activateRemotely, isForService, isStoppedThere } from './service/activate.ts';
+export {
+  claimGateway,
+  configureServiceGateway,
+  createAccessKey,
+  createRemoteAccount,
+  listAccessKeys,
+  listRemoteAccounts,
+  listServiceGateways,
+  revokeAccessKey,
+  checkShutdownFlags,
+  resumeServiceGateway,
+  serviceGatewayOf,
+  showServiceGateway,
+  shutDownServiceGateway,
+} from './service/calls.ts';
+export { removeAlert, setAlert, showAlerts } from './service/alert-calls.ts';
+export { alertRemovedText, alertSetFields, alertTable } from './service/alert-views.ts';
+export * from './service/api-views.ts';
+export { providedFlags, providedServing } from './service/provided-flags.ts';
 export * from './service-views.ts';
 export * from './snapshot-views.ts';
 export * from './snapshot-wait.ts';

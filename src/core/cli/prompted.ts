@@ -4,9 +4,10 @@
  */
 import { lstat, stat } from 'node:fs/promises';
 import os from 'node:os';
-import path from 'node:path';
 import { formatSize, gatewayNameOfHost, quoted, SgwError } from '../kit/index.ts';
 import type { GatewayMode, Input } from '../localapi/index.ts';
+import { gatewayPath } from './gateway-path.ts';
+import { currentRuntime } from './runtime.ts';
 import type { Session } from './session.ts';
 import { storeLocation } from './store-location.ts';
 import { formatDuration } from './tables.ts';
@@ -136,17 +137,20 @@ export async function askExport(session: Session, given: Export): Promise<{ snap
   const out =
     given.out ??
     (await prompts.text({ message: 'File to write:', flag: 'the argument OUT', default: `${snapshot}.img`, check }));
-  return { snapshot, path: path.resolve(out) };
+  return { snapshot, path: gatewayPath(out) };
 }
 
 /** Refuses what the export itself would refuse, before it is begun. */
 async function checkOutput(file: string, isForced: boolean): Promise<void> {
   checkPath(file, 'OUT');
-  const present = await lstat(path.resolve(file)).catch(() => undefined);
+  const place = gatewayPath(file);
+  // That of another machine is looked at there.
+  if (currentRuntime().isRemote === true) return;
+  const present = await lstat(place).catch(() => undefined);
   if (isForced || present?.isFile() !== true) return;
   throw new SgwError('conflict', 'file-exists', `${file} exists`, {
     hint: 'Give another file, or --force to replace it.',
-    details: { path: path.resolve(file) },
+    details: { path: place },
   });
 }
 

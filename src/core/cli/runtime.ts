@@ -39,6 +39,8 @@ export interface Runtime {
   readonly onPrint?: () => void;
   /** Told when the run has failed, before that is reported. */
   readonly onFailure?: (failure: SgwError) => void;
+  /** Whether the gateway is on another machine: set once the command line is known. */
+  isRemote?: boolean;
   /** What the run ends with when nothing failed, but what it found is not good; 0 when absent. */
   exitCode?: number;
 }

@@ -1,7 +1,7 @@
 /** How accounts, sharing and the end of a gateway look to people. */
 import type { AccountCreated, AccountList, DeactivationDocument, SnapshotSharing } from '../localapi/index.ts';
 import type { Style } from './style.ts';
-import { formatTime, renderFields, renderTable } from './tables.ts';
+import { formatTime, renderFields, renderTable, withRemarks } from './tables.ts';
 
 /** One account, as `service account create` answers. */
 export const accountFields = (account: AccountCreated, style: Style): string =>
@@ -46,11 +46,15 @@ export const grantsText = (grants: SnapshotSharing['grants']): string | null =>
 
 /** What `deactivate` left. */
 export const deactivationFields = (result: DeactivationDocument, style: Style): string =>
-  renderFields(
-    [
-      ['deactivated', `${result.name} (${result.gatewayId})`],
-      ['home', result.home],
-      ['store, kept', result.store],
-    ],
+  withRemarks(
+    renderFields(
+      [
+        ['deactivated', `${result.name} (${result.gatewayId})`],
+        ['home', result.home],
+        ['store, kept', result.store],
+      ],
+      style,
+    ),
+    result.remarks,
     style,
   );

@@ -4,9 +4,9 @@
  * call and prints.
  */
 import path from 'node:path';
-import { GatewayClient } from '../client/index.ts';
+import { GatewayClient, type OpenGateway } from '../client/index.ts';
 import { ERROR_KINDS, SgwError, type ErrorKind } from '../kit/index.ts';
-import type { Input, KeySecret, OperationName, Result, Secrets } from '../localapi/index.ts';
+import type { Input, KeySecret, OperationName, Progress, Result, Secrets } from '../localapi/index.ts';
 import type { GlobalFlags } from './flags.ts';
 import type { Surroundings } from './gateway/runner.ts';
 import type { Terminal } from './gateway/top.ts';
@@ -19,6 +19,8 @@ import { styleFor, type Style } from './style.ts';
 
 /** They do what they can without a secret that is not given. */
 const NEVER_ASK: ReadonlySet<OperationName> = new Set<OperationName>(['status', 'store.copy']);
+/** Fields of inputs that are paths. */
+const PATHS = ['file', 'image', 'path'];
 /** For a daemon that `--start` starts. */
 const START_TIMEOUT_MS = 60_000;
 
@@ -49,6 +51,8 @@ export class Session implements AsyncDisposable {
   readonly #isColored: boolean;
   readonly #progress: ProgressMode;
   readonly #hasHome: boolean;
+  readonly #gateway: string | undefined;
+  readonly #flags: GlobalFlags;
   readonly #newClient: () => GatewayClient;
   #client: GatewayClient;
   readonly #secrets: Secrets;
@@ -61,6 +65,7 @@ export class Session implements AsyncDisposable {
   constructor(flags: GlobalFlags, store?: string, runtime: Runtime = currentRuntime()) {
     const { env } = runtime;
     this.#runtime = runtime;
+    this.#flags = flags;
     this.preferences = readPreferences(env);
     this.home = path.resolve(flags.home ?? this.preferences.defaultHome ?? defaultHome(env));
     this.isJson = flags.json ?? this.preferences.output === 'json';
@@ -83,9 +88,26 @@ export class Session implements AsyncDisposable {
       ...account,
       ...(store === undefined ? {} : { store }),
     };
-    this.#hasHome = store === undefined;
-    this.#newClient = () => new GatewayClient(place, runtime.openGateway);
+    this.#gateway = flags.gateway;
+    if (flags.gateway !== undefined && store !== undefined) throw storeBesideGateway();
+    this.#hasHome = store === undefined && flags.gateway === undefined;
+    this.#newClient = () => new GatewayClient(place, this.#openGateway());
     this.#client = this.#newClient();
+  }
+
+  /** The gateway of the home, or the one elsewhere that was named. */
+  #openGateway(): OpenGateway {
+    const gateway = this.#gateway;
+    if (gateway === undefined) return this.#runtime.openGateway;
+    return async (options, signal) => {
+      const { remoteGateway } = await import('./service/remote.ts');
+      return await remoteGateway(gateway, this.#flags, this)(options, signal);
+    };
+  }
+
+  /** Whether the gateway is elsewhere. */
+  get isRemote(): boolean {
+    return this.#gateway !== undefined;
   }
 
   /** The user's environment. */
@@ -96,6 +118,21 @@ export class Session implements AsyncDisposable {
   /** What secrets are read with. */
   get secretSurroundings(): SecretSurroundings {
     return { env: this.env, prompts: this.prompts, say: async (text) => this.say(text) };
+  }
+
+  /** The service that is to be asked in place of the gateway; undefined when none was named. */
+  get serviceUrl(): string | undefined {
+    return this.#flags.service;
+  }
+
+  /** What names a service and a key to it, and with which account to act. */
+  get serviceFlags(): GlobalFlags {
+    return this.#flags;
+  }
+
+  /** How long locks are waited for. */
+  get lockTimeoutMs(): number {
+    return this.#flags['lock-timeout'];
   }
 
   /** Fires when the user wants to stop. */
@@ -130,13 +167,25 @@ export class Session implements AsyncDisposable {
     await withSurroundings(this, isBackground, this.#runtime.stderr, work);
   }
 
+  /** Runs a server of the service in this process: `work` gets where its log goes. */
+  async runServer(logFile: string | undefined, work: (sink: Surroundings['sink']) => Promise<void>): Promise<void> {
+    const { serverSink } = await import('./gateway/runner.ts');
+    await work(serverSink(logFile, this.#runtime.stderr));
+  }
+
   /** Runs an operation of the gateway with progress on standard error. @throws what the operation throws. */
   async call<N extends OperationName>(name: N, input: Input<N>, limits: CallLimits = {}): Promise<Result<N>> {
     try {
       return await this.#callOnce(name, input, limits);
     } catch (error) {
       if (limits.isRepeated === true) await this.#reconnect();
-      if (limits.startsGateway !== true || !(error instanceof SgwError) || error.code !== 'daemon-needed') throw error;
+      if (
+        this.isRemote ||
+        limits.startsGateway !== true ||
+        !(error instanceof SgwError) ||
+        error.code !== 'daemon-needed'
+      )
+        throw error;
     }
     const { startGateway } = await import('./gateway/control.ts');
     await startGateway(this, { args: [], timeoutMs: START_TIMEOUT_MS });
@@ -156,6 +205,7 @@ export class Session implements AsyncDisposable {
       if (limits.label !== undefined) started.report({ label: limits.label, doneBytes: 0, totalBytes: 0 });
       return started;
     };
+    await this.#tellWhosePath(name, input);
     let progress = start();
     /** A question can not be asked under a bar that moves. */
     const withoutProgress = async (read: () => Promise<KeySecret>): Promise<KeySecret> => {
@@ -179,6 +229,25 @@ export class Session implements AsyncDisposable {
         },
         secrets,
         ...(limits.timeoutMs === undefined ? {} : { timeoutMs: limits.timeoutMs }),
+      });
+    } finally {
+      progress.stop();
+    }
+  }
+
+  /** That files of a gateway elsewhere are there, and not here. */
+  async #tellWhosePath(name: string, input: object): Promise<void> {
+    if (!this.isRemote || !PATHS.some((field) => Object.hasOwn(input, field))) return;
+    await this.say(`The files of ${name.replace('.', ' ')} are on the gateway's machine.`);
+  }
+
+  /** Work that is not an operation of the gateway, with progress on standard error. */
+  async during<T>(label: string, work: (report: (progress: Progress) => void) => Promise<T>): Promise<T> {
+    const progress = startProgress(this.#progress, this.#runtime.stderr);
+    progress.report({ label, doneBytes: 0, totalBytes: 0 });
+    try {
+      return await work((done) => {
+        progress.report(done);
       });
     } finally {
       progress.stop();
@@ -229,3 +298,8 @@ export function defaultHome(env: Runtime['env']): string {
 function wantsColor(flags: { 'no-color'?: boolean }, env: Runtime['env'], preferences: Preferences): boolean {
   return flags['no-color'] !== true && (env['NO_COLOR'] ?? '') === '' && preferences.color !== 'never';
 }
+
+const storeBesideGateway = (): SgwError =>
+  new SgwError('invalid', 'one-of', 'both --gateway and --store were given', {
+    hint: 'Read the store from here without --gateway, or ask the gateway without --store.',
+  });

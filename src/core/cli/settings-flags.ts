@@ -1,8 +1,8 @@
 /** The flags of `configure` about serving, and the settings that they add up to. `default` makes a setting the default again. */
-import path from 'node:path';
 import { Flags, type Interfaces } from '@oclif/core';
 import { checkChapUser, parseSize } from '../kit/index.ts';
 import type { Input } from '../localapi/index.ts';
+import { gatewayPath } from './gateway-path.ts';
 import { ISCSI_GROUP, chapSecretFileFlag, discoverySecret } from './iscsi-flags.ts';
 import type { SecretSurroundings } from './secrets.ts';
 import { checkChoice, checkName, checkPath, given, parseDuration } from './values.ts';
@@ -27,7 +27,7 @@ const orDefault = <T>(
     }),
   })();
 
-const file = (text: string, what: string): string => path.resolve(checkPath(text, what));
+const file = (text: string, what: string): string => gatewayPath(checkPath(text, what));
 
 export const servingFlags = {
   listen: Flags.string({

@@ -1,7 +1,7 @@
 /** The flags that say where a store is, and the one text that the gateway takes for it: a path, or a URL. */
-import path from 'node:path';
 import { Flags, type Interfaces } from '@oclif/core';
 import { SgwError } from '../kit/index.ts';
+import { gatewayPath } from './gateway-path.ts';
 import { checkPath } from './values.ts';
 
 const URL_SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
@@ -59,7 +59,7 @@ export function storeLocation(flags: StoreFlags, calledBy = (flag: string): stri
     ...(flags['path-style'] === true ? [['path-style', 'true', '--path-style'] as const] : []),
   ];
   const [first] = options;
-  if (first === undefined) return store === undefined || URL_SCHEME.test(store) ? store : path.resolve(store);
+  if (first === undefined) return store === undefined || URL_SCHEME.test(store) ? store : gatewayPath(store);
   if (store === undefined || !URL_SCHEME.test(store))
     throw new SgwError('invalid', 'flag-alone', `${calledBy(first[2])} means nothing without s3://BUCKET/PREFIX`, {
       hint: `Name the bucket, as --store s3://BUCKET/PREFIX does, or leave ${calledBy(first[2])} out.`,

@@ -161,7 +161,7 @@ export function checkClientToken(text: string): string {
 export function checkAccountId(text: string): string {
   if (!/^\d{12}$/.test(text)) {
     throw new SgwError('invalid', 'bad-account', `account ${quoted(text)} is not 12 digits`, {
-      hint: 'Give the account id, such as 000000000001.',
+      hint: 'Give the account id, such as 000000000001: `sgw service account list` shows those of a service.',
       details: { value: text },
     });
   }
@@ -214,3 +214,9 @@ export function requireOne(flags: Readonly<Record<string, unknown>>): void {
     );
   }
 }
+
+/** How a setting is said yes or no to. */
+export const SWITCHES = ['on', 'off'] as const;
+/** Undefined when it was not given. */
+export const isSwitchedOn = (text: (typeof SWITCHES)[number] | undefined): boolean | undefined =>
+  text === undefined ? undefined : text === 'on';

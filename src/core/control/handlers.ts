@@ -2,7 +2,7 @@
 import { daemonNeeded, type Gateway, type Reads } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Input, Tags } from '../localapi/index.ts';
-import { checkProtocols } from './iscsi-checks.ts';
+import { checkInitiatorChap, checkProtocols } from './iscsi-checks.ts';
 import type { GatewayProcess } from './process.ts';
 import { checkSchedule } from './schedule-checks.ts';
 import { checkAck, checkBandwidth, checkServingWishes, checkVolumeSettings } from './serving-checks.ts';
@@ -11,6 +11,7 @@ import {
   checkDescription,
   checkFormat,
   checkGrace,
+  checkLogQuestion,
   checkMode,
   checkName,
   checkPath,
@@ -32,7 +33,8 @@ import {
 export function createHandlers(gateway: Gateway, running?: GatewayProcess): Handlers {
   return {
     ...gatewayHandlers(gateway),
-    ...processHandlers(running),
+    ...activationHandlers(gateway),
+    ...processHandlers(gateway, running),
     ...volumeHandlers(gateway),
     ...snapshotHandlers(gateway),
     ...createReadHandlers(gateway),
@@ -143,7 +145,25 @@ function gatewayHandlers(
   };
 }
 
-function processHandlers(running: GatewayProcess | undefined): Group<'gateway'> {
+function activationHandlers(gateway: Gateway): Group<'activation'> {
+  return {
+    'activation.begin': async (input, call) => {
+      if (input.name !== undefined) checkName(input.name, 'gateway');
+      if (input.mode !== undefined) checkMode(input.mode);
+      checkRegion(input.region);
+      if (input.store !== undefined) checkPath(input.store, 'a store');
+      return await gateway.beginActivation(input, call);
+    },
+    'activation.await': async (input, call) => await gateway.awaitActivation(input, call),
+    'activation.finish': async (input, call) => {
+      checkAccountId(input.accountId);
+      return await gateway.finishActivation(input, call);
+    },
+    'activation.withdraw': async (_input, call) => await gateway.withdrawActivation(call),
+  };
+}
+
+function processHandlers(gateway: Gateway, running: GatewayProcess | undefined): Group<'gateway'> {
   const required = (what: string): GatewayProcess => {
     if (running === undefined) throw daemonNeeded(what);
     return running;
@@ -154,7 +174,15 @@ function processHandlers(running: GatewayProcess | undefined): Group<'gateway'> 
       checkTimeout(input.timeoutMs);
       return await required('stopping the gateway').stop(input, call);
     },
+    'gateway.logs': async (input) => {
+      checkLogQuestion(input);
+      return await required('reading its log').logs(input);
+    },
+    'gateway.metrics': async () => await required('reading its metrics').metrics(),
     'gateway.reload': async (_input, call) => await required('reading the configuration again').reload(call),
+    'gateway.suspend': async (_input, call) => await gateway.suspend(call),
+    'gateway.reset-cache': async (_input, call) => await gateway.resetCache(call),
+    'gateway.resume': async (_input, call) => await gateway.resume(call),
   };
 }
 
@@ -236,6 +264,11 @@ function volumeHandlers(gateway: Gateway): Omit<Group<'volume'>, 'volume.recover
       checkRef(input.volume, 'volume');
       return await gateway.detachVolume(input, call);
     },
+    'volume.chap': async (input, call) => {
+      checkRef(input.volume, 'volume');
+      checkInitiatorChap(input);
+      return await gateway.changeChap(input, call);
+    },
     'volume.configure': async (input, call) => {
       checkRef(input.volume, 'volume');
       checkVolumeSettings(input);
@@ -275,6 +308,8 @@ function snapshotHandlers(gateway: Gateway): Omit<Group<'snapshot'>, ReadName> {
       checkRef(input.snapshot, 'snapshot');
       checkPath(input.image, 'the image to restore to');
       if (input.exportName !== undefined) checkName(input.exportName, 'export');
+      if (input.targetName !== undefined)
+        checkProtocols({ volume: '', protocols: ['iscsi'], iscsi: { targetName: input.targetName } });
       if (input.rateBytes !== undefined) checkRate(input.rateBytes);
       if (input.recoveryPoint !== undefined) checkTime(input.recoveryPoint);
       return await gateway.restoreSnapshot(input, call);

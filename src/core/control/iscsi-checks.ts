@@ -53,6 +53,16 @@ function checkChapRules({ chap, chapTarget }: IscsiWishes): void {
   checkChapDirections(chap.secret, chapTarget.secret);
 }
 
+/** @throws invalid `bad-iscsi-name`, `bad-chap-user`, `bad-chap-secret` */
+export function checkInitiatorChap({ set, remove }: Input<'volume.chap'>): void {
+  if (remove !== undefined) checkNames({ initiators: [remove] });
+  if (set === undefined) return;
+  checkNames({ initiators: [set.initiator] });
+  const user = set.initiator;
+  const chap = { user, secret: set.secret };
+  checkChapRules(set.targetSecret === undefined ? { chap } : { chap, chapTarget: { user, secret: set.targetSecret } });
+}
+
 /** @throws invalid `bad-chap-user`, `bad-chap-secret` */
 export function checkDiscoveryChap({ iscsiDiscoveryUser, iscsiDiscoverySecret }: ServingWishes): void {
   if (iscsiDiscoveryUser !== undefined && iscsiDiscoveryUser !== null)

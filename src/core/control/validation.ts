@@ -78,6 +78,18 @@ export function checkTime(time: unknown): void {
   throw invalid('bad-time', `${echo(time)} is not a time`, 'Write it as 2026-11-25T08:30:00Z.');
 }
 
+/** @throws invalid `bad-log-question` */
+export function checkLogQuestion({ lines, after }: { readonly lines?: unknown; readonly after?: unknown }): void {
+  const isCount = (value: unknown): boolean =>
+    value === undefined || (Number.isSafeInteger(value) && (value as number) >= 0);
+  if (isCount(lines) && isCount(after)) return;
+  throw invalid(
+    'bad-log-question',
+    'lines and after are whole numbers, 0 or more',
+    'Give `after` as an answer gave `next`.',
+  );
+}
+
 /** @throws invalid `bad-timeout` */
 export function checkTimeout(timeoutMs: unknown): void {
   if (timeoutMs === undefined || (Number.isSafeInteger(timeoutMs) && (timeoutMs as number) >= 0)) return;

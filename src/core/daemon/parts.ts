@@ -3,11 +3,21 @@ import { readFile } from 'node:fs/promises';
 import { FramePool } from '../blockstore/index.ts';
 import { RequestTally, type GatewayParts } from '../gateway/index.ts';
 import { systemClock, systemRandom, type Logger } from '../kit/index.ts';
-import { openObjectStore, withRetry, withThrottle, type ObjectStore, type Rates } from '../objectstore/index.ts';
+import {
+  openObjectStore,
+  withRetry,
+  withThrottle,
+  type ObjectStore,
+  type Rates,
+  type ServiceIdentity,
+} from '../objectstore/index.ts';
 
 /** A command that serves nothing has no log. */
 const ignore = (): void => undefined;
 const SILENT: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+
+/** To renew a certificate that has ended. */
+const IDENTITY_TIMEOUT_MS = 60_000;
 
 /** Put over a store before anything else is: for tests of stores that fail. */
 export type StoreLayering = (below: ObjectStore) => ObjectStore;
@@ -30,6 +40,12 @@ export async function partsOf(
     setters.add(throttle.setRates);
     return throttle.store;
   };
+  /** For a store of the service that the home was activated at. */
+  const serviceIdentity = async (): Promise<ServiceIdentity> => {
+    const { gatewayTls } = await import('../gateway/network/index.ts');
+    const own = { home, clock: systemClock, random: systemRandom };
+    return await gatewayTls(own, AbortSignal.timeout(IDENTITY_TIMEOUT_MS));
+  };
   return {
     home,
     version: await readVersion(),
@@ -37,7 +53,7 @@ export async function partsOf(
     random: systemRandom,
     openStore: async (description, how) =>
       throttled(
-        withRetry(layered(await openObjectStore(description, { ...how, onRequest: requests.count })), {
+        withRetry(layered(await openObjectStore(description, { ...how, onRequest: requests.count, serviceIdentity })), {
           clock: systemClock,
           random: systemRandom,
         }),

@@ -3,7 +3,13 @@
  * What another account has does not exist here, so that nothing built over it can show or change it. Work on the whole
  * store (gc, scrub, statistics) uses blockstore's `Catalog`.
  */
-import { Catalog, type BlockStoreOptions, type SnapshotEntry, type VolumeEntry } from '../blockstore/index.ts';
+import {
+  Catalog,
+  isOpenSession,
+  type BlockStoreOptions,
+  type SnapshotEntry,
+  type VolumeEntry,
+} from '../blockstore/index.ts';
 import { SgwError, type SnapshotId, type VolumeId } from '../kit/index.ts';
 
 type ListOptions = NonNullable<Parameters<Catalog['surveyVolumes']>[0]>;
@@ -43,7 +49,7 @@ export class AccountCatalog extends Catalog {
   /** @throws notFound `snapshot-not-found`, also of another account's that is not shared with this one */
   override async getSnapshot(id: SnapshotId, signal?: AbortSignal): Promise<SnapshotEntry> {
     const entry = await super.getSnapshot(id, signal);
-    if (this.sees(entry)) return entry;
+    if (this.sees(entry) && !isOpenSession(entry)) return entry;
     throw new SgwError('notFound', 'snapshot-not-found', `there is no snapshot ${id}`, {
       details: { snapshotId: id },
     });

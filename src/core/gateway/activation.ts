@@ -16,10 +16,11 @@ import {
   type GatewayState,
   type PendingActivation,
 } from '../state/index.ts';
+import { activationDocument, presentDocument } from './activated.ts';
 import { performHandshake, whileActivating, type Wish } from './handshake.ts';
 import { beginKeys, type BegunStore } from './key-source.ts';
 import type { GatewayParts } from './parts.ts';
-import { openableStore, placeOf, wayRemarks } from './store-place.ts';
+import { openableStore, placeOf } from './store-place.ts';
 import { requireFit } from './store-probe.ts';
 
 /** The account of a home that is activated without naming one. */
@@ -28,7 +29,7 @@ const DEFAULT_REGION = 'local';
 
 /**
  * Makes the home (mode 0700) and, where there is none, the store; then gets the identity. Durable when it resolves.
- * @throws conflict `already-activated`; unsupported `store-unfit` when the store lacks what sgw needs; denied or exhausted
+ * @throws conflict `already-activated`, `activation-pending` at a service over the network; unsupported `store-unfit` when the store lacks what sgw needs; denied or exhausted
  * when it can not be written now; notFound `account-not-found`; what `beginKeys` throws. A home that was made for nothing
  * is removed again.
  */
@@ -39,8 +40,10 @@ export async function activate(
   call: CallContext,
 ): Promise<ActivationDocument> {
   const { home } = parts;
-  if (present !== null) return alreadyActivated(parts, present, input);
-  const wish = wishOf(parts, (await openState(home)).activation, input);
+  if (present !== null) return presentDocument(parts, present, input);
+  const { activation: stopped } = await openState(home);
+  if (stopped?.service !== undefined && input.store === undefined) throw pendingElsewhere(home, stopped.service.url);
+  const wish = wishOf(parts, stopped, input);
   const made = await mkdir(home, { recursive: true, mode: 0o700 });
   let store: OpenedStore;
   try {
@@ -88,7 +91,7 @@ async function becomeGateway(
 ): Promise<ActivationDocument> {
   const { home, clock } = parts;
   const { gateway } = await openState(home);
-  if (gateway !== null) return alreadyActivated(parts, gateway, input);
+  if (gateway !== null) return presentDocument(parts, gateway, input);
   const { storeId } = store.info;
   const connections = await parts.openService(store.blocks, storeId);
   const issued = await performHandshake(parts, { ...wish, storeId, gatewayId: null }, connections, call);
@@ -153,57 +156,10 @@ async function removeEmpty(home: string, first: string): Promise<void> {
   }
 }
 
-function alreadyActivated(
-  { home, accountId }: GatewayParts,
-  present: GatewayState,
-  input: Input<'activate'>,
-): ActivationDocument {
-  const agreement: readonly (readonly [string, boolean])[] = [
-    ['name', input.name === undefined || input.name === present.name],
-    ['mode', input.mode === undefined || input.mode === present.mode],
-    [
-      'store',
-      input.store === undefined || placeOf(home, input.store) === placeOf(home, openableStore(home, present.store)),
-    ],
-    ['account', accountId === undefined || accountId === present.accountId],
-    ['encryption', input.encrypt !== true || present.encryption !== 'none'],
-    ['region', input.region === undefined || input.region === present.region],
-  ];
-  const differing = agreement.filter(([, agrees]) => !agrees).map(([parameter]) => parameter);
-  if (input.ifNotExists === true && differing.length === 0)
-    return activationDocument(home, present, { created: false, recoveryCode: null });
-  const which = differing.length === 0 ? '' : ` with another ${differing.join(', ')}`;
-  throw new SgwError(
-    'conflict',
-    'already-activated',
-    `${home} is activated already, as ${present.name} (${present.gatewayId})${which}`,
-    {
-      hint: 'Use another --home for another gateway; `sgw configure` changes name and mode.',
-      details: { home, gatewayId: present.gatewayId, differing },
-    },
-  );
-}
-
-function activationDocument(
-  home: string,
-  record: GatewayState,
-  made: Pick<ActivationDocument, 'created' | 'recoveryCode'>,
-): ActivationDocument {
-  const remarks = wayRemarks(record.store);
-  return {
-    gatewayId: record.gatewayId,
-    name: record.name,
-    mode: record.mode,
-    accountId: record.accountId,
-    home,
-    store: openableStore(home, record.store),
-    storeId: record.storeId,
-    region: record.region,
-    activatedAt: record.activatedAt,
-    encryption: record.encryption,
-    activationKey: record.activationKey,
-    metadata: record.metadata,
-    ...made,
-    ...(remarks.length === 0 ? {} : { remarks }),
-  };
+/** Not given up without a word: somebody may be on the way to the service with its key. */
+function pendingElsewhere(home: string, url: string): SgwError {
+  return new SgwError('conflict', 'activation-pending', `${home} is being activated at the service ${url}`, {
+    hint: `Go on with it: sgw activate --service ${url}. To give it up for an embedded service, name its store: --store PLACE.`,
+    details: { home, service: url },
+  });
 }

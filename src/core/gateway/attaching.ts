@@ -257,7 +257,7 @@ const NOTHING_DETACHED: VolumeDetached = {
 };
 
 /** By the export's name, also when the store is out of reach; else by the volume's, or a snapshot's that is served once. */
-async function findAttachment(
+export async function findAttachment(
   session: Session,
   serving: Serving,
   ref: string,

@@ -2,18 +2,57 @@
 import { Catalog } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, ConfigureDocument, Input } from '../localapi/index.ts';
+import type { ConfigurationChanges } from '../protocol/index.ts';
 import { openState, updateState, type GatewayState, type ServingSettings, type StateDocument } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
+import { isProvided, noteRequest, partWishes, providedState } from './provided.ts';
 import { notActivated, type Session } from './session.ts';
 import { changedSettings, requirePossible, servingConfiguration, withWishes } from './serving/configure.ts';
 import { openStoreOf, placeOf } from './store-place.ts';
 
 /**
- * Reads the settings, or changes those that are given. Durable when it resolves.
+ * Reads the settings, or changes those that are given. What a provider owns is asked for instead: then it is the service
+ * that keeps the request until somebody answers it. Durable when it resolves.
  * @throws conflict `volumes-attached` for another mode while this gateway holds a volume; notFound `store-missing`,
- * conflict `other-store` when the directory does not hold the store of this gateway
+ * conflict `other-store` when the directory does not hold the store of this gateway; where a provider owns the configuration,
+ * conflict `mode-fixed`, `nothing-requested`, and how the service is out of reach
  */
 export async function configure(
+  parts: GatewayParts,
+  record: GatewayState,
+  openSession: () => Promise<Session>,
+  reload: () => Promise<readonly string[]>,
+  input: Input<'configure'>,
+  call: CallContext,
+): Promise<ConfigureDocument> {
+  if (!isProvided(record)) return await configureOwn(parts, record, openSession, reload, input, call);
+  const { own, asked } = partWishes(record, input);
+  // First: while the provider can't be asked, nothing is changed.
+  const requested = asked === undefined ? [] : await askProvider(parts, await openSession(), asked, call);
+  const document = await configureOwn(parts, record, openSession, reload, own, call);
+  const { gateway } = await openState(parts.home);
+  return { ...document, ...providedDocument(gateway ?? record), requested };
+}
+
+/** The names of what was asked for. */
+async function askProvider(
+  { home }: GatewayParts,
+  { service }: Session,
+  changes: ConfigurationChanges,
+  call: CallContext,
+): Promise<string[]> {
+  await noteRequest(home, await service.ask('gateway.request-configuration', { changes }, call), call);
+  const { serving = {}, ...names } = changes;
+  return [...Object.keys(names), ...Object.keys(serving)];
+}
+
+function providedDocument(record: GatewayState): Pick<ConfigureDocument, 'provider' | 'version'> {
+  const { version, request, answer } = providedState(record);
+  const provider = { service: record.service?.url ?? '', version, request, answer };
+  return { version: Math.max(1, version), provider };
+}
+
+async function configureOwn(
   parts: GatewayParts,
   record: GatewayState,
   openSession: () => Promise<Session>,
@@ -46,6 +85,7 @@ export async function configure(
   await requirePossible(parts.home, record.serving, serving);
   const options = { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal };
   const undoSecret = await keepDiscoverySecret(parts.home, input, options);
+  if (input.remoteManagement !== undefined && record.service === undefined) throw nobodyElse();
   const change = { ...input, place, serving };
   let changed: string[];
   try {
@@ -85,6 +125,7 @@ async function keepDiscoverySecret(
 interface Change {
   readonly name?: string;
   readonly mode?: GatewayState['mode'];
+  readonly remoteManagement?: boolean;
   readonly place: string | undefined;
   readonly serving: ServingSettings;
 }
@@ -104,14 +145,23 @@ function changeSettings(home: string, { gateway }: StateDocument, input: Change)
     gateway.store = input.place;
     changed.push('store');
   }
+  if (input.remoteManagement !== undefined && input.remoteManagement !== (gateway.remoteManagement ?? true)) {
+    gateway.remoteManagement = input.remoteManagement;
+    changed.push('remoteManagement');
+  }
   changed.push(...changedSettings(gateway.serving, input.serving));
   gateway.serving = input.serving;
   if (changed.length > 0) gateway.configurationVersion += 1;
   return changed;
 }
 
+const nobodyElse = (): SgwError =>
+  new SgwError('unsupported', 'service-embedded', 'no service elsewhere manages this gateway', {
+    hint: 'Remote management is of gateways that were activated over the network: sgw activate --service URL',
+  });
+
 const configurationDocument = (
-  { name, mode, configurationVersion, serving }: GatewayState,
+  { name, mode, configurationVersion, serving, service, remoteManagement = true }: GatewayState,
   changed: readonly string[],
   applied: readonly string[],
 ): ConfigureDocument => ({
@@ -119,6 +169,7 @@ const configurationDocument = (
   mode,
   version: configurationVersion,
   serving: servingConfiguration(serving),
+  ...(service === undefined ? {} : { remoteManagement }),
   changed: [...changed],
   applied: [...applied],
 });

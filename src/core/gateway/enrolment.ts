@@ -13,6 +13,7 @@ import {
   canonicalJson,
   fingerprintOf,
   signRequest,
+  type GatewayConfiguration,
   type MessageInput,
   type MessageResult,
   type PrivateKey,
@@ -50,10 +51,11 @@ export async function enrol(parts: EnrolmentParts, pending: PendingActivation): 
     now = await advance(parts, now);
     await parts.save(now);
   }
-  return await configured(parts, now);
+  return (await configured(parts, now)).pending;
 }
 
-async function advance(parts: EnrolmentParts, now: PendingActivation): Promise<PendingActivation> {
+/** One step. @throws unavailable `activation-waiting` while nobody has claimed the device; as `enrol` */
+export async function advance(parts: EnrolmentParts, now: PendingActivation): Promise<PendingActivation> {
   switch (now.step) {
     case 'begun':
       return await introduce(parts, now);
@@ -105,13 +107,17 @@ async function requestCredential(parts: EnrolmentParts, now: PendingActivation):
 }
 
 /** The first request with the credential, which shows that it is honoured. */
-async function configured(parts: EnrolmentParts, now: PendingActivation): Promise<PendingActivation> {
+export async function configured(
+  parts: EnrolmentParts,
+  now: PendingActivation,
+): Promise<{ readonly pending: PendingActivation; readonly configuration: GatewayConfiguration }> {
   const { key, clock, random, connections } = parts;
   const credentialId = now.credential?.credentialId ?? null;
   const signer = { key, signer: now.gatewayId ?? '', credentialId, serviceId: connections.serviceId, clock, random };
   const request = signRequest(signer, 'gateway.configuration', {});
-  const { name, mode, region } = await connections.gateway.request('gateway.configuration', request, parts);
-  return { ...now, name, mode, region };
+  const configuration = await connections.gateway.request('gateway.configuration', request, parts);
+  const { name, mode, region } = configuration;
+  return { pending: { ...now, name, mode, region }, configuration };
 }
 
 /** Gives an activation up, whatever of it the service got to know; one that it never heard of needs no giving up. */

@@ -7,6 +7,7 @@ import { readVolumeSummary } from './documents.ts';
 import { requireFreeName } from './idempotency.ts';
 import { resolveDeletedVolume } from './references.ts';
 import { settleLog } from './serving/local-log.ts';
+import { requireWholeStore } from './store-place.ts';
 import { holderOf, millisecondsSince, timestamp, type Session } from './session.ts';
 
 const GRACE_MS = 24 * 60 * 60_000;
@@ -113,6 +114,7 @@ export async function previewDeletion(
   call: CallContext,
 ): Promise<DeletedDocument> {
   const { kind, id, name } = of;
+  requireWholeStore(session.blocks.objects.description, 'telling what a deletion frees');
   const root = kind === 'volume' ? { kind, id: id as VolumeId } : { kind, id };
   const freesBytes = await previewFree(session.blocks, root, { signal: call.signal });
   return { id, name, deleted: false, preview: true, freesBytes, undeleteUntil: null };

@@ -3,6 +3,7 @@
  * asks of it. What is open of the home is in `open-home.ts`.
  */
 import type * as Api from '../localapi/index.ts';
+import type { ConfigurationReceipt, GatewayConfiguration } from '../protocol/index.ts';
 import { OpenHome } from './open-home.ts';
 import { scheduleDocuments } from './schedules/documents.ts';
 import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
@@ -14,7 +15,7 @@ import type { Session } from './session.ts';
 import { deleteSnapshot, listSnapshots, renameSnapshot, showSnapshot, takeSnapshot } from './snapshots.ts';
 import { exportsOf } from './serving/documents.ts';
 import { readStatus } from './status.ts';
-import { openableStore, wayRemarks } from './store-place.ts';
+import { openableStore, requireWholeStore, wayRemarks } from './store-place.ts';
 import { createVolume, deleteVolume, listVolumes, renameVolume, resizeVolume, showVolume } from './volumes.ts';
 
 type In<N extends Api.OperationName> = Api.Input<N>;
@@ -57,6 +58,26 @@ export class Gateway implements AsyncDisposable {
   async activate(input: In<'activate'>, call: Call): Out<'activate'> {
     const { activate } = await import('./activation.ts');
     return await activate(this.#parts, await this.#home.record(), input, call);
+  }
+
+  async beginActivation(input: In<'activation.begin'>, call: Call): Out<'activation.begin'> {
+    const { beginRemote } = await import('./network/activation.ts');
+    return await beginRemote(this.#parts, await this.#home.record(), input, call);
+  }
+
+  async awaitActivation(input: In<'activation.await'>, call: Call): Out<'activation.await'> {
+    const { awaitClaim } = await import('./network/activation.ts');
+    return await awaitClaim(this.#parts, input, call);
+  }
+
+  async finishActivation(input: In<'activation.finish'>, call: Call): Out<'activation.finish'> {
+    const { finishRemote } = await import('./network/finish.ts');
+    return await finishRemote(this.#parts, input, call);
+  }
+
+  async withdrawActivation(call: Call): Out<'activation.withdraw'> {
+    const { withdrawRemote } = await import('./network/activation.ts');
+    return await withdrawRemote(this.#parts, call);
   }
 
   async status(call: Call): Out<'status'> {
@@ -105,6 +126,16 @@ export class Gateway implements AsyncDisposable {
     );
     if (document.changed.includes('store')) this.#home.retireStore();
     return document;
+  }
+
+  /**
+   * Puts a configuration in force that came from the service. Its receipt says what could not be done; a home whose operator
+   * owns the configuration refuses it. @throws unsupported `operator-owned`
+   */
+  async takeConfiguration(configuration: GatewayConfiguration, call: Call): Promise<ConfigurationReceipt> {
+    const { takeConfiguration } = await import('./provided.ts');
+    const reload = async (): Promise<readonly string[]> => (await this.#home.serving?.reload()) ?? [];
+    return await takeConfiguration({ parts: this.#parts, reload }, configuration, call);
   }
 
   async showBandwidth(): Out<'bandwidth.show'> {
@@ -168,6 +199,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async storeStats(input: In<'store.stats'>, call: Call): Out<'store.stats'> {
+    await this.#requireWhole('counting a store');
     const { storeStats } = await import('./cost/store-stats.ts');
     return await storeStats(await this.#open(call), await this.#home.usage(), input, call);
   }
@@ -211,6 +243,27 @@ export class Gateway implements AsyncDisposable {
     const serving = this.#home.requireServing('detaching a volume');
     const { detachVolume } = await import('./attaching.ts');
     return await detachVolume(await this.#open(call), serving, input, call);
+  }
+
+  async changeChap(input: In<'volume.chap'>, call: Call): Out<'volume.chap'> {
+    const serving = this.#home.requireServing('changing CHAP of an export');
+    const { changeChap } = await import('./initiator-chap.ts');
+    return await changeChap(await this.#open(call), serving, input, call);
+  }
+
+  async suspend(call: Call): Out<'gateway.suspend'> {
+    const isNew = await this.#home.requireServing('suspending the gateway').suspend(call);
+    return { pid: process.pid, changes: isNew ? ['Nothing is served until the gateway is resumed.'] : [] };
+  }
+
+  async resume(call: Call): Out<'gateway.resume'> {
+    const isNew = await this.#home.requireServing('resuming the gateway').resume(call);
+    return { pid: process.pid, changes: isNew ? ['What is attached is served again.'] : [] };
+  }
+
+  async resetCache(_call: Call): Out<'gateway.reset-cache'> {
+    await this.#home.requireServing('emptying the cache').resetCache();
+    return { pid: process.pid, changes: ['The cache is empty.'] };
   }
 
   async configureVolume(input: In<'volume.configure'>, call: Call): Out<'volume.configure'> {
@@ -284,15 +337,21 @@ export class Gateway implements AsyncDisposable {
 
   async deactivate(call: Call): Out<'deactivate'> {
     const { deactivate } = await import('./deactivation.ts');
-    return await deactivate(this.#parts, await this.#home.requireRecord(), await this.#open(call), call);
+    return await deactivate(this.#parts, await this.#home.requireRecord(), async () => this.#open(call), call);
+  }
+
+  async #requireWhole(what: string): Promise<void> {
+    requireWholeStore((await this.#home.requireRecord()).store, what);
   }
 
   async collectGarbage(input: In<'store.gc'>, call: Call): Out<'store.gc'> {
+    await this.#requireWhole('gc');
     const { collectStoreGarbage } = await import('./garbage.ts');
     return await collectStoreGarbage(await this.#open(call), input, call);
   }
 
   async scrubStore(input: In<'store.scrub'>, call: Call): Out<'store.scrub'> {
+    await this.#requireWhole('scrubbing');
     const { scrubStore } = await import('./scrub.ts');
     const { acceptOlder: acceptsOlder = false } = input;
     return await scrubStore(
@@ -304,6 +363,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async rekeyStore(input: In<'store.rekey'>, call: Call): Out<'store.rekey'> {
+    await this.#requireWhole('changing the keys of a store');
     const { rekeyStore } = await import('./key-source.ts');
     return await rekeyStore((await this.#open(call)).blocks, input, call);
   }

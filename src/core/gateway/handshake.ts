@@ -68,7 +68,7 @@ export async function performHandshake(
 }
 
 /** The service will not go on with this key pair. */
-const KEY_PAIR_SPENT: ReadonlySet<string> = new Set([
+export const KEY_PAIR_SPENT: ReadonlySet<string> = new Set([
   'activation-claimed',
   'activation-withdrawn',
   'customer-differs',

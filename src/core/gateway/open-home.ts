@@ -19,7 +19,8 @@ import { ratesAt } from './bandwidth.ts';
 import { Locks } from './locks.ts';
 import { requireOwnState } from './own-state.ts';
 import type { GatewayParts } from './parts.ts';
-import { ServiceAccess } from './service-access.ts';
+import type { RemoteService } from './network/remote-service.ts';
+import { ServiceAccess, type Service } from './service-access.ts';
 import { notActivated, type Session } from './session.ts';
 import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
 import type { Serving } from './serving/serving.ts';
@@ -45,6 +46,8 @@ export class OpenHome {
   #usage: UsageKeeper | undefined;
   /** Accounts other than the home's own that were found. An account is never removed. */
   readonly #knownAccounts = new Set<string>();
+  /** The service that the gateway was activated at over the network. */
+  #remote: RemoteService | undefined;
   #bandwidth: GatewayState['bandwidth'];
   /** The version of the configuration that it is from. */
   #limitedBy = 0;
@@ -141,6 +144,7 @@ export class OpenHome {
     await this.#usage?.[Symbol.asyncDispose]();
     this.#witness?.flush();
     this.retireStore();
+    await this.#remote?.[Symbol.asyncDispose]();
     for (const opened of this.#retired.splice(0)) await (await opened.catch(() => undefined))?.close();
   }
 
@@ -174,7 +178,7 @@ export class OpenHome {
     const seen = acceptsOlder ? undefined : witness;
     const keys = record.encryption === 'none' ? undefined : await this.#unlocked(shut, seen, record, call);
     const blocks = { ...shut, witness, ...(keys === undefined ? {} : { keys }) };
-    const service = new ServiceAccess(this.#parts, blocks, record);
+    const service = await this.#serviceOf(record, blocks);
     const accountId = actingFor ?? record.accountId;
     await this.#requireAccount(accountId, record, service, call);
     const { gatewayId, name, mode, storeId } = record;
@@ -184,6 +188,18 @@ export class OpenHome {
     const { serving } = this;
     const served = { settings: record, serving, openServing };
     return { home, storeId, identity, blocks, catalog, service, locks, ...served, openPool };
+  }
+
+  /** That of the store, or the one that the gateway was activated at over the network. */
+  async #serviceOf(record: GatewayState, blocks: BlockStoreOptions): Promise<Service> {
+    const { service, storeId } = record;
+    if (service === undefined) return new ServiceAccess(this.#parts, blocks, record);
+    const { RemoteService: Remote } = await import('./network/remote-service.ts');
+    this.#remote ??= new Remote(this.#parts, service);
+    const access = new ServiceAccess(this.#parts, blocks, record, this.#remote);
+    if (storeId === service.serviceId) return access;
+    const { OwnStoreService } = await import('./network/own-store-service.ts');
+    return new OwnStoreService(access, async () => this.#parts.openService(blocks, storeId));
   }
 
   /** Applies limits of the traffic, from now on. */
@@ -245,12 +261,7 @@ export class OpenHome {
   }
 
   /** The home's own account needs no asking; another one has to be known to the service. @throws `account-not-found` */
-  async #requireAccount(
-    accountId: string,
-    record: GatewayState,
-    service: ServiceAccess,
-    call: CallContext,
-  ): Promise<void> {
+  async #requireAccount(accountId: string, record: GatewayState, service: Service, call: CallContext): Promise<void> {
     if (accountId === record.accountId || this.#knownAccounts.has(accountId)) return;
     await service.operate('account.find', { accountId }, call);
     this.#knownAccounts.add(accountId);
@@ -289,6 +300,8 @@ export class OpenHome {
     const now = `${gatewayId} ${storeId}`;
     if (this.#openedFor === now) return;
     this.retireStore();
+    void this.#remote?.[Symbol.asyncDispose]();
+    this.#remote = undefined;
     this.#limitedBy = 0;
     this.#knownAccounts.clear();
     this.#openedFor = now;

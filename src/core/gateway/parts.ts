@@ -2,7 +2,8 @@
 import type { BlockStoreOptions, FramePool } from '../blockstore/index.ts';
 import type { Clock, Random } from '../kit/index.ts';
 import type { ObjectStore, Rates } from '../objectstore/index.ts';
-import type { ServiceConnections } from '../protocol/index.ts';
+import type { ServiceConnections, ServiceTransport } from '../protocol/index.ts';
+import type { ServicePlace, TlsIdentity } from '../serviceclient/index.ts';
 import type { RequestTally } from './cost/tally.ts';
 import type { ServingParts } from './serving/parts.ts';
 
@@ -19,6 +20,13 @@ export interface GatewayParts {
   readonly openStore: (description: string, options: { readonly create: boolean }) => Promise<ObjectStore>;
   /** Opens the service of a store; the store stays the caller's to close. */
   readonly openService: (blocks: BlockStoreOptions, storeId: string) => Promise<ServiceConnections>;
+  /**
+   * A way to a service over the network, as nobody or with a certificate; who asked for it closes it. Absent: by HTTPS.
+   */
+  readonly reachService?: (
+    place: ServicePlace,
+    identity: TlsIdentity | undefined,
+  ) => Promise<ServiceTransport & AsyncDisposable>;
   /** Starts worker threads for one piece of work. */
   readonly openPool: () => FramePool;
   /** Sets how fast all stores that are open, and those that will be, may be read and written together. */

@@ -15,6 +15,7 @@ import type {
   SignedMessageName,
 } from '../protocol/index.ts';
 import type { GatewayState } from '../state/index.ts';
+import type { RemoteService } from './network/remote-service.ts';
 import type { GatewayParts } from './parts.ts';
 
 interface Identity {
@@ -44,15 +45,18 @@ export interface Service {
 
 export class ServiceAccess implements Service {
   readonly #parts: GatewayParts;
-  readonly #blocks: BlockStoreOptions;
   readonly #record: GatewayState;
+  readonly #open: () => Promise<ServiceConnections>;
+  readonly #isRemote: boolean;
   #connections: Promise<ServiceConnections> | undefined;
   #identity: Promise<Identity> | undefined;
 
-  constructor(parts: GatewayParts, blocks: BlockStoreOptions, record: GatewayState) {
+  /** `remote`: the service that the gateway was activated at over the network; without it, that of the store. */
+  constructor(parts: GatewayParts, blocks: BlockStoreOptions, record: GatewayState, remote?: RemoteService) {
     this.#parts = parts;
-    this.#blocks = blocks;
     this.#record = record;
+    this.#isRemote = remote !== undefined;
+    this.#open = async () => remote?.connections ?? parts.openService(blocks, record.storeId);
   }
 
   async ask<N extends SignedMessageName>(
@@ -68,8 +72,14 @@ export class ServiceAccess implements Service {
     const { serviceId, gateway } = await this.connections();
     const { signRequest } = await import('../protocol/index.ts');
     const { clock, random } = this.#parts;
-    const request = signRequest({ key, signer: gatewayId, credentialId, serviceId, clock, random }, name, body);
-    return await gateway.request(name, request as unknown as MessageInput<N>, { signal: call.signal });
+    const { signal } = call;
+    const send = async (): Promise<MessageResult<N>> => {
+      const request = signRequest({ key, signer: gatewayId, credentialId, serviceId, clock, random }, name, body);
+      return await gateway.request(name, request as unknown as MessageInput<N>, { signal });
+    };
+    if (!this.#isRemote) return await send();
+    const { persist } = await import('./network/reach.ts');
+    return await persist(this.#parts, signal, send);
   }
 
   async operate<N extends OperatorMessageName>(
@@ -81,7 +91,7 @@ export class ServiceAccess implements Service {
   }
 
   async connections(): Promise<ServiceConnections> {
-    this.#connections ??= this.#parts.openService(this.#blocks, this.#record.storeId);
+    this.#connections ??= this.#open();
     return await this.#connections;
   }
 

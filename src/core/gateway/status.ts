@@ -3,7 +3,7 @@ import type { VolumeEntry } from '../blockstore/index.ts';
 import { formatRate, toSgwError, type SgwError } from '../kit/index.ts';
 import type { AttachmentDocument, CallContext, ScheduleDocument, StatusDocument } from '../localapi/index.ts';
 import { freeBytes, sharesFileSystem } from '../objectstore/index.ts';
-import { GATEWAY_LOCK, lockHolder, type GatewayState } from '../state/index.ts';
+import { GATEWAY_LOCK, lockHolder, openState, type GatewayState } from '../state/index.ts';
 import { limitsAt } from './bandwidth.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
@@ -24,6 +24,7 @@ const SHUT: ReadonlySet<string> = new Set([
 ]);
 
 const NOTHING = {
+  ...{ activated: false, gateway: null, store: null },
   volumes: { count: 0, sizeBytes: 0, mappedBytes: 0 },
   snapshots: { count: 0, unverified: 0, unsound: 0 },
 };
@@ -31,6 +32,25 @@ const UNKNOWN = {
   volumes: { count: null, sizeBytes: null, mappedBytes: null },
   snapshots: { count: null, unverified: null, unsound: null },
 };
+
+const notActivatedRemark = ({ activation }: Pick<StatusDocument, 'activation'>): string =>
+  `This home is not activated: sgw activate${activation === undefined ? '' : ', which goes on with what was begun'}`;
+
+/** Of a gateway, or an activation, over the network. */
+async function serviceDocuments(
+  { home }: GatewayParts,
+  record: GatewayState | null,
+): Promise<Pick<StatusDocument, 'service' | 'activation'>> {
+  if (record?.service !== undefined) {
+    const { certificateEnd } = await import('./network/identity.ts');
+    const { url, gatewayUrl, serviceId } = record.service;
+    return { service: { url, gatewayUrl, serviceId, certificateEndsAt: await certificateEnd(home) } };
+  }
+  const activation = record === null ? (await openState(home)).activation : null;
+  if (activation?.service === undefined) return {};
+  const { step, expiresAt, service } = activation;
+  return { activation: { service: service.url, state: step, expiresAt: step === 'shown' ? expiresAt : null } };
+}
 
 /** What is known without the store. */
 interface Here {
@@ -49,15 +69,11 @@ export async function readStatus(
 ): Promise<StatusDocument> {
   const { version, home } = parts;
   const [exports, schedules] = [[...known.exports], [...known.schedules]];
-  const common = { version, home, daemon: await daemonOf(home), exports, schedules };
-  if (record === null) {
-    return {
-      ...common,
-      ...NOTHING,
-      ...{ activated: false, gateway: null, store: null },
-      remarks: ['This home is not activated: sgw activate'],
-    };
-  }
+  const common = {
+    ...{ version, home, daemon: await daemonOf(home), exports, schedules },
+    ...(await serviceDocuments(parts, record)),
+  };
+  if (record === null) return { ...common, ...NOTHING, remarks: [notActivatedRemark(common)] };
   const here = remarksHere(known, record);
   const { gatewayId, name, mode, region, activatedAt } = record;
   const gateway = { gatewayId, name, mode, accountId: record.accountId, region, activatedAt };

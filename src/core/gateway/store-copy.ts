@@ -8,6 +8,7 @@ import type { CallContext, Input, StoreCopyDocument } from '../localapi/index.ts
 import { isS3Url, parseS3Place, type ObjectStore } from '../objectstore/index.ts';
 import type { GatewayParts } from './parts.ts';
 import { noStore } from './reading/open-store.ts';
+import { requireWholeStore } from './store-place.ts';
 import { requireFit } from './store-probe.ts';
 
 /** Volumes that a message names. */
@@ -18,9 +19,10 @@ type Wish = Input<'store.copy'>;
 /**
  * Copies the store `from` to `to`, or compares them. Durable when it resolves.
  * @throws invalid `same-store`; conflict `volumes-held` unless `allowHeld`, `copy-finished`, `store-not-empty`,
- * `copy-taken-over`, `other-store`; unsupported `store-unfit`; notFound `store-missing`; corrupt `copy-incomplete`
+ * `copy-taken-over`, `other-store`; unsupported `store-unfit`, `store-of-service`; notFound `store-missing`; corrupt `copy-incomplete`
  */
 export async function copyStores(parts: GatewayParts, input: Wish, call: CallContext): Promise<StoreCopyDocument> {
+  for (const place of [input.from, input.to]) requireWholeStore(place, 'copying a store');
   await requireApart(input.from, input.to);
   const from = await parts.openStore(input.from, { create: false });
   try {

@@ -5,7 +5,7 @@
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { missing, readStoreInfo, refuseUnfinishedCopy, type StoreInfo } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
-import { formatS3Place, isS3Url, parseS3Place, type ObjectStore } from '../objectstore/index.ts';
+import { formatS3Place, isS3Url, isServiceUrl, parseS3Place, type ObjectStore } from '../objectstore/index.ts';
 import type { GatewayState } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
 
@@ -30,6 +30,23 @@ export const isDirectory = (place: string): boolean => !URL_SCHEME.test(place);
 /** What the state keeps, as stores are opened by. */
 export function openableStore(home: string, place: string): string {
   return URL_SCHEME.test(place) || isAbsolute(place) ? place : join(home, place);
+}
+
+/**
+ * For what needs the store as a whole: a gateway sees its account's part only of one that it has from a service.
+ * @throws unsupported `store-of-service`
+ */
+export function requireWholeStore(place: string, what: string): void {
+  if (!isServiceUrl(place)) return;
+  throw new SgwError(
+    'unsupported',
+    'store-of-service',
+    `${what} needs the whole store, and ${place} is a part of one`,
+    {
+      hint: 'Whoever runs the service does it there: its store is collected by `sgw service run` itself.',
+      details: { store: place },
+    },
+  );
 }
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i;

@@ -79,7 +79,7 @@ export class Chap {
     const isRight = response.length === expected.length && timingSafeEqual(response, expected);
     if (!isRight || known === undefined) throw new ChapError('wrong user or secret');
     if (asked === undefined) return undefined;
-    const { target } = this.#rules;
+    const target = 'target' in known ? known.target : this.#rules.target;
     if (target === undefined) throw new ChapError('the target has no secret to prove itself with');
     if (asked.challenge.equals(open.challenge)) throw new ChapError('the initiator sent the challenge back');
     if (isSameSecret(target.secret, known.secret)) throw new ChapError('one secret is used in both directions');

@@ -9,9 +9,9 @@ export interface ChapCredential {
 }
 
 export interface ChapRules {
-  /** Any of these may log in. */
-  readonly initiators: readonly ChapCredential[];
-  /** What the target proves itself with, to initiators that ask for it. */
+  /** Any of these may log in. `target`: what the target proves itself with to just this one. */
+  readonly initiators: readonly (ChapCredential & { readonly target?: ChapCredential | undefined })[];
+  /** What the target proves itself with to the others, where they ask for it. */
   readonly target: ChapCredential | undefined;
 }
 

@@ -9,6 +9,7 @@ export * from './names.ts';
 export * from './owner-only.ts';
 export * from './random.ts';
 export * from './semaphore.ts';
+export * from './shallow-json.ts';
 export * from './sizes.ts';
 export * from './system-clock.ts';
 export * from './time-of-day.ts';

@@ -1,5 +1,6 @@
 /** The documents of a running gateway: the daemon, what it serves and how that goes. As in `schemas.ts`, fields are only ever added. */
 import Type, { type Static } from 'typebox';
+import { ControlConnectionDocument } from './remote-schemas.ts';
 import { AttachmentDocument, ShadowDocument } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, Time } from './schema-parts.ts';
 
@@ -80,14 +81,37 @@ export const CacheDocument = Type.Object(
   { additionalProperties: false },
 );
 
+/** Local storage of a gateway. */
+const LocalDiskDocument = Type.Object(
+  {
+    /** `cache`, `upload-buffer`, or the path of an image. */
+    diskId: Type.String(),
+    path: Type.String(),
+    /** `available`: an image, or a block device, in the folder `disks` of the home that nothing shadows. */
+    use: Type.Union([
+      Type.Literal('cache'),
+      Type.Literal('uploadBuffer'),
+      Type.Literal('volume'),
+      Type.Literal('available'),
+    ]),
+    /** Of the cache and the upload buffer: what they may grow to, the latter for each volume. Null when the image can not be read. */
+    sizeBytes: Nullable(Bytes),
+    /** What the file system has allocated; null of a block device. */
+    allocatedBytes: Nullable(Bytes),
+    /** That the image is shadowed by. */
+    volumeId: Nullable(Type.String()),
+  },
+  { additionalProperties: false },
+);
+
 export const GatewayDocument = object('gateway', {
   gatewayId: Type.String(),
   name: Type.String(),
   mode: GatewayMode,
   version: Type.String(),
   home: Type.String(),
-  /** `stopping`: it takes no more calls, and brings what is not in the store there. */
-  state: Type.Union([Type.Literal('serving'), Type.Literal('stopping')]),
+  /** `suspended`: nothing is served until it is resumed. `stopping`: it takes no more calls, and brings what is not in the store there. */
+  state: Type.Union([Type.Literal('serving'), Type.Literal('suspended'), Type.Literal('stopping')]),
   pid: Type.Integer({ minimum: 1 }),
   startedAt: Time,
   uptimeMs: Type.Integer({ minimum: 0 }),
@@ -102,11 +126,26 @@ export const GatewayDocument = object('gateway', {
   memory: Type.Object({ residentBytes: Bytes, heapBytes: Bytes }, { additionalProperties: false }),
   /** Processor time used since the start. */
   cpuMs: Type.Number({ minimum: 0 }),
+  /** The connection to the service; absent where that is embedded. */
+  connection: Type.Optional(ControlConnectionDocument),
   /** Null while nothing is cached. */
   cache: Nullable(CacheDocument),
   volumes: Type.Array(ServedVolumeDocument),
   /** Everything that is attached, also what can not be opened now. */
   exports: Type.Array(AttachmentDocument),
+  /** Addresses of the machine, but its own loopback. */
+  networkInterfaces: Type.Array(
+    Type.Object(
+      {
+        name: Type.String(),
+        ipv4Address: Nullable(Type.String()),
+        ipv6Address: Nullable(Type.String()),
+        macAddress: Type.String(),
+      },
+      { additionalProperties: false },
+    ),
+  ),
+  disks: Type.Array(LocalDiskDocument),
 });
 
 export const GatewayStopDocument = object('gateway-stop', {
@@ -130,6 +169,7 @@ export const GatewayReloadDocument = object('gateway-reload', {
 export type ServedVolumeDocument = Static<typeof ServedVolumeDocument>;
 export type CacheDocument = Static<typeof CacheDocument>;
 export type GatewayDocument = Static<typeof GatewayDocument>;
+export type LocalDiskDocument = Static<typeof LocalDiskDocument>;
 export type GatewayStopDocument = Static<typeof GatewayStopDocument>;
 export type GatewayReloadDocument = Static<typeof GatewayReloadDocument>;
 

@@ -49,6 +49,13 @@ export interface ChapCredentials {
   readonly user: string;
   readonly secret: string;
 }
+/** Secrets of one initiator, whose name is its user. */
+export interface InitiatorChap {
+  readonly initiator: string;
+  readonly secret: string;
+  /** What the target proves itself with to this one, where it asks for that. */
+  readonly targetSecret?: string;
+}
 /** Who may use an export over iSCSI. */
 export interface IscsiWishes {
   /** An iqn; by default one is made of the id and the export's name. */
@@ -88,6 +95,29 @@ export interface Operations {
     };
     result: Doc.ActivationDocument;
   };
+  /**
+   * Activation at a service over the network: `begin` gets a key to show, `await` waits until a customer has claimed the
+   * gateway with it, `finish` makes it one. Each goes on from what the home has. `service` may be left out to go on with
+   * what was begun; `store`: one of the user's own in place of the service's.
+   */
+  'activation.begin': {
+    input: {
+      /** `ca`: certificates (PEM) to believe; `fingerprint`: of the one that the service says it is from. */
+      service?: { url: string; ca?: string; fingerprint?: string };
+      name?: string;
+      mode?: Doc.GatewayMode;
+      region?: string;
+      store?: string;
+      ifNotExists?: boolean;
+    };
+    result: Doc.RemoteActivationDocument;
+  };
+  /** `page`: `HOST:PORT` of the local page while it waits; null: none. */
+  'activation.await': { input: { page?: string | null }; result: Doc.RemoteActivationDocument };
+  /** For the account that the caller has seen, and no other. `encrypt` begins a store of the user's own so. */
+  'activation.finish': { input: { accountId: string; encrypt?: boolean }; result: Doc.ActivationDocument };
+  /** Gives it up: neither the key nor the gateway that was claimed is of use from now on. */
+  'activation.withdraw': { input: Record<string, never>; result: Record<string, never> };
   /** Takes the identity from the home; the store stays as it is. */
   deactivate: { input: Record<string, never>; result: Doc.DeactivationDocument };
   status: { input: Record<string, never>; result: Doc.StatusDocument };
@@ -95,7 +125,13 @@ export interface Operations {
   doctor: { input: Record<string, never>; result: Doc.DoctorDocument };
   /** With no setting given, reads the configuration. `store` names where the gateway's own store was moved to. */
   configure: {
-    input: ServingWishes & { name?: string; mode?: Doc.GatewayMode; store?: string };
+    input: ServingWishes & {
+      name?: string;
+      mode?: Doc.GatewayMode;
+      store?: string;
+      /** Whether the service may operate the gateway. Only on the spot: refused when it comes from the service. */
+      remoteManagement?: boolean;
+    };
     result: Doc.ConfigureDocument;
   };
 
@@ -106,7 +142,7 @@ export interface Operations {
 
   /**
    * When snapshots of a volume are made, and which of them are kept. What is not given stays as it is; `keep` null: all. `at` is
-   * a time of the day, UTC, for schedules of whole days.
+   * a time of the day, UTC, that runs are counted from, where `everyMs` is of whole days or divides one.
    */
   'schedule.set': {
     input: {
@@ -123,15 +159,30 @@ export interface Operations {
   /** The snapshots that it made stay. */
   'schedule.remove': { input: { volume: Ref; ifExists?: boolean }; result: Doc.ScheduleRemoved };
 
-  /** What the daemon serves, and how it does. This and the next two need a daemon: without one they fail with `daemon-needed`. */
+  /** What the daemon serves, and how it does. This and all others of `gateway` need a daemon: without one they fail with `daemon-needed`. */
   'gateway.show': { input: Record<string, never>; result: Doc.GatewayDocument };
   /**
    * Ends the daemon. With `drain` (the default), what is not yet in the store is brought there first, for at most
    * `timeoutMs`; what is left then stays in the write logs. Answers when that is done; the process ends right after.
    */
   'gateway.stop': { input: { drain?: boolean; timeoutMs?: number }; result: Doc.GatewayStopDocument };
+  /**
+   * The newest `lines` lines of the daemon's log, or those after `after`, which is `next` of an answer before. For who can not
+   * read its files.
+   */
+  'gateway.logs': { input: { lines?: number; after?: number }; result: Doc.GatewayLogsDocument };
+  /** The daemon's metrics. */
+  'gateway.metrics': { input: Record<string, never>; result: Doc.GatewayMetricsDocument };
   /** Lets the daemon read its configuration again. */
   'gateway.reload': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
+  /**
+   * Ends what is served, drained as far as the store answers, until it is resumed: also after a restart. What is attached stays
+   * attached. The daemon goes on.
+   */
+  'gateway.suspend': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
+  /** Empties the cache, in memory and on the disk. */
+  'gateway.reset-cache': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
+  'gateway.resume': { input: Record<string, never>; result: Doc.GatewayReloadDocument };
 
   'volume.create': {
     input: CreateOptions & {
@@ -195,6 +246,14 @@ export interface Operations {
     input: { volume: Ref; drain?: boolean; force?: boolean; ifExists?: boolean };
     result: Doc.VolumeDetached;
   };
+  /**
+   * Who may use an export over iSCSI by CHAP, beside the user that it was attached with: `set` gives an initiator secrets,
+   * `remove` takes them away. Who is logged in has to log in again. With neither, reads. `volume` may be the export's name.
+   */
+  'volume.chap': {
+    input: { volume: Ref; set?: InitiatorChap; remove?: string };
+    result: Doc.AttachmentDocument;
+  };
   /** With nothing else given, reads the settings. `reset`: what is not given is as the gateway's settings say again. */
   'volume.configure': {
     input: {
@@ -252,6 +311,8 @@ export interface Operations {
       resume?: boolean;
       attach?: boolean;
       exportName?: string;
+      /** With `attach`: served over iSCSI instead of NBD, as this target. */
+      targetName?: string;
       rateBytes?: number;
       recoveryPoint?: string;
     };

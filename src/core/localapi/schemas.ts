@@ -4,13 +4,19 @@
  * `docs/schemas/` are written from these; only tests and the schema writer load this module at run time.
  */
 import Type, { type Static } from 'typebox';
+import { GatewayServiceDocument, PendingActivationDocument } from './activation-schemas.ts';
 import { ScheduleDocument, Verified } from './schedule-schemas.ts';
-import { AttachmentDocument, ServingConfiguration, VolumeAttached } from './serving-schemas.ts';
+import { AttachmentDocument, VolumeAttached } from './serving-schemas.ts';
 import { Bytes, GatewayMode, Nullable, object, RecoveryPolicy, Tags, Time } from './schema-parts.ts';
 
+export * from './account-schemas.ts';
+export * from './activation-schemas.ts';
+export * from './configuration-schemas.ts';
 export * from './cost-schemas.ts';
 export * from './gateway-schemas.ts';
+export * from './remote-schemas.ts';
 export * from './schedule-schemas.ts';
+export * from './service-schemas.ts';
 export * from './serving-schemas.ts';
 export * from './store-copy-schemas.ts';
 export { GatewayMode } from './schema-parts.ts';
@@ -36,6 +42,8 @@ export const ActivationDocument = object('activation', {
   metadata: Type.Record(Type.String(), Type.String()),
   /** Opens the store when the passphrase or key file is lost. Given once, when the key is made; null otherwise. */
   recoveryCode: Nullable(Type.String()),
+  /** URL of the service that the gateway was activated at over the network; absent where it is embedded. */
+  service: Type.Optional(Type.String()),
   /** False when `--if-not-exists` found the gateway already activated alike. */
   created: Type.Boolean(),
   remarks: Remarks,
@@ -48,6 +56,7 @@ export const DeactivationDocument = object('deactivation', {
   /** Where the store is, which stays. */
   store: Type.String(),
   deactivatedAt: Time,
+  remarks: Remarks,
 });
 
 export const VolumeSummary = object('volume', {
@@ -375,20 +384,22 @@ export const RekeyDocument = object('store-rekey', {
   recoveryCode: Nullable(Type.String()),
 });
 
-const Account = { accountId: Type.String(), name: Type.String(), createdAt: Time };
-export const AccountCreated = object('account-created', { ...Account, created: Type.Boolean() });
-export const AccountList = object('account-list', {
-  accounts: Type.Array(Type.Object(Account, { additionalProperties: false })),
-});
-
-export const ConfigureDocument = object('configuration', {
-  name: Type.String(),
-  mode: GatewayMode,
-  version: Type.Integer({ minimum: 1 }),
-  serving: ServingConfiguration,
-  changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
-  /** Sentences: what a running daemon does otherwise since. */
-  applied: Type.Array(Type.String()),
+/** What a server of the service tells when it is ready; `rootKey` once in the life of a service. */
+export const ServiceReadyDocument = object('service-ready', {
+  url: Type.String(),
+  gatewayAddress: Type.String(),
+  metricsUrl: Type.Union([Type.String(), Type.Null()]),
+  serviceId: Type.String(),
+  region: Type.String(),
+  store: Type.String(),
+  caFingerprint: Type.String(),
+  rootAccountId: Type.String(),
+  rootKey: Type.Union([
+    Type.Object({ accessKeyId: Type.String(), secretAccessKey: Type.String() }, { additionalProperties: false }),
+    Type.Null(),
+  ]),
+  pid: Type.Integer({ minimum: 1 }),
+  version: Type.String(),
 });
 
 export const StatusDocument = object('status', {
@@ -408,6 +419,10 @@ export const StatusDocument = object('status', {
       { additionalProperties: false },
     ),
   ),
+  /** Absent where the service is embedded. */
+  service: Type.Optional(GatewayServiceDocument),
+  /** An activation over the network that is under way, or was stopped; absent when there is none. */
+  activation: Type.Optional(PendingActivationDocument),
   store: Nullable(
     Type.Object(
       {
@@ -480,7 +495,5 @@ export type SnapshotSharing = Static<typeof SnapshotSharing>;
 export type GcDocument = Static<typeof GcDocument>;
 export type ScrubDocument = Static<typeof ScrubDocument>;
 export type RekeyDocument = Static<typeof RekeyDocument>;
-export type AccountCreated = Static<typeof AccountCreated>;
-export type AccountList = Static<typeof AccountList>;
-export type ConfigureDocument = Static<typeof ConfigureDocument>;
+export type ServiceReadyDocument = Static<typeof ServiceReadyDocument>;
 export type StatusDocument = Static<typeof StatusDocument>;

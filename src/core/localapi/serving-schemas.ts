@@ -43,6 +43,8 @@ const IscsiDocument = Type.Object(
     chapTargetUser: Nullable(Type.String()),
     /** Names of the initiators that may log in; empty: any. */
     initiators: Type.Array(Type.String()),
+    /** Initiators that log in as themselves, each with secrets of its own; absent: none. */
+    chapInitiators: Type.Optional(Type.Array(Type.String())),
   },
   { additionalProperties: false },
 );

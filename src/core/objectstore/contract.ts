@@ -29,6 +29,20 @@ export type ByteSpan = { readonly offset: number; readonly length: number } | { 
 /** The bytes of an object to store: one buffer, or pieces in order, so that a large body need not be copied together. */
 export type PutBody = Uint8Array | readonly Uint8Array[];
 
+/**
+ * An object to store that comes piece by piece, and is never in memory as a whole. The pieces can be read once; together
+ * they have `sizeBytes`. Who gives it checks it: what is wrong makes `pieces` throw before its last piece, and then nothing
+ * is stored.
+ */
+export interface StreamedBody {
+  readonly sizeBytes: number;
+  /** Of all bytes, hex. */
+  readonly sha256: string;
+  /** Of all bytes, 8 hex digits. */
+  readonly crc32: string;
+  readonly pieces: AsyncIterable<Uint8Array>;
+}
+
 /** When a put may take place: always (default), only if the key is absent, or only if the current version is `ifMatch`. */
 export type PutCondition = { readonly ifAbsent: true } | { readonly ifMatch: Etag };
 
@@ -76,6 +90,9 @@ export interface StoreFacts {
   readonly clockOffsetMs: number | null;
 }
 
+/** Puts what comes piece by piece: see `ObjectStore.putStream`. */
+export type PutStream = (key: string, body: StreamedBody, options?: PutOptions) => Promise<PutResult>;
+
 /**
  * @throws SgwError
  * - `unavailable` / `timeout`: the outcome is unknown; a write may have been applied. The caller may send the same bytes again.
@@ -87,6 +104,11 @@ export interface ObjectStore {
   readonly description: string;
   /** Stores the whole object. Durable when it resolves with `stored`: it survives loss of power of the store's machine. */
   put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult>;
+  /**
+   * As `put`, of what comes piece by piece; by stores that keep nothing of it in memory. One try: who has the pieces no
+   * more can't repeat it.
+   */
+  putStream?: PutStream;
   /** Reads an object or a part of it; undefined when there is none. */
   get(key: string, options?: GetOptions): Promise<ObjectBody | undefined>;
   /** Size and version; undefined when there is none. Of one that the store can't give any more, as `list`. */

@@ -35,13 +35,22 @@ export class TemporaryFiles {
 
   /** Writes `body` and the byte `end` after it. Durable but nameless when it resolves. */
   async write(body: PutBody, end: number, signal: AbortSignal | undefined): Promise<TemporaryFile> {
+    return await this.writeAll(bodyPieces(body), end, signal);
+  }
+
+  /** The same of pieces that may come one by one. What they throw is thrown, and no file is left. */
+  async writeAll(
+    pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    end: number,
+    signal: AbortSignal | undefined,
+  ): Promise<TemporaryFile> {
     await this.#sweepOnce();
     const path = this.#newPath();
     const handle = await open(path, 'wx', FILE_MODE);
     const file = { path, handle };
     try {
       let position = 0;
-      for (const piece of bodyPieces(body)) position = await writePiece(handle, piece, position, signal);
+      for await (const piece of pieces) position = await writePiece(handle, piece, position, signal);
       await handle.write(Buffer.of(end), 0, 1, position);
       throwIfAborted(signal);
       await handle.datasync();

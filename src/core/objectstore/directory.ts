@@ -21,6 +21,7 @@ import type {
   PutBody,
   PutOptions,
   PutResult,
+  StreamedBody,
 } from './contract.ts';
 import { storeFailure } from './directory-failure.ts';
 import { GenerationWriter, damaged, openCurrent, sizeOfFirst, type Current } from './directory-generations.ts';
@@ -80,6 +81,17 @@ class DirectoryStore implements ObjectStore {
     return this.#change(key, signal, {
       mayFollow: (current) => holds(condition, current),
       write: async () => this.#temporaries.write(body, OBJECT_END, signal),
+      refused: (): PutResult => ({ outcome: 'preconditionFailed' }),
+      changed: (generation): PutResult => ({ outcome: 'stored', etag: etagOf(generation) }),
+    });
+  }
+
+  /** Into a temporary file first, as every put; it gets its name once all of it is there. */
+  async putStream(key: string, body: StreamedBody, options: PutOptions = {}): Promise<PutResult> {
+    const { condition, signal } = options;
+    return this.#change(key, signal, {
+      mayFollow: (current) => holds(condition, current),
+      write: async () => this.#temporaries.writeAll(body.pieces, OBJECT_END, signal),
       refused: (): PutResult => ({ outcome: 'preconditionFailed' }),
       changed: (generation): PutResult => ({ outcome: 'stored', etag: etagOf(generation) }),
     });

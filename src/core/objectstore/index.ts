@@ -7,6 +7,8 @@ export { StoreLayer } from './layer.ts';
 export { memoryStore } from './memory.ts';
 export { STORE_OPERATIONS, withMeter, type StoreOperation, type StoreRequest } from './meter.ts';
 export { openObjectStore } from './open.ts';
+export type { ServiceIdentity } from './service/identity.ts';
+export { isServiceUrl } from './service/place.ts';
 export { formatS3Place, isS3Url, parseS3Place } from './s3/place.ts';
 export { withRetry, type RetryOptions } from './retry.ts';
 export { withThrottle, type Rates } from './throttle.ts';

@@ -16,6 +16,7 @@ import type {
   PutBody,
   PutOptions,
   PutResult,
+  StreamedBody,
 } from './contract.ts';
 
 interface Stored {
@@ -40,6 +41,10 @@ class MemoryStore implements ObjectStore {
     const etag = String(this.#versions) as Etag;
     this.#objects.set(key, { bytes: Buffer.concat(bodyPieces(body)), etag });
     return { outcome: 'stored', etag };
+  }
+
+  async putStream(key: string, body: StreamedBody, options: PutOptions = {}): Promise<PutResult> {
+    return await this.put(key, await Array.fromAsync(body.pieces), options);
   }
 
   async get(key: string, options: GetOptions = {}): Promise<ObjectBody | undefined> {

@@ -13,6 +13,7 @@ import type {
   PutBody,
   PutOptions,
   PutResult,
+  PutStream,
 } from './contract.ts';
 import { StoreLayer, type DeleteOptions } from './layer.ts';
 
@@ -35,10 +36,20 @@ export type OnRequest = (request: StoreRequest) => void;
 
 class MeteringStore extends StoreLayer {
   readonly #onRequest: OnRequest;
+  readonly putStream?: PutStream;
 
   constructor(below: ObjectStore, onRequest: OnRequest) {
     super(below);
     this.#onRequest = onRequest;
+    const stream = below.putStream?.bind(below);
+    if (stream === undefined) return;
+    this.putStream = async (key, body, options) => {
+      try {
+        return await stream(key, body, options);
+      } finally {
+        this.#tell('put', key, body.sizeBytes);
+      }
+    };
   }
 
   #tell(operation: StoreOperation, key: string, upBytes = 0, downBytes = 0): void {

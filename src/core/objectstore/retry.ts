@@ -26,6 +26,7 @@ import type {
   PutBody,
   PutOptions,
   PutResult,
+  PutStream,
 } from './contract.ts';
 import { resolveSpan } from './arguments.ts';
 import { StoreLayer, type DeleteOptions } from './layer.ts';
@@ -60,9 +61,12 @@ interface Tries {
 class RetryingStore extends StoreLayer {
   readonly #options: Required<Omit<RetryOptions, 'onRetry'>>;
   readonly #onRetry: RetryOptions['onRetry'];
+  /** One try: the pieces are gone after it. Who sent them has them still, and repeats the whole. */
+  readonly putStream?: PutStream;
 
   constructor(below: ObjectStore, options: RetryOptions) {
     super(below);
+    if (below.putStream !== undefined) this.putStream = below.putStream.bind(below);
     this.#options = {
       triesMax: options.triesMax ?? 8,
       budgetMs: options.budgetMs ?? 60_000,

@@ -32,6 +32,11 @@ export class PrivateKey {
     return new PrivateKey(Buffer.from(seed));
   }
 
+  /** PKCS #8 in PEM, for a TLS connection and a certificate request. As secret as `secret()`, and in no file. */
+  pem(): string {
+    return this.#key.export({ format: 'pem', type: 'pkcs8' }).toString();
+  }
+
   /** The bytes to keep in a file that only its owner can read; nowhere else. */
   secret(): Buffer {
     return Buffer.from(this.#seed);

@@ -1,12 +1,29 @@
 /** Room `protocol` (level 1): what gateways, customers and the service say to each other, and how it is signed. */
 export { newActivationKey, readActivationKey } from './activation-key.ts';
+export { certificateRequest } from './certificate-request.ts';
 export { canonicalJson } from './canonical.ts';
+export {
+  DEFAULT_PROVIDED_SERVING,
+  type ConfigurationChanges,
+  type ConfigurationEffect,
+  type ConfigurationReceipt,
+  type ConfigurationRequest,
+  type ConfigurationStanding,
+  type GatewayConfiguration,
+  type ProvidedServing,
+  type RequestAnswer,
+} from './configuration.ts';
+export type { AlertFiring, AlertRecord, AlertThresholds, AlertWish, ThresholdName } from './alerts.ts';
+export { readDownFrame, readUpFrame, sentError } from './control-codec.ts';
+export * from './control-frames.ts';
 export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
 export type {
+  AccessKeyRecord,
   AccountRecord,
   ActivationMetadata,
   Credential,
   CustomerInformation,
+  GatewaySummary,
   Grant,
   MessageInput,
   MessageName,

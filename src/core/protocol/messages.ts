@@ -5,6 +5,16 @@
  * Activation (mechanisms, S5): `register` -> `prove` -> (the key is shown) -> `describe`, `claim` by the customer ->
  * `collect` -> `credential` -> `configuration`.
  */
+import type { AlertRecord, AlertWish } from './alerts.ts';
+import type {
+  ConfigurationChanges,
+  ConfigurationEffect,
+  ConfigurationReceipt,
+  ConfigurationRequest,
+  ConfigurationStanding,
+  GatewayConfiguration,
+  ProvidedServing,
+} from './configuration.ts';
 
 /** What a device tells of itself before anybody trusts it; at most 16 short texts. */
 export type ActivationMetadata = Readonly<Record<string, string>>;
@@ -28,18 +38,30 @@ export interface Credential {
   readonly issuedAt: string;
 }
 
-export interface GatewayConfiguration {
-  /** From 1; grows with every change. */
-  readonly version: number;
-  readonly name: string;
-  readonly mode: 'cached' | 'shadowing';
-  readonly region: string;
-}
-
 export interface AccountRecord {
   readonly accountId: string;
   readonly name: string;
   readonly createdAt: string;
+}
+
+/** An access key as everybody may know it who may know of it; its secret is told once, when it is made. */
+export interface AccessKeyRecord {
+  /** `AKIA` and 16 of `A-Z2-7`. */
+  readonly accessKeyId: string;
+  readonly accountId: string;
+  readonly userName: string;
+  readonly createdAt: string;
+  /** Null while the key is good. */
+  readonly revokedAt: string | null;
+}
+
+/** A gateway as the service knows it. */
+export interface GatewaySummary extends CustomerInformation {
+  readonly state: 'active' | 'deregistered';
+  readonly keyFingerprint: string;
+  readonly registeredAt: string;
+  readonly deregisteredAt: string | null;
+  readonly configurationVersion: number;
 }
 
 /** `by` lets `accountId` use the blocks that `by` wrote in a snapshot; the owner's grant also lets it see the snapshot. */
@@ -107,8 +129,30 @@ export interface Messages {
   'activation.withdraw': { input: Signed<Nothing>; result: Nothing };
 
   'gateway.configuration': { input: Signed<Nothing>; result: GatewayConfiguration };
+  /**
+   * A client certificate for the gateway's own key, which the request for it (PKCS #10, PEM) must be of and be signed by.
+   * Asked for again before it ends; each answer is another certificate.
+   */
+  'gateway.certificate': {
+    input: Signed<{ readonly csr: string }>;
+    result: {
+      /** PEM. */
+      readonly certificate: string;
+      /** Of the service's CA, PEM: what signed it, and what the service's own certificates are signed by. */
+      readonly caCertificate: string;
+      readonly issuedAt: string;
+      readonly expiresAt: string;
+    };
+  };
   /** The gateway leaves; its credential is void. */
   'gateway.deregister': { input: Signed<Nothing>; result: Nothing };
+  /** The operator at the gateway wants what the provider owns otherwise. Repeated while it is pending, the same request. */
+  'gateway.request-configuration': {
+    input: Signed<{ readonly changes: ConfigurationChanges }>;
+    result: ConfigurationRequest;
+  };
+  /** A receipt that is not the answer to what came down the held connection. */
+  'gateway.acknowledge': { input: Signed<ConfigurationReceipt>; result: Nothing };
 
   /** May the snapshot's data leave: into a file, or into a clone of another's snapshot? Refused with `export-denied`. */
   'export.decide': {
@@ -158,6 +202,60 @@ export interface Messages {
 
   /** The operator takes a gateway away that can not sign any more. */
   'gateway.remove': { input: { readonly gatewayId: string }; result: Nothing };
+  /** Gateways of an account, in the order of their ids; null: of all accounts. */
+  'gateway.list': {
+    input: { readonly accountId: string | null };
+    result: { readonly gateways: readonly GatewaySummary[] };
+  };
+  'gateway.find': { input: { readonly gatewayId: string }; result: GatewaySummary };
+  /** What is null stays. A change makes the next version of the configuration, which the gateway takes when it hears of it. */
+  'gateway.configure': {
+    input: {
+      readonly gatewayId: string;
+      readonly gatewayName: string | null;
+      readonly region: string | null;
+      readonly serving?: Partial<ProvidedServing>;
+      /** To what its operator asks for; `requestId` null: whichever it is. */
+      readonly answer?: {
+        readonly requestId: string | null;
+        readonly accept: boolean;
+        readonly reason: string | null;
+      } | null;
+      /** Only while that is the newest version. */
+      readonly expectedVersion?: number | null;
+    };
+    result: GatewaySummary & ConfigurationEffect;
+  };
+
+  /** What whoever comes over the network must know of the service. */
+  'service.describe': {
+    input: Nothing;
+    result: {
+      /** Requests are signed for it. */
+      readonly serviceId: string;
+      readonly region: string;
+      /** `HOST:PORT` that gateways connect to, with their certificates. */
+      readonly gatewayAddress: string;
+      /** SHA-256 of the CA's certificate in DER, hex. */
+      readonly caFingerprint: string;
+    };
+  };
+
+  /** Who the access key is of that this was signed with. */
+  'user.describe': {
+    input: Nothing;
+    result: { readonly accountId: string; readonly accessKeyId: string; readonly isRoot: boolean };
+  };
+
+  /** An access key for a user of an account. The secret is in this answer and nowhere else. */
+  'key.create': {
+    input: { readonly accountId: string; readonly userName: string };
+    result: AccessKeyRecord & { readonly secretAccessKey: string };
+  };
+  /** Oldest first, revoked ones too; null: of all accounts. */
+  'key.list': { input: { readonly accountId: string | null }; result: { readonly keys: readonly AccessKeyRecord[] } };
+  /** For good; a key that is revoked already stays so. */
+  'key.revoke': { input: { readonly accessKeyId: string }; result: AccessKeyRecord & { readonly changed: boolean } };
 
   'account.create': {
     input: { readonly name: string; readonly accountId: string | null; readonly clientToken: string | null };
@@ -169,6 +267,23 @@ export interface Messages {
   'account.begin': {
     input: { readonly accountId: string; readonly isKnown: boolean };
     result: AccountRecord;
+  };
+
+  /** What is wanted of a gateway, what is in force there, and what its operator asks for. */
+  'gateway.settings': { input: { readonly gatewayId: string }; result: ConfigurationStanding };
+
+  /** Makes an alert of an account, or changes the one of that name. */
+  'alert.set': {
+    input: AlertWish & { readonly accountId: string };
+    /** The secret that signs deliveries, where this call made it; it is told nowhere else. */
+    result: AlertRecord & { readonly created: boolean; readonly secret: string | null };
+  };
+  /** In the order of their names. */
+  'alert.list': { input: { readonly accountId: string }; result: { readonly alerts: readonly AlertRecord[] } };
+  /** Nothing is told any more, also not that what fires has ended. */
+  'alert.remove': {
+    input: { readonly accountId: string; readonly name: string };
+    result: { readonly removed: boolean };
   };
 }
 

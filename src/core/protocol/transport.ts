@@ -5,7 +5,7 @@ import type { MessageInput, MessageName, MessageResult } from './messages.ts';
 export interface ServiceTransport {
   /**
    * Sends a message and waits for its answer. A request whose answer was lost may be sent again: every message says
-   * what then happens.
+   * what then happens. One that is signed is signed anew for that: a signature is good once.
    * @throws what the service refuses with; unavailable, timeout
    */
   request<N extends MessageName>(

@@ -1,29 +1,11 @@
 /**
- * The service: takes messages, finds out who sent them, and hands them to the part that answers. All its state is in the
- * store, so that any number of services may run over one, and one may end at any moment.
+ * The service in the embedded form: takes messages, finds out who sent them, and hands them to the part that answers. All
+ * its state is in the store, so that any number of services may run over one, and one may end at any moment.
  */
 import { SgwError } from '../kit/index.ts';
-import {
-  inMemoryTransport,
-  type MessageInput,
-  type MessageName,
-  type MessageResult,
-  type ServiceConnections,
-  type Signed,
-  type SignedMessageName,
-} from '../protocol/index.ts';
-import { Activations } from './activation/activations.ts';
-import { Audit } from './audit/audit.ts';
+import { inMemoryTransport, type MessageName, type ServiceConnections } from '../protocol/index.ts';
+import { answersOf, servicePartsOf } from './answers.ts';
 import type { ServiceContext } from './context.ts';
-import { ExportControl, type Asker } from './exportcontrol/export-control.ts';
-import { Sharing } from './exportcontrol/sharing.ts';
-import { Accounts } from './identity/accounts.ts';
-import { Gateways, type GatewayRecord } from './identity/gateways.ts';
-import { SignatureCheck } from './identity/signature-check.ts';
-
-type Answers = {
-  readonly [N in MessageName]: (input: MessageInput<N>, signal: AbortSignal) => Promise<MessageResult<N>>;
-};
 
 /** What a connection brings: a gateway says who it is in each message, an operator is known already. */
 type Role = 'gateway' | 'operator';
@@ -32,6 +14,16 @@ const OPERATOR_MESSAGES: ReadonlySet<MessageName> = new Set<MessageName>([
   'activation.describe',
   'activation.claim',
   'gateway.remove',
+  'gateway.list',
+  'gateway.find',
+  'gateway.configure',
+  'gateway.settings',
+  'alert.set',
+  'alert.list',
+  'alert.remove',
+  'key.create',
+  'key.list',
+  'key.revoke',
   'account.create',
   'account.list',
   'account.find',
@@ -42,92 +34,13 @@ const OPERATOR_MESSAGES: ReadonlySet<MessageName> = new Set<MessageName>([
 
 /** Opens a service over a store for the process that holds both. Opening reads nothing. */
 export function openService(context: ServiceContext): ServiceConnections {
-  const answers = answersOf(context);
+  const answers = answersOf(servicePartsOf(context));
   const connection = (role: Role): ServiceConnections['gateway'] =>
     inMemoryTransport(async (name, input, { signal }) => {
       if (OPERATOR_MESSAGES.has(name) !== (role === 'operator')) throw refused(name, role);
       return await answers[name](input, signal);
     });
   return { serviceId: context.serviceId, gateway: connection('gateway'), operator: connection('operator') };
-}
-
-function answersOf(context: ServiceContext): Answers {
-  const signatures = new SignatureCheck(context);
-  const accounts = new Accounts(context);
-  const gateways = new Gateways(context, signatures);
-  const activations = new Activations({ context, accounts, gateways, signatures });
-  const audit = new Audit(context);
-  const exports = new ExportControl(context, audit);
-  const sharing = new Sharing(context, accounts, audit);
-  const asker = async (
-    name: SignedMessageName,
-    request: Signed<{ readonly accountId: string }>,
-    signal: AbortSignal,
-  ): Promise<Asker> => {
-    const gateway = await gateways.requireActive(name, request, signal);
-    const { accountId } = request.body;
-    if (accountId !== gateway.accountId) {
-      requireEmbedded(context, gateway, accountId);
-      await accounts.find(accountId, signal);
-    }
-    return { gatewayId: gateway.gatewayId, accountId };
-  };
-  return {
-    'activation.register': async (input, signal) => await activations.register(input, signal),
-    'activation.prove': async (input, signal) => await activations.prove(input, signal),
-    'activation.describe': async (input, signal) => await activations.describe(input, signal),
-    'activation.claim': async (input, signal) => await activations.claim(input, signal),
-    'activation.collect': async (input, signal) => await activations.collect(input, signal),
-    'activation.credential': async (input, signal) => await activations.credential(input, signal),
-    'activation.withdraw': async (input, signal) => {
-      await activations.withdraw(input, signal);
-      return {};
-    },
-    'gateway.configuration': async (input, signal) => {
-      const gateway = await gateways.requireActive('gateway.configuration', input, signal);
-      const { configurationVersion: version, gatewayName: name, mode, region } = gateway;
-      return { version, name, mode, region };
-    },
-    'gateway.deregister': async (input, signal) => {
-      const { gatewayId } = await gateways.authenticate('gateway.deregister', input, signal);
-      await gateways.deregister(gatewayId, signal);
-      return {};
-    },
-    'gateway.remove': async ({ gatewayId }, signal) => {
-      if ((await gateways.find(gatewayId, signal)) !== undefined) await gateways.deregister(gatewayId, signal);
-      return {};
-    },
-    'export.decide': async (input, signal) =>
-      await exports.decide(await asker('export.decide', input, signal), input.body, signal),
-    'export.list': async (input, signal) => ({
-      exportable: await exports.list(await asker('export.list', input, signal), input.body.snapshotIds, signal),
-    }),
-    'export.assess': async (input, signal) => {
-      const { accountId } = await asker('export.assess', input, signal);
-      return await exports.assess(accountId, input.body.snapshotId, signal);
-    },
-    'export.judge': async ({ accountId, snapshotId }, signal) => await exports.judge(accountId, snapshotId, signal),
-    'export.survey': async ({ accountId, snapshotIds }, signal) => await exports.survey(accountId, snapshotIds, signal),
-    'snapshot.share': async (input, signal) =>
-      await sharing.share(await asker('snapshot.share', input, signal), input.body, signal),
-    'snapshot.unshare': async (input, signal) =>
-      await sharing.unshare(await asker('snapshot.unshare', input, signal), input.body, signal),
-    'account.create': async (input, signal) => await accounts.create(input, signal),
-    'account.list': async (_input, signal) => ({ accounts: await accounts.list(signal) }),
-    'account.find': async ({ accountId }, signal) => await accounts.find(accountId, signal),
-    'account.begin': async ({ accountId, isKnown }, signal) => await accounts.begin(accountId, isKnown, signal),
-  };
-}
-
-/** A gateway acts for its own account; where its operator runs the service as well, for any. */
-function requireEmbedded(context: ServiceContext, gateway: GatewayRecord, accountId: string): void {
-  if (context.isEmbedded) return;
-  throw new SgwError(
-    'denied',
-    'gateway-of-other-account',
-    `gateway ${gateway.gatewayId} belongs to account ${gateway.accountId}, and does not act for ${accountId.slice(0, 12)}`,
-    { hint: 'Use a gateway of that account.' },
-  );
 }
 
 function refused(name: string, role: Role): SgwError {

@@ -16,6 +16,7 @@ import {
   type VolumeSettingsState,
 } from './serving.ts';
 import { isBandwidth, type BandwidthState } from './bandwidth.ts';
+import { isProvided, type ProvidedState } from './provided.ts';
 import { areSchedules, type ScheduleState } from './schedules.ts';
 
 export const SCHEMA_VERSION = 4;
@@ -55,8 +56,32 @@ export interface GatewayState {
   attachments: AttachmentState[];
   /** Absent: no limit. */
   bandwidth?: BandwidthState;
+  /** Nothing is served until it is resumed. Absent: it serves. */
+  suspended?: true;
   /** Snapshot schedules by volume id. Absent: none. */
   schedules?: Record<string, ScheduleState>;
+  /** Whether the service may operate the gateway. Absent: it may, where it is not embedded. */
+  remoteManagement?: boolean;
+  /** Absent: the service is embedded, and its store is the gateway's. The certificate is in a file of its own. */
+  service?: RemoteServiceState;
+  /** With `service`: what of the configuration is the provider's. Absent: nothing came yet. */
+  provided?: ProvidedState;
+}
+
+/** The service that a home was activated at over the network. Nothing of it is secret. */
+export interface RemoteServiceState {
+  /** Where customers and devices reach it: `https://HOST:PORT`. */
+  url: string;
+  /** PEM of whom to believe there; null: whom the system trusts. */
+  urlCa: string | null;
+  /** Its id, which requests are signed for. */
+  serviceId: string;
+  /** Where gateways reach it: `https://HOST:PORT`. */
+  gatewayUrl: string;
+  /** PEM of the CA that the service's listener for gateways and their certificates are from. */
+  gatewayCa: string;
+  /** Further servers that the service said gateways may connect to: `https://HOST:PORT`. Absent: none. */
+  controlServers?: string[];
 }
 
 /** Of no use without the private key, which is in a file of its own. */
@@ -95,6 +120,8 @@ export interface PendingActivation {
   expiresAt: string | null;
   /** From `issued` on. */
   credential: GatewayCredential | null;
+  /** Over the network; `gatewayCa` is empty until the certificate is there. Absent: embedded. */
+  service?: RemoteServiceState;
 }
 
 export interface StateDocument {
@@ -132,6 +159,16 @@ const SETTING_FIELDS = {
   credential: isCredential,
 } as const;
 
+const SERVICE_FIELDS: Checks<Required<RemoteServiceState>> = {
+  url: isText,
+  urlCa: orNull(isText),
+  serviceId: isText,
+  gatewayUrl: isText,
+  gatewayCa: (value) => typeof value === 'string',
+  controlServers: orAbsent((value) => Array.isArray(value) && value.every(isText)),
+};
+const isService: Check = (value) => findBad(value, SERVICE_FIELDS) === undefined;
+
 const GATEWAY_FIELDS: Checks<Required<GatewayState>> = {
   ...SETTING_FIELDS,
   ...SERVING_FIELDS,
@@ -139,17 +176,22 @@ const GATEWAY_FIELDS: Checks<Required<GatewayState>> = {
   encryption: (value) => ENCRYPTIONS.some((encryption) => encryption === value),
   activatedAt: isTime,
   bandwidth: orAbsent(isBandwidth),
+  suspended: orAbsent((value) => value === true),
   schedules: orAbsent(areSchedules),
+  service: orAbsent(isService),
+  provided: orAbsent(isProvided),
+  remoteManagement: orAbsent((value) => typeof value === 'boolean'),
   configurationVersion: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };
 
-const ACTIVATION_FIELDS: Checks<PendingActivation> = {
+const ACTIVATION_FIELDS: Checks<Required<PendingActivation>> = {
   ...SETTING_FIELDS,
   step: (value) => ACTIVATION_STEPS.some((step) => step === value),
   publicKey: isText,
   gatewayId: orNull(isText),
   activationId: orNull(isText),
   expiresAt: orNull(isTime),
+  service: orAbsent(isService),
 };
 
 /** The path of the first field that is not as the type says; undefined when all are. */

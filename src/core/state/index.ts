@@ -4,6 +4,7 @@ export {
   type GatewayCredential,
   type GatewayState,
   type PendingActivation,
+  type RemoteServiceState,
   type StateDocument,
 } from './document.ts';
 export { acquireLock, lockHolder, type LockRequest } from './lock.ts';
@@ -27,6 +28,7 @@ export {
   type VolumeSettingsState,
 } from './serving.ts';
 export type { BandwidthLimits, BandwidthRule, BandwidthState } from './bandwidth.ts';
+export type { ProvidedState } from './provided.ts';
 export type {
   RetentionRule,
   RetentionUnit,

@@ -100,6 +100,8 @@ export interface IscsiState {
   chapTargetUser: string | null;
   /** Names of the initiators that may log in, in lower case; empty: any. */
   initiators: string[];
+  /** Further users of CHAP, each with secrets of its own. With any, nobody logs in without. Absent: none. */
+  chapInitiators?: string[];
 }
 
 /** A restore to a local image. */
@@ -218,11 +220,12 @@ const RESTORE_FIELDS: Checks<Required<RestoreState>> = {
   completed: orAbsent((value) => findBad(value, COMPLETED_FIELDS) === undefined),
 };
 
-const ISCSI_FIELDS: Checks<IscsiState> = {
+const ISCSI_FIELDS: Checks<Required<IscsiState>> = {
   targetName: isText,
   chapUser: orNull(isText),
   chapTargetUser: orNull(isText),
   initiators: areTexts,
+  chapInitiators: orAbsent(areTexts),
 };
 
 const ATTACHMENT_FIELDS: Checks<Required<AttachmentState>> = {

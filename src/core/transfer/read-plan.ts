@@ -12,6 +12,7 @@ import {
   PAGE_BYTES,
   PAGE_HASH_BYTES,
   popcount16,
+  spansOfFrames,
   type FrameEntry,
   type FrameOpening,
   type PageRun,
@@ -212,27 +213,12 @@ async function planSegment(view: VolumeView, runs: readonly PageRun[], signal: A
     checkRun(ref.key, frame.entry, run);
     frame.slots.push({ slot: run.slot, page: run.page, count: run.count });
   }
-  return spansOf(
-    ref,
-    [...frames.values()].sort((a, b) => a.entry.offset - b.entry.offset),
-  );
+  return spansOf(ref, [...frames.values()]);
 }
 
 function spansOf(ref: SegmentRef, frames: readonly PlannedFrame[]): PlannedSpan[] {
-  const spans: { ref: SegmentRef; offset: number; length: number; frames: PlannedFrame[] }[] = [];
-  for (const frame of frames) {
-    const { offset, storedLength } = frame.entry;
-    const last = spans.at(-1);
-    const fits =
-      last !== undefined &&
-      offset - (last.offset + last.length) <= SPAN_GAP_BYTES_MAX &&
-      offset + storedLength - last.offset <= SPAN_BYTES_MAX;
-    if (fits) {
-      last.length = offset + storedLength - last.offset;
-      last.frames.push(frame);
-    } else spans.push({ ref, offset, length: storedLength, frames: [frame] });
-  }
-  return spans;
+  const limits = { gapBytesMax: SPAN_GAP_BYTES_MAX, spanBytesMax: SPAN_BYTES_MAX };
+  return spansOfFrames(frames, limits).map((span) => ({ ref, ...span }));
 }
 
 function frameOf(index: SegmentIndex, run: PageRun): FrameEntry {

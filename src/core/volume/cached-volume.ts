@@ -248,6 +248,10 @@ class CachedVolume implements ServedVolume {
     if (settings.bufferBytes !== undefined) await this.#log.resize(settings.bufferBytes);
   }
 
+  async checkHeld(signal?: AbortSignal): Promise<void> {
+    await this.#uploads.checkHeld(signal);
+  }
+
   async drain(options: { readonly signal?: AbortSignal; readonly onProgress?: OnDrained } = {}): Promise<void> {
     await this.#uploads.drain(options);
   }

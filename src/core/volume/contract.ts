@@ -107,6 +107,12 @@ export interface ServedVolume extends BlockDevice {
   /** Durable in the log when it resolves, and in the store with its commit. */
   resize(sizeBytes: number): Promise<void>;
   configure(settings: Partial<VolumeSettings>): Promise<void>;
+  /**
+   * Asks the store now whether another gateway has taken the volume over (C6), and fails as at the next commit if so: nothing
+   * more is acknowledged, and the log is kept.
+   * @throws whatever the store throws; never for having been taken over
+   */
+  checkHeld(signal?: AbortSignal): Promise<void>;
   /** Uploads everything acknowledged before the call. */
   drain(options?: {
     readonly signal?: AbortSignal;

@@ -11,7 +11,7 @@ import {
   type SnapshotEntry,
   type VolumeWriter,
 } from '../blockstore/index.ts';
-import { SgwError } from '../kit/index.ts';
+import { SgwError, toSgwError } from '../kit/index.ts';
 import { Barriers } from './barriers.ts';
 import type { BarrierPosition, ServedSnapshot } from './contract.ts';
 import type { Counters } from './counters.ts';
@@ -138,6 +138,19 @@ export class Uploads {
   async #completed(sequence: number, entry: SnapshotEntry): Promise<SnapshotEntry> {
     await this.#uploader.upload(sequence);
     return this.#barriers.completedEntry(sequence) ?? entry;
+  }
+
+  /** Asks the store whether the volume is held by this writer still; one that was taken over fails, as at its next commit. */
+  async checkHeld(signal?: AbortSignal): Promise<void> {
+    if (this.#failure !== undefined || this.#closing.signal.aborted) return;
+    try {
+      await this.#uploader.writer.requireHeld(signal);
+    } catch (error) {
+      const failure = toSgwError(error);
+      if (failure.kind !== 'fenced') throw failure;
+      // It may have opened the volume anew itself, after a commit that failed.
+      if (failure.details['gatewayId'] !== this.#given.parts.holder.gatewayId) this.fail(failure);
+    }
   }
 
   /** Uploads everything that is in the log now. */

@@ -5,7 +5,7 @@ import { missingServed } from './required.ts';
 import { ServedSimulation } from './served-simulation.ts';
 
 const first = Number(process.env['SGW_SEED'] ?? 1);
-const SEEDS = 30;
+const SEEDS = 40;
 const STEPS = 300;
 
 describe('simulation of served volumes', () => {

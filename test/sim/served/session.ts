@@ -268,13 +268,13 @@ export class Session {
       });
       if (record !== undefined) record.isPromised = true;
       oracle.flush(view, least);
-      void this.#completion(served.completed, least);
+      void this.#completion(served.completed, least, record);
     });
     world.tally.event(isPlaced ? 'snapshots placed' : 'snapshots not placed');
     world.note(`${process.name} snapshot ${isPlaced ? 'placed' : 'not placed'}`);
   }
 
-  async #completion(completed: Promise<SnapshotEntry>, least: State): Promise<void> {
+  async #completion(completed: Promise<SnapshotEntry>, least: State, record?: SnapshotRecord): Promise<void> {
     const { oracle, view, world, process, fail } = this.#parts;
     try {
       const { state } = await completed;
@@ -283,6 +283,8 @@ export class Session {
       if (state === 'completed') oracle.store(view, least);
     } catch (error) {
       if (error instanceof Violation || !(error instanceof SgwError)) fail(error);
+      // Taken over before its barrier was committed: its maker may say that it failed (docs/adr/0012-served-volumes.md, Not done).
+      else if (error.kind === 'fenced' && record !== undefined) record.isPromised = false;
       world.note(`${process.name} snapshot ended: ${String(error)}`);
     }
   }

@@ -94,7 +94,7 @@ async function productOptions(name: string, store: ObjectStore): Promise<BlockSt
 
 /** What the independent reader opens it with. */
 async function readerKeys(name: string, get: GetObject): Promise<StoreKeys | undefined> {
-  if (name === 'v1') return undefined;
+  if (name !== 'v1-sealed') return undefined;
   const bytes = keyFileBytes(readFileSync(join(fixtures, name, 'key-file'), 'utf8'));
   return await unlock(get, { kind: 'keyFile', bytes });
 }
@@ -104,6 +104,8 @@ describe.each([
   ['v1', 'as a directory store', fromDirectory],
   ['v1-sealed', 'as plain files', fromObjects],
   ['v1-sealed', 'as a directory store', fromDirectory],
+  ['v1-uploads', 'as plain files', fromObjects],
+  ['v1-uploads', 'as a directory store', fromDirectory],
 ])('a store of format 1 (%s) %s', (name, _form, open) => {
   const expected = expectedOf(name);
 
@@ -148,6 +150,17 @@ describe.each(['v1', 'v1-sealed'])('the fixture %s of format 1', (name) => {
     const [golden] = expectedOf(name).volumes;
     const contents = await readVolume(get, golden?.id ?? '', 'newest', await readerKeys(name, get));
     expect(contents.voidSeqs).toEqual([5]);
+  });
+});
+
+describe('the fixture of format 1 with snapshots that were written through the API', () => {
+  it('has a map in parts, a block that was written twice, and blocks of two accounts in one snapshot', async () => {
+    const store = await fromObjects('v1-uploads');
+    const keys = (await Array.fromAsync(store.list('uploads/'))).map(({ key }) => key.split('/')[2] ?? '');
+    expect(keys.some((key) => key.startsWith('map-'))).toBe(true);
+    expect(keys).toContain('00000001-0001');
+    const [, second] = await new Catalog(optionsOver(store)).listSnapshots();
+    expect(second?.creators).toHaveLength(2);
   });
 });
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FramePool } from '../../../src/core/blockstore/index.ts';
 import { createHandlers } from '../../../src/core/control/index.ts';
-import { Gateway, type Serving, type ServingParts } from '../../../src/core/gateway/index.ts';
+import { Gateway, type GatewayParts, type Serving, type ServingParts } from '../../../src/core/gateway/index.ts';
 import type { ScheduleEvent, ScheduleRunner } from '../../../src/core/gateway/schedules/runner.ts';
 import { systemClock, systemRandom, type Clock } from '../../../src/core/kit/index.ts';
 import type { CallContext, Handlers, Input, OperationName, Result } from '../../../src/core/localapi/index.ts';
@@ -30,6 +30,8 @@ export interface RigOptions {
   readonly serving?: ServingParts;
   /** Stands between the gateway and the service. */
   readonly between?: (connections: ServiceConnections) => ServiceConnections;
+  /** The way to a service over the network; HTTPS when absent. */
+  readonly reachService?: GatewayParts['reachService'];
 }
 
 export class GatewayRig implements AsyncDisposable {
@@ -62,6 +64,7 @@ export class GatewayRig implements AsyncDisposable {
       },
       openService: async (blocks, serviceId) =>
         Promise.resolve(between(openService({ blocks, serviceId, isEmbedded: true }))),
+      ...(options.reachService === undefined ? {} : { reachService: options.reachService }),
       ...(accountId === undefined ? {} : { accountId }),
       ...(options.limitStores === undefined ? {} : { limitStores: options.limitStores }),
       ...(serving === undefined ? {} : { serving: async () => Promise.resolve(serving) }),

@@ -129,6 +129,11 @@ export class FakeVolume extends MemoryDevice implements ServedVolume {
     return Promise.resolve();
   }
 
+  async checkHeld(): Promise<void> {
+    this.events.push('checkHeld');
+    return Promise.resolve();
+  }
+
   async drain(): Promise<void> {
     this.events.push('drain');
     if (this.drainFailure !== undefined) throw this.drainFailure;

@@ -31,7 +31,7 @@ describe('the sequence', () => {
     const credential = await device.requestCredential();
     expect(credential).toMatchObject({ gatewayId, accountId: ANNA });
     const configuration = await rig.gateway('gateway.configuration', device.sign('gateway.configuration', {}));
-    expect(configuration).toEqual({ version: 1, name: 'attic', mode: 'cached', region: 'local' });
+    expect(configuration).toMatchObject({ version: 1, name: 'attic', mode: 'cached', region: 'local' });
   });
 
   it('the key is taken as people type it', async () => {
@@ -84,7 +84,25 @@ describe('an activation key', () => {
     await expect(rig.operator('activation.claim', device.claim({ accountId: BERT }))).rejects.toMatchObject(used);
     await expect(rig.operator('activation.describe', device)).rejects.toMatchObject(used);
     await device.requestCredential();
-    await expect(rig.operator('activation.claim', device.claim())).rejects.toMatchObject(used);
+    for (const change of [{ gatewayName: 'other' }, { mode: 'shadowing' }, { region: 'elsewhere' }] as const)
+      await expect(rig.operator('activation.claim', device.claim(change))).rejects.toMatchObject(used);
+    expect(await rig.documents('service/gateways/')).toHaveLength(1);
+  });
+
+  it('that is claimed again in the same words gets the same gateway, while the key is good and the gateway there', async () => {
+    const device = rig.device();
+    await device.show();
+    const claim = async (): Promise<unknown> => await rig.operator('activation.claim', device.claim());
+    const first = await claim();
+    expect(await claim()).toEqual(first);
+    await device.requestCredential();
+    expect(await claim()).toEqual(first);
+    const used = { kind: 'conflict', code: 'activation-key-used' };
+    rig.clock.ms += 30 * MINUTE;
+    await expect(claim()).rejects.toMatchObject(used);
+    rig.clock.ms -= 10 * MINUTE;
+    await rig.gateway('gateway.deregister', device.sign('gateway.deregister', {}));
+    await expect(claim()).rejects.toMatchObject(used);
     expect(await rig.documents('service/gateways/')).toHaveLength(1);
   });
 

@@ -2,6 +2,7 @@ import {
   accountFields,
   accountFlag,
   createFlags,
+  createRemoteAccount,
   flagsOf,
   given,
   nameArgument,
@@ -12,7 +13,7 @@ export default class ServiceAccountCreate extends SgwCommand {
   static override summary = 'Create an account.';
   static override description =
     'An account owns volumes and snapshots, and is recorded as the creator of the blocks that are written with --account. ' +
-    'Another account sees a snapshot only when it is shared.';
+    'Another account sees a snapshot only when it is shared. With --service the account is made at that service, by whoever runs it; without, in the store of this gateway.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> research',
     '<%= config.bin %> <%= command.id %> research --id 000000000002 --if-not-exists --json',
@@ -29,11 +30,15 @@ export default class ServiceAccountCreate extends SgwCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(ServiceAccountCreate);
     await using session = this.session(flags);
-    const account = await session.call('service.account.create', {
+    const input = {
       name: args.name,
       ifNotExists: flags['if-not-exists'],
       ...given({ accountId: flags.id, clientToken: flags['client-token'] }),
-    });
+    };
+    const account =
+      session.serviceUrl === undefined
+        ? await session.call('service.account.create', input)
+        : await createRemoteAccount(session, input);
     await session.print(account, (style) => accountFields(account, style));
     await session.next(
       `sgw volume import FILE --name NAME --account ${account.accountId}`,

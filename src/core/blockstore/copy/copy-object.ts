@@ -96,7 +96,9 @@ export async function isCopied(
   const sizeBytes = pair.from?.sizeBytes ?? 0;
   if (pair.from === undefined || pair.to?.sizeBytes !== sizeBytes) return false;
   const { kind } = objectName(key);
-  if ((kind === 'segment' && sizeBytes > TOMBSTONE_BYTES_MAX) || key.startsWith(AUDIT)) return true;
+  // A block that was written through the API is never replaced.
+  if (kind === 'upload' || (kind === 'segment' && sizeBytes > TOMBSTONE_BYTES_MAX) || key.startsWith(AUDIT))
+    return true;
   const span = kind === 'map' && sizeBytes > TRAILER_BYTES ? { span: { suffix: TRAILER_BYTES } } : {};
   try {
     const [a, b] = await Promise.all(

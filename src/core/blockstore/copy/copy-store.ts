@@ -35,6 +35,9 @@ const LATE_ROUNDS_MAX = 2;
 
 /** Folders of which each holds one thing with its documents. */
 const ITEM_FOLDERS = ['snapshots', 'volumes'] as const;
+/** Blocks that were written through the API: data of the snapshot whose id the folder has. */
+const UPLOADS = 'uploads';
+const DATA_FOLDERS: ReadonlySet<string> = new Set([...ITEM_FOLDERS, UPLOADS]);
 /** The documents of an item but heads, its entry first: what is read before another one was there before it. */
 const DOCUMENTS: Readonly<Record<(typeof ITEM_FOLDERS)[number], readonly string[]>> = {
   snapshots: ['snapshot.json'],
@@ -175,6 +178,7 @@ class StoreCopy {
     // What gc has purged is noted before it goes: read after the entries, it explains each that is not there.
     await this.#copyOthers((folder) => LATER_FOLDERS.has(folder));
     for (const folder of ITEM_FOLDERS) await this.#copyData(folder, (key) => !isOfLog(key));
+    await this.#copyData(UPLOADS, () => true);
     await this.#copyData('volumes', isOfLog);
     return (await this.#condemned()) === before;
   }
@@ -190,7 +194,7 @@ class StoreCopy {
     const folders = new Set<string>();
     for (const store of [from, to]) for await (const folder of store.listFolders('', this.#call)) folders.add(folder);
     for (const folder of [...folders].sort()) {
-      if ((ITEM_FOLDERS as readonly string[]).includes(folder) || !isWanted(folder)) continue;
+      if (DATA_FOLDERS.has(folder) || !isWanted(folder)) continue;
       const prefix = `${folder}/`;
       const all = (): boolean => true;
       await this.#eachPair(prefix, all, async (pair, stop) => {
@@ -266,7 +270,8 @@ class StoreCopy {
    */
   async #copyData(folder: string, isWanted: (key: string) => boolean): Promise<void> {
     await this.#eachPair(`${folder}/`, isWanted, async (pair, stop) => {
-      const item = pair.key.split('/', 2).join('/');
+      const [, id = ''] = pair.key.split('/', 2);
+      const item = `${folder === UPLOADS ? 'snapshots' : folder}/${id}`;
       if (!this.#items.has(item)) {
         if (pair.to !== undefined) await this.#remove(pair.to, stop);
       } else if (!isDocumentOfItem(pair.key)) {

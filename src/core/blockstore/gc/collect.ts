@@ -15,7 +15,7 @@ import {
 } from './condemned.ts';
 import { removeEndedPins } from './pins.ts';
 import { prunePoints } from './prune.ts';
-import { UNDELETE_MS, endInterrupted, purgeDeleted, removeEndedRestores } from './purge.ts';
+import { UNDELETE_MS, endExpiredUploads, endInterrupted, purgeDeleted, removeEndedRestores } from './purge.ts';
 import { surveyStore, type Counted, type OwnSegment, type Survey, type Unreachable } from './survey.ts';
 import { sweep } from './sweep.ts';
 
@@ -99,6 +99,10 @@ class Collection {
     const startedMs = this.#options.clock.nowMs();
     await endInterrupted(this.#options, before.list, startedMs - graceMs, signal);
     const survey = await this.#survey(before);
+    const written = [...survey.roots.snapshots.values()].flatMap(({ entry }) =>
+      entry === undefined ? [] : [entry.value],
+    );
+    const ended = await endExpiredUploads(this.#options, written, signal);
     const reliable = reliableIn(survey, before.list);
     const next = nextList(before.list, survey, this.#options.clock.nowMs(), reliable);
     const removable = this.#removable(survey, before.list, startedMs, reliable);
@@ -109,7 +113,7 @@ class Collection {
     this.#tombstones += swept.tombstones;
     const gone = new Set(swept.removed.map(({ key }) => key));
     const waiting = survey.unreachable.filter(({ key }) => !gone.has(key));
-    return { report: this.#report(survey, next, waiting), list, fresh: hasFresh(before.list, next) };
+    return { report: this.#report(survey, next, waiting), list, fresh: ended > 0 || hasFresh(before.list, next) };
   }
 
   async #preview(before: StoredList): Promise<GcReport> {

@@ -9,6 +9,7 @@ import type { SnapshotEntry, VolumeEntry } from '../entries.ts';
 import { keys } from '../keys.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
 import { listRestores, removeRestore } from '../restores.ts';
+import { expired, isUpload } from '../upload-entry.ts';
 import type { CondemnedList } from './condemned.ts';
 
 /** How long a deleted volume can be undeleted. */
@@ -31,8 +32,27 @@ export async function endInterrupted(
 
 async function failPending(options: BlockStoreOptions, id: SnapshotId, signal?: AbortSignal): Promise<void> {
   const fail = (now: SnapshotEntry): SnapshotEntry =>
-    now.state === 'pending' ? { ...now, state: 'failed', reason: 'the process that made it was stopped' } : now;
+    now.state === 'pending' && !isUpload(now)
+      ? { ...now, state: 'failed', reason: 'the process that made it was stopped' }
+      : now;
   await changeIfPresent<SnapshotEntry>(options, keys.snapshot(id), fail, signal);
+}
+
+/** Gives up the snapshots that were being written through the API (C29), and whose time is over. Returns how many. */
+export async function endExpiredUploads(
+  options: BlockStoreOptions,
+  snapshots: Iterable<SnapshotEntry>,
+  signal?: AbortSignal,
+): Promise<number> {
+  let ended = 0;
+  for (const entry of snapshots) {
+    const nowMs = options.clock.nowMs();
+    if (expired(entry, nowMs) === entry) continue;
+    const change = (now: SnapshotEntry): SnapshotEntry => expired(now, nowMs);
+    const now = await changeIfPresent(options, keys.snapshot(entry.snapshotId), change, signal);
+    if (now?.state === 'failed') ended += 1;
+  }
+  return ended;
 }
 
 /** As `changeDocument`; undefined when another gc has removed the document. */

@@ -10,9 +10,10 @@ import { readDocument, type Stored } from '../documents.ts';
 import type { SnapshotEntry, VolumeEntry } from '../entries.ts';
 import type { Head } from '../head.ts';
 import { keys } from '../keys.ts';
-import { listSnapshotIds, listVolumeIds } from '../listed-ids.ts';
+import { listSnapshotIds, listUploadIds, listVolumeIds } from '../listed-ids.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
 import { listRestores, type RestoreEntry } from '../restores.ts';
+import { isUpload } from '../upload-entry.ts';
 import { readPins, type Pin } from './pins.ts';
 import { readPurged, type Purged } from './purged.ts';
 
@@ -37,7 +38,10 @@ export interface VolumeRoot {
   readonly head: Stored<Head> | undefined;
 }
 
-/** A snapshot as it was when it was read; without an entry only what came after it was purged. */
+/**
+ * A snapshot as it was when it was read; without an entry only what came after it was purged. One that is being written through
+ * the API (C29) is a root while it is pending: it keeps its parent's map, and all that lies under its own keys.
+ */
 export interface SnapshotRoot {
   readonly snapshotId: SnapshotId;
   readonly entry: Stored<SnapshotEntry> | undefined;
@@ -55,14 +59,13 @@ export interface Roots {
 /**
  * With `waitForPendingBut`, waits a little for snapshots that are pending, but for those, so that few marks miss what such a
  * snapshot reaches.
- * @throws corrupt when a root can't be read or is missing; unsupported `unknown-roots`; unavailable `store-restless`
+ * @throws corrupt when a root can't be read or is missing; unavailable `store-restless`
  */
 export async function readRoots(
   options: BlockStoreOptions,
   waitForPendingBut: ReadonlySet<SnapshotId> | undefined,
   signal?: AbortSignal,
 ): Promise<Roots> {
-  await refuseUnknownRoots(options, signal);
   const reader = new RootReader(options, signal);
   let waited = 0;
   for (let turn = 1; turn <= TURNS_MAX; turn++) {
@@ -82,16 +85,6 @@ export async function readRoots(
   throw new SgwError('unavailable', 'store-restless', 'volumes and snapshots come faster than they can be read', {
     hint: 'Run gc again when less is going on.',
   });
-}
-
-/** Upload sessions are roots that this version does not know how to follow. */
-async function refuseUnknownRoots({ objects }: BlockStoreOptions, signal?: AbortSignal): Promise<void> {
-  for await (const { key } of objects.list('uploads/', { limit: 1, ...withSignal(signal) })) {
-    throw new SgwError('unsupported', 'unknown-roots', `the store has ${key}, which this sgw can not follow`, {
-      hint: 'Use a newer sgw for gc.',
-      details: { key },
-    });
-  }
 }
 
 class RootReader {
@@ -150,7 +143,11 @@ class RootReader {
 
   /** True when something was found that was not known, or that is not pending any more. */
   async readSnapshots(): Promise<boolean> {
-    const ids = (await listSnapshotIds(this.#options, this.#signal)).filter((id) => {
+    const listed = [
+      ...(await listSnapshotIds(this.#options, this.#signal)),
+      ...(await listUploadIds(this.#options, this.#signal)),
+    ];
+    const ids = [...new Set(listed)].filter((id) => {
       const known = this.snapshots.get(id);
       return known === undefined || known.entry?.value.state === 'pending';
     });
@@ -170,16 +167,20 @@ class RootReader {
 
   hasPendingBut(known: ReadonlySet<SnapshotId>): boolean {
     return [...this.snapshots.values()].some(
-      ({ snapshotId, entry }) => entry?.value.state === 'pending' && !known.has(snapshotId),
+      ({ snapshotId, entry }) => entry?.value.state === 'pending' && !isUpload(entry.value) && !known.has(snapshotId),
     );
   }
 
   async #readSnapshot(snapshotId: SnapshotId): Promise<SnapshotRoot | undefined> {
     const entry = await this.#read<SnapshotEntry>(keys.snapshot(snapshotId));
     if (entry !== undefined) return { snapshotId, entry };
-    const map = await this.#firstUnder(keys.snapshotMap(snapshotId));
+    const map =
+      (await this.#firstUnder(keys.snapshotMap(snapshotId))) ?? (await this.#firstUnder(keys.uploadsOf(snapshotId)));
     if (map === undefined) return undefined;
-    // A map whose maker was stopped for so long that the snapshot failed, and was purged.
+    // It may have been begun between the reads.
+    const again = await this.#read<SnapshotEntry>(keys.snapshot(snapshotId));
+    if (again !== undefined) return { snapshotId, entry: again };
+    // A map, or a block, whose maker was stopped for so long that the snapshot failed, and was purged.
     if (await this.#wasPurged('snapshots', snapshotId)) return { snapshotId, entry };
     throw entryMissing(keys.snapshot(snapshotId), map);
   }

@@ -1,8 +1,11 @@
 /** One mark of a store: reads the roots, marks what they reach, and goes through all objects that gc looks after. */
 import { SgwError, toSgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import type { Etag, ObjectInfo } from '../../objectstore/index.ts';
-import { keys, seqOfKey } from '../keys.ts';
+import type { SnapshotEntry } from '../entries.ts';
+import { keys, seqOfKey, uploadOfKey } from '../keys.ts';
+import type { NodePointer } from '../node-codec.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
+import { isUpload } from '../upload-entry.ts';
 import { Mark, SHARED, type RootName } from './mark.ts';
 import { readRoots, type Roots, type SnapshotRoot, type VolumeRoot } from './roots.ts';
 import { readTombstones, type SeqSet } from './tombstones.ts';
@@ -12,8 +15,11 @@ export interface Counted {
   readonly bytes: number;
 }
 
-/** - `log`, `map`: of a volume. - `snapshotMap`. - `document`: of a purged volume, or of a deleted or failed snapshot. */
-export type UnreachableKind = 'log' | 'map' | 'snapshotMap' | 'document';
+/**
+ * - `log`, `map`: of a volume. - `snapshotMap`. - `upload`: a block, or a part of a map, of a snapshot that was written through
+ * the API. - `document`: of a purged volume, or of a deleted or failed snapshot.
+ */
+export type UnreachableKind = 'log' | 'map' | 'snapshotMap' | 'upload' | 'document';
 
 export interface Unreachable {
   readonly key: string;
@@ -67,8 +73,23 @@ export async function surveyStore(options: BlockStoreOptions, how: SurveyOptions
   const surveyor = new Surveyor(options, roots, how);
   await surveyor.mark();
   for (const volume of roots.volumes.values()) await surveyor.volume(volume);
+  await surveyor.uploads();
   for (const snapshot of roots.snapshots.values()) await surveyor.snapshot(snapshot);
   return surveyor.finish();
+}
+
+/** What a newer sgw keeps there may be a root. */
+function unknownRoots(key: string): SgwError {
+  return new SgwError('unsupported', 'unknown-roots', `the store has ${key}, which this sgw can not follow`, {
+    hint: 'Use a newer sgw for gc.',
+    details: { key },
+  });
+}
+
+/** The root of what a snapshot reaches, as far as it keeps that; undefined when it keeps nothing. */
+function rootKeptBy(entry: SnapshotEntry): NodePointer | null | undefined {
+  if (entry.state === 'completed') return entry.root;
+  return entry.state === 'pending' ? entry.upload?.parent?.root : undefined;
 }
 
 class Surveyor {
@@ -80,6 +101,8 @@ class Surveyor {
   readonly #unreachable: Unreachable[] = [];
   readonly #ownSegments = new Map<VolumeId, OwnSegment[]>();
   readonly #neededOf = new Map<VolumeId, number>();
+  /** Snapshots of which something under `uploads/` is needed. */
+  readonly #neededUploads = new Set<SnapshotId>();
   readonly #remarks: string[] = [];
   #live = { objects: 0, bytes: 0 };
   #exclusiveBytes = 0;
@@ -95,8 +118,8 @@ class Surveyor {
     const volumes = [...this.#roots.volumes.values()];
     for (const root of volumes) if (root.state === 'live') await this.#markVolume(root);
     for (const { snapshotId, entry } of this.#roots.snapshots.values()) {
-      if (entry?.value.state !== 'completed') continue;
-      const { root } = entry.value;
+      const root = entry === undefined ? undefined : rootKeptBy(entry.value);
+      if (root === undefined) continue;
       await this.#marking(`snapshot ${snapshotId}`, () =>
         this.#mark.reach(root, this.#numberOf('snapshot', snapshotId), this.#how.signal),
       );
@@ -223,13 +246,34 @@ class Surveyor {
     const number = this.#numberOf('snapshot', snapshotId);
     const mapKey = keys.snapshotMap(snapshotId);
     const mapOwner = this.#mark.ownerOf(mapKey);
+    const hasNeededBlocks = this.#neededUploads.has(snapshotId);
     for await (const info of this.#options.objects.list(prefix, withSignal(this.#how.signal))) {
       if (info.key === mapKey) {
         if (mapOwner !== undefined || !ended) this.#keep(info, mapOwner ?? number);
         else this.#condemn(info, 'snapshotMap', undefined, root);
-      } else if (info.key === keys.snapshot(snapshotId) && ended && mapOwner === undefined)
+      } else if (info.key === keys.snapshot(snapshotId) && ended && mapOwner === undefined && !hasNeededBlocks)
         this.#condemn(info, 'document', undefined, root);
       else this.#keep(info, number);
+    }
+  }
+
+  /**
+   * What was written through the API. While its snapshot is pending all of it is needed; then what maps name, so neither blocks
+   * that were written anew nor those that came too late. Of a snapshot that is newer than the roots, all.
+   */
+  async uploads(): Promise<void> {
+    for await (const info of this.#options.objects.list(keys.uploads, withSignal(this.#how.signal))) {
+      const name = uploadOfKey(info.key);
+      if (name === undefined) throw unknownRoots(info.key);
+      const { snapshotId } = name;
+      const root = this.#roots.snapshots.get(snapshotId);
+      const isHeld = root === undefined || root.entry?.value.state === 'pending';
+      const owner = this.#mark.ownerOf(info.key) ?? (isHeld ? this.#numberOf('snapshot', snapshotId) : undefined);
+      if (owner === undefined) this.#condemn(info, 'upload', undefined, root);
+      else {
+        this.#keep(info, owner);
+        this.#neededUploads.add(snapshotId);
+      }
     }
   }
 
@@ -256,7 +300,10 @@ class Surveyor {
       roots: this.#roots,
       live: this.#live,
       unreachable: this.#unreachable,
-      pending: snapshots.filter((root) => root.entry?.value.state === 'pending').map((root) => root.snapshotId),
+      // One that is written through the API is followed while it is pending: a mark misses nothing that it reaches.
+      pending: snapshots
+        .filter(({ entry }) => entry?.value.state === 'pending' && !isUpload(entry.value))
+        .map((root) => root.snapshotId),
       creating: volumes.filter((root) => root.state === 'creating').map((root) => root.volumeId),
       neededOf: this.#neededOf,
       ownSegments: this.#ownSegments,

@@ -83,11 +83,11 @@ class Sweeper {
     }
   }
 
-  /** A snapshot's entry stays while its map does, so that a map without an entry is always a loss. */
+  /** A snapshot's entry stays while its map or blocks do, so that these without an entry are always a loss. */
   async #removeSnapshots(documents: readonly Unreachable[]): Promise<void> {
     const waitingMaps = new Set(
       this.#survey.unreachable
-        .filter(({ kind, key }) => kind === 'snapshotMap' && !this.#removed.has(key))
+        .filter(({ kind, key }) => (kind === 'snapshotMap' || kind === 'upload') && !this.#removed.has(key))
         .map(({ snapshot }) => snapshot?.snapshotId),
     );
     const ended = documents.filter(({ snapshot }) => snapshot !== undefined && !waitingMaps.has(snapshot.snapshotId));

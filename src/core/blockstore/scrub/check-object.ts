@@ -26,7 +26,7 @@ export interface ObjectVerdict {
   readonly segment?: SegmentFinding;
 }
 
-type SegmentName = Extract<ObjectName, { kind: 'segment' }>;
+type SegmentName = Extract<ObjectName, { kind: 'segment' | 'upload' }>;
 type MapName = Extract<ObjectName, { kind: 'map' }>;
 
 /** @throws what the store throws; denied `key-needed`; unsupported for what a newer sgw wrote */
@@ -44,7 +44,7 @@ export async function checkObject(
     // The store itself refuses to give it, such as a file that was cut short.
     if (!isCorrupt(error)) throw error;
     const segment: SegmentFinding = { segmentId: undefined, frameCount: 0, fault: { error, frames: 'all' } };
-    return name.kind === 'segment' ? { bytes: 0, error, segment } : { bytes: 0, error };
+    return name.kind === 'segment' || name.kind === 'upload' ? { bytes: 0, error, segment } : { bytes: 0, error };
   }
 }
 
@@ -97,9 +97,8 @@ async function checkSegment(
   const bytes = object.bytes.length;
   try {
     const index = parseWholeSegment(key, object.bytes, await segmentDataKey(reading, key, signal));
-    const { volumeId, seq, segmentId } = index.footer;
-    if (volumeId !== name.volumeId || seq !== name.seq)
-      throw damaged(key, `it is segment ${String(seq)} of ${volumeId}`);
+    checkPlace(key, name, index);
+    const { segmentId } = index.footer;
     const hashes = await hashesOf(reading, object, index, signal);
     const frames = Array.from({ length: index.frameCount }, (_, i) => jobOf(index, i, hashes));
     // Takes the bytes along to the worker.
@@ -114,6 +113,18 @@ async function checkSegment(
     if (again.etag !== object.etag) return await checkSegment(reading, pool, name, again, signal);
     return { bytes, error, segment: await locate(reading, pool, again, error, signal) };
   }
+}
+
+/** @throws corrupt `object-damaged` unless the segment is the one that its key says */
+function checkPlace(key: string, name: SegmentName, { footer }: SegmentIndex): void {
+  const { volumeId, seq, upload } = footer;
+  const isOwn =
+    name.kind === 'segment'
+      ? volumeId === name.volumeId && seq === name.seq && upload === undefined
+      : upload?.snapshotId === name.snapshotId && upload.block === name.block;
+  if (isOwn) return;
+  const block = upload === undefined ? '' : `, block ${String(upload.block)} of ${upload.snapshotId}`;
+  throw damaged(key, `it is segment ${String(seq)} of ${volumeId}${block}`);
 }
 
 /** Which frames of a damaged segment readers can't have. */

@@ -12,7 +12,7 @@ export function damageOfStored(key: string, bytes: Buffer): SgwError | undefined
   try {
     if (kind === 'document') checkDocument(key, bytes);
     if (kind === 'map') parseMapObject(key, bytes);
-    if (kind === 'segment') checkStoredSegment(key, bytes);
+    if (kind === 'segment' || kind === 'upload') checkStoredSegment(key, bytes);
     return undefined;
   } catch (error) {
     if (!isCorrupt(error)) throw error;

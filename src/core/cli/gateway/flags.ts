@@ -21,7 +21,7 @@ const PORT_MAX = 65_535;
  * Reads `PORT`, `HOST:PORT` or `[HOST]:PORT` of this machine: the metrics are for everybody who can connect.
  * @throws invalid `bad-listen`
  */
-function parseLoopback(text: string, what: string): ListenAddress {
+export function parseListen(text: string, what: string): ListenAddress {
   const match = /^(?:(?:\[([^\]]+)\]|([^:[\]]+)):)?(\d{1,5})$/.exec(text.trim());
   const given = match?.[1] ?? match?.[2] ?? '127.0.0.1';
   const host = given === 'localhost' ? '127.0.0.1' : given;
@@ -45,7 +45,7 @@ export const runFlags = {
     description: 'Also serve /metrics for Prometheus at this port or address of this machine. The socket always does.',
     helpValue: '[HOST:]PORT',
     parse: async (text) => {
-      parseLoopback(text, '--metrics-listen');
+      parseListen(text, '--metrics-listen');
       return text;
     },
   }),
@@ -70,7 +70,7 @@ export function runSettings(flags: RunFlags): {
   return {
     logLevel: logLevel ?? 'info',
     drainTimeoutMs: drainTimeoutMs ?? DRAIN_TIMEOUT_MS,
-    ...(metrics === undefined ? {} : { metricsListen: parseLoopback(metrics, '--metrics-listen') }),
+    ...(metrics === undefined ? {} : { metricsListen: parseListen(metrics, '--metrics-listen') }),
     args: [
       ...(logLevel === undefined ? [] : ['--log-level', logLevel]),
       ...(metrics === undefined ? [] : ['--metrics-listen', metrics]),

@@ -15,28 +15,32 @@ const FOLDER_MODE = 0o700;
 /** Where the log of a home is. */
 export const logFileOf = (home: string): string => path.join(home, 'logs', 'gateway.log');
 /** The newest first, the present one too. */
-export const logFilesOf = (home: string): string[] => {
-  const file = logFileOf(home);
-  return [file, ...Array.from({ length: OLD_FILES }, (_, at) => `${file}.${String(at + 1)}`)];
-};
+export const logFilesOf = (home: string): string[] => filesOf(logFileOf(home));
 
-/** Opens the file for appending; makes it and its folder. */
-export function openLogFile(home: string): number {
-  const file = logFileOf(home);
+const filesOf = (file: string): string[] => [
+  file,
+  ...Array.from({ length: OLD_FILES }, (_, at) => `${file}.${String(at + 1)}`),
+];
+
+/** Opens the log file of a home for appending; makes it and its folder. */
+export const openLogFile = (home: string): number => openFile(logFileOf(home));
+
+function openFile(file: string): number {
   mkdirSync(path.dirname(file), { recursive: true, mode: FOLDER_MODE });
   return openSync(file, 'a', FILE_MODE);
 }
 
 export class RotatingLog {
-  readonly #home: string;
+  readonly #path: string;
   readonly #bytesMax: number;
   #file: number;
   #bytes: number;
 
-  constructor(home: string, bytesMax = FILE_BYTES_MAX) {
-    this.#home = home;
+  /** Makes the file and its folder where they are not there. */
+  constructor(path: string, bytesMax = FILE_BYTES_MAX) {
+    this.#path = path;
     this.#bytesMax = bytesMax;
-    this.#file = openLogFile(home);
+    this.#file = openFile(path);
     this.#bytes = fstatSync(this.#file).size;
   }
 
@@ -51,7 +55,7 @@ export class RotatingLog {
   }
 
   #moveOn(): void {
-    const files = logFilesOf(this.#home);
+    const files = filesOf(this.#path);
     for (let at = files.length - 1; at > 0; at--) {
       try {
         renameSync(files[at - 1] ?? '', files[at] ?? '');
@@ -59,7 +63,7 @@ export class RotatingLog {
         // That one is not there yet.
       }
     }
-    const next = openLogFile(this.#home);
+    const next = openFile(this.#path);
     closeSync(this.#file);
     this.#file = next;
     this.#bytes = fstatSync(next).size;

@@ -6,7 +6,7 @@ import type { Secrets } from '../../localapi/index.ts';
 import { parentChannel, type ReadyGateway } from './background.ts';
 import { describeFailure } from '../failure.ts';
 import { logLineText, parseLogLine } from './log-lines.ts';
-import { RotatingLog } from './log-file.ts';
+import { logFileOf, RotatingLog } from './log-file.ts';
 import type { Output } from '../runtime.ts';
 import { styleFor } from '../style.ts';
 
@@ -36,7 +36,7 @@ export async function withSurroundings(
   const parent = parentChannel();
   try {
     await work({
-      sink: new RotatingLog(home),
+      sink: new RotatingLog(logFileOf(home)),
       secrets: { unlock: parent.unlock },
       onLoaded: () => {
         void parent.say({ loaded: true });
@@ -52,6 +52,10 @@ export async function withSurroundings(
     parent.close();
   }
 }
+
+/** Where a server logs that was given a file, or none: then to standard error. */
+export const serverSink = (file: string | undefined, stderr: Output): Sink =>
+  file === undefined ? sinkOf(stderr) : new RotatingLog(file);
 
 function sinkOf(stderr: Output): Sink {
   if (stderr.isTTY !== true) return { write: (line) => stderr.write(line) };

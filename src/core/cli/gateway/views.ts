@@ -2,6 +2,7 @@
 import { formatSize, printable } from '../../kit/index.ts';
 import type { GatewayDocument, GatewayReloadDocument, GatewayStopDocument } from '../../localapi/index.ts';
 import type { GatewayRestartDocument, GatewayStartDocument } from '../documents.ts';
+import { connectionField } from '../gateway-views.ts';
 import type { Style } from '../style.ts';
 import { formatDuration, formatTime, plural, renderFields, renderTable } from '../tables.ts';
 
@@ -64,6 +65,7 @@ export async function gatewayText(gateway: GatewayDocument, style: Style, column
       gateway.state === 'serving' ? ['state', 'serving', style.green] : ['state', gateway.state, style.yellow],
       ['process', `${String(gateway.pid)}, in the ${gateway.background ? 'background' : 'foreground'}`],
       ['since', `${formatTime(gateway.startedAt)} UTC (${formatDuration(gateway.uptimeMs)})`],
+      ...(gateway.connection === undefined ? [] : [connectionField(gateway.connection, style)]),
       ['socket', gateway.socket],
       ['metrics', gateway.metricsUrl],
       ['memory', `${formatSize(memory.residentBytes)}, processor time ${formatDuration(gateway.cpuMs)}`],

@@ -11,6 +11,7 @@ import { ERROR_KINDS, ownerOnly, SgwError, toSgwError, type Clock, type Logger }
 import {
   METRICS_PATH,
   PING_PATH,
+  type CallContext,
   type CallRequest,
   type Handlers,
   type OperationName,
@@ -28,7 +29,7 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** How long callers may take to read what was answered, when the server closes. */
 const CLOSE_GRACE_MS = 2000;
 /** Operations that only look: what they did is no news. */
-const LOOKING = /(?:^status|\.(?:list|show|map|diff|stats|check))$/;
+const LOOKING = /(?:^status|\.(?:list|show|map|diff|stats|check|logs|metrics))$/;
 
 export interface LocalServerOptions {
   /** For an account, or the home's own. */
@@ -114,48 +115,71 @@ export class LocalServer {
   }
 
   async #answer(name: string, request: FastifyRequest<{ Body: CallRequest }>, reply: FastifyReply): Promise<void> {
-    const { clock, log } = this.#options;
+    const { clock } = this.#options;
     reply.hijack();
-    const startedMs = clock.monotonicMs();
     const answer = new CallReply(reply.raw, () => clock.monotonicMs());
-    const stop = new AbortController();
-    const call = { operation: name, stop };
+    const gone = new AbortController();
     const onGone = (): void => {
-      if (!reply.raw.writableFinished) stop.abort(new SgwError('aborted', 'caller-gone', 'the caller went away'));
+      if (!reply.raw.writableFinished) gone.abort(new SgwError('aborted', 'caller-gone', 'the caller went away'));
     };
     reply.raw.once('close', onGone);
-    this.#calls.add(call);
+    const { secrets: names, ...call } = request.body;
+    try {
+      const result = await this.call(name, call, gone.signal, (signal) => ({
+        signal,
+        onProgress: answer.progress.bind(answer),
+        ...this.#asks.secretsOf(names, answer, signal),
+      }));
+      answer.result(result);
+    } catch (error) {
+      answer.failure(toSgwError(error));
+    } finally {
+      reply.raw.off('close', onGone);
+    }
+  }
+
+  /**
+   * Runs a call, which may have come another way than over the socket: under the same limits, and told to stop with the others.
+   * `surroundings` says what goes with it; the signal that it gets fires with `caller`, and when calls are stopped.
+   */
+  async call(
+    name: string,
+    call: Omit<CallRequest, 'secrets'>,
+    caller: AbortSignal,
+    surroundings: (signal: AbortSignal) => Omit<CallContext, 'lockTimeoutMs'>,
+  ): Promise<unknown> {
+    const { clock, log } = this.#options;
+    const startedMs = clock.monotonicMs();
+    const stop = new AbortController();
+    const running = { operation: name, stop };
+    this.#calls.add(running);
     const tell = (outcome: object): void => {
       const durationMs = Math.round(clock.monotonicMs() - startedMs);
       log[LOOKING.test(name) ? 'debug' : 'info']({ operation: name, durationMs, ...outcome }, 'call');
     };
     try {
-      const result = await this.#run(name, request.body, answer, stop.signal);
+      const signal = AbortSignal.any([caller, stop.signal]);
+      const { lockTimeoutMs } = call;
+      const result = await this.#run(name, call, { ...surroundings(signal), lockTimeoutMs });
       tell({ outcome: 'ok' });
-      answer.result(result);
+      return result;
     } catch (error) {
       const failure = toSgwError(error);
       if (failure.kind === 'internal') log.error({ operation: name, err: failure }, 'a call found a bug');
       tell({ outcome: failure.code, reason: failure.message });
-      answer.failure(failure);
+      throw failure;
     } finally {
-      this.#calls.delete(call);
-      reply.raw.off('close', onGone);
+      this.#calls.delete(running);
     }
   }
 
-  async #run(name: string, body: CallRequest, reply: CallReply, signal: AbortSignal): Promise<unknown> {
-    const handlers = this.#options.handlersFor(body.accountId) as unknown as Record<string, Handlers[OperationName]>;
+  async #run(name: string, { accountId, input }: Omit<CallRequest, 'secrets'>, context: CallContext): Promise<unknown> {
+    const handlers = this.#options.handlersFor(accountId) as unknown as Record<string, Handlers[OperationName]>;
     const handler = Object.hasOwn(handlers, name) ? handlers[name] : undefined;
     if (handler === undefined) throw unknownOperation(name);
     if (this.#refusal !== undefined && !isOfProcess(name)) throw this.#refusal;
     if (this.#calls.size > CALLS_MAX) throw tooManyCalls();
-    return await (handler as (input: unknown, call: object) => Promise<unknown>)(body.input, {
-      signal,
-      lockTimeoutMs: body.lockTimeoutMs,
-      onProgress: reply.progress.bind(reply),
-      ...this.#asks.secretsOf(body.secrets, reply, signal),
-    });
+    return await (handler as (input: unknown, call: CallContext) => Promise<unknown>)(input, context);
   }
 }
 

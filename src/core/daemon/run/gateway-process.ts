@@ -6,16 +6,21 @@
  */
 import type { GatewayProcess } from '../../control/index.ts';
 import type { LocalServer } from '../../control/server/index.ts';
-import { notActivated } from '../../gateway/index.ts';
+import { interfacesOf, localDisks, notActivated } from '../../gateway/index.ts';
 import { SgwError, type Clock, type Logger } from '../../kit/index.ts';
 import type {
   CallContext,
+  ControlConnectionDocument,
   GatewayDocument,
+  GatewayLogsDocument,
+  GatewayMetricsDocument,
   GatewayReloadDocument,
   GatewayStopDocument,
   Input,
+  StatusDocument,
 } from '../../localapi/index.ts';
 import { openState } from '../../state/index.ts';
+import type { LogTail } from './log-tail.ts';
 import type { Serving } from './serving.ts';
 
 /** How long calls that were told to stop may take to end. */
@@ -31,6 +36,7 @@ export interface ProcessParts {
   readonly startedMs: number;
   /** For a stop that names no other. */
   readonly drainTimeoutMs: number;
+  readonly tail: Pick<LogTail, 'read'>;
 }
 
 /** What is known once it listens. */
@@ -38,6 +44,8 @@ export interface Endpoints {
   readonly server: LocalServer;
   readonly socket: string;
   readonly metricsUrl: string | null;
+  /** How the service is connected that manages the gateway; undefined where there is none. */
+  readonly connection: () => Promise<ControlConnectionDocument | undefined>;
 }
 
 type Watch = CallContext['onProgress'];
@@ -66,6 +74,7 @@ export class RunningProcess implements GatewayProcess {
     const { home, version, clock, serving, background, startedMs } = this.#parts;
     const { gateway } = await openState(home);
     if (gateway === null) throw notActivated(home);
+    const connection = await this.#endpoints?.connection();
     const { rss, heapUsed } = process.memoryUsage();
     const { user, system } = process.cpuUsage();
     return {
@@ -74,7 +83,7 @@ export class RunningProcess implements GatewayProcess {
       mode: gateway.mode,
       version,
       home,
-      state: this.#stopping === undefined ? 'serving' : 'stopping',
+      state: this.#stopping !== undefined ? 'stopping' : gateway.suspended === true ? 'suspended' : 'serving',
       pid: process.pid,
       startedAt: new Date(startedMs).toISOString(),
       uptimeMs: Math.max(0, Math.round(clock.nowMs() - startedMs)),
@@ -84,8 +93,26 @@ export class RunningProcess implements GatewayProcess {
       calls: Math.max(0, (this.#endpoints?.server.callsUnderWay ?? 1) - 1),
       memory: { residentBytes: rss, heapBytes: heapUsed },
       cpuMs: Math.round((user + system) / 1000),
+      ...(connection === undefined ? {} : { connection }),
       ...serving.show(),
+      networkInterfaces: interfacesOf(),
+      disks: await localDisks(home, gateway),
     };
+  }
+
+  async logs(input: Input<'gateway.logs'>): Promise<GatewayLogsDocument> {
+    return Promise.resolve(this.#parts.tail.read(input));
+  }
+
+  async metrics(): Promise<GatewayMetricsDocument> {
+    return { text: await this.#parts.serving.metrics() };
+  }
+
+  /** With how the service is connected, which only this process knows. */
+  async withConnection(status: StatusDocument): Promise<StatusDocument> {
+    const connection = await this.#endpoints?.connection();
+    if (connection === undefined || status.service === undefined) return status;
+    return { ...status, service: { ...status.service, connection } };
   }
 
   async stop(input: Input<'gateway.stop'>, call?: Pick<CallContext, 'onProgress'>): Promise<GatewayStopDocument> {

@@ -8,7 +8,7 @@
 import { createHandlers } from '../../control/index.ts';
 import { LocalServer, serveMetrics } from '../../control/server/index.ts';
 import { Gateway, notActivated, type GatewayParts } from '../../gateway/index.ts';
-import { SgwError, toSgwError, type Clock, type Logger } from '../../kit/index.ts';
+import { SgwError, toSgwError, type Logger } from '../../kit/index.ts';
 import type { CallContext, Handlers, Secrets } from '../../localapi/index.ts';
 import {
   acquireLock,
@@ -19,7 +19,10 @@ import {
   openState,
   withdrawGateway,
 } from '../../state/index.ts';
+import { watchBugs } from './bugs.ts';
+import { openManagement } from './management.ts';
 import { RunningProcess } from './gateway-process.ts';
+import { LogTail } from './log-tail.ts';
 import { openLog, type LogLevel, type LogSink } from './log.ts';
 import { partsOf, type StoreLayering } from '../parts.ts';
 import { servingParts } from './serving-parts.ts';
@@ -56,8 +59,9 @@ export interface RunOptions {
 /** Runs the gateway of a home until it is stopped. @throws conflict `gateway-running`, `not-activated`; what opening the store throws */
 export async function runGateway(options: RunOptions): Promise<void> {
   const { home, signal } = options;
-  const log = openLog(options.log.level, options.log.sink);
-  using _watch = watchBugs(log);
+  const tail = new LogTail(options.log.sink);
+  const log = openLog(options.log.level, tail);
+  using _watch = watchBugs(log, 'gateway');
   try {
     if ((await openState(home)).gateway === null) throw notActivated(home);
     // Said early: nobody types a passphrase for nothing.
@@ -74,7 +78,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
       await gateway.open(call);
       options.onLoaded();
       await using _lock = await holdHome(options);
-      await serve(options, gateway, parts, log, call);
+      await serve(options, gateway, parts, { log, tail }, call);
       log.info({}, 'ended');
     } finally {
       await threads.close();
@@ -91,7 +95,7 @@ async function serve(
   options: RunOptions,
   gateway: Gateway,
   parts: GatewayParts,
-  log: Logger,
+  { log, tail }: { readonly log: Logger; readonly tail: LogTail },
   call: CallContext,
 ): Promise<void> {
   const { home, background, drainTimeoutMs } = options;
@@ -99,10 +103,12 @@ async function serve(
   const place = await takeSocketPlace(home, (await lastGateway(home))?.socket, options.env);
   const serving = new VolumeServing({ home, gateway, clock, log, call, socketPath: place.nbdPath });
   const startedMs = clock.nowMs();
-  const running = new RunningProcess({ home, version, clock, log, serving, background, startedMs, drainTimeoutMs });
+  const running = new RunningProcess({
+    ...{ home, version, clock, log, tail, serving, background, startedMs, drainTimeoutMs },
+  });
   try {
     await serving.start();
-    await answerCalls(options, { gateway, running, serving, place, log, clock, version });
+    await answerCalls(options, { gateway, running, serving, place, log, parts });
   } catch (error) {
     // Whatever it had begun: with clean logs, which the next start goes on from.
     await serving.stop({ drain: false, signal: AbortSignal.abort(), onProgress: () => undefined });
@@ -118,25 +124,30 @@ interface Running {
   readonly serving: VolumeServing;
   readonly place: SocketPlace;
   readonly log: Logger;
-  readonly clock: Clock;
-  readonly version: string;
+  readonly parts: GatewayParts;
 }
 
 /** Listens on the socket until the gateway was stopped. */
-async function answerCalls(options: RunOptions, parts: Running): Promise<void> {
+async function answerCalls(options: RunOptions, given: Running): Promise<void> {
   const { home, signal, background, args } = options;
-  const { gateway, running, serving, place, log, clock, version } = parts;
+  const { gateway, running, serving, place, log, parts } = given;
+  const { clock, version } = parts;
   const metrics = async (): Promise<string> => serving.metrics();
-  const handlersFor = (accountId: string | undefined): Handlers => ({
-    ...createHandlers(accountId === undefined ? gateway : gateway.forAccount(accountId), running),
-    deactivate: async () => Promise.reject(stopFirst()),
-  });
+  const handlersFor = (accountId: string | undefined): Handlers => {
+    const handlers = createHandlers(accountId === undefined ? gateway : gateway.forAccount(accountId), running);
+    return {
+      ...handlers,
+      status: async (input, call) => running.withConnection(await handlers.status(input, call)),
+      deactivate: async () => Promise.reject(stopFirst()),
+    };
+  };
   const server = new LocalServer({ handlersFor, metrics, version, clock, log });
   const listener = options.metricsListen === undefined ? undefined : await serveMetrics(metrics, options.metricsListen);
   try {
     await server.listen(place.path);
     const metricsUrl = listener === undefined ? null : urlOf(options.metricsListen?.host ?? '', listener.port);
-    running.reachedAt({ server, socket: place.path, metricsUrl });
+    await using managed = await openManagement({ home, parts, server, serving, log });
+    running.reachedAt({ server, socket: place.path, metricsUrl, connection: managed.document });
     const token = (await lockHolder(home, GATEWAY_LOCK))?.token ?? '';
     await announceGateway(home, { pid: process.pid, token, socket: place.path, version, background, args });
     using _signals = watchSignals(running, signal, log);
@@ -196,22 +207,6 @@ function watchSignals(running: RunningProcess, signal: AbortSignal, log: Logger)
     [Symbol.dispose]: () => {
       process.off('SIGHUP', reload);
       signal.removeEventListener('abort', end);
-    },
-  };
-}
-
-/** What nobody expected ends the process at once: the write logs hold what was acknowledged, and a process in doubt must not go on. */
-function watchBugs(log: Logger): Disposable {
-  const onBug = (error: unknown): void => {
-    log.error({ err: error instanceof Error ? error : new Error(String(error)) }, 'a bug ends the gateway');
-    process.exit(1);
-  };
-  process.on('uncaughtException', onBug);
-  process.on('unhandledRejection', onBug);
-  return {
-    [Symbol.dispose]: () => {
-      process.off('uncaughtException', onBug);
-      process.off('unhandledRejection', onBug);
     },
   };
 }

@@ -34,6 +34,8 @@ export interface Serving {
     readonly signal: AbortSignal;
     readonly onProgress: (doneBytes: number, totalBytes: number) => void;
   }): Promise<Drained>;
+  /** Has a volume ask the store whether it is held still. One that is not served is no matter. */
+  checkHeld(volumeId: string, signal: AbortSignal): Promise<void>;
   show(): Pick<GatewayDocument, 'volumes' | 'cache' | 'exports'>;
   /** In the text format of Prometheus; empty when there is nothing to tell. */
   metrics(): Promise<string>;
@@ -152,6 +154,10 @@ export class VolumeServing implements Serving {
     await Promise.all([this.#listeners?.close(CLIENTS_GRACE_MS), this.#iscsi?.close(CLIENTS_GRACE_MS)]);
     const report = await this.#exports?.stop(options);
     return report ?? { drained: true, dirtyBytes: 0 };
+  }
+
+  async checkHeld(volumeId: string, signal: AbortSignal): Promise<void> {
+    await this.#exports?.ofVolume(volumeId)?.volume?.checkHeld(signal);
   }
 
   show(): Pick<GatewayDocument, 'volumes' | 'cache' | 'exports'> {

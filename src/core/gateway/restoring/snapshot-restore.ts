@@ -182,6 +182,13 @@ function resumable(error: unknown, { entry, image: { path }, previous }: Begun):
   return withAdvice(error, `${goOn}${before}`, { restoreId, path, ...kept });
 }
 
+/** Over NBD, or as an iSCSI target when one is named. */
+function reachedBy({ targetName }: Wish): Pick<AttachmentState, 'protocols' | 'iscsi'> {
+  if (targetName === undefined) return { protocols: ['nbd'], iscsi: null };
+  const open = { chapUser: null, chapTargetUser: null, initiators: [] };
+  return { protocols: ['iscsi'], iscsi: { targetName: targetName.toLowerCase(), ...open } };
+}
+
 interface AttachWish {
   readonly input: Wish;
   /** A volume follows the image. */
@@ -211,8 +218,7 @@ async function attach(
       ...served,
       recoveryPointSeq: null,
       readOnly: false,
-      protocols: ['nbd'],
-      iscsi: null,
+      ...reachedBy(input),
       scratchToken: null,
       scratchVolumeId: null,
       accountId: session.identity.accountId,

@@ -12,7 +12,7 @@ const MINUTE_MS = 60_000;
 
 export interface Pace {
   readonly everyMs: number;
-  /** Minutes after midnight UTC, of a pace of whole days; null: at midnight, or as the hours fall. */
+  /** Minutes after midnight UTC that slots are counted from, of a pace of whole days or of what divides a day; null: midnight. */
   readonly atMinute: number | null;
 }
 

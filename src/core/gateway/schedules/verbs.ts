@@ -105,10 +105,15 @@ function paceOf(input: Input<'schedule.set'>, now: ScheduleState | undefined, na
     );
   const { at = now?.atMinute ?? null } = input;
   const atMinute = typeof at === 'string' ? minuteOfDay(at) : at;
-  if (atMinute === null || everyMs % DAY_MS === 0) return { everyMs, atMinute };
-  throw new SgwError('invalid', 'bad-schedule', 'a time of the day is for schedules of whole days', {
-    hint: 'Give --every 1d or longer, or --at none.',
-  });
+  if (atMinute === null || everyMs % DAY_MS === 0 || DAY_MS % everyMs === 0) return { everyMs, atMinute };
+  throw new SgwError(
+    'invalid',
+    'bad-schedule',
+    'a time of the day is for schedules of whole days, or of parts of one',
+    {
+      hint: 'Give --every with whole days, or with what divides a day, such as 4h, or --at none.',
+    },
+  );
 }
 
 /** All schedules, or that of one volume, also of one that was deleted. @throws notFound `schedule-not-found` */

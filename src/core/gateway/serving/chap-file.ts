@@ -19,17 +19,22 @@ export interface ChapSecrets {
   readonly target: string | null;
 }
 
+/** Of initiators that have their own, by their names. */
+export type InitiatorSecrets = Readonly<Record<string, ChapSecrets>>;
+
 interface ChapFile {
   /** What initiators prove themselves with that ask what targets there are; null: they need not. */
   readonly discovery: string | null;
   /** By name of the export. */
   readonly exports: ReadonlyMap<string, ChapSecrets>;
+  /** By name of the export. */
+  readonly initiators: ReadonlyMap<string, InitiatorSecrets>;
 }
 
 const NAME = 'chap.json';
 const VERSION = 1;
 const FILE_MODE = 0o600;
-const NOTHING: ChapFile = { discovery: null, exports: new Map() };
+const NOTHING: ChapFile = { discovery: null, exports: new Map(), initiators: new Map() };
 
 /** @throws corrupt `chap-damaged` */
 async function readChapFile(home: string): Promise<ChapFile> {
@@ -51,17 +56,27 @@ async function readChapFile(home: string): Promise<ChapFile> {
 
 function parse(text: string): ChapFile | undefined {
   try {
-    const { version, discovery, exports } = JSON.parse(text) as Record<string, unknown>;
-    if (version !== VERSION || typeof exports !== 'object' || exports === null) return undefined;
+    const { version, discovery, exports, initiators = {} } = JSON.parse(text) as Record<string, unknown>;
+    if (version !== VERSION || !isRecord(exports) || !isRecord(initiators)) return undefined;
     const isSecret = (value: unknown): boolean => value === null || typeof value === 'string';
-    const rows = Object.entries(exports as Record<string, Partial<ChapSecrets>>);
-    const areGood = rows.every(([, { initiator, target }]) => typeof initiator === 'string' && isSecret(target));
-    if (!areGood || !isSecret(discovery)) return undefined;
-    return { discovery: discovery as string | null, exports: new Map(rows as [string, ChapSecrets][]) };
+    const areSecrets = (rows: unknown): boolean =>
+      isRecord(rows) &&
+      Object.values(rows as Record<string, Partial<ChapSecrets>>).every(
+        ({ initiator, target }) => typeof initiator === 'string' && isSecret(target),
+      );
+    if (!areSecrets(exports) || !isSecret(discovery) || !Object.values(initiators).every(areSecrets)) return undefined;
+    return {
+      discovery: discovery as string | null,
+      exports: new Map(Object.entries(exports as Record<string, ChapSecrets>)),
+      initiators: new Map(Object.entries(initiators as Record<string, InitiatorSecrets>)),
+    };
   } catch {
     return undefined;
   }
 }
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null;
 
 /**
  * Changes the file under a lock of its own, and removes it when nothing is left. Durable when it resolves; nothing is written
@@ -84,12 +99,15 @@ async function updateChapFile(
   }
 }
 
-const textOf = ({ discovery, exports }: ChapFile): string =>
-  `${JSON.stringify({ version: VERSION, discovery, exports: Object.fromEntries(exports) }, undefined, 2)}\n`;
+function textOf({ discovery, exports, initiators }: ChapFile): string {
+  const own = initiators.size === 0 ? {} : { initiators: Object.fromEntries(initiators) };
+  const file = { version: VERSION, discovery, exports: Object.fromEntries(exports), ...own };
+  return `${JSON.stringify(file, undefined, 2)}\n`;
+}
 
 async function write(path: string, file: ChapFile): Promise<void> {
   try {
-    if (file.discovery === null && file.exports.size === 0) {
+    if (file.discovery === null && file.exports.size === 0 && file.initiators.size === 0) {
       await rm(path, { force: true });
       return;
     }
@@ -144,8 +162,11 @@ export class ChapBook {
 
   /** Forgets the secrets of all other exports. */
   async prune(names: readonly string[], call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>): Promise<void> {
-    if ([...this.#file.exports.keys()].every((name) => names.includes(name))) return;
-    await this.#update((rows) => new Map([...rows].filter(([name]) => names.includes(name))), call);
+    const { exports, initiators } = this.#file;
+    if ([...exports.keys(), ...initiators.keys()].every((name) => names.includes(name))) return;
+    const kept = <T>(rows: ReadonlyMap<string, T>): ReadonlyMap<string, T> =>
+      new Map([...rows].filter(([name]) => names.includes(name)));
+    await this.#update((file) => ({ ...file, exports: kept(file.exports), initiators: kept(file.initiators) }), call);
   }
 
   /** @throws unavailable `chap-secret-missing`; corrupt `chap-damaged` */
@@ -183,23 +204,46 @@ export class ChapBook {
   ): Promise<void> {
     // A damaged file is no matter of what needs no secrets.
     if (this.#failure === undefined ? this.has(exportName, secrets) : secrets === undefined) return;
-    const others = (rows: ChapFile['exports']): [string, ChapSecrets][] =>
-      [...rows].filter(([name]) => name !== exportName);
-    await this.#update(
-      (rows) => new Map(secrets === undefined ? others(rows) : [...others(rows), [exportName, secrets]]),
-      call,
-    );
+    await this.#update((file) => ({ ...file, exports: changed(file.exports, exportName, secrets) }), call);
+  }
+
+  /** Of initiators that have their own. */
+  initiatorsOf(exportName: string): InitiatorSecrets {
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#file.initiators.get(exportName) ?? {};
+  }
+
+  /** Sets or, with undefined, forgets the secrets of one initiator; without one, of all of an export. Durable when it resolves. */
+  async setInitiator(
+    exportName: string,
+    initiator: string | undefined,
+    secrets: ChapSecrets | undefined,
+    call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>,
+  ): Promise<void> {
+    if (secrets === undefined && !this.#file.initiators.has(exportName)) return;
+    await this.#update((file) => {
+      const { [initiator ?? '']: _, ...others } = file.initiators.get(exportName) ?? {};
+      const left = initiator === undefined ? {} : others;
+      const rows = secrets === undefined || initiator === undefined ? left : { ...left, [initiator]: secrets };
+      const kept = Object.keys(rows).length === 0 ? undefined : rows;
+      return { ...file, initiators: changed(file.initiators, exportName, kept) };
+    }, call);
   }
 
   async #update(
-    change: (rows: ChapFile['exports']) => ChapFile['exports'],
+    change: (file: ChapFile) => ChapFile,
     call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>,
   ): Promise<void> {
-    this.#keep(await updateChapFile(this.#home, (file) => ({ ...file, exports: change(file.exports) }), call));
+    this.#keep(await updateChapFile(this.#home, change, call));
   }
 
   #keep(file: ChapFile): void {
     this.#file = file;
     this.#failure = undefined;
   }
+}
+
+function changed<T>(rows: ReadonlyMap<string, T>, name: string, value: T | undefined): ReadonlyMap<string, T> {
+  const others = [...rows].filter(([other]) => other !== name);
+  return new Map(value === undefined ? others : [...others, [name, value]]);
 }

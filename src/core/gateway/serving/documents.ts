@@ -79,7 +79,9 @@ function kindOf({ restore, snapshotId, recoveryPointSeq }: AttachmentState): Att
 
 function iscsiOf({ iscsi }: AttachmentState, listening: Listening): AttachmentDocument['iscsi'] {
   if (iscsi === null) return null;
-  return { ...iscsi, initiators: [...iscsi.initiators], lun: LUN, portals: reachablePortals(listening.iscsi) };
+  const { chapInitiators, ...rest } = iscsi;
+  const own = chapInitiators === undefined ? {} : { chapInitiators: [...chapInitiators] };
+  return { ...rest, ...own, initiators: [...iscsi.initiators], lun: LUN, portals: reachablePortals(listening.iscsi) };
 }
 
 function restoreOf({ record, restore }: AttachmentReport): AttachmentDocument['restore'] {

@@ -100,14 +100,22 @@ export class IscsiTargets implements TargetDirectory {
   }
 
   #chapOf({ exportName, iscsi }: OverIscsi['record']): ChapRules | undefined {
-    const { chapUser, chapTargetUser } = iscsi;
-    if (chapUser === null) return undefined;
-    const secrets = this.#sources.book.of(exportName);
+    const { chapUser, chapTargetUser, targetName, chapInitiators = [] } = iscsi;
+    const { book } = this.#sources;
+    const own = chapInitiators.length === 0 ? {} : book.initiatorsOf(exportName);
+    // Who has no secret in the book can't prove anything, and is not let in for that.
+    const initiators = Object.entries(own).map(([user, { initiator, target }]) => ({
+      user,
+      secret: Buffer.from(initiator),
+      target: target === null ? undefined : { user: targetName, secret: Buffer.from(target) },
+    }));
+    if (chapUser === null) return chapInitiators.length === 0 ? undefined : { initiators, target: undefined };
+    const secrets = book.of(exportName);
     const target =
       chapTargetUser === null || secrets.target === null
         ? undefined
         : { user: chapTargetUser, secret: Buffer.from(secrets.target) };
-    return { initiators: [{ user: chapUser, secret: Buffer.from(secrets.initiator) }], target };
+    return { initiators: [...initiators, { user: chapUser, secret: Buffer.from(secrets.initiator) }], target };
   }
 }
 

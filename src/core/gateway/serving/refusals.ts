@@ -61,3 +61,8 @@ export const noExport = (name: string): SgwError =>
   new SgwError('notFound', 'export-not-found', `there is no export "${name}"`, { details: { name } });
 
 export const stopped = (): SgwError => new SgwError('unavailable', 'gateway-stopped', 'the gateway serves nothing now');
+
+export const suspended = (): SgwError =>
+  new SgwError('unavailable', 'gateway-suspended', 'the gateway is suspended, and serves nothing until it is resumed', {
+    hint: 'Whoever shut it down at the service has it serve again: sgw service gateway shutdown GATEWAY --resume, or StartGateway of the AWS API.',
+  });

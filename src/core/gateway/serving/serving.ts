@@ -7,23 +7,21 @@
  * from the moment that it is asked for; a volume is served once, and its lock is held meanwhile.
  */
 import type { CacheStats, FrameCache } from '../../cache/index.ts';
-import type { ImageFile } from '../../image/index.ts';
-import { toSgwError, type Clock, type Random, type SgwError } from '../../kit/index.ts';
+import { toSgwError, type SgwError } from '../../kit/index.ts';
 import type { AttachmentDocument, CallContext } from '../../localapi/index.ts';
 import type { ExportDirectory, ExportEntry, OpenedExport, OpenRequest } from '../../nbd/index.ts';
 import type { AttachmentState, CompletedRestore } from '../../state/index.ts';
 import type { VolumeSettings } from '../../volume/index.ts';
-import type { RequestTally } from '../cost/tally.ts';
 import type { Session } from '../session.ts';
 import { Attachment } from './attachment.ts';
-import { ChapBook, type ChapSecrets } from './chap-file.ts';
+import { ChapBook } from './chap-file.ts';
 import { attachmentDocument, configuredListening } from './documents.ts';
 import { forgetImage } from './forget-image.ts';
 import { IscsiTargets } from './iscsi-targets.ts';
 import { retireLog } from './local-log.ts';
 import { openAttachment, type Opened } from './opened.ts';
-import type { ServingParts } from './parts.ts';
-import { clientsConnected, ending, noExport, requireFree, stopped } from './refusals.ts';
+import type { AttachOptions, Attempt, ServingOptions } from './options.ts';
+import { clientsConnected, ending, noExport, requireFree, stopped, suspended } from './refusals.ts';
 import { Retries } from './retries.ts';
 import { dropScratch, makeScratch } from './scratch.ts';
 import { cacheFolder, cacheLimits, volumeSettings } from './settings.ts';
@@ -45,32 +43,6 @@ import { cacheWishes, isStuck, namesSame, volumeWishes } from './wishes.ts';
 const START_MS = 10_000;
 /** How long work that nobody waits for waits for a lock: it is tried again. */
 const OWN_LOCK_TIMEOUT_MS = 1000;
-
-export interface ServingOptions {
-  /** Absolute path of the home directory. */
-  readonly home: string;
-  /** Of sgw. */
-  readonly version: string;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly parts: ServingParts;
-  /** What was asked of stores since the start. */
-  readonly requests?: RequestTally;
-  /** What the work for an account stands on. */
-  readonly openSession: (accountId: string, call: CallContext) => Promise<Session>;
-}
-
-interface AttachOptions {
-  readonly takeOver: boolean;
-  /** Of an image that is restored: open already. */
-  readonly image?: ImageFile;
-  /** What the users of CHAP prove themselves with that the row names. */
-  readonly chap?: ChapSecrets;
-}
-
-interface Attempt extends AttachOptions {
-  readonly call: CallContext;
-}
 
 export class Serving implements ExportDirectory, ServedExports, AsyncDisposable {
   readonly #options: ServingOptions;
@@ -145,6 +117,11 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   /** Live figures of the cache; undefined while nothing is served. */
   get cacheStats(): CacheStats | undefined {
     return this.#cache?.stats;
+  }
+
+  /** Empties it. */
+  async resetCache(): Promise<void> {
+    await this.#cache?.clear();
   }
 
   /** Every export, in the order of attaching. */
@@ -284,6 +261,52 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     return changes;
   }
 
+  get isSuspended(): boolean {
+    return this.#state.known?.suspended === true;
+  }
+
+  /**
+   * Ends what is served until `resume`, also over restarts; it stays attached. What the store does not take stays in the write
+   * logs. Durable when it resolves. Whether it was served until now.
+   */
+  async suspend(call: CallContext): Promise<boolean> {
+    const changed = await this.#state.suspend(true, call);
+    await Promise.all([...this.#attachments.values()].map(async (one) => this.#suspend(one, call)));
+    return changed;
+  }
+
+  /** Serves again what is attached; resolves when each export was tried once. Whether it was suspended. */
+  async resume(call: CallContext): Promise<boolean> {
+    const changed = await this.#state.suspend(false, call);
+    const attempt = { takeOver: false, call: this.#ownCall(this.#ended.signal) };
+    await Promise.all([...this.#attachments.values()].map(async (one) => this.#resume(one, attempt)));
+    return changed;
+  }
+
+  async #suspend(attachment: Attachment, { signal }: CallContext): Promise<void> {
+    if (attachment.phase === 'detaching' || attachment.phase === 'ended') return;
+    await this.#retries.stop(attachment);
+    attachment.detach();
+    await this.letGo(attachment);
+    const canDrain = attachment.failure === undefined;
+    if (canDrain) await this.#drain(attachment, signal, () => undefined);
+    await this.#close(attachment, canDrain, signal);
+    this.#retries.begin(attachment, suspended());
+  }
+
+  async #resume(attachment: Attachment, attempt: Attempt): Promise<void> {
+    if (attachment.phase !== 'waiting') return;
+    await this.#retries.stop(attachment);
+    await this.#try(attachment, attempt);
+  }
+
+  /** Serves it under other rules from now on; who is connected has to come again. Durable when it resolves. */
+  async rule(attachment: Attachment, row: AttachmentState, call: CallContext): Promise<void> {
+    await this.#state.replace(row, call);
+    attachment.record = row;
+    await this.letGo(attachment);
+  }
+
   /**
    * Ends all exports, which stay in the state for the next start. With `drain`, what is not in the store is brought there,
    * until `signal` fires; what is left then stays in the write logs. Never fails for that. Idempotent.
@@ -366,6 +389,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   }
 
   async #openUnlessEnded(attachment: Attachment, attempt: Attempt): Promise<void> {
+    if (this.isSuspended) throw suspended();
     attachment.begin();
     const signal = AbortSignal.any([attempt.call.signal, this.#ended.signal]);
     const opened = await this.#openNow(attachment, { ...attempt, call: { ...attempt.call, signal } });
@@ -459,6 +483,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     attachment.end();
     // The next start removes what stays.
     await this.chap.set(attachment.name, undefined, call).catch(() => undefined);
+    await this.chap.setInitiator(attachment.name, undefined, undefined, call).catch(() => undefined);
     await this.#dropHelper(attachment, call).catch(() => undefined);
     this.#attachments.delete(attachment.name);
     if (attachment.record.iscsi !== null) await this.listenIscsi().catch(() => undefined);

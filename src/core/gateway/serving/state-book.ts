@@ -41,6 +41,23 @@ export class StateBook {
     await this.#change((rows) => rows.filter((row) => row.exportName !== exportName), call);
   }
 
+  /** Durable when it resolves. Whether it was otherwise. */
+  async suspend(suspended: boolean, call: Call): Promise<boolean> {
+    const changed = await updateState(
+      this.#home,
+      ({ gateway }) => {
+        if (gateway === null) throw notActivated(this.#home);
+        if ((gateway.suspended === true) === suspended) return false;
+        if (suspended) gateway.suspended = true;
+        else delete gateway.suspended;
+        return true;
+      },
+      { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
+    );
+    await this.read();
+    return changed;
+  }
+
   async #change(change: (rows: AttachmentState[]) => AttachmentState[], call: Call): Promise<void> {
     await updateState(
       this.#home,

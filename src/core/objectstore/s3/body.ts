@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { SgwError } from '../../kit/index.ts';
-import { bodyPieces, type PutBody } from '../contract.ts';
+import { bodyPieces, type PutBody, type StreamedBody } from '../contract.ts';
 
 /** Hashed in one go; between two of them other work gets its turn. */
 const HASH_STEP_BYTES = 1024 * 1024;
@@ -20,6 +20,8 @@ export interface OutgoingBody {
   readonly sha256: string;
   /** 8 hex digits; kept beside the object. */
   readonly crc32: string;
+  /** Fires with the failure when a stream ends in one: the SDK would wait for more of it. */
+  readonly broken?: AbortSignal;
 }
 
 /** What is sent of `body`, and its checksums. */
@@ -42,6 +44,22 @@ export async function outgoing(body: PutBody): Promise<OutgoingBody> {
     }
   }
   return { sizeBytes, content: contentOf(pieces, sizeBytes), sha256: hash.digest('hex'), crc32: checkText(check) };
+}
+
+/** What comes piece by piece, and can be sent once. What its pieces throw breaks the request off before its end. */
+export function streamed({ sizeBytes, sha256, crc32: check, pieces }: StreamedBody): OutgoingBody {
+  const broken = new AbortController();
+  let isSent = false;
+  const content = (): Readable => {
+    if (isSent) throw new SgwError('unavailable', 'store-error', 'the store asks for a body again that is gone');
+    isSent = true;
+    const stream = Readable.from(pieces, { objectMode: false });
+    stream.on('error', (error) => {
+      broken.abort(error);
+    });
+    return stream;
+  };
+  return { sizeBytes, sha256, crc32: check, content, broken: broken.signal };
 }
 
 function contentOf(pieces: readonly Uint8Array[], sizeBytes: number): OutgoingBody['content'] {

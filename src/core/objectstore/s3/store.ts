@@ -49,9 +49,11 @@ import type {
   PutOptions,
   PutResult,
   StoreFacts,
+  StreamedBody,
 } from '../contract.ts';
 import type { OnRequest } from '../meter.ts';
-import { carry, collect, discard, matchesCheck, outgoing, type OutgoingBody } from './body.ts';
+import { Absent } from './absent.ts';
+import { carry, collect, discard, matchesCheck, outgoing, streamed, type OutgoingBody } from './body.ts';
 import { rangeOf, spanLength } from './span.ts';
 import { CEPH, s3Client, type S3Sender, type SeenOfServer } from './client.ts';
 import { Deadline } from './deadline.ts';
@@ -174,7 +176,21 @@ export class S3Store implements ObjectStore {
     throwIfAborted(signal);
     if (condition !== undefined && 'ifMatch' in condition && !isSendable(condition.ifMatch))
       return { outcome: 'preconditionFailed' };
-    const sent = await outgoing(body);
+    return await this.#put(key, await outgoing(body), options);
+  }
+
+  /** One request of known length, whose hash is signed. Where a replacement may have to be sent twice, it is collected first. */
+  async putStream(key: string, body: StreamedBody, options: PutOptions = {}): Promise<PutResult> {
+    checkKey(key);
+    const { condition, signal } = options;
+    throwIfAborted(signal);
+    if (condition !== undefined && 'ifMatch' in condition)
+      return await this.put(key, await Array.fromAsync(body.pieces), options);
+    return await this.#put(key, streamed(body), options);
+  }
+
+  async #put(key: string, sent: OutgoingBody, options: PutOptions): Promise<PutResult> {
+    const { condition, signal } = options;
     const input: PutObjectCommandInput = {
       ...this.#at(key),
       ContentLength: sent.sizeBytes,
@@ -237,12 +253,14 @@ export class S3Store implements ObjectStore {
       try {
         const release = await this.#sent.bytes.acquire(sizeBytes, stop);
         try {
-          const { ETag } = await this.#client.send(command, { abortSignal: stop });
+          const abortSignal = body.broken === undefined ? stop : AbortSignal.any([stop, body.broken]);
+          const { ETag } = await this.#client.send(command, { abortSignal });
           return plainEtag(ETag);
         } finally {
           release();
         }
       } catch (error) {
+        if (body.broken?.aborted === true) throw body.broken.reason;
         if (isConditional && (statusOf(error) === 412 || isNoSuchKey(error))) return undefined;
         throw error;
       }
@@ -456,15 +474,5 @@ export class S3Store implements ObjectStore {
     } finally {
       release();
     }
-  }
-}
-
-/** Stays inside this file. */
-class Absent extends Error {
-  readonly status: 404 | 416;
-
-  constructor(status: 404 | 416) {
-    super(`absent: ${String(status)}`);
-    this.status = status;
   }
 }

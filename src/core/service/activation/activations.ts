@@ -5,8 +5,8 @@
  *   registered --prove--> shown --claim--> claimed --credential--> issued
  *        \__________________\________________\_____________________\-----withdraw--> withdrawn
  *
- * Invariants: an activation key is kept only as its hash, is good for one claim, and for 30 minutes until then; a new one
- * voids the one before. Whatever is shown to the customer was signed by the device. A state is never left backwards, and
+ * Invariants: an activation key is kept only as its hash, is good for one claim, which may be repeated, and for 30 minutes; a
+ * new one voids the one before. Whatever is shown to the customer was signed by the device. A state is never left backwards, and
  * every change is one compare-and-set, so that each message can be repeated after any death.
  */
 import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
@@ -145,6 +145,7 @@ export class Activations {
   }
 
   /**
+   * The same claim again, by who does not know whether it came through, gets the same gateway.
    * @throws what `describe` throws; invalid `not-confirmed`, `bad-name`; notFound `account-not-found`; conflict
    * `gateway-exists`
    */
@@ -153,20 +154,40 @@ export class Activations {
     signal: AbortSignal,
   ): Promise<MessageResult<'activation.claim'>> {
     const { context, accounts, gateways } = this.#parts;
-    const { activationId } = this.#requireShown(await this.#byKey(input.activationKey, signal));
     checkClaim(input);
+    const record = await this.#byKey(input.activationKey, signal);
+    const made = await this.#madeBy(record, input, signal);
+    if (made !== undefined) return { gatewayId: made };
+    const { activationId } = this.#requireShown(record);
     await accounts.find(input.accountId, signal);
     const gatewayId = input.gatewayId ?? newGatewayId(context.blocks.random);
     requireFree(await gateways.find(gatewayId, signal), input.accountId);
     const { gatewayName, accountId, mode, region } = input;
     const customer: CustomerInformation = { gatewayId, gatewayName, accountId, mode, region };
     const claimedAt = timeOf(context);
-    await this.#change(
+    const left = await this.#change(
       activationId,
-      (now) => ({ ...this.#requireShown(requireKey(now, input.activationKey)), state: 'claimed', customer, claimedAt }),
+      (now) => {
+        if (isSameClaim(now, input)) return now;
+        return { ...this.#requireShown(requireKey(now, input.activationKey)), state: 'claimed', customer, claimedAt };
+      },
       signal,
     );
-    return { gatewayId };
+    return { gatewayId: left.customer?.gatewayId ?? gatewayId };
+  }
+
+  /** The gateway that this claim made before, while its key is good and the gateway is there. */
+  async #madeBy(
+    record: ActivationRecord,
+    input: MessageInput<'activation.claim'>,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const { context, gateways } = this.#parts;
+    const { customer, expiresAt } = record;
+    if (customer === null || !isSameClaim(record, input)) return undefined;
+    if (expiresAt === null || Date.parse(expiresAt) <= context.blocks.clock.nowMs()) return undefined;
+    const gateway = await gateways.find(customer.gatewayId, signal);
+    return gateway?.state === 'deregistered' ? undefined : customer.gatewayId;
   }
 
   /** @throws conflict `activation-key-expired` when nobody came in time */
@@ -280,6 +301,16 @@ function requireUnclaimed(record: ActivationRecord): ActivationRecord {
   if (record.state === 'withdrawn') throw withdrawn();
   if (record.state === 'claimed' || record.state === 'issued') throw claimed();
   return record;
+}
+
+/** Whether it was claimed by the same account in the same words. */
+function isSameClaim(
+  { state, customer }: ActivationRecord,
+  { gatewayId, gatewayName, accountId, mode, region }: MessageInput<'activation.claim'>,
+): boolean {
+  if (customer === null || (state !== 'claimed' && state !== 'issued')) return false;
+  const said = { gatewayId: gatewayId ?? customer.gatewayId, gatewayName, accountId, mode, region };
+  return canonicalJson(said) === canonicalJson({ ...customer });
 }
 
 /** A key that a newer one replaced is as unknown as one that never was. */

@@ -21,7 +21,7 @@ export const keyExpired = (expiresAt: string | null): SgwError =>
 
 export const keyUsed = (): SgwError =>
   new SgwError('conflict', 'activation-key-used', 'the activation key was used already', {
-    hint: 'A key activates one gateway.',
+    hint: 'A key activates one gateway: `sgw service gateway list` shows whether it is yours.',
   });
 
 export const keyWrong = (): SgwError =>

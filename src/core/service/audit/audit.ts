@@ -5,15 +5,20 @@ import { timeOf, type ServiceContext } from '../context.ts';
 import { serviceKeys } from '../keys.ts';
 
 interface Asked {
-  readonly gatewayId: string;
+  /** Null where no gateway asked, but a user. */
+  readonly gatewayId: string | null;
   readonly accountId: string;
+  /** Of a user: the access key that signed. */
+  readonly accessKeyId?: string;
 }
 
 export type AuditRecord = Asked &
   (
     | {
-        readonly kind: 'export' | 'clone';
+        readonly kind: 'export' | 'clone' | 'read';
         readonly snapshotId: string;
+        /** Of a read of a volume of the block API: then `snapshotId` is what it becomes next. */
+        readonly volumeId?: string;
         readonly granted: boolean;
         /** Accounts whose agreement was missing. */
         readonly missing: readonly string[];
@@ -25,6 +30,8 @@ export type AuditRecord = Asked &
         readonly withAccountId: string;
         readonly changed: boolean;
       }
+    /** By root, on a gateway of another account. */
+    | { readonly kind: 'operate'; readonly operation: string }
   );
 
 const RANDOM_BYTES = 8;

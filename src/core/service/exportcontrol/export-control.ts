@@ -2,7 +2,7 @@
  * The one place that decides what may leave (S7). Each decision is recorded before it is answered, so that nothing leaves
  * without a trace.
  */
-import { Catalog, type SnapshotEntry } from '../../blockstore/index.ts';
+import { Catalog, isOpenSession, type SnapshotEntry } from '../../blockstore/index.ts';
 import { isSnapshotId, Semaphore, SgwError } from '../../kit/index.ts';
 import type { MessageResult } from '../../protocol/index.ts';
 import type { Audit } from '../audit/audit.ts';
@@ -11,10 +11,20 @@ import { grantsSeenBy, judge, type Verdict } from './rights.ts';
 
 const READS_AT_ONCE = 16;
 
-/** Who asks: a gateway, for an account. */
+/** Who asks: a gateway, for an account, or a user. */
 export interface Asker {
-  readonly gatewayId: string;
+  readonly gatewayId: string | null;
   readonly accountId: string;
+  /** Of a user: the access key that signed. */
+  readonly accessKeyId?: string;
+}
+
+/** A volume of the block API, and what it reads as where nothing was written to it since. */
+export interface VolumeReading {
+  readonly volumeId: string;
+  /** What is written to it goes there. */
+  readonly session: string;
+  readonly base: Pick<SnapshotEntry, 'snapshotId' | 'root'> | null;
 }
 
 export class ExportControl {
@@ -38,13 +48,58 @@ export class ExportControl {
     { snapshotId, purpose }: { readonly snapshotId: string; readonly purpose: Purpose },
     signal: AbortSignal,
   ): Promise<MessageResult<'export.decide'>> {
+    await this.open(asker, { snapshotId, purpose }, signal);
+    return { binding: !this.#context.isEmbedded };
+  }
+
+  /** As `decide`; returns the snapshot that was decided on. @throws the same */
+  async open(
+    asker: Asker,
+    { snapshotId, purpose }: { readonly snapshotId: string; readonly purpose: Purpose | 'read' },
+    signal: AbortSignal,
+  ): Promise<SnapshotEntry> {
     const entry = await this.#read(snapshotId, signal);
     if (entry === undefined) throw notFound(snapshotId);
     const verdict = judge(asker.accountId, entry);
     const granted = verdict.mayExport && entry.state === 'completed';
     await this.#audit.record({ kind: purpose, ...asker, snapshotId, granted, missing: verdict.missing }, signal);
     requireGranted(asker, entry, verdict, purpose);
-    return { binding: !this.#context.isEmbedded };
+    return entry;
+  }
+
+  /**
+   * Once more, for something that goes on what `open` granted before: so that what is taken back is so at once. Leaves no
+   * record. @throws as `open`
+   */
+  async openAgain(accountId: string, snapshotId: string, signal: AbortSignal): Promise<SnapshotEntry> {
+    const entry = await this.#read(snapshotId, signal);
+    if (entry === undefined) throw notFound(snapshotId);
+    requireGranted({ accountId }, entry, judge(accountId, entry), 'read');
+    return entry;
+  }
+
+  /**
+   * Decides on reading a volume of the block API, by what it reads as where nothing was written to it: that may be another
+   * account's. What was written to it is the account's own. Leaves a record with `recorded`.
+   * @throws denied `export-denied`
+   */
+  async openVolume(
+    asker: Asker,
+    { volumeId, session, base }: VolumeReading,
+    recorded: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { accountId } = asker;
+    const entry = base === null ? undefined : await this.#read(base.snapshotId, signal);
+    // A base that is deleted is shared with nobody any more.
+    const manifest = entry?.state === 'completed' ? entry : { accountId, creators: [] };
+    const { mayExport, missing } = judge(accountId, { ...manifest, root: base?.root ?? null });
+    if (recorded)
+      await this.#audit.record(
+        { kind: 'read', ...asker, volumeId, snapshotId: session, granted: mayExport, missing },
+        signal,
+      );
+    if (!mayExport) throw volumeDenied(accountId, volumeId, missing);
   }
 
   /** As `decide` does for an export, without a record. @throws the same */
@@ -95,7 +150,8 @@ export class ExportControl {
   async #read(snapshotId: string, signal: AbortSignal): Promise<SnapshotEntry | undefined> {
     if (!isSnapshotId(snapshotId)) return undefined;
     try {
-      return await this.#catalog.getSnapshot(snapshotId, signal);
+      const entry = await this.#catalog.getSnapshot(snapshotId, signal);
+      return isOpenSession(entry) ? undefined : entry;
     } catch (error) {
       if (error instanceof SgwError && error.kind === 'notFound') return undefined;
       throw error;
@@ -109,7 +165,7 @@ function requireGranted(
   asker: Pick<Asker, 'accountId'>,
   entry: SnapshotEntry,
   verdict: Verdict,
-  purpose: Purpose,
+  purpose: Purpose | 'read',
 ): void {
   // To whom it does not belong and is not shared with, it does not exist.
   if (!verdict.isVisible) throw notFound(entry.snapshotId);
@@ -133,7 +189,30 @@ function notCompleted(entry: SnapshotEntry): SgwError {
   });
 }
 
-function denied(asker: Pick<Asker, 'accountId'>, entry: SnapshotEntry, verdict: Verdict, purpose: Purpose): SgwError {
+function volumeDenied(accountId: string, volumeId: string, missing: readonly string[]): SgwError {
+  return new SgwError(
+    'denied',
+    'export-denied',
+    `volume ${volumeId} holds blocks that account ${missing.join(', ')} created, and does not share with ${accountId}; it is not read`,
+    {
+      hint: 'Whoever created them can share the snapshot that the volume was made of, or last made into.',
+      details: { volumeId, accountId, creators: missing },
+    },
+  );
+}
+
+const REFUSALS = {
+  export: 'it is not exported',
+  clone: 'no clone is made of it',
+  read: 'its blocks are not read',
+} as const;
+
+function denied(
+  asker: Pick<Asker, 'accountId'>,
+  entry: SnapshotEntry,
+  verdict: Verdict,
+  purpose: Purpose | 'read',
+): SgwError {
   const owners = verdict.missing.join(', ');
   const share = verdict.missing
     .map((creator) => `sgw snapshot share ${entry.snapshotId} --with ${asker.accountId} --account ${creator}`)
@@ -142,7 +221,7 @@ function denied(asker: Pick<Asker, 'accountId'>, entry: SnapshotEntry, verdict: 
     'denied',
     'export-denied',
     `snapshot "${entry.name}" holds blocks that account ${owners} created, and does not share with ${asker.accountId}; ` +
-      (purpose === 'export' ? 'it is not exported' : 'no clone is made of it'),
+      REFUSALS[purpose],
     {
       hint: `Whoever created them can share it: ${share}`,
       details: { snapshotId: entry.snapshotId, accountId: asker.accountId, creators: verdict.missing },

@@ -1,5 +1,5 @@
 /** Sharing snapshots: an account lets another one use its blocks in a snapshot, and an owner lets it see the snapshot. */
-import { Catalog, type SnapshotEntry } from '../../blockstore/index.ts';
+import { Catalog, RECENT_SETTLED_MS, type SnapshotEntry } from '../../blockstore/index.ts';
 import { isSnapshotId, SgwError, type SnapshotId } from '../../kit/index.ts';
 import type { Grant, MessageResult } from '../../protocol/index.ts';
 import type { Audit } from '../audit/audit.ts';
@@ -53,15 +53,18 @@ export class Sharing {
   }
 
   /**
-   * Takes back what this account granted. Clones that were made meanwhile stay; what they hold of this account's
+   * Takes back what this account granted; no server lets anything out on it when this resolves. Clones that were made meanwhile stay; what they hold of this account's
    * blocks can not be exported from then on. Durable when it resolves.
    */
   async unshare(asker: Asker, request: Request, signal: AbortSignal): Promise<MessageResult<'snapshot.unshare'>> {
     const { withAccountId } = request;
-    return await this.#change('unshare', asker, request, signal, (grants) => {
+    const result = await this.#change('unshare', asker, request, signal, (grants) => {
       const left = grants.filter((grant) => !isAlike(grant, { accountId: withAccountId, by: asker.accountId }));
       return left.length === grants.length ? grants : left;
     });
+    // Servers go by what they read a moment ago.
+    if (!this.#context.isEmbedded) await this.#context.blocks.clock.sleep(RECENT_SETTLED_MS, signal);
+    return result;
   }
 
   async #change(

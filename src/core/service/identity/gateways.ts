@@ -5,11 +5,22 @@
  */
 import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
 import { SgwError } from '../../kit/index.ts';
-import { fingerprintOf, type Credential, type CustomerInformation, type Signed } from '../../protocol/index.ts';
-import type { SignedMessageName } from '../../protocol/index.ts';
+import {
+  fingerprintOf,
+  type ConfigurationRequest,
+  type ConfigurationStanding,
+  type Credential,
+  type CustomerInformation,
+  type GatewaySummary,
+  type ProvidedServing,
+  type RequestAnswer,
+  type Signed,
+  type SignedMessageName,
+} from '../../protocol/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import { serviceKeys } from '../keys.ts';
 import { isSame } from '../secrets.ts';
+import { notFoundResource } from './authorization.ts';
 import type { SignatureCheck } from './signature-check.ts';
 
 export interface GatewayRecord extends CustomerInformation {
@@ -20,6 +31,14 @@ export interface GatewayRecord extends CustomerInformation {
   readonly registeredAt: string;
   readonly deregisteredAt: string | null;
   readonly configurationVersion: number;
+  /** What the provider wants of its serving; absent: nothing special. These four are absent in records of before they were. */
+  readonly serving?: ProvidedServing;
+  /** What its operator asks for. */
+  readonly request?: ConfigurationRequest | null;
+  /** To the newest request that was answered. */
+  readonly answer?: RequestAnswer | null;
+  /** What the gateway said of a version last. */
+  readonly receipt?: ConfigurationStanding['receipt'];
 }
 
 const CREDENTIAL_BYTES = 16;
@@ -27,6 +46,7 @@ const CREDENTIAL_BYTES = 16;
 export class Gateways {
   readonly #context: ServiceContext;
   readonly #signatures: SignatureCheck;
+  readonly #watches = new Set<(gatewayId: string) => void>();
 
   constructor(context: ServiceContext, signatures: SignatureCheck) {
     this.#context = context;
@@ -83,6 +103,31 @@ export class Gateways {
     return (await readDocument<GatewayRecord>(this.#context.blocks, serviceKeys.gateway(gatewayId), signal))?.value;
   }
 
+  /** @throws notFound `gateway-not-found` */
+  async require(gatewayId: string, signal: AbortSignal): Promise<GatewayRecord> {
+    const record = await this.find(gatewayId, signal);
+    if (record !== undefined) return record;
+    throw notFoundResource({ kind: 'gateway', id: gatewayId });
+  }
+
+  /** In the order of their ids; of all accounts when `accountId` is null. */
+  async list(accountId: string | null, signal: AbortSignal): Promise<GatewayRecord[]> {
+    const { blocks } = this.#context;
+    const gateways: GatewayRecord[] = [];
+    for await (const { key } of blocks.objects.list(serviceKeys.gateways, { signal })) {
+      const stored = await readDocument<GatewayRecord>(blocks, key, signal);
+      if (stored === undefined || (accountId !== null && stored.value.accountId !== accountId)) continue;
+      gateways.push(stored.value);
+    }
+    return gateways.sort((a, b) => (a.gatewayId < b.gatewayId ? -1 : 1));
+  }
+
+  /** Calls `onGone` when this process has deregistered a gateway, until the returned function is called. */
+  onDeregistered(onGone: (gatewayId: string) => void): () => void {
+    this.#watches.add(onGone);
+    return () => this.#watches.delete(onGone);
+  }
+
   /**
    * The gateway that sent the request.
    * @throws denied `gateway-unknown`, `credential-wrong`, and what `SignatureCheck` throws
@@ -119,11 +164,23 @@ export class Gateways {
       (now) => (now.state === 'deregistered' ? now : { ...now, state: 'deregistered', deregisteredAt }),
       signal,
     );
+    for (const onGone of this.#watches) onGone(gatewayId);
   }
 }
 
+/** What others may know of a gateway. */
+export function summaryOf(record: GatewayRecord): GatewaySummary {
+  const { gatewayId, gatewayName, accountId, mode, region, state } = record;
+  const { registeredAt, deregisteredAt, configurationVersion } = record;
+  return {
+    ...{ gatewayId, gatewayName, accountId, mode, region, state },
+    ...{ registeredAt, deregisteredAt, configurationVersion },
+    keyFingerprint: fingerprintOf(record.publicKey),
+  };
+}
+
 /** @throws denied `gateway-deregistered` */
-function requireStaying(record: GatewayRecord): GatewayRecord {
+export function requireStaying(record: GatewayRecord): GatewayRecord {
   if (record.state === 'active') return record;
   throw deregistered(record.gatewayId);
 }

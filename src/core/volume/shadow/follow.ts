@@ -26,6 +26,7 @@ import type { ShadowParts } from './parts.ts';
 import { RecordKeeper } from './record-keeper.ts';
 import { regionAt, type RegionMarks } from './region-marks.ts';
 import type { RegionTask, RegionWork } from './region-work.ts';
+import { pagesOf } from './touched-pages.ts';
 import { WaitingSnapshots } from './waiting-snapshots.ts';
 
 /** The image's times are looked at so long after it was closed: they do not tell moments apart that are nearer. */
@@ -228,6 +229,11 @@ export class Follow {
   async configure(settings: Partial<VolumeSettings>): Promise<void> {
     this.#settings = { ...this.#settings, ...settings };
     await this.#connection?.configure(settings);
+  }
+
+  /** While it is not connected to the store, connecting asks. */
+  async checkHeld(signal?: AbortSignal): Promise<void> {
+    await this.#connection?.uploads.checkHeld(signal);
   }
 
   /** Uploads everything that is written now; what was in the image before it was followed is not waited for. */
@@ -492,9 +498,4 @@ export class Follow {
     await this.#parts.blocks.clock.sleep(TIMES_SETTLE_MS);
     await this.#records.write({ state: 'clean', image: identityOf(this.#image.facts()) }, true);
   }
-}
-
-function pagesOf(offset: number, length: number): [firstPage: number, pageCount: number] {
-  const firstPage = Math.floor(offset / PAGE_BYTES);
-  return [firstPage, Math.ceil((offset + length) / PAGE_BYTES) - firstPage];
 }

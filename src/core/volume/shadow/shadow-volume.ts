@@ -275,6 +275,10 @@ class ShadowVolume implements ServedVolume {
     await this.#follow.configure(settings);
   }
 
+  async checkHeld(signal?: AbortSignal): Promise<void> {
+    await this.#follow.checkHeld(signal);
+  }
+
   async drain(options: { readonly signal?: AbortSignal; readonly onProgress?: OnDrained } = {}): Promise<void> {
     await this.#follow.drain(options);
   }

@@ -68,3 +68,9 @@ export class TouchedPages {
     return { region, pages: found };
   }
 }
+
+/** The pages that bytes from `offset` lie in, wholly or in part. */
+export function pagesOf(offset: number, length: number): [firstPage: number, pageCount: number] {
+  const firstPage = Math.floor(offset / PAGE_BYTES);
+  return [firstPage, Math.ceil((offset + length) / PAGE_BYTES) - firstPage];
+}

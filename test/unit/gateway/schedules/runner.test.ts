@@ -285,7 +285,7 @@ describe('setting', () => {
     expect(first.remarks.join()).toContain('sgw gateway start');
     const at = await scene.rig.call('schedule.set', { volume: 'db', at: '02:30' });
     expect(at).toMatchObject({ nextRunAt: '2026-11-30T02:30:00.000Z', at: '02:30', keep: keepDays(7) });
-    const failing = scene.rig.call('schedule.set', { volume: 'db', everyMs: HOUR });
+    const failing = scene.rig.call('schedule.set', { volume: 'db', everyMs: 7 * HOUR });
     await expect(failing).rejects.toMatchObject({ code: 'bad-schedule' });
     expect(await scene.schedule()).toMatchObject({ everyMs: DAY, at: '02:30' });
     const hourly = await scene.rig.call('schedule.set', { volume: 'db', everyMs: HOUR, at: null, keep: null });

@@ -1,0 +1,80 @@
+/** Which blocks of 512 KiB of a leaf differ between two maps. */
+import { API_BLOCK_PAGES, LEAF_PAGES } from '../geometry.ts';
+import type { LeafRun } from '../node-codec.ts';
+import type { LeafRuns } from './map-reader.ts';
+
+export interface ChangedBlock {
+  /** Counted in blocks of 512 KiB. */
+  readonly block: number;
+  /** Whether anything is mapped there in the one and the other. */
+  readonly inA: boolean;
+  readonly inB: boolean;
+}
+
+const LEAF_BLOCKS = LEAF_PAGES / API_BLOCK_PAGES;
+
+/** The blocks that differ, ascending. `isMoved`: of a page that both map, in different places, whether it is the same all the same. */
+export async function* changedBlocksOfLeaf(
+  { leaf, a, b }: LeafRuns,
+  isMoved: (before: LeafRun, now: LeafRun, page: number) => Promise<boolean>,
+): AsyncGenerator<ChangedBlock> {
+  const before = byBlock(a);
+  const after = byBlock(b);
+  for (let i = 0; i < LEAF_BLOCKS; i++) {
+    const runsOfA = before[i] ?? [];
+    const runsOfB = after[i] ?? [];
+    if (areSame(runsOfA, runsOfB) || !(await differs(runsOfA, runsOfB, i * API_BLOCK_PAGES, isMoved))) continue;
+    yield { block: leaf * LEAF_BLOCKS + i, inA: runsOfA.length > 0, inB: runsOfB.length > 0 };
+  }
+}
+
+/** The runs of each block of a leaf. */
+function byBlock(runs: readonly LeafRun[]): LeafRun[][] {
+  const blocks = Array.from({ length: LEAF_BLOCKS }, (): LeafRun[] => []);
+  for (const run of runs) {
+    const last = Math.floor((run.page + run.count - 1) / API_BLOCK_PAGES);
+    for (let i = Math.floor(run.page / API_BLOCK_PAGES); i <= last; i++)
+      blocks[i]?.push(...cutRun(run, i * API_BLOCK_PAGES, (i + 1) * API_BLOCK_PAGES));
+  }
+  return blocks;
+}
+
+/** What of a run lies in these pages: one run, or none. */
+export function cutRun(run: LeafRun, from: number, to: number): readonly LeafRun[] {
+  if (from <= run.page && run.page + run.count <= to) return [run];
+  const start = Math.max(from, run.page);
+  const end = Math.min(to, run.page + run.count);
+  return start < end ? [{ ...run, page: start, count: end - start, slot: run.slot + start - run.page }] : [];
+}
+
+const areSame = (a: readonly LeafRun[], b: readonly LeafRun[]): boolean =>
+  a.length === b.length &&
+  a.every((run, i) => {
+    const other = b[i];
+    return other?.page === run.page && other.count === run.count && isSamePlace(run, other, run.page);
+  });
+
+async function differs(
+  a: readonly LeafRun[],
+  b: readonly LeafRun[],
+  first: number,
+  isMoved: (before: LeafRun, now: LeafRun, page: number) => Promise<boolean>,
+): Promise<boolean> {
+  for (let page = first; page < first + API_BLOCK_PAGES; page++) {
+    const before = runOf(a, page);
+    const now = runOf(b, page);
+    if (before === undefined || now === undefined) {
+      if (before !== now) return true;
+    } else if (!isSamePlace(before, now, page) && !(await isMoved(before, now, page))) return true;
+  }
+  return false;
+}
+
+const runOf = (runs: readonly LeafRun[], page: number): LeafRun | undefined =>
+  runs.find((run) => run.page <= page && page < run.page + run.count);
+
+const isSamePlace = (a: LeafRun, b: LeafRun, page: number): boolean =>
+  a.frame === b.frame &&
+  a.slot + page - a.page === b.slot + page - b.page &&
+  a.source.segmentId === b.source.segmentId &&
+  a.source.key === b.source.key;

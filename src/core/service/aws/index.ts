@@ -1,0 +1,3 @@
+/** The APIs of AWS that the service answers: parts of a server. */
+export { ebsFrontEnd } from './ebs/front-end.ts';
+export { storageGatewayApi } from './storagegateway/front-end.ts';

@@ -1,0 +1,2 @@
+/** The block API: a part of a server. */
+export { blockApi } from './front-end.ts';
