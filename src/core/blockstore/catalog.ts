@@ -9,7 +9,7 @@ import { checkVolumeSize } from './geometry.ts';
 import { readHead, type Head } from './head.ts';
 import { keys } from './keys.ts';
 import { listSnapshotIds, listVolumeIds } from './listed-ids.ts';
-import type { BlockStoreOptions, Cancellable } from './options.ts';
+import type { BlockStoreOptions, Cancellable, DocumentReading } from './options.ts';
 import { createDataKey } from './sealing/volume-keys.ts';
 import { ZERO_HASH } from './segment-codec.ts';
 import { isOpenSession } from './upload-entry.ts';
@@ -86,14 +86,11 @@ export class Catalog {
     return stored.value;
   }
 
-  /** @throws notFound `snapshot-not-found` */
+  /** @throws notFound `snapshot-not-found`, also of what is written to a volume of the block API, and is no snapshot yet */
   async getSnapshot(id: SnapshotId, signal?: AbortSignal): Promise<SnapshotEntry> {
-    const stored = await readDocument<SnapshotEntry>(this.#options, keys.snapshot(id), signal);
-    if (stored === undefined)
-      throw new SgwError('notFound', 'snapshot-not-found', `there is no snapshot ${id}`, {
-        details: { snapshotId: id },
-      });
-    return stored.value;
+    const entry = await readSnapshotOrSession(this.#options, id, signal);
+    if (isOpenSession(entry)) throw noSnapshot(id);
+    return entry;
   }
 
   /**
@@ -246,3 +243,17 @@ interface Aged {
 
 const byAge = (a: Aged, b: Aged): number =>
   a.entry.createdAt < b.entry.createdAt ? -1 : a.entry.createdAt > b.entry.createdAt ? 1 : a.id < b.id ? -1 : 1;
+
+/** The entry of a snapshot, or of a session in which a volume of the block API is written. @throws notFound `snapshot-not-found` */
+export async function readSnapshotOrSession(
+  reading: DocumentReading,
+  id: SnapshotId,
+  signal?: AbortSignal,
+): Promise<SnapshotEntry> {
+  const stored = await readDocument<SnapshotEntry>(reading, keys.snapshot(id), signal);
+  if (stored === undefined) throw noSnapshot(id);
+  return stored.value;
+}
+
+export const noSnapshot = (id: SnapshotId): SgwError =>
+  new SgwError('notFound', 'snapshot-not-found', `there is no snapshot ${id}`, { details: { snapshotId: id } });

@@ -2,7 +2,7 @@
  * Room `blockstore` (level 2): volumes and snapshots in an object store, format 1 (docs/formats/).
  * Data flows frames -> segments -> log -> map -> checkpoint; reading goes the other way.
  */
-export { Catalog, type DamagedEntry } from './catalog.ts';
+export { Catalog, noSnapshot, readSnapshotOrSession, type DamagedEntry } from './catalog.ts';
 export { isCorrupt, missing } from './damage.ts';
 export { diffViews, type DiffExtent } from './diff.ts';
 export { changeDocument, createDocument, readDocument, replaceDocument, type Stored } from './documents.ts';

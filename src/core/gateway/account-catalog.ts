@@ -5,7 +5,7 @@
  */
 import {
   Catalog,
-  isOpenSession,
+  noSnapshot,
   type BlockStoreOptions,
   type SnapshotEntry,
   type VolumeEntry,
@@ -49,10 +49,8 @@ export class AccountCatalog extends Catalog {
   /** @throws notFound `snapshot-not-found`, also of another account's that is not shared with this one */
   override async getSnapshot(id: SnapshotId, signal?: AbortSignal): Promise<SnapshotEntry> {
     const entry = await super.getSnapshot(id, signal);
-    if (this.sees(entry) && !isOpenSession(entry)) return entry;
-    throw new SgwError('notFound', 'snapshot-not-found', `there is no snapshot ${id}`, {
-      details: { snapshotId: id },
-    });
+    if (this.sees(entry)) return entry;
+    throw noSnapshot(id);
   }
 
   /** @throws denied `not-owner` */

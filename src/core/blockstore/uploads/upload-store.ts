@@ -23,7 +23,7 @@ import {
   type SnapshotId,
   type VolumeId,
 } from '../../kit/index.ts';
-import { Catalog } from '../catalog.ts';
+import { Catalog, readSnapshotOrSession } from '../catalog.ts';
 import { isCorrupt } from '../damage.ts';
 import { createDocument, readDocument } from '../documents.ts';
 import type { SnapshotEntry, UploadRecord } from '../entries.ts';
@@ -100,10 +100,13 @@ export class UploadStore {
     this.#partBlocks = partBlocks;
     this.#catalog = new Catalog(options);
     const { clock } = options;
-    this.#entries = new RecentReads(async (id, signal) => await this.#catalog.getSnapshot(id as SnapshotId, signal), {
-      clock,
-      closed,
-    });
+    this.#entries = new RecentReads(
+      async (id, signal) => await readSnapshotOrSession(options, id as SnapshotId, signal),
+      {
+        clock,
+        closed,
+      },
+    );
   }
 
   /**

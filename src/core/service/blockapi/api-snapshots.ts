@@ -1,5 +1,11 @@
 /** Snapshots as the block API shows them: an account's own, whoever made them, and to be read those that others share. */
-import { Catalog, listSnapshotIds, isOpenSession, type SnapshotEntry } from '../../blockstore/index.ts';
+import {
+  Catalog,
+  listSnapshotIds,
+  isOpenSession,
+  readSnapshotOrSession,
+  type SnapshotEntry,
+} from '../../blockstore/index.ts';
 import { isSnapshotId, SgwError, toSgwError, type SnapshotId } from '../../kit/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import { notFound, type Asker, type ExportControl } from '../exportcontrol/export-control.ts';
@@ -101,7 +107,7 @@ export class ApiSnapshots {
 
   async #read(id: SnapshotId, signal: AbortSignal): Promise<SnapshotEntry | undefined> {
     try {
-      return await this.#catalog.getSnapshot(id, signal);
+      return await readSnapshotOrSession(this.#context.blocks, id, signal);
     } catch (error) {
       // One that can not be read hides no other.
       const { kind } = toSgwError(error);

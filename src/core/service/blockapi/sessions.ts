@@ -8,7 +8,13 @@
  *   So at each moment a pending session keeps all that the volume reads as from gc.
  * - The first session that is open is the volume's, whatever its record says; the record only tells where to begin looking.
  */
-import { isOpenSession, Catalog, RecentReads, type SnapshotEntry } from '../../blockstore/index.ts';
+import {
+  isOpenSession,
+  Catalog,
+  readSnapshotOrSession,
+  RecentReads,
+  type SnapshotEntry,
+} from '../../blockstore/index.ts';
 import { idOfSession, isUpload, UploadStore, type SealedAs, type UploadEntry } from '../../blockstore/uploads/index.ts';
 import { SgwError, toSgwError, type Logger, type SnapshotId } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
@@ -163,7 +169,7 @@ export class Sessions {
 
   async #find(id: SnapshotId, signal: AbortSignal): Promise<SnapshotEntry | undefined> {
     try {
-      return await new Catalog(this.#context.blocks).getSnapshot(id, signal);
+      return await readSnapshotOrSession(this.#context.blocks, id, signal);
     } catch (error) {
       if (toSgwError(error).kind !== 'notFound') throw error;
       return undefined;

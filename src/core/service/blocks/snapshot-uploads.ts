@@ -74,7 +74,7 @@ export class SnapshotUploads {
     if (!isSnapshotId(snapshotId)) return undefined;
     try {
       const entry = await new Catalog(this.#context.blocks).getSnapshot(snapshotId, signal);
-      return entry.state === 'deleted' || isOpenSession(entry) ? undefined : entry;
+      return entry.state === 'deleted' ? undefined : entry;
     } catch (error) {
       if (toSgwError(error).kind !== 'notFound') throw error;
       return undefined;

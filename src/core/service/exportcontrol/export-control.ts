@@ -2,7 +2,7 @@
  * The one place that decides what may leave (S7). Each decision is recorded before it is answered, so that nothing leaves
  * without a trace.
  */
-import { Catalog, isOpenSession, type SnapshotEntry } from '../../blockstore/index.ts';
+import { Catalog, type SnapshotEntry } from '../../blockstore/index.ts';
 import { isSnapshotId, Semaphore, SgwError } from '../../kit/index.ts';
 import type { MessageResult } from '../../protocol/index.ts';
 import type { Audit } from '../audit/audit.ts';
@@ -150,8 +150,7 @@ export class ExportControl {
   async #read(snapshotId: string, signal: AbortSignal): Promise<SnapshotEntry | undefined> {
     if (!isSnapshotId(snapshotId)) return undefined;
     try {
-      const entry = await this.#catalog.getSnapshot(snapshotId, signal);
-      return isOpenSession(entry) ? undefined : entry;
+      return await this.#catalog.getSnapshot(snapshotId, signal);
     } catch (error) {
       if (error instanceof SgwError && error.kind === 'notFound') return undefined;
       throw error;

@@ -173,6 +173,8 @@ describe('what is written to a volume', () => {
     const claim = { blocks: 1, checksum: null };
     await expect(uploads.complete(asker, session, claim, signal)).rejects.toMatchObject(refused);
     await expect(exports.open(asker, { snapshotId: session, purpose: 'read' }, signal)).rejects.toMatchObject(refused);
+    const share = { snapshotId: session, withAccountId: mallory.accountId };
+    await expect(rig.service.sharing.share(asker, share, signal)).rejects.toMatchObject(refused);
     expect(await anna.written(volumeId)).toEqual([1]);
   });
 });
