@@ -263,25 +263,9 @@ export function decodeLeaf(node: Buffer, pointer: NodePointer): LeafRun[] {
 
 /** The children of an interior node, as a `NodeLoader` or `unpackNode` gave it. @throws corrupt `object-damaged` */
 export function decodeInterior(node: Buffer, pointer: NodePointer, level: number): Map<number, NodePointer> {
-  const reader = readNode(node, pointer, CHILD_BYTES);
-  if (reader.level !== level)
-    throw damaged(pointer.key, `the map node at ${String(pointer.offset)} is not of level ${String(level)}`);
+  const entries = new InteriorEntries(node, pointer, level);
   const children = new Map<number, NodePointer>();
-  for (let i = 0, at = reader.entriesAt; i < reader.count; i++, at += CHILD_BYTES) {
-    const slot = node.readUInt16LE(at);
-    const source = reader.sources[node.readUInt16LE(at + 2)];
-    const ascends = i === 0 || slot > node.readUInt16LE(at - CHILD_BYTES);
-    if (source === undefined || slot >= FANOUT || !ascends)
-      throw damaged(pointer.key, `the map node at ${String(pointer.offset)} has an impossible child`);
-    children.set(slot, {
-      key: source.key,
-      offset: node.readUInt32LE(at + 4),
-      length: node.readUInt32LE(at + 8),
-      mappedPages: Number(node.readBigUInt64LE(at + 12)),
-      hash: node.toString('hex', at + 20, at + 36),
-      creators: source.creators,
-    });
-  }
+  for (let i = 0; i < entries.count; i++) children.set(entries.slot(i), entries.pointer(i));
   return children;
 }
 
