@@ -1,4 +1,6 @@
 /** Reads a block that was written through the API out of its object, before a map points to it. */
+import { createHash } from 'node:crypto';
+import type { ReadBlock } from '../blocks/index.ts';
 import { damaged, missing } from '../damage.ts';
 import { decodeFrameInPlace } from '../frame-codec.ts';
 import { API_BLOCK_BYTES, API_BLOCK_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from '../geometry.ts';
@@ -7,12 +9,12 @@ import { withSignal, type BlockStoreOptions } from '../options.ts';
 import { forEachPage, popcount16 } from '../segment-index.ts';
 import { pageHashesOf, parseSegmentTail } from '../segment-parse.ts';
 
-/** All 512 KiB, checked against the hashes of its pages. The caller owns the buffer. @throws corrupt */
+/** All 512 KiB and their SHA-256, checked against the hashes of its pages. The caller owns the buffer. @throws corrupt */
 export async function readUploadedBlock(
   { objects }: Pick<BlockStoreOptions, 'objects'>,
   key: string,
   signal?: AbortSignal,
-): Promise<Buffer> {
+): Promise<ReadBlock> {
   const object = await objects.get(key, withSignal(signal));
   if (object === undefined) throw missing(key);
   const { bytes } = object;
@@ -39,5 +41,5 @@ export async function readUploadedBlock(
       raw.copy(out, (page - firstPage) * PAGE_BYTES, slot * PAGE_BYTES, (slot + 1) * PAGE_BYTES);
     });
   }
-  return out;
+  return { bytes: out, sha256: createHash('sha256').update(out).digest('hex') };
 }

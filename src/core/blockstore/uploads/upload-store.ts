@@ -23,6 +23,7 @@ import {
   type SnapshotId,
   type VolumeId,
 } from '../../kit/index.ts';
+import type { ReadBlock } from '../blocks/index.ts';
 import { Catalog, readSnapshotOrSession } from '../catalog.ts';
 import { isCorrupt } from '../damage.ts';
 import { createDocument, readDocument } from '../documents.ts';
@@ -322,7 +323,7 @@ export class UploadStore {
   }
 
   /** What was written to a block last, all 512 KiB; undefined when nothing was. @throws corrupt */
-  async read(snapshotId: SnapshotId, block: number, signal?: AbortSignal): Promise<Buffer | undefined> {
+  async read(snapshotId: SnapshotId, block: number, signal?: AbortSignal): Promise<ReadBlock | undefined> {
     const newest = await this.#newestWrite(snapshotId, block, signal);
     if (newest < 0) return undefined;
     return await readUploadedBlock(this.#options, keys.uploadedWrite(snapshotId, block, newest), signal);

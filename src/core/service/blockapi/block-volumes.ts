@@ -7,7 +7,7 @@ import {
   RecentReads,
   type SnapshotEntry,
 } from '../../blockstore/index.ts';
-import { BlockReader } from '../../blockstore/blocks/index.ts';
+import { BlockReader, type ReadBlock } from '../../blockstore/blocks/index.ts';
 import { idOfSession, type SealedAs } from '../../blockstore/uploads/index.ts';
 import { SgwError, toSgwError, type Logger } from '../../kit/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
@@ -172,12 +172,12 @@ export class BlockVolumes {
   }
 
   /** All 512 KiB, as they were written last. @throws as `put`; denied `export-denied`; unsupported `blocks-sealed-store`; corrupt */
-  async read(asker: Asker, volumeId: string, block: number, signal: AbortSignal): Promise<Buffer> {
+  async read(asker: Asker, volumeId: string, block: number, signal: AbortSignal): Promise<ReadBlock> {
     const record = await this.show(asker, volumeId, signal);
     requireInside(record, block);
     const { entry } = await this.#openReading(asker, record, signal);
     const written = await this.#sessions.store.read(entry.snapshotId, block, signal);
-    return written ?? (await this.#reader.read(entry.upload.parent?.root ?? null, block, signal)).bytes;
+    return written ?? (await this.#reader.read(entry.upload.parent?.root ?? null, block, signal));
   }
 
   /** The blocks from one on in which something is written. @throws as `read` */

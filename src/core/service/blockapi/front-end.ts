@@ -26,9 +26,8 @@ import {
   type Volume,
   type VolumeList,
 } from '../../protocol/blockapi/index.ts';
-import { drained, readBody } from '../blocks/body.ts';
-import { blockDigest } from '../blocks/digest.ts';
-import { invalid } from '../blocks/refusals.ts';
+import type { ReadBlock } from '../../blockstore/blocks/index.ts';
+import { drained, readBlockBody, readBody, requireBlock } from '../blocks/body.ts';
 import { Slots, type SlotLimits } from '../blocks/slots.ts';
 import { SnapshotBlocks, type BlockPage } from '../blocks/snapshot-blocks.ts';
 import { BlockTokens } from '../blocks/tokens.ts';
@@ -56,7 +55,7 @@ interface Call {
 }
 
 /** What an operation answers with: a document, or a block. */
-type Answer = object | Buffer;
+type Answer = object | ReadBlock;
 
 export function blockApi(parts: BlockApiParts, limits: Partial<SlotLimits> = {}): FrontEnd {
   const routes = new BlockApiRoutes(parts, limits);
@@ -148,11 +147,9 @@ class BlockApiRoutes {
     const call: Call = { asker, params, query, body, signal };
     const answer = await this.#operations[name](call);
     void reply.code(operation.status).header('cache-control', 'no-store');
-    if (!Buffer.isBuffer(answer)) return await reply.send(answer);
-    return await reply
-      .header('content-digest', digestHeader(blockDigest(answer)))
-      .type('application/octet-stream')
-      .send(answer);
+    if (operation.answer !== 'block') return await reply.send(answer);
+    const { bytes, sha256 } = answer as ReadBlock;
+    return await reply.header('content-digest', digestHeader(sha256)).type('application/octet-stream').send(bytes);
   }
 
   readonly #operations: Readonly<Record<BlockApiName, (call: Call) => Promise<Answer>>> = {
@@ -237,7 +234,7 @@ class BlockApiRoutes {
     return { snapshots: listed.snapshots.map(snapshotOf), nextToken: listed.nextToken };
   }
 
-  async #getSnapshotBlock({ asker, params, signal }: Call): Promise<Buffer> {
+  async #getSnapshotBlock({ asker, params, signal }: Call): Promise<ReadBlock> {
     const { snapshotId } = params;
     const block = blockOf(params.block);
     return await this.#slots.run(
@@ -247,7 +244,7 @@ class BlockApiRoutes {
         await this.#reading.run(
           asker,
           snapshotId,
-          async (recorded) => (await this.#blocks.readOpen(asker, { snapshotId, block, recorded }, signal)).bytes,
+          async (recorded) => await this.#blocks.readOpen(asker, { snapshotId, block, recorded }, signal),
         ),
     );
   }
@@ -259,14 +256,8 @@ class BlockApiRoutes {
     await this.#slots.run(asker.accountId, signal, async () => {
       const record = await this.#volumes.show(asker, params.volumeId, signal);
       requireInside(record, block);
-      const body = await readBody(request.body, API_BLOCK_BYTES, API_BLOCK_BYTES);
-      if (body.bytes.length !== API_BLOCK_BYTES)
-        throw invalid(
-          'bad-parameter',
-          `the block has ${String(body.bytes.length)} bytes, and not ${String(API_BLOCK_BYTES)}`,
-        );
-      if (body.sha256 !== sha256 || (payloadSha256 ?? sha256) !== sha256)
-        throw invalid('block-checksum-wrong', 'the block does not match its checksum');
+      const body = await readBlockBody(request.body);
+      requireBlock(body, sha256, payloadSha256);
       await this.#volumes.put(record, { block, bytes: body.bytes, sha256 }, signal);
     });
   }

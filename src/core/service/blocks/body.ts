@@ -1,8 +1,9 @@
 /** Bodies of requests, read within a bound in bytes and in time. */
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { API_BLOCK_BYTES } from '../../blockstore/index.ts';
 import { SgwError } from '../../kit/index.ts';
-import { badParameter } from './refusals.ts';
+import { badParameter, invalid } from './refusals.ts';
 
 /** For a block of 512 KiB: 70 Kbit/s is enough. */
 const BODY_MS = 60_000;
@@ -41,6 +42,21 @@ export async function readBody(body: unknown, bytesMax: number, expectedBytes = 
     clearTimeout(late);
   }
   return { bytes: bytes.subarray(0, length), sha256: hash.digest('hex') };
+}
+
+/** Reads what is to be a block, no longer than one. @throws as `readBody` */
+export const readBlockBody = async (body: unknown): Promise<ReadBody> =>
+  await readBody(body, API_BLOCK_BYTES, API_BLOCK_BYTES);
+
+/**
+ * `sha256` is what the client says that the block has, `payloadSha256` what it signed the body with; null: it did not.
+ * @throws invalid `bad-parameter` unless it is a whole block, `block-checksum-wrong`
+ */
+export function requireBlock(body: ReadBody, sha256: string, payloadSha256: string | null): void {
+  if (body.bytes.length !== API_BLOCK_BYTES)
+    throw badParameter(`the block has ${String(body.bytes.length)} bytes, and not ${String(API_BLOCK_BYTES)}`);
+  if (body.sha256 !== sha256 || (payloadSha256 ?? sha256) !== sha256)
+    throw invalid('block-checksum-wrong', 'the block does not match its checksum');
 }
 
 const isReadable = (body: unknown): body is Readable =>

@@ -14,9 +14,8 @@ import { SnapshotUploads } from '../../blocks/snapshot-uploads.ts';
 import { BlockTokens } from '../../blocks/tokens.ts';
 import type { Asker } from '../../exportcontrol/export-control.ts';
 import type { FrontEnd, ServerParts } from '../../server/front-end.ts';
-import { drained, readBody } from '../../blocks/body.ts';
+import { drained, readBlockBody, readBody, requireBlock } from '../../blocks/body.ts';
 import { ebsAnswerOf } from './errors.ts';
-import { invalid } from '../../blocks/refusals.ts';
 import {
   blockIndexOf,
   blockTokenOf,
@@ -146,9 +145,7 @@ class EbsRoutes {
     // What does not say how its body is signed can only be checked with the body.
     const early = isNamed
       ? undefined
-      : await this.#slots.run('', this.#deadline(), async () =>
-          readBody(request.body, API_BLOCK_BYTES, API_BLOCK_BYTES),
-        );
+      : await this.#slots.run('', this.#deadline(), async () => readBlockBody(request.body));
     const { user, payloadSha256 } = await this.#verify(request, early?.bytes ?? null);
     const asker = askerOf(user);
     const snapshotId = snapshotIdOf(path.snapshotId);
@@ -157,14 +154,8 @@ class EbsRoutes {
     const signal = this.#deadline();
     await this.#slots.run(asker.accountId, signal, async () => {
       const entry = await this.#uploads.find(asker, snapshotId, signal);
-      const body = early ?? (await readBody(request.body, API_BLOCK_BYTES, API_BLOCK_BYTES));
-      if (body.bytes.length !== API_BLOCK_BYTES)
-        throw invalid(
-          'bad-parameter',
-          `the block has ${String(body.bytes.length)} bytes, and not ${String(API_BLOCK_BYTES)}`,
-        );
-      if (body.sha256 !== sha256 || (payloadSha256 ?? sha256) !== sha256)
-        throw invalid('block-checksum-wrong', 'the block does not match its checksum');
+      const body = early ?? (await readBlockBody(request.body));
+      requireBlock(body, sha256, payloadSha256);
       await this.#uploads.put(entry, { block, bytes: body.bytes, sha256 }, signal);
     });
     return await reply.code(201).headers(checksumHeaders(sha256)).send();
