@@ -1,7 +1,7 @@
 /** A home that is a gateway already, held against what `activate` asks for; and what it answers of a gateway. */
-import { SgwError } from '../kit/index.ts';
-import type { ActivationDocument, Input } from '../localapi/index.ts';
-import type { GatewayState } from '../state/index.ts';
+import { assert, SgwError } from '../kit/index.ts';
+import type { ActivationDocument, CallContext, Input } from '../localapi/index.ts';
+import { newServingSettings, updateState, type GatewayState, type PendingActivation } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
 import { openableStore, placeOf, wayRemarks } from './store-place.ts';
 
@@ -79,4 +79,38 @@ export function activationDocument(
     ...made,
     ...(remarks.length === 0 ? {} : { remarks }),
   };
+}
+
+/**
+ * Makes the gateway of an activation that was issued, over the store that it has; the activation is over then. Durable when it
+ * resolves.
+ */
+export async function makeGateway(
+  { home, clock }: Pick<GatewayParts, 'home' | 'clock'>,
+  issued: PendingActivation,
+  store: Pick<GatewayState, 'storeId' | 'encryption'>,
+  call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>,
+): Promise<GatewayState> {
+  const { gatewayId, name, mode, accountId, region, credential, activationKey, metadata, service } = issued;
+  assert(gatewayId !== null && credential !== null, 'an issued activation has an id and a credential');
+  const record: GatewayState = {
+    ...{ gatewayId, name, mode, accountId, region, store: issued.store },
+    ...(service === undefined ? {} : { service }),
+    ...{ storeId: store.storeId, encryption: store.encryption },
+    activatedAt: new Date(clock.nowMs()).toISOString(),
+    configurationVersion: 1,
+    ...{ credential, activationKey, metadata },
+    serving: newServingSettings(),
+    volumeSettings: {},
+    attachments: [],
+  };
+  await updateState(
+    home,
+    (state) => {
+      state.gateway = record;
+      state.activation = null;
+    },
+    { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
+  );
+  return record;
 }

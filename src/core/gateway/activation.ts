@@ -6,17 +6,11 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import { assert, gatewayNameOfHost, SgwError } from '../kit/index.ts';
+import { gatewayNameOfHost, SgwError } from '../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../localapi/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
-import {
-  newServingSettings,
-  openState,
-  updateState,
-  type GatewayState,
-  type PendingActivation,
-} from '../state/index.ts';
-import { activationDocument, presentDocument } from './activated.ts';
+import { openState, type GatewayState, type PendingActivation } from '../state/index.ts';
+import { activationDocument, makeGateway, presentDocument } from './activated.ts';
 import { performHandshake, whileActivating, type Wish } from './handshake.ts';
 import { beginKeys, type BegunStore } from './key-source.ts';
 import type { GatewayParts } from './parts.ts';
@@ -89,40 +83,13 @@ async function becomeGateway(
   { wish, store, input }: Work,
   call: CallContext,
 ): Promise<ActivationDocument> {
-  const { home, clock } = parts;
+  const { home } = parts;
   const { gateway } = await openState(home);
   if (gateway !== null) return presentDocument(parts, gateway, input);
   const { storeId } = store.info;
   const connections = await parts.openService(store.blocks, storeId);
   const issued = await performHandshake(parts, { ...wish, storeId, gatewayId: null }, connections, call);
-  const { gatewayId, name, mode, accountId, region, credential, activationKey, metadata } = issued;
-  assert(gatewayId !== null && credential !== null, 'an issued activation has an id and a credential');
-  const record: GatewayState = {
-    gatewayId,
-    name,
-    mode,
-    accountId,
-    region,
-    store: issued.store,
-    storeId,
-    encryption: store.encryption,
-    activatedAt: new Date(clock.nowMs()).toISOString(),
-    configurationVersion: 1,
-    credential,
-    activationKey,
-    metadata,
-    serving: newServingSettings(),
-    volumeSettings: {},
-    attachments: [],
-  };
-  await updateState(
-    home,
-    (state) => {
-      state.gateway = record;
-      state.activation = null;
-    },
-    { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
-  );
+  const record = await makeGateway(parts, issued, { storeId, encryption: store.encryption }, call);
   return activationDocument(home, record, { created: true, recoveryCode: store.recoveryCode });
 }
 

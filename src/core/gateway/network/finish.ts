@@ -7,8 +7,8 @@ import { assert, SgwError } from '../../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../../localapi/index.ts';
 import type { GatewayConfiguration } from '../../protocol/index.ts';
 import { isServiceUrl } from '../../objectstore/index.ts';
-import { newServingSettings, openState, updateState, type GatewayState } from '../../state/index.ts';
-import { activationDocument, presentDocument } from '../activated.ts';
+import { openState, type GatewayState } from '../../state/index.ts';
+import { activationDocument, makeGateway, presentDocument } from '../activated.ts';
 import { writeCertificateFile } from '../certificate-file.ts';
 import { advance, configured } from '../enrolment.ts';
 import { whileActivating } from '../handshake.ts';
@@ -31,34 +31,15 @@ export async function finishRemote(
   input: Input<'activation.finish'>,
   call: CallContext,
 ): Promise<ActivationDocument> {
-  const { home, clock } = parts;
+  const { home } = parts;
   return await whileActivating(home, call, async () => {
     const { gateway: present } = await openState(home);
     if (present !== null) return presentDocument(parts, present, { ifNotExists: true });
     const begun = await requireBegun(parts);
     requireClaimedFor(begun, input.accountId);
     const { pending: issued, configuration } = await issue(parts, begun, call);
-    const { gatewayId, name, mode, accountId, region, credential, activationKey, metadata, service, store } = issued;
-    assert(gatewayId !== null && credential !== null, 'an issued activation has an id and a credential');
     const opened = await openFirst(parts, issued, input.encrypt ?? false, call);
-    const record: GatewayState = {
-      ...{ gatewayId, name, mode, accountId, region, store, service },
-      ...{ storeId: opened.storeId, encryption: opened.encryption },
-      activatedAt: new Date(clock.nowMs()).toISOString(),
-      configurationVersion: 1,
-      ...{ credential, activationKey, metadata },
-      serving: newServingSettings(),
-      volumeSettings: {},
-      attachments: [],
-    };
-    await updateState(
-      home,
-      (state) => {
-        state.gateway = record;
-        state.activation = null;
-      },
-      { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal },
-    );
+    const record = await makeGateway(parts, issued, opened, call);
     // What can't be done of it comes again with the first connection, and is told then.
     await takeConfiguration({ parts, reload: async () => Promise.resolve([]) }, configuration, call);
     return activationDocument(home, record, { created: true, recoveryCode: opened.recoveryCode });
