@@ -2,6 +2,7 @@
 export * from './clock.ts';
 export * from './echo.ts';
 export * from './errors.ts';
+export * from './html.ts';
 export * from './ids.ts';
 export * from './iscsi-names.ts';
 export type * from './logger.ts';

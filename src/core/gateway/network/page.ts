@@ -10,7 +10,7 @@
  * somebody says otherwise, answers nothing but GET, and is kept by no cache and in no frame.
  */
 import { isIP } from 'node:net';
-import { SgwError, toSgwError } from '../../kit/index.ts';
+import { escapedHtml, SgwError, toSgwError } from '../../kit/index.ts';
 
 export interface PageFacts {
   readonly serviceUrl: string;
@@ -117,7 +117,9 @@ function html({ serviceUrl, activationKey, expiresAt, keyFingerprint, metadata }
     ['fingerprint of its public key', keyFingerprint],
     ...Object.entries(metadata),
   ]
-    .map(([name = '', value = '']) => `<tr><th>${escaped(name)}</th><td><code>${escaped(value)}</code></td></tr>`)
+    .map(
+      ([name = '', value = '']) => `<tr><th>${escapedHtml(name)}</th><td><code>${escapedHtml(value)}</code></td></tr>`,
+    )
     .join('\n');
   return `<!doctype html>
 <html lang="en">
@@ -125,7 +127,7 @@ function html({ serviceUrl, activationKey, expiresAt, keyFingerprint, metadata }
 <style>body{font:16px sans-serif;margin:3em auto;max-width:48em}th{text-align:left;padding-right:1em;font-weight:normal}</style></head>
 <body>
 <h1>This gateway waits to be claimed</h1>
-<p>Take its activation key to <a href="${escaped(claimUrl(serviceUrl, activationKey))}">${escaped(serviceUrl)}</a>,
+<p>Take its activation key to <a href="${escapedHtml(claimUrl(serviceUrl, activationKey))}">${escapedHtml(serviceUrl)}</a>,
 and compare what is shown there with this page.</p>
 <table>
 ${rows}
@@ -134,12 +136,3 @@ ${rows}
 </html>
 `;
 }
-
-const ESCAPES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-const escaped = (text: string): string => text.replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? '');

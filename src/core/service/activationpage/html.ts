@@ -1,6 +1,6 @@
 /** The page as HTML: forms without scripts. All that comes from outside is escaped. */
 import { createHash } from 'node:crypto';
-import type { SgwError } from '../../kit/index.ts';
+import { escapedHtml, type SgwError } from '../../kit/index.ts';
 import type { ActivationMetadata } from '../../protocol/index.ts';
 
 const STYLE =
@@ -81,9 +81,9 @@ ${row('of account', asked.accountId)}
 </table>
 <form method="post" action="/activate" autocomplete="off">
 <input type="hidden" name="step" value="claim">
-<input type="hidden" name="confirmation" value="${escaped(confirmation)}">
-<input type="hidden" name="name" value="${escaped(asked.name)}">
-<input type="hidden" name="mode" value="${escaped(asked.mode)}">
+<input type="hidden" name="confirmation" value="${escapedHtml(confirmation)}">
+<input type="hidden" name="name" value="${escapedHtml(asked.name)}">
+<input type="hidden" name="mode" value="${escapedHtml(asked.mode)}">
 <label><input type="checkbox" name="confirm" value="yes" required> This is my gateway, and it shows the same.</label>
 <button type="submit">Claim it</button>
 </form>`,
@@ -93,41 +93,32 @@ ${row('of account', asked.accountId)}
 export function claimedPage(gatewayId: string, name: string): string {
   return page(
     'The gateway is yours',
-    `<p>${escaped(name)} is gateway <code>${escaped(gatewayId)}</code> of your account. It goes on by itself within a few seconds.</p>`,
+    `<p>${escapedHtml(name)} is gateway <code>${escapedHtml(gatewayId)}</code> of your account. It goes on by itself within a few seconds.</p>`,
   );
 }
 
 const failureText = (failure: SgwError | undefined): string => {
   if (failure === undefined) return '';
-  const hint = failure.hint === undefined ? '' : ` ${escaped(failure.hint)}`;
-  return `<p class="no" role="alert">${escaped(failure.message)} <small>[${escaped(failure.code)}]</small>.${hint}</p>`;
+  const hint = failure.hint === undefined ? '' : ` ${escapedHtml(failure.hint)}`;
+  return `<p class="no" role="alert">${escapedHtml(failure.message)} <small>[${escapedHtml(failure.code)}]</small>.${hint}</p>`;
 };
 
 const row = (name: string, value: string): string =>
-  `<tr><th scope="row">${escaped(name)}</th><td><code>${escaped(value)}</code></td></tr>`;
+  `<tr><th scope="row">${escapedHtml(name)}</th><td><code>${escapedHtml(value)}</code></td></tr>`;
 
 const field = (label: string, name: string, value: string, attributes: string): string =>
-  `<label for="${name}">${escaped(label)}</label>\n<input id="${name}" name="${name}" value="${escaped(value)}" spellcheck="false" ${attributes}>`;
+  `<label for="${name}">${escapedHtml(label)}</label>\n<input id="${name}" name="${name}" value="${escapedHtml(value)}" spellcheck="false" ${attributes}>`;
 
 const option = (value: string, chosen: string, label = value): string =>
   `<option value="${value}"${value === chosen ? ' selected' : ''}>${label}</option>`;
 
 const page = (title: string, body: string): string => `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>sgw: ${escaped(title)}</title>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>sgw: ${escapedHtml(title)}</title>
 <style>${STYLE}</style></head>
 <body>
-<h1>${escaped(title)}</h1>
+<h1>${escapedHtml(title)}</h1>
 ${body}
 </body>
 </html>
 `;
-
-const ESCAPES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-const escaped = (text: string): string => text.replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? '');
