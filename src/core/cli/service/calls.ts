@@ -1,5 +1,6 @@
 /** What the verbs of topic `service` ask a service over the network. */
 import { quoted, SgwError, toSgwError } from '../../kit/index.ts';
+import { accountThere } from '../../localapi/index.ts';
 import type {
   AccessKeyCreated,
   AccessKeyList,
@@ -99,28 +100,11 @@ export async function createRemoteAccount(
     const { name, accountId = null, clientToken = null } = input;
     if (input.ifNotExists === true && clientToken === null) {
       const { accounts } = await client.request('account.list', {}, session);
-      const present = accounts.find((account) => account.name === name || account.accountId === accountId);
-      if (present !== undefined) {
-        requireSameAccount(present, name, accountId);
-        return { ...present, created: false };
-      }
+      const present = accountThere(accounts, input);
+      if (present !== undefined) return { ...present, created: false };
     }
     return await client.request('account.create', { name, accountId, clientToken }, session);
   });
-}
-
-function requireSameAccount(present: AccountList['accounts'][number], name: string, accountId: string | null): void {
-  const differing = [
-    ...(present.name === name ? [] : ['name']),
-    ...(accountId === null || present.accountId === accountId ? [] : ['account id']),
-  ];
-  if (differing.length === 0) return;
-  throw new SgwError(
-    'conflict',
-    'different-parameters',
-    `account "${present.name}" (${present.accountId}) exists with another ${differing.join(', ')}`,
-    { hint: 'Choose another name, or ask for what exists.', details: { accountId: present.accountId, differing } },
-  );
 }
 
 /** @throws denied `root-needed` */
