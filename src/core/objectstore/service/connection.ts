@@ -9,7 +9,7 @@
 import { connect, constants, type ClientHttp2Session } from 'node:http2';
 import { isIP } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { abortReason, throwIfAborted, type Clock, type Random } from '../../kit/index.ts';
+import { throwIfAborted, untilAborted, type Clock, type Random } from '../../kit/index.ts';
 import type { ServiceIdentity } from './identity.ts';
 import { tooSlow, unanswered } from './failure.ts';
 import { authorityOf, type ServicePlace } from './place.ts';
@@ -56,7 +56,7 @@ export class Connection {
     this.#opening ??= this.#open().finally(() => {
       this.#opening = undefined;
     });
-    return await unlessAborted(this.#opening, signal);
+    return await untilAborted(this.#opening, signal);
   }
 
   /** A request is under way: until it lets go, the session keeps the process running. */
@@ -195,16 +195,3 @@ export class Connection {
 }
 
 const isUsable = (session: ClientHttp2Session): boolean => !session.closed && !session.destroyed;
-
-/** `work`, which goes on for others when the signal fires. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return await new Promise<T>((resolve, reject) => {
-    const onAbort = (): void => {
-      reject(abortReason(signal));
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => {
-      signal.removeEventListener('abort', onAbort);
-    });
-  });
-}

@@ -16,7 +16,7 @@ import {
   type SnapshotEntry,
 } from '../../blockstore/index.ts';
 import { idOfSession, isUpload, UploadStore, type SealedAs, type UploadEntry } from '../../blockstore/uploads/index.ts';
-import { SgwError, toSgwError, type Logger, type SnapshotId } from '../../kit/index.ts';
+import { SgwError, toSgwError, untilAborted, type Logger, type SnapshotId } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
 import type { VolumeRecord, VolumeRecords } from './volume-records.ts';
 
@@ -89,14 +89,7 @@ export class Sessions {
   async complete(record: VolumeRecord, number: number, signal: AbortSignal): Promise<SnapshotEntry> {
     const id = idOfSession(record.volumeId, number);
     const running = this.#builds.get(id) ?? this.#build(record, number, id);
-    const stopped = new Promise<never>((_resolve, reject) => {
-      const stop = (): void => {
-        reject(toSgwError(signal.reason));
-      };
-      if (signal.aborted) stop();
-      signal.addEventListener('abort', stop, { once: true });
-    });
-    return await Promise.race([running, stopped]);
+    return await untilAborted(running, signal);
   }
 
   #build(record: VolumeRecord, number: number, id: SnapshotId): Promise<SnapshotEntry> {

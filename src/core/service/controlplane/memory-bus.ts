@@ -1,5 +1,5 @@
 /** The bus of one server alone; or of several in one process, which tests let come and go. */
-import { SgwError, toSgwError, abortReason, type Clock } from '../../kit/index.ts';
+import { SgwError, toSgwError, untilAborted, type Clock } from '../../kit/index.ts';
 import type { BusNotice, BusPeer, ControlBus, Registration, RequestHow } from './control-bus.ts';
 import { gatewayTimedOut, serverGone } from './failures.ts';
 
@@ -73,7 +73,7 @@ export class MemoryBus implements ControlBus {
     };
     try {
       const answer = member.peer.onRequest(overWire(body), { signal: stop, onPart });
-      return overWire(await Promise.race([answer, whenAborted(stop), whenGone(member.end)]));
+      return overWire(await untilAborted(untilAborted(answer, member.end), stop));
     } catch (error) {
       throw overWireError(error);
     } finally {
@@ -98,7 +98,7 @@ export class MemoryBus implements ControlBus {
 
   /** Ends without a word, as a server that is killed does. */
   crash(): void {
-    this.#end.abort();
+    this.#end.abort(serverGone(true));
     this.#hub.members.delete(this.serverId);
   }
 }
@@ -107,25 +107,3 @@ export class MemoryBus implements ControlBus {
 const overWire = <T>(value: T): T => (value === undefined ? value : (JSON.parse(JSON.stringify(value)) as T));
 
 const overWireError = (error: unknown): SgwError => SgwError.fromDocument(overWire(toSgwError(error).toDocument()));
-
-async function whenAborted(signal: AbortSignal): Promise<never> {
-  return await new Promise<never>((_resolve, reject) => {
-    const stop = (): void => {
-      reject(abortReason(signal));
-    };
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
-  });
-}
-
-async function whenGone(end: AbortSignal): Promise<never> {
-  return await new Promise<never>((_resolve, reject) => {
-    end.addEventListener(
-      'abort',
-      () => {
-        reject(serverGone(true));
-      },
-      { once: true },
-    );
-  });
-}

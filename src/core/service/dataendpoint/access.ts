@@ -11,7 +11,7 @@
  */
 import type { RestoreEntry, SnapshotEntry } from '../../blockstore/index.ts';
 import { keys, Reach, type NodeLoader, type NodePointer } from '../../blockstore/inspect/index.ts';
-import type { Clock, VolumeId } from '../../kit/index.ts';
+import { untilAborted, type Clock, type VolumeId } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
 import { judge } from '../exportcontrol/rights.ts';
 import { Book } from './book.ts';
@@ -220,16 +220,3 @@ const nameOf = ({ use, root, snapshotId }: AccessRoot): string =>
 /** Whether its owner lets the account see it. */
 export const isShared = (accountId: string, note: Pick<SnapshotEntry, 'accountId' | 'grants'>): boolean =>
   (note.grants ?? []).some((grant) => grant.accountId === accountId && grant.by === note.accountId);
-
-async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  await new Promise<void>((resolve, reject) => {
-    const onAbort = (): void => {
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => {
-      signal.removeEventListener('abort', onAbort);
-    });
-  });
-}

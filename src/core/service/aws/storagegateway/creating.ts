@@ -2,12 +2,12 @@
  * Creating volumes. A cached one is created once for a client's token: every step can be repeated, and the last one notes the
  * answer under the token. A stored one is made of a disk, which makes it at most one volume.
  */
-import { createHash } from 'node:crypto';
 import type * as Sdk from '@aws-sdk/client-storage-gateway';
 import { toSgwError } from '../../../kit/index.ts';
 import type { GatewayDocument, Input, LocalDiskDocument } from '../../../localapi/index.ts';
 import { canonicalJson } from '../../../protocol/index.ts';
 import { timeOf } from '../../context.ts';
+import { hashOf } from '../../secrets.ts';
 import { iqnOf, targetArn, volumeArn } from './arns.ts';
 import { callGateway, isOutOfReach, requireLook, type Caller } from './caller.ts';
 import { RequestRefused } from './errors.ts';
@@ -22,8 +22,6 @@ import { TARGET_TAG } from './volume-record.ts';
 
 type Cached = Checked<Sdk.CreateCachediSCSIVolumeInput>;
 type Stored = Checked<Sdk.CreateStorediSCSIVolumeInput>;
-
-const hashOf = (text: string): string => createHash('sha256').update(text, 'utf8').digest('hex');
 
 export async function createCached(input: Cached, caller: Caller): Promise<Sdk.CreateCachediSCSIVolumeOutput> {
   const { GatewayARN, ClientToken, TargetName, ...wish } = input;
