@@ -1,13 +1,10 @@
 import { Flags } from '@oclif/core';
 import {
-  activateRemotely,
   activationFields,
   askActivation,
   createFlags,
   firstSecret,
   flagsOf,
-  isForService,
-  isStoppedThere,
   keepRecoveryCode,
   modeFlag,
   nameFlag,
@@ -20,6 +17,7 @@ import {
   timeoutFlag,
   yesFlag,
 } from '../core/cli/index.ts';
+import { activateRemotely, isForService, isStoppedThere } from '../core/cli/service/index.ts';
 
 export default class Activate extends SgwCommand {
   static override summary = 'Make a home directory into a gateway.';

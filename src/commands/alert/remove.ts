@@ -1,11 +1,5 @@
-import {
-  alertRemovedText,
-  flagsOf,
-  ifExistsFlag,
-  nameArgument,
-  removeAlert,
-  SgwCommand,
-} from '../../core/cli/index.ts';
+import { flagsOf, ifExistsFlag, nameArgument, SgwCommand } from '../../core/cli/index.ts';
+import { alertRemovedText, removeAlert } from '../../core/cli/service/index.ts';
 
 export default class AlertRemove extends SgwCommand {
   static override summary = 'Remove an alert.';

@@ -1,7 +1,6 @@
 import { Flags } from '@oclif/core';
 import { parseSize } from '../../core/kit/index.ts';
 import {
-  alertSetFields,
   flagsOf,
   given,
   nameArgument,
@@ -9,9 +8,9 @@ import {
   pathFlag,
   readSecretFile,
   requireAny,
-  setAlert,
   SgwCommand,
 } from '../../core/cli/index.ts';
+import { alertSetFields, setAlert } from '../../core/cli/service/index.ts';
 
 const durationFlag = Flags.custom<number>({
   helpValue: 'DURATION',

@@ -1,5 +1,6 @@
 import { Args } from '@oclif/core';
-import { alertTable, SgwCommand, showAlerts } from '../../core/cli/index.ts';
+import { SgwCommand } from '../../core/cli/index.ts';
+import { alertTable, showAlerts } from '../../core/cli/service/index.ts';
 
 export default class AlertShow extends SgwCommand {
   static override summary = 'Show the alerts of the account, and what fires.';

@@ -1,5 +1,6 @@
 import { Args, Flags } from '@oclif/core';
-import { claimFields, claimGateway, flagsOf, modeFlag, nameFlag, SgwCommand, yesFlag } from '../../core/cli/index.ts';
+import { flagsOf, modeFlag, nameFlag, SgwCommand, yesFlag } from '../../core/cli/index.ts';
+import { claimFields, claimGateway } from '../../core/cli/service/index.ts';
 
 export default class ServiceActivate extends SgwCommand {
   static override summary = 'Claim a gateway that waits with an activation key.';

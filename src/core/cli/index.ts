@@ -19,26 +19,6 @@ export * from './schedule.ts';
 export * from './secrets.ts';
 export * from './settings-flags.ts';
 export * from './secret-files.ts';
-export { activateRemotely, isForService, isStoppedThere } from './service/activate.ts';
-export {
-  claimGateway,
-  configureServiceGateway,
-  createAccessKey,
-  createRemoteAccount,
-  listAccessKeys,
-  listRemoteAccounts,
-  listServiceGateways,
-  revokeAccessKey,
-  checkShutdownFlags,
-  resumeServiceGateway,
-  serviceGatewayOf,
-  showServiceGateway,
-  shutDownServiceGateway,
-} from './service/calls.ts';
-export { removeAlert, setAlert, showAlerts } from './service/alert-calls.ts';
-export { alertRemovedText, alertSetFields, alertTable } from './service/alert-views.ts';
-export * from './service/api-views.ts';
-export { providedFlags, providedServing } from './service/provided-flags.ts';
 export * from './service-views.ts';
 export * from './snapshot-views.ts';
 export * from './snapshot-wait.ts';

@@ -2,12 +2,12 @@ import {
   accountFields,
   accountFlag,
   createFlags,
-  createRemoteAccount,
   flagsOf,
   given,
   nameArgument,
   SgwCommand,
 } from '../../../core/cli/index.ts';
+import { createRemoteAccount } from '../../../core/cli/service/index.ts';
 
 export default class ServiceAccountCreate extends SgwCommand {
   static override summary = 'Create an account.';

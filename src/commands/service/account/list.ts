@@ -1,4 +1,5 @@
-import { accountTable, listRemoteAccounts, SgwCommand } from '../../../core/cli/index.ts';
+import { accountTable, SgwCommand } from '../../../core/cli/index.ts';
+import { listRemoteAccounts } from '../../../core/cli/service/index.ts';
 
 export default class ServiceAccountList extends SgwCommand {
   static override summary = 'List accounts.';

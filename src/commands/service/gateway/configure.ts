@@ -1,15 +1,11 @@
 import { Flags } from '@oclif/core';
+import { flagsOf, nameFlag, referenceArgument, requireAny, SgwCommand } from '../../../core/cli/index.ts';
 import {
   configuredGatewayFields,
   configureServiceGateway,
-  flagsOf,
-  nameFlag,
   providedFlags,
   providedServing,
-  referenceArgument,
-  requireAny,
-  SgwCommand,
-} from '../../../core/cli/index.ts';
+} from '../../../core/cli/service/index.ts';
 
 export default class ServiceGatewayConfigure extends SgwCommand {
   static override summary = 'Change the configuration of a gateway, or answer its operator.';

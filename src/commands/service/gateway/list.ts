@@ -1,10 +1,5 @@
-import {
-  allAccountsFlag,
-  flagsOf,
-  listServiceGateways,
-  serviceGatewayTable,
-  SgwCommand,
-} from '../../../core/cli/index.ts';
+import { allAccountsFlag, flagsOf, SgwCommand } from '../../../core/cli/index.ts';
+import { listServiceGateways, serviceGatewayTable } from '../../../core/cli/service/index.ts';
 
 export default class ServiceGatewayList extends SgwCommand {
   static override summary = 'List the gateways of an account.';

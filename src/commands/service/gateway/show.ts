@@ -1,4 +1,5 @@
-import { referenceArgument, serviceGatewayText, SgwCommand, showServiceGateway } from '../../../core/cli/index.ts';
+import { referenceArgument, SgwCommand } from '../../../core/cli/index.ts';
+import { serviceGatewayText, showServiceGateway } from '../../../core/cli/service/index.ts';
 
 export default class ServiceGatewayShow extends SgwCommand {
   static override summary = 'Show a gateway, as the service knows it and as it says itself.';

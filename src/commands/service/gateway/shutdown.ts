@@ -1,17 +1,19 @@
 import { Flags } from '@oclif/core';
 import {
-  checkShutdownFlags,
   confirmDestruction,
   flagsOf,
   referenceArgument,
-  resumeServiceGateway,
-  serviceGatewayOf,
   SgwCommand,
-  shutdownFields,
-  shutDownServiceGateway,
   timeoutFlag,
   yesFlag,
 } from '../../../core/cli/index.ts';
+import {
+  checkShutdownFlags,
+  resumeServiceGateway,
+  serviceGatewayOf,
+  shutdownFields,
+  shutDownServiceGateway,
+} from '../../../core/cli/service/index.ts';
 
 export default class ServiceGatewayShutdown extends SgwCommand {
   static override summary = 'End what a gateway serves, from afar, or have it served again.';

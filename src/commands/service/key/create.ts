@@ -1,4 +1,5 @@
-import { createAccessKey, createdKeyFields, nameArgument, SgwCommand } from '../../../core/cli/index.ts';
+import { nameArgument, SgwCommand } from '../../../core/cli/index.ts';
+import { createAccessKey, createdKeyFields } from '../../../core/cli/service/index.ts';
 
 export default class ServiceKeyCreate extends SgwCommand {
   static override summary = 'Create an access key.';

@@ -1,4 +1,5 @@
-import { accessKeyTable, allAccountsFlag, flagsOf, listAccessKeys, SgwCommand } from '../../../core/cli/index.ts';
+import { allAccountsFlag, flagsOf, SgwCommand } from '../../../core/cli/index.ts';
+import { accessKeyTable, listAccessKeys } from '../../../core/cli/service/index.ts';
 
 export default class ServiceKeyList extends SgwCommand {
   static override summary = 'List access keys.';

@@ -1,12 +1,6 @@
 import { Args } from '@oclif/core';
-import {
-  confirmDestruction,
-  flagsOf,
-  revokeAccessKey,
-  revokedKeyFields,
-  SgwCommand,
-  yesFlag,
-} from '../../../core/cli/index.ts';
+import { confirmDestruction, flagsOf, SgwCommand, yesFlag } from '../../../core/cli/index.ts';
+import { revokeAccessKey, revokedKeyFields } from '../../../core/cli/service/index.ts';
 
 export default class ServiceKeyRevoke extends SgwCommand {
   static override summary = 'Revoke an access key.';

@@ -6,7 +6,8 @@
  */
 import type { GatewayProcess } from '../../control/index.ts';
 import type { LocalServer } from '../../control/server/index.ts';
-import { interfacesOf, localDisks, notActivated } from '../../gateway/index.ts';
+import { notActivated } from '../../gateway/index.ts';
+import { interfacesOf, localDisks } from '../../gateway/machine/index.ts';
 import { SgwError, type Clock, type Logger } from '../../kit/index.ts';
 import type {
   CallContext,

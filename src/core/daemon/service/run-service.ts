@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import type { BlockStoreOptions } from '../../blockstore/index.ts';
 import { readStoreInfo } from '../../blockstore/index.ts';
 import { serveMetrics } from '../../control/server/index.ts';
-import { beginKeys, requireFit } from '../../gateway/index.ts';
+import { beginKeys, requireFit } from '../../gateway/beginning/index.ts';
 import { SgwError, systemClock, systemRandom, toSgwError, type Logger } from '../../kit/index.ts';
 import type { Secrets, ServiceReadyDocument } from '../../localapi/index.ts';
 import type { ObjectStore } from '../../objectstore/index.ts';

@@ -6,10 +6,10 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import type { GatewayDocument, LocalDiskDocument } from '../localapi/index.ts';
-import type { GatewayState } from '../state/index.ts';
-import { openRawImage } from '../image/index.ts';
-import { cacheFolder, cacheLimits, volumeSettings } from './serving/settings.ts';
+import type { GatewayDocument, LocalDiskDocument } from '../../localapi/index.ts';
+import type { GatewayState } from '../../state/index.ts';
+import { openRawImage } from '../../image/index.ts';
+import { cacheFolder, cacheLimits, volumeSettings } from '../serving/settings.ts';
 
 const BLOCK_BYTES = 512;
 /** More are not looked at. */
