@@ -4,13 +4,14 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { Agent, get } from 'node:https';
+import { Agent } from 'node:https';
 import path from 'node:path';
 import { EBSClient, GetSnapshotBlockCommand, ListSnapshotBlocksCommand } from '@aws-sdk/client-ebs';
 import { ListGatewaysCommand, StorageGatewayClient } from '@aws-sdk/client-storage-gateway';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ServiceReadyDocument } from '../../src/core/localapi/schemas.ts';
 import { HomeRig, until } from '../cli/gateway-rig.ts';
+import { authorityOf } from '../support/service-process.ts';
 
 const BLOCK = 512 * 1024;
 const IMAGE = Buffer.alloc(4 * BLOCK, 'sgw over the network\n');
@@ -58,19 +59,6 @@ afterAll(async () => {
   await home[Symbol.asyncDispose]();
   await service[Symbol.asyncDispose]();
 });
-
-async function authorityOf(url: string): Promise<string> {
-  return await new Promise((resolve, reject) => {
-    get(`${url}/ca.pem`, { rejectUnauthorized: false, agent: false }, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (part: string) => (text += part));
-      response.on('end', () => {
-        resolve(text);
-      });
-    }).on('error', reject);
-  });
-}
 
 it('a gateway is activated at the service, keeps a volume there, and AWS reads its snapshot', async () => {
   const activating = home.spawn([

@@ -156,7 +156,8 @@ export class ShownDevice {
 
 const hasEnded = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode !== null || signalCode !== null;
 
-async function authorityOf(url: string): Promise<string> {
+/** The certificate of a server's CA, as anybody gets it. */
+export async function authorityOf(url: string): Promise<string> {
   return await new Promise((resolve, reject) => {
     get(`${url}/ca.pem`, { rejectUnauthorized: false, agent: false }, (response) => {
       let text = '';
