@@ -9,7 +9,7 @@ const LEVELS = [
   ['kit'],
   ['blockdevice', 'objectstore', 'state', 'localapi', 'protocol', 'image', 'sockets'],
   ['nbd', 'iscsi', 'blockstore', 'client', 'serviceclient'],
-  ['writelog', 'cache', 'restore', 'transfer', 'cli'],
+  ['writelog', 'cache', 'restore', 'transfer', 'cli', 'follow'],
   ['volume'],
   ['replication'],
   ['gateway', 'service'],
@@ -21,7 +21,12 @@ const LEVELS = [
 const ONLY = { cli: ['kit', 'localapi', 'client', 'serviceclient'] };
 
 /** Files that open a gateway or a service in their own process. They load room `daemon`, by dynamic import only. */
-const COMPOSERS = ['src/core/cli/inprocess.ts', 'src/commands/gateway/run.ts', 'src/commands/service/run.ts'];
+const COMPOSERS = [
+  'src/core/cli/inprocess.ts',
+  'src/commands/gateway/run.ts',
+  'src/commands/service/run.ts',
+  'src/commands/volume/connect.ts',
+];
 
 /** Worker threads start from these files; nothing imports them. knip.json lists them too. */
 const WORKERS = ['src/core/blockstore/frame-worker.ts'];

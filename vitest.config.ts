@@ -1,6 +1,7 @@
 /** How the tests run: see docs/TESTING.md. Tests start real processes and share few cores, so time limits are wide. */
 import os from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** What tests take from the environment. The rest is for the gateway of whoever runs them, which no test may come upon. */
 const OF_TESTS = /^SGW_(?:SEED|KILLS|(?:\w+_)?RUNS|REQUIRE_TOOLS|BOOT_KERNEL|TEST_\w+)$/;
@@ -11,6 +12,16 @@ for (const name of Object.keys(process.env))
 const ALONE = ['test/cli/gateway.test.ts', 'test/unit/nbd/limits.test.ts', 'test/integration/put-counts.test.ts'];
 /** Two where there are two cores: files wait for processes, disks and timers as much as they compute. */
 const WORKERS = Math.max(2, os.availableParallelism() - 1);
+/** Folders whose files take long begin first, so that no worker is left with one of them at the end. */
+const LONG = ['/test/integration/', '/test/fault/', '/test/sim/'];
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLong = ({ moduleId }: TestSpecification): boolean => LONG.some((folder) => moduleId.includes(folder));
+    const sorted = await super.sort(files);
+    return [...sorted.filter((file) => isLong(file)), ...sorted.filter((file) => !isLong(file))];
+  }
+}
 
 export default defineConfig({
   test: {
@@ -19,6 +30,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     unstubEnvs: true,
     restoreMocks: true,
+    sequence: { sequencer: LongFirst },
     projects: [
       {
         extends: true,

@@ -28,7 +28,7 @@ export interface EbsSamples {
   readonly s3Get: number[];
 }
 
-const [rounds = '3'] = process.argv.slice(2);
+const [roundsAsked = '3'] = process.argv.slice(2);
 Object.assign(process.env, S3_ENVIRONMENT);
 
 /** Content that does not compress, so that both send as much. */
@@ -59,8 +59,12 @@ async function startServer(place: string): Promise<Server> {
   return { child, client: new EBSClient({ ...told, region: REGION }) };
 }
 
+let rounds = 0;
+
 async function round(server: Server, s3: S3Client, bucket: string, samples: EbsSamples): Promise<void> {
   const { inFlight } = samples;
+  // New objects in each round, as the blocks are: replacing one is more work for the gateway.
+  const folder = `plain/${String(rounds++)}`;
   const { client } = server;
   const put = async (): Promise<string> => {
     const snapshotId = await startSnapshot(client);
@@ -79,7 +83,7 @@ async function round(server: Server, s3: S3Client, bucket: string, samples: EbsS
   };
   const plainPut = async (): Promise<void> => {
     const seconds = await secondsOf(inFlight, async (index) =>
-      s3.send(new PutObjectCommand({ Bucket: bucket, Key: `plain/${String(index)}`, Body: blockAt(index) })),
+      s3.send(new PutObjectCommand({ Bucket: bucket, Key: `${folder}/${String(index)}`, Body: blockAt(index) })),
     );
     samples.s3Put.push(seconds);
   };
@@ -98,7 +102,7 @@ async function round(server: Server, s3: S3Client, bucket: string, samples: EbsS
   };
   const plainGet = async (): Promise<void> => {
     const seconds = await secondsOf(inFlight, async (index) => {
-      const { Body } = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: `plain/${String(index)}` }));
+      const { Body } = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: `${folder}/${String(index)}` }));
       return await Body?.transformToByteArray();
     });
     samples.s3Get.push(seconds);
@@ -128,7 +132,7 @@ for (const inFlight of IN_FLIGHT) {
   // The first of all is of who has just started.
   const warmUp: EbsSamples = { inFlight, putBlock: [], s3Put: [], getBlock: [], s3Get: [] };
   await round(server, s3, bucket, warmUp);
-  for (let i = 0; i < Number(rounds); i++) await round(server, s3, bucket, samples);
+  for (let i = 0; i < Number(roundsAsked); i++) await round(server, s3, bucket, samples);
   all.push(samples);
 }
 server.client.destroy();

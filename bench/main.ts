@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks against peers: `npm run bench -- [nbd iscsi shadow p6 p7 p8 p9 p10 p11 p12 restore s3 s3-peers ebs] [--rounds N] [--write]`.
+ * Runs benchmarks against peers: `npm run bench -- [nbd iscsi shadow p6 p7 p8 p9 p10 p11 p12 restore s3 s3-peers ebs sealed groups] [--rounds N] [--write]`.
  *
  * Each prints a table, and leaves its samples as JSON under `.bench/`. `--write` puts the tables into
  * docs/BENCHMARKS.md, between the marks of the same name. A benchmark never passes or fails.
@@ -9,6 +9,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchEbs } from './ebs.ts';
 import { benchExport } from './export.ts';
+import { benchGroups } from './groups.ts';
 import { benchImport } from './import.ts';
 import { benchFirstByte } from './first-byte.ts';
 import { benchIscsi } from './iscsi.ts';
@@ -20,6 +21,7 @@ import { benchPuts } from './puts.ts';
 import { benchRestore } from './restore.ts';
 import { benchS3 } from './s3.ts';
 import { benchS3Peers } from './s3-peers.ts';
+import { benchSealed } from './sealed.ts';
 import type { Settings } from './settings.ts';
 import { benchSnapshot } from './snapshot.ts';
 import { benchOpen, benchStart } from './start.ts';
@@ -41,6 +43,8 @@ const BENCHMARKS: Readonly<
   s3: benchS3,
   's3-peers': benchS3Peers,
   ebs: benchEbs,
+  sealed: benchSealed,
+  groups: benchGroups,
 };
 
 const ROOT = path.dirname(import.meta.dirname);

@@ -1,7 +1,7 @@
 /** P1 to P5: fio's nbd engine against a served volume and other NBD servers, in interleaved rounds. */
+import { requireFio, runFio } from './fio.ts';
 import { nbdkitFile, qemuMirror, qemuNbd, s3backer, sgwImage, sgwMemory, sgwShadow, sgwVolume } from './nbd-servers.ts';
-import { call, versionOf } from './programs.ts';
-import { compare, type Comparison, type Done, type Load, type ServedFinding, type ServerChoice } from './served.ts';
+import { compare, type Comparison, type Load, type ServedFinding, type ServerChoice } from './served.ts';
 import type { Settings } from './settings.ts';
 
 const SIZE_BYTES = 512 * 1024 ** 2;
@@ -104,7 +104,7 @@ function nbd(
   choices: readonly ServerChoice[],
   wanted: Pick<Comparison, 'id' | 'title' | 'subject' | 'loads'>,
 ): ServedFinding {
-  if (versionOf('fio', '--version') === undefined) throw new Error('fio is not installed');
+  requireFio();
   return compare(settings, choices, {
     ...wanted,
     way: `One connection over a unix socket, fio's nbd engine, ${String(RUN_SECONDS)} s a run`,
@@ -113,20 +113,4 @@ function nbd(
       runFio(uri, ['--rw=write', '--bs=1m', '--iodepth=4', `--size=${String(SIZE_BYTES / 2)}`, '--end_fsync=1']);
     },
   });
-}
-
-interface FioJob {
-  readonly read: { readonly total_ios: number };
-  readonly write: { readonly total_ios: number };
-  readonly job_runtime: number;
-}
-
-function runFio(uri: string, args: readonly string[]): Done {
-  const common = ['--name=bench', '--ioengine=nbd', `--uri=${uri}`, '--output-format=json', '--randrepeat=0'];
-  const printed = call({ argv: ['timeout', '120', 'fio', ...common, ...args] });
-  // It says first that it is connected.
-  const { jobs } = JSON.parse(printed.slice(printed.indexOf('{'))) as { jobs: FioJob[] };
-  const [job] = jobs;
-  if (job === undefined) throw new Error('fio tells of no job');
-  return { operations: job.read.total_ios + job.write.total_ios, seconds: job.job_runtime / 1000 };
 }

@@ -9,6 +9,8 @@ export interface Endpoint extends Disposable {
   readonly uri: string;
   /** Processor time that the server has used, in seconds. */
   cpuSeconds(): number;
+  /** Waits until nothing of the load before is still worked on. */
+  settle?(): void;
 }
 
 export interface ServerChoice {
@@ -22,6 +24,13 @@ export interface ServerChoice {
 export interface Done {
   readonly operations: number;
   readonly seconds: number;
+  readonly latencyMicros?: Latency;
+}
+
+/** How long half of the operations took at most, and 99 of 100. */
+interface Latency {
+  readonly p50: number;
+  readonly p99: number;
 }
 
 /** One load, and how many times as fast as a peer sgw is to be. */
@@ -36,6 +45,7 @@ interface Measured {
   readonly operationsPerSecond: number;
   /** Processor time of the server, in microseconds for each operation. */
   readonly cpuMicros: number;
+  readonly latencyMicros?: Latency;
 }
 
 export type ServedFinding = ReadyFinding<Readonly<Record<string, Readonly<Record<string, readonly Measured[]>>>>>;
@@ -79,11 +89,13 @@ function interleaveLoad(load: Load, endpoints: readonly Endpoint[], rounds: numb
     for (let turn = 0; turn < endpoints.length; turn += 1) {
       const endpoint = endpoints[(round + turn) % endpoints.length];
       if (endpoint === undefined) continue;
+      endpoint.settle?.();
       const before = endpoint.cpuSeconds();
-      const { operations, seconds } = load.run(endpoint.uri);
+      const { operations, seconds, latencyMicros } = load.run(endpoint.uri);
       const measured = {
         operationsPerSecond: operations / seconds,
         cpuMicros: ((endpoint.cpuSeconds() - before) / operations) * 1e6,
+        ...(latencyMicros === undefined ? {} : { latencyMicros }),
       };
       (found[endpoint.name] ??= []).push(measured);
       process.stderr.write(`  ${load.title}, ${endpoint.name}: ${measured.operationsPerSecond.toFixed(0)}/s\n`);
@@ -107,6 +119,7 @@ function heading(
 
 function section(load: Load, found: Readonly<Record<string, readonly Measured[]>>, subjectName: string): string {
   const subject = found[subjectName] ?? [];
+  const hasLatency = subject.some(({ latencyMicros }) => latencyMicros !== undefined);
   const rows = Object.entries(found).map(([name, measured]) => {
     const ratios = measured.flatMap(({ operationsPerSecond }, round) => {
       const own = subject[round];
@@ -117,6 +130,7 @@ function section(load: Load, found: Readonly<Record<string, readonly Measured[]>
       name,
       format(spread(measured.map((one) => one.operationsPerSecond))),
       format(spread(measured.map((one) => one.cpuMicros))),
+      ...(hasLatency ? [latencies(measured)] : []),
       name === subjectName || ratios.length === 0 ? '' : format(spread(ratios)),
       bar === undefined ? '' : bar > 1 && subjectName !== 'sgw' ? `<= ${digits(bar)}` : `>= ${String(bar)}`,
     ];
@@ -125,11 +139,16 @@ function section(load: Load, found: Readonly<Record<string, readonly Measured[]>
   return [
     `#### ${load.id}: ${load.title}`,
     '',
-    `| | operations/s | CPU µs an operation | ${subjectName} / this | bar |`,
-    '| --- | --- | --- | --- | --- |',
+    `| | operations/s | CPU µs an operation |${hasLatency ? ' µs: p50, p99 |' : ''} ${subjectName} / this | bar |`,
+    `| --- | --- | --- | --- | --- |${hasLatency ? ' --- |' : ''}`,
     ...rows,
     '',
   ].join('\n');
+}
+
+function latencies(measured: readonly Measured[]): string {
+  const all = measured.flatMap(({ latencyMicros }) => latencyMicros ?? []);
+  return `${digits(spread(all.map(({ p50 }) => p50)).median)}, ${digits(spread(all.map(({ p99 }) => p99)).median)}`;
 }
 
 function format({ median, min, max }: Spread): string {

@@ -9,12 +9,19 @@ export class Subject {
   readonly home: string;
   readonly store: string;
 
-  /** Activates a gateway in a new folder. */
-  constructor(folder: string, mode: 'cached' | 'shadowing' = 'cached') {
+  readonly name: string;
+
+  /** Activates a gateway in a new folder, over a store there or one that others use too. */
+  constructor(
+    folder: string,
+    mode: 'cached' | 'shadowing' = 'cached',
+    { name = 'bench', store = path.join(folder, 'store') }: { readonly name?: string; readonly store?: string } = {},
+  ) {
     mkdirSync(folder, { recursive: true });
     this.home = path.join(folder, 'home');
-    this.store = path.join(folder, 'store');
-    call(this.does('activate', '--name', 'bench', '--mode', mode, '--store', this.store));
+    this.store = store;
+    this.name = name;
+    call(this.does('activate', '--name', name, '--mode', mode, '--store', this.store));
   }
 
   /** A command of this gateway, to be timed or called. */

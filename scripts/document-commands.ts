@@ -1,5 +1,7 @@
 /** The commands that print each document. */
 export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
+  account: ['sgw service account show'],
+  'account-configured': ['sgw service account configure'],
   'account-created': ['sgw service account create'],
   'account-list': ['sgw service account list'],
   'access-key-created': ['sgw service key create'],
@@ -22,7 +24,14 @@ export const COMMANDS_OF: Readonly<Record<string, readonly string[]>> = {
   'gateway-reload': ['sgw gateway reload'],
   'gateway-stop': ['sgw gateway stop'],
   'gateway-top': ['sgw gateway top'],
+  'volume-connect': ['sgw volume connect'],
   'service-ready': ['sgw service run'],
+  group: ['sgw group show'],
+  'group-changed': ['sgw group add', 'sgw group remove', 'sgw group assign'],
+  'group-created': ['sgw group create'],
+  'group-deleted': ['sgw group delete'],
+  'group-failover': ['sgw group failover'],
+  'group-list': ['sgw group list'],
   schedule: ['sgw schedule set'],
   'schedule-list': ['sgw schedule show'],
   'schedule-removed': ['sgw schedule remove'],

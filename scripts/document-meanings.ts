@@ -1,6 +1,8 @@
 /** What the fields of the published documents mean: by name, or by `document.path` where that differs. */
 import { ACTIVATION_MEANINGS } from './activation-meanings.ts';
+import { CONNECT_MEANINGS } from './connect-meanings.ts';
 import { COST_MEANINGS } from './cost-meanings.ts';
+import { GROUP_MEANINGS } from './group-meanings.ts';
 import { ISCSI_MEANINGS } from './iscsi-meanings.ts';
 import { REMOTE_MEANINGS } from './remote-meanings.ts';
 import { MACHINE_MEANINGS } from './machine-meanings.ts';
@@ -12,12 +14,14 @@ import { SCHEDULE_MEANINGS } from './schedule-meanings.ts';
 export const MEANINGS: Readonly<Record<string, string>> = {
   ...STORE_MEANINGS,
   ...SCHEDULE_MEANINGS,
+  ...GROUP_MEANINGS,
   ...ISCSI_MEANINGS,
   ...MACHINE_MEANINGS,
   ...PROVIDER_MEANINGS,
   ...SERVICE_MEANINGS,
   ...REMOTE_MEANINGS,
   ...ACTIVATION_MEANINGS,
+  ...CONNECT_MEANINGS,
   'status.snapshots': 'the snapshots that are there',
   unverified: 'completed ones that were never verified; null where the store can not be read',
   unsound: 'completed ones that were, and are not sound; null where the store can not be read',
@@ -144,7 +148,8 @@ export const MEANINGS: Readonly<Record<string, string>> = {
     'empty: with damage the command ends with `damage-found` and exit code 7, and `error.details.damage` has this form',
   deactivatedAt: 'when it was deactivated',
   deletedVolumes: 'deleted volumes that can still be brought back',
-  encryption: 'how the contents of the store are sealed: `none`, or by a key that only the `customer` has',
+  encryption:
+    'how the contents of the store are sealed: `none`, by a key that only the `customer` has, or the `provider`',
   exportable: 'whether the acting account may export it',
   freesBytes: 'bytes in the store that nothing else needs, which gc frees; null when it was not asked for',
   graceMs: 'how long what was found unreachable is kept, in milliseconds',
@@ -218,7 +223,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   exportName: 'what clients ask for; null while it is attached without an export',
   readOnly: 'whether clients can only read',
   reason: 'why it is not `available`; null when it is',
-  ack: 'when a write is acknowledged: in the write log, or committed to the object store',
+  ack: 'when a write is acknowledged: in the write log, also in those of the in-sync members of its group (peer), or committed to the object store',
   connections: 'clients that have it open',
   readOps: 'reads since it was attached',
   'gateway.volumes[].readBytes': 'bytes read since it was attached',
@@ -284,7 +289,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
     '`opening`; `waiting`: it can not be opened now, and is tried again; `available`, `degraded`, `fenced`, `damaged`: as the volume does; `bootstrapping`, `pass-through`, `resyncing`: a shadow that is behind its image; `detaching`; `stopped`: no daemon runs',
   'volume-attach.sizeBytes': 'size in bytes; null while it is not open',
   'volume-attach.ack':
-    'when a write is acknowledged: in the write log, or committed to the object store; null where nothing is written',
+    'when a write is acknowledged: in the write log, also in those of the in-sync members of its group (peer), or committed to the object store; null where nothing is written',
   'volume-attach.hint': 'what to do about that; null when there is nothing',
   'volume-attach.exportName': 'what clients ask for',
   'volume-attach.accountId': 'the account that what is written is of, 12 digits',

@@ -1,8 +1,7 @@
 /**
- * Writes test/fixtures/formats/v1, v1-sealed and v1-uploads: small stores of object store format 1, without a key, with one,
- * and with snapshots that were written through the API, as plain
- * files by key (`objects/`) and as a directory store (`directory/`), and what each volume and snapshot in it reads as
- * (`expected.json`). What opens the sealed one lies beside it (`key-file`, `recovery-code`).
+ * Writes test/fixtures/formats/v1, v1-sealed, v1-provider and v1-uploads: small stores of object store format 1, without a key,
+ * with one, sealed by a service, and with snapshots that were written through the API, as plain files by key (`objects/`) and as a directory store (`directory/`), and what each volume and snapshot in it reads as
+ * (`expected.json`). What opens the sealed one lies beside it (`key-file`, `recovery-code`, `service-key`).
  * `node make-format-fixture.ts NAME...`. Randomness and clock are fixed. To be run only while a format is not released: fixtures are kept for ever.
  */
 import { createHash } from 'node:crypto';
@@ -13,6 +12,7 @@ import {
   BLOCK_BYTES,
   Catalog,
   PAGE_BYTES,
+  createDocument,
   createSnapshot,
   createStore,
   openVolumeWriter,
@@ -23,7 +23,9 @@ import {
 import { beginStoreKey, newKeyFileText, parseKeyFile } from '../src/core/blockstore/sealing/index.ts';
 import { UploadStore } from '../src/core/blockstore/uploads/index.ts';
 import { SgwError, seededRandom } from '../src/core/kit/index.ts';
-import { directoryStore, memoryStore, type ObjectStore } from '../src/core/objectstore/index.ts';
+import { directoryStore, memoryStore, StoreLayer, type ObjectStore } from '../src/core/objectstore/index.ts';
+import { openProviderStore } from '../src/core/service/providerkeys/index.ts';
+import { ServiceKey } from '../src/core/service/server/index.ts';
 import {
   ACCOUNT,
   encodeBlocks,
@@ -163,12 +165,34 @@ async function beginSealed(options: BlockStoreOptions, folder: string): Promise<
   return { ...options, keys: begun.keys };
 }
 
-async function writeFixture(folder: string, seed: number, isSealed: boolean): Promise<void> {
+/** Begins a store that its service seals, whose key lies beside it. Whose a volume is, is noted before anything of it is there. */
+async function beginProvider(options: BlockStoreOptions, folder: string): Promise<BlockStoreOptions> {
+  const secret = options.random.bytes(32);
+  writeFileSync(join(folder, 'service-key'), `sgw-service-1:${secret.toString('base64url')}\n`);
+  const { signal } = new AbortController();
+  const opened = await openProviderStore(options, new ServiceKey(secret, options.random), { mayBegin: true, signal });
+  if (opened === undefined) throw new Error('the store is new');
+  await opened.accountKeys.makeAccountKey(ACCOUNT, signal);
+  const sealed = { ...options, objects: opened.objects };
+  const objects = new (class extends StoreLayer {
+    override async put(...[key, body, how]: Parameters<ObjectStore['put']>): ReturnType<ObjectStore['put']> {
+      const id = /^volumes\/([^/]+)\/head\.json$/.exec(key)?.[1];
+      const owner = `service/owners/${id ?? ''}.json`;
+      if (id !== undefined && (await opened.objects.head(owner)) === undefined)
+        await createDocument(sealed, owner, { id, accountId: ACCOUNT, gatewayId: '', createdAt: '' });
+      return await opened.objects.put(key, body, how);
+    }
+  })(opened.objects);
+  return { ...options, objects };
+}
+
+async function writeFixture(folder: string, seed: number, keys: 'none' | 'customer' | 'provider'): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const objects = memoryStore();
   let options = optionsOver(objects, seed);
-  if (isSealed) options = await beginSealed(options, folder);
+  if (keys === 'customer') options = await beginSealed(options, folder);
+  else if (keys === 'provider') options = await beginProvider(options, folder);
   else await createStore(options);
   const catalog = new Catalog(options);
   const volume = await catalog.createVolume({
@@ -270,10 +294,13 @@ async function writeUploadsFixture(folder: string, seed: number): Promise<void> 
 
 const WRITERS: Readonly<Record<string, (folder: string) => Promise<void>>> = {
   v1: async (folder) => {
-    await writeFixture(folder, 20261122, false);
+    await writeFixture(folder, 20261122, 'none');
   },
   'v1-sealed': async (folder) => {
-    await writeFixture(folder, 20261123, true);
+    await writeFixture(folder, 20261123, 'customer');
+  },
+  'v1-provider': async (folder) => {
+    await writeFixture(folder, 20261201, 'provider');
   },
   'v1-uploads': async (folder) => {
     await writeUploadsFixture(folder, 20261130);

@@ -6,10 +6,11 @@
  * `--served` kills a daemon that serves a volume under load (docs/evidence/served-kills.md).
  * `--restore` kills restores to a local image, served under load or by the command (docs/evidence/restore-kills.md).
  * `--shadow` kills a gateway that shadows an image (docs/evidence/shadow-kills.md).
- * `--outage --minutes M [--only KIND]` has the object store fail in each way for M minutes altogether (docs/evidence/outages.md).
+ * `--outage --minutes M [--only KIND ...]` has the object store fail in each way for M minutes altogether (docs/evidence/outages.md).
  * `--steady --minutes M` serves a load that goes on and on, with flat memory and files (docs/evidence/steady-load.md).
  * `--initiator` has a Linux kernel under emulation log in over iSCSI (docs/evidence/linux-initiator.md); `--packages DIR` keeps
  * the Debian packages that it is made of, by default below the temporary folder.
+ * `--groups [--only FAULT]` breaks a group of three gateways under load in each way (docs/evidence/group-faults.md).
  * `--control [--servers N] [--gateways N]` kills control servers that hold connections of many gateways (docs/evidence/control-plane.md).
  * `--s3` has the store of any of these but `--stalled` in the bucket of an S3 server that is started for it; `--latency MS` and
  * `--errors PERCENT` make the way there worse. Their rows are in docs/evidence/s3-soaks.md.
@@ -22,6 +23,8 @@ import { parseArgs } from 'node:util';
 import { seededRandom, type Random } from '../src/core/kit/index.ts';
 import { controlCounts, runControl } from '../test/soak/control/run.ts';
 import { Counts } from '../test/soak/counts.ts';
+import { FAULTS, type FaultName } from '../test/soak/groups/faults.ts';
+import { groupCounts, pausesOfHolders, runGroups } from '../test/soak/groups/round.ts';
 import { runLane } from '../test/soak/lane.ts';
 import { initiatorCounts, runInitiator } from '../test/soak/initiator/round.ts';
 import { makeSystem } from '../test/soak/initiator/system.ts';
@@ -63,8 +66,8 @@ const { values } = parseArgs({
     shadow: { type: 'boolean', default: false },
     /** Instead of kills: outages of the store under load over NBD (docs/evidence/outages.md). */
     outage: { type: 'boolean', default: false },
-    /** With `--outage`: this one alone, such as `gone`. */
-    only: { type: 'string' },
+    /** With `--outage` or `--groups`: these alone, such as `gone`, or `holder killed`; may be repeated. */
+    only: { type: 'string', multiple: true, default: [] },
     /** Instead of kills: a steady load over NBD (docs/evidence/steady-load.md). */
     steady: { type: 'boolean', default: false },
     /** Instead of commands: the initiator of a Linux kernel (docs/evidence/linux-initiator.md). */
@@ -73,6 +76,8 @@ const { values } = parseArgs({
     packages: { type: 'string', default: path.join(os.tmpdir(), 'sgw-soak-packages') },
     /** Instead of kills of gateways: control servers with many gateways are killed (docs/evidence/control-plane.md). */
     control: { type: 'boolean', default: false },
+    /** Instead of kills of one gateway: a group of three under faults (docs/evidence/group-faults.md). */
+    groups: { type: 'boolean', default: false },
     servers: { type: 'string', default: '3' },
     gateways: { type: 'string', default: '500' },
     /** The store is a bucket. */
@@ -120,6 +125,7 @@ async function soak(): Promise<void> {
   else if (values.steady) await goOnAndOn();
   else if (values.initiator) await initiate();
   else if (values.control) await killControlServers();
+  else if (values.groups) await breakGroup();
   else await killAtRandom();
 }
 
@@ -226,7 +232,7 @@ async function killRestores(): Promise<void> {
 /** The store fails in each way under load, its folder being gone for the longest. */
 async function sufferOutages(): Promise<void> {
   const shares: Readonly<Record<Outage, number>> = { slow: 1, failing: 1, full: 2, denied: 1, hanging: 1, gone: 4 };
-  const suffers = (Object.keys(shares) as Outage[]).filter((one) => values.only === undefined || one === values.only);
+  const suffers = (Object.keys(shares) as Outage[]).filter((one) => isAsked(one));
   const total = suffers.reduce((sum, outage) => sum + shares[outage], 0);
   const plan = suffers.map((outage) => ({ outage, forMs: (minutes * 60_000 * shares[outage]) / total }));
   console.log(`seed ${seed}: the store suffers ${suffers.join(', ')}, ${minutes} minutes altogether`);
@@ -296,6 +302,37 @@ async function initiate(): Promise<void> {
       'fio passes': passes,
     }),
   });
+}
+
+/** With `--only`: one of those. */
+function isAsked(name: string): boolean {
+  return values.only.length === 0 || values.only.includes(name);
+}
+
+/** A group of three gateways, broken in each way under load. */
+async function breakGroup(): Promise<void> {
+  const only = (Object.keys(FAULTS) as FaultName[]).filter((name) => isAsked(name));
+  if (values.s3) throw new Error('--groups takes the folder of its store away');
+  await runSoak({
+    counts: groupCounts(),
+    run: inRounds(async (options) => runGroups({ ...options, only })),
+    file: 'group-faults.md',
+    row: ({ rounds, faults, takeOvers, writes, reads, flushes, probed, pausesMs }) => ({
+      rounds,
+      faults: Object.entries(faults)
+        .map(([name, count]) => `${name} ${String(count)}`)
+        .join('; '),
+      ...{ 'take-overs': takeOvers, writes, reads, 'asked directly': probed, flushes },
+      'pause ms, p50': percentile(pausesOfHolders(pausesMs), 0.5),
+      'pause ms, p99': percentile(pausesOfHolders(pausesMs), 0.99),
+    }),
+  });
+}
+
+/** Whole milliseconds; `-` of none. */
+function percentile(values: readonly number[], share: number): string {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.ceil(sorted.length * share) - 1]?.toFixed(0) ?? '-';
 }
 
 /** Control servers that hold the connections of many gateways, killed again and again. */

@@ -8,6 +8,8 @@ import {
   flagsOf,
   given,
   isSwitchedOn,
+  memberFlags,
+  memberWishes,
   modeFlag,
   nameFlag,
   OUTPUTS,
@@ -32,6 +34,7 @@ export default class Configure extends SgwCommand {
     '<%= config.bin %> <%= command.id %> --cache 20GiB --buffer 4GiB',
     '<%= config.bin %> <%= command.id %> --listen tcp:127.0.0.1:10809 --tls require --tls-certificate cert.pem --tls-key key.pem',
     '<%= config.bin %> <%= command.id %> --iscsi-listen tcp:192.0.2.10:3260 --iscsi-listen tcp:198.51.100.10:3260',
+    '<%= config.bin %> <%= command.id %> --peer-listen 192.0.2.10:7070 --on-takeover /usr/local/sbin/move-address',
     '<%= config.bin %> <%= command.id %> --default-home /srv/sgw --output json',
     '<%= config.bin %> <%= command.id %> --keep-service --service https://sgw.example:8443 --service-fingerprint sha256:HEX --access-key-id ID',
   ];
@@ -40,6 +43,7 @@ export default class Configure extends SgwCommand {
     mode: modeFlag({ description: 'Mode of the gateway; only while no volume is attached.' }),
     ...storeFlags('Directory or s3://BUCKET/PREFIX that the store of the gateway was moved to.'),
     ...servingFlags,
+    ...memberFlags,
     'remote-management': Flags.custom<'on' | 'off'>({
       description: 'Whether the service that the gateway was activated at may operate it; only on the spot.',
       options: [...SWITCHES],
@@ -73,7 +77,7 @@ export default class Configure extends SgwCommand {
     const wishes = await servingWishes(flags, session.secretSurroundings);
     const document = await configure(
       session,
-      { ...given({ name: flags.name, mode: flags.mode, store, remoteManagement }), ...wishes },
+      { ...given({ name: flags.name, mode: flags.mode, store, remoteManagement }), ...memberWishes(flags), ...wishes },
       preferences,
       flags['keep-service'] ? 'keep' : flags['forget-service'] ? 'forget' : undefined,
     );

@@ -6,6 +6,7 @@
 import type { SgwError as SgwErrorClass } from '../../src/core/kit/index.ts';
 import { activationHandlers, type ActivationTrouble } from './fake-activation.ts';
 import { bandwidthHandlers } from './fake-bandwidth.ts';
+import { groupHandlers } from './fake-groups.ts';
 import { scheduleHandlers } from './fake-schedules.ts';
 import { costHandlers } from './fake-cost.ts';
 import { attachmentHandlers, SERVING } from './fake-attachments.ts';
@@ -181,6 +182,7 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
     ...servingHandlers(served, SgwError),
     ...bandwidthHandlers(requireActivated),
     ...scheduleHandlers({ SgwError, requireActivated, volumeOf }),
+    ...groupHandlers({ SgwError, requireActivated, volumeOf, isServed: served }),
     deactivate: async () => {
       requireActivated();
       state.activated = false;
@@ -269,6 +271,8 @@ export function createFakeGateway(options: FakeOptions): FakeGateway {
         serving: Object.fromEntries(
           Object.keys(SERVING).map((key) => [key, serving[key as keyof typeof SERVING]]),
         ) as typeof SERVING,
+        peerListen: input.peerListen ?? null,
+        onTakeover: input.onTakeover ?? null,
         changed: Object.keys(input),
         applied: [],
       };

@@ -17,8 +17,11 @@ export class HomeRig implements AsyncDisposable {
   readonly folder = mkdtempSync(path.join(os.tmpdir(), 'sgw-daemon-'));
   readonly home: string;
   readonly #children = new Set<ChildProcess>();
+  /** What is put before each command. */
+  readonly #within: readonly string[];
 
-  constructor(name = 'home') {
+  constructor(name = 'home', within: readonly string[] = []) {
+    this.#within = within;
     this.home = path.join(this.folder, name);
     mkdirSync(path.join(this.folder, 'user'));
   }
@@ -33,7 +36,8 @@ export class HomeRig implements AsyncDisposable {
     const inherited = Object.entries(process.env).filter(
       ([name]) => !/^(?:SGW_|NODE_|VITEST|NO_COLOR|FORCE_COLOR|XDG_)/.test(name),
     );
-    const child = spawn(process.execPath, [PROGRAM, ...words, '--home', this.home], {
+    const [command, ...rest] = [...this.#within, process.execPath, PROGRAM, ...words, '--home', this.home];
+    const child = spawn(command, rest, {
       env: {
         ...Object.fromEntries(inherited),
         HOME: path.join(this.folder, 'user'),

@@ -76,7 +76,7 @@ it('the table is the one of the specification', () => {
       'volume',
     ].sort(),
   );
-  expect(Object.keys(COMMAND_TABLE)).toHaveLength(76);
+  expect(Object.keys(COMMAND_TABLE)).toHaveLength(78);
 });
 
 describe.each(presentVerbs())('%s', (verb) => {
@@ -105,10 +105,16 @@ describe.each(presentVerbs())('%s', (verb) => {
     }
   });
 
-  it('completes the arguments that name volumes or snapshots, and no others', async () => {
+  it('completes the arguments that name volumes, snapshots or groups, and no others', async () => {
     const found = await commandClass(verb);
     const volume = verb === 'volume undelete' ? 'deleted volume' : 'volume';
-    const kinds: Record<string, string> = { volume, snapshot: 'snapshot', from: 'snapshot', to: 'snapshot' };
+    const kinds: Record<string, string> = {
+      volume,
+      snapshot: 'snapshot',
+      group: 'group',
+      from: 'snapshot',
+      to: 'snapshot',
+    };
     const expected = Object.keys(found.args).map((name) => kinds[name] ?? null);
     const listed = COMMAND_TABLE[verb]?.names ?? [];
     expect(expected.map((_, at) => listed[at] ?? null)).toEqual(expected);

@@ -34,6 +34,21 @@ export const serviceCases = (bad: BadCase): Record<string, { good: Good[]; bad: 
       ...unasked(bad, KEY),
     ],
   },
+  'service account show': {
+    good: [],
+    bad: [bad('a surplus argument', ['a', 'b'], 'unexpected-argument'), ...unasked(bad)],
+  },
+  'service account configure': {
+    good: [],
+    bad: [
+      bad('no account', [], 'missing-argument'),
+      bad('nothing to change', ['a'], 'none-of'),
+      bad('a number that is none', ['a', '--max-volumes', 'many'], 'bad-limit'),
+      bad('a number below zero', ['a', '--max-keys=-1'], 'bad-limit'),
+      bad('a size that is none', ['a', '--max-volume-bytes', 'much'], 'bad-size'),
+      ...unasked(bad, 'a', '--max-gateways', 'none'),
+    ],
+  },
   'service key create': {
     good: [],
     bad: [

@@ -295,6 +295,38 @@ describe('the service that is kept', () => {
   });
 });
 
+describe('service account configure and show', () => {
+  it('limit an account for root, by id or name, and tell everybody what his own has', async () => {
+    const { accountId } = anna;
+    const none = { volumes: null, volumeBytes: null, snapshots: null, gateways: null, keys: null };
+    const before = await ask('service account show', [], asAnna(), schemas.AccountDocument);
+    expect(before).toMatchObject({ accountId, name: 'anna', limits: none, usage: { volumes: 0, snapshots: 0 } });
+    const words = ['anna', '--max-volumes', '5', '--max-volume-bytes', '10GiB', '--max-keys', 'none'];
+    const configured = await ask('service account configure', words, asRoot(), schemas.AccountConfigured);
+    const limits = { ...none, volumes: 5, volumeBytes: 10 * 2 ** 30 };
+    expect(configured).toMatchObject({ accountId, limits, changedLimits: ['volumes', 'volumeBytes'] });
+    const back = [accountId, '--max-volumes', 'none', '--max-volume-bytes', 'none'];
+    const { stdout } = await run('service account show', [], asAnna());
+    expect(stdout).toMatch(/volumes +0 +5\n/);
+    expect(stdout).toMatch(/sizes of volumes +0 B +10 GiB\n/);
+    const cleared = await ask('service account configure', back, asRoot(), schemas.AccountConfigured);
+    expect(cleared).toMatchObject({ limits: none, changedLimits: ['volumes', 'volumeBytes'] });
+  });
+
+  it('are refused to who is not root, for accounts that are not there, and for root itself', async () => {
+    const limit = ['--max-volumes', '1'];
+    const configure = 'service account configure';
+    expect(await refusal(configure, [anna.accountId, ...limit], asAnna())).toBe('root-needed');
+    expect(await refusal(configure, ['000000000777', ...limit], asRoot())).toBe('account-not-found');
+    expect(await refusal(configure, ['nobody', ...limit], asRoot())).toBe('account-not-found');
+    expect(await refusal(configure, ['root', ...limit], asRoot())).toBe('root-unlimited');
+    expect(await refusal('service account show', ['000000000777'], asAnna())).toBe('account-not-found');
+    const { accountId } = await live.account('berta');
+    expect(await refusal('service account show', [accountId], asAnna())).toBe('account-not-found');
+    expect(await refusal('service account show', ['berta'], asAnna())).toBe('root-needed');
+  });
+});
+
 describe('whom to believe', () => {
   it('is the CA that was named, or the one with the fingerprint, and nobody else', async () => {
     const file = join(folder, 'ca.pem');

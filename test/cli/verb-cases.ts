@@ -2,8 +2,10 @@
 import type { TSchema } from 'typebox';
 import * as documents from '../../src/core/cli/documents.ts';
 import * as schemas from '../../src/core/localapi/schemas.ts';
+import { connectCases } from './connect-cases.ts';
 import { bandwidthCases } from './bandwidth-cases.ts';
 import { costCases } from './cost-cases.ts';
+import { groupCases } from './group-cases.ts';
 import { storeCopyCases } from './store-copy-cases.ts';
 import { ACCOUNT, PASSPHRASE, RECOVERY_CODE } from './fake-care.ts';
 import { attachCases, configureCases, createCases } from './iscsi-cases.ts';
@@ -118,6 +120,18 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
         },
         shows: '20 GiB',
       },
+      {
+        words: ['--peer-listen', '192.0.2.1:7070', '--on-takeover', '/usr/local/sbin/move'],
+        schema: documents.Configuration,
+        input: { peerListen: '192.0.2.1:7070', onTakeover: '/usr/local/sbin/move' },
+        shows: '192.0.2.1:7070',
+      },
+      {
+        words: ['--peer-listen', 'default', '--on-takeover', 'default'],
+        schema: documents.Configuration,
+        input: { peerListen: null, onTakeover: null },
+        shows: 'a port of this machine alone',
+      },
       ...configureCases(bad).good,
     ],
     bad: [
@@ -125,6 +139,7 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       bad('a name with a control character', ['--name', 'a\tb'], 'bad-name'),
       bad('an unknown mode', ['--mode', 'x'], 'bad-choice'),
       bad('a cache of no size', ['--cache', 'large'], 'bad-size'),
+      bad('no program', ['--on-takeover', ''], 'bad-path'),
       bad('an interval that is none', ['--seal-interval', 'soon'], 'bad-duration'),
       bad('an unknown kind of TLS', ['--tls', 'maybe'], 'bad-choice'),
       bad('an unknown output', ['--output', 'xml'], 'bad-choice'),
@@ -275,6 +290,7 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
       withoutDaemon('golden'),
     ],
   },
+  'volume connect': connectCases(bad),
   'volume detach': {
     good: [
       {
@@ -301,6 +317,7 @@ export const VERBS: Record<string, { good: Good[]; bad: Bad[] }> = {
   },
   ...bandwidthCases(bad, notActivated),
   ...scheduleCases({ bad, notActivated, unknownVolume }),
+  ...groupCases({ bad, notActivated, withoutDaemon, unknownVolume }),
   ...storeCopyCases(bad),
   'volume rename': {
     good: [

@@ -36,6 +36,8 @@ export class ForgetfulLogDisk implements LogDisk {
   failReads: { readonly name: string; readonly page: number } | undefined;
   /** Called after each write. */
   onWrite: (() => void) | undefined;
+  /** Called after each sync that succeeded. */
+  onSync: (() => void) | undefined;
   /** Syncs wait for this. */
   syncGate: Promise<void> | undefined;
   readonly asides: string[] = [];
@@ -168,6 +170,7 @@ class ForgetfulFile implements LogFile {
       }
       bytes.copy(this.#node.durable, at);
     }
+    this.#disk.onSync?.();
   }
 
   async close(): Promise<void> {

@@ -31,7 +31,7 @@ import {
   type ServedVolume,
   type VolumeEvent,
 } from '../../src/core/volume/index.ts';
-import { findLog, openLog, type LogDisk, type LogFile } from '../../src/core/writelog/index.ts';
+import { findLog, openLog, type LogDisk, type LogFile, type RecordSink } from '../../src/core/writelog/index.ts';
 import { noCache } from '../../src/core/gateway/serving/no-cache.ts';
 import { readSnapshot, readVolume, toBuffer } from '../reader/independent-reader.ts';
 import { NotedImage, stateOf } from './noted-image.ts';
@@ -145,6 +145,8 @@ export class ShadowScene {
   entry!: VolumeEntry;
   volume!: ServedVolume;
   store!: FailingStore;
+  /** Through which it acknowledges, where it is in a group. */
+  sink: RecordSink | undefined;
   readonly events: VolumeEvent[] = [];
   readonly snapshots: SnapshotEntry[] = [];
 
@@ -153,11 +155,12 @@ export class ShadowScene {
     this.image = image;
   }
 
-  static async start(random: Random, sizeBytes: number): Promise<ShadowScene> {
+  static async start(random: Random, sizeBytes: number, sink?: RecordSink): Promise<ShadowScene> {
     const bytes = Buffer.alloc(sizeBytes);
     for (let at = 0; at < sizeBytes; at += 65_536)
       if (random.float() < 0.5) random.bytes(Math.min(65_536, sizeBytes - at)).copy(bytes, at);
     const scene = new ShadowScene(random, new NotedImage(fastClock, bytes));
+    scene.sink = sink;
     // The volume as it was created, which an opening may have put into its history.
     scene.image.states.add(stateOf(Buffer.alloc(sizeBytes)));
     scene.store = new FailingStore(scene.objects);
@@ -219,6 +222,7 @@ export class ShadowScene {
       settings: { ack: 'log', bufferBytes: LOG_BYTES, sealIntervalMs: 1000, readAheadBytes: 0 },
       image: this.image,
       shadowDisk: this.disk,
+      ...(this.sink === undefined ? {} : { sink: this.sink }),
       onEvent: (event) => this.events.push(event),
     });
   }

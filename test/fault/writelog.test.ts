@@ -129,6 +129,25 @@ describe('C13: damage and torn tails', () => {
     await last.close();
   });
 
+  it.each([1, 2, 3, 4, 5, 6])(
+    'C13: a file that has only notes is not used again before what comes before it (%i openings)',
+    async (openings) => {
+      const disk = new ForgetfulLogDisk();
+      const log = await openOn(disk, 0, 12, 4);
+      await appendPages(log, 1);
+      await log.close();
+      // Three pages behind the first one of each file: these openings write nothing but notes.
+      for (let opening = 1; opening < openings; opening++) await (await openOn(disk, 0, 12, 4)).close();
+      const last = await openOn(disk, 0, 12, 4);
+      await appendPages(last, 4, 2);
+      await last.close();
+      expect(await findLog(disk)).toMatchObject({ damage: null, lastSequence: 5 });
+      const again = await openOn(disk, 0, 12, 4);
+      for (let page = 1; page <= 5; page++) expect(valueOf(again, page)).toBe(page);
+      await again.close();
+    },
+  );
+
   it('C13: a failed sync is remembered: every later flush and append fails, also after the disk works again', async () => {
     const disk = new ForgetfulLogDisk();
     const log = await openOn(disk);

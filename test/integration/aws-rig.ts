@@ -196,7 +196,7 @@ export class AwsRig implements AsyncDisposable {
   }
 
   get parts(): ApiParts {
-    const { context, gateways } = this.service;
+    const { context, gateways, audit } = this.service;
     const note = (fields: object, message: string): void => {
       const { err } = fields as { err?: Error };
       this.logged.push(`${message}: ${err?.message ?? ''} ${err?.stack ?? ''}`);
@@ -212,6 +212,7 @@ export class AwsRig implements AsyncDisposable {
       log: { ...SILENT, warn: note, error: note },
       authenticator: { verify: async (request) => Promise.resolve({ user: userOf(request), payloadSha256: null }) },
       messages: { asUser: async (user, name, input, signal) => this.#asUser(user, name, input, signal) },
+      audit,
       region: REGION,
       version: '0.1.0',
     };

@@ -2,6 +2,7 @@
 import * as Sdk from '@aws-sdk/client-storage-gateway';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SgwError } from '../../src/core/kit/index.ts';
+import { documentsUnder } from '../../src/core/service/documents.ts';
 import { ANNA, AwsRig, BERT, LOOPBACK, type ServedGateway } from './aws-rig.ts';
 
 const MIB = 1 << 20;
@@ -434,6 +435,14 @@ describe('shutting down', () => {
       await expect.poll(stateOf, { timeout: 20_000 }).toBe('RUNNING');
       await expect.poll(exportOf, { timeout: 20_000 }).toBe('available');
       expect(await describeVolume(VolumeARN)).toMatchObject({ VolumeStatus: 'AVAILABLE' });
+      const operations: unknown[] = [];
+      for await (const { value } of documentsUnder<{ operation?: string }>(
+        rig.blocks,
+        'service/audit/',
+        new AbortController().signal,
+      ))
+        operations.push(value.operation);
+      expect(operations).toEqual(expect.arrayContaining(['gateway.suspend', 'gateway.resume']));
     },
     TIMEOUT_MS,
   );

@@ -651,11 +651,11 @@ describe('over the network', () => {
   let session: ClientHttp2Session;
 
   beforeEach(async () => {
-    const { context, exports } = tenants;
+    const { context, exports, quotas } = tenants;
     const ignore = (): void => undefined;
     const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
     const endpoint = dataEndpoint({
-      parts: { context, exports, log },
+      parts: { context, exports, quotas, log },
       principalOf: (request) => {
         const who = EVERYBODY.find((one) => gatewayOf(one).gatewayId === commonNameOf(request));
         if (who === undefined) throw new SgwError('denied', 'gateway-unknown', 'no such gateway');

@@ -29,34 +29,39 @@ let annas: ManagedHome;
 let berts: ManagedHome;
 const fenced: Fenced[] = [];
 
-beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'sgw-data-endpoint-'));
-  live = await LiveService.start({
-    objects: directoryStore({ path: path.join(folder, 'store') }),
-    frontEnds: ({ service, log, gatewayOf }) => [
-      dataEndpoint({ parts: { ...service, log }, principalOf: gatewayOf, onFenced: (one) => fenced.push(one) }),
-    ],
-  });
-  anna = await live.account('anna');
-  bert = await live.account('bert');
-  annas = await ManagedHome.activate(live, anna, 'annas', 'service');
-  berts = await ManagedHome.activate(live, bert, 'berts', 'service');
-  await writeFile(path.join(folder, 'golden.img'), IMAGE);
-});
-afterAll(async () => {
-  await annas[Symbol.asyncDispose]();
-  await berts[Symbol.asyncDispose]();
-  await live[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
-
 const codeOf = async (work: Promise<unknown>): Promise<string> =>
   await work.then(
     () => 'done',
     (error: unknown) => toSgwError(error).code,
   );
 
-describe('gateways over the data endpoint', () => {
+describe.each([
+  ['in plain', false],
+  ['by keys that the provider holds', true],
+])('gateways over the data endpoint of a store that is kept %s', (_name, isSealed) => {
+  beforeAll(async () => {
+    fenced.length = 0;
+    folder = await mkdtemp(path.join(tmpdir(), 'sgw-data-endpoint-'));
+    live = await LiveService.start({
+      objects: directoryStore({ path: path.join(folder, 'store') }),
+      isSealed,
+      frontEnds: ({ service, log, gatewayOf }) => [
+        dataEndpoint({ parts: { ...service, log }, principalOf: gatewayOf, onFenced: (one) => fenced.push(one) }),
+      ],
+    });
+    anna = await live.account('anna');
+    bert = await live.account('bert');
+    annas = await ManagedHome.activate(live, anna, 'annas', 'service');
+    berts = await ManagedHome.activate(live, bert, 'berts', 'service');
+    await writeFile(path.join(folder, 'golden.img'), IMAGE);
+  });
+  afterAll(async () => {
+    await annas[Symbol.asyncDispose]();
+    await berts[Symbol.asyncDispose]();
+    await live[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true, force: true });
+  });
+
   const as = async <T>(home: ManagedHome, work: (handlers: Handlers) => Promise<T>): Promise<T> =>
     await home.withHandlers(work);
   const image = (name: string): string => path.join(folder, name);

@@ -11,6 +11,7 @@ import { seededRandom } from '../../src/core/kit/index.ts';
 import { HomeRig } from '../cli/gateway-rig.ts';
 import { exportStore, type ExportedDisk } from '../reader/independent-export.ts';
 import { bucketObjects, directoryObjects, plainFiles, type StoredObjects } from '../reader/independent-places.ts';
+import { serviceKeyBytes } from '../reader/independent-provider.ts';
 import { keyFileBytes, type Secret } from '../reader/independent-sealing.ts';
 import { NbdClient } from '../soak/served/nbd-client.ts';
 import { requireRadosgw, type Radosgw } from '../support/radosgw.ts';
@@ -20,7 +21,11 @@ const FIXTURES = path.join(import.meta.dirname, '../fixtures/formats');
 const VERSIONS = readdirSync(FIXTURES).filter((name) => /^v\d/.test(name));
 const SIZE = 8 << 20;
 
-const secretOf = (version: string): Secret | undefined => {
+const secretOf = (version: string): Parameters<typeof exportStore>[1] => {
+  if (version === 'v1-provider') {
+    const text = readFileSync(path.join(FIXTURES, version, 'service-key'), 'utf8');
+    return { kind: 'serviceKey', bytes: serviceKeyBytes(text) };
+  }
   const file = path.join(FIXTURES, version, 'key-file');
   const isSealed = readdirSync(path.join(FIXTURES, version)).includes('key-file');
   return isSealed ? { kind: 'keyFile', bytes: keyFileBytes(readFileSync(file, 'utf8')) } : undefined;

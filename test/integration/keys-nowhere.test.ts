@@ -29,6 +29,8 @@ const ASKING = [
   'alert set gone --not-connected 15m --webhook https://hooks.example.com/sgw',
   'alert show',
   'alert remove gone',
+  'service account configure a --max-keys 3',
+  'service account show',
   'service activate 0F2KD-9XQ4T-JT3RM-N1SVB-7WZ5C --yes',
   'service gateway configure lab --name other',
   'service gateway list',
@@ -39,7 +41,7 @@ const ASKING = [
   'service key revoke AKIAABCDEFGHIJKLMNOP --yes',
 ];
 const ACCESS_KEY_SECRET = 'gooseberry-4c1f-estuary-8d3b-9e7a';
-const NOT_RUN = ['demo', 'gateway run', 'service run'];
+const NOT_RUN = ['demo', 'gateway run', 'volume connect', 'service run'];
 
 interface Seen {
   readonly words: string;
@@ -173,16 +175,25 @@ async function runEveryVerb(): Promise<{ recoveryCodes: string[]; secrets: Secre
     'bandwidth remove',
     'schedule set w --every 1m --keep 24h',
     'schedule show w',
+    'group create rack --if-not-exists',
+    'group add rack lab',
+    'group assign rack w',
+    'group list',
     'gateway start',
     'gateway show',
     'gateway reload',
     'volume attach w',
+    'group show rack',
+    'group failover w --to lab',
     'volume configure w --seal-interval 5s',
     'recovery-point list w',
     'gateway top --once',
     'gateway restart',
     'gateway logs',
+    'group assign rack w --replicas 0',
     'volume detach w',
+    'group remove rack lab',
+    'group delete rack --yes',
     'configure --iscsi-listen tcp:127.0.0.1:0',
   ])
     await sgw(words, key);

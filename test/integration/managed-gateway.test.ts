@@ -95,11 +95,20 @@ describe('a gateway that is managed from afar', () => {
       root.call('store.copy', { from: managed.store, to: path.join(managed.folder, 'copy') }),
     ])
       expect(await codeOf(work)).toBe('root-may-not');
-    const audit: string[] = [];
+    const audit: unknown[] = [];
     for await (const { key } of live.objects.list('service/audit/'))
-      audit.push(((await live.objects.get(key))?.bytes ?? Buffer.alloc(0)).toString());
-    expect(audit.join()).toMatch(/"kind": ?"operate"/);
-    expect(audit.join()).toMatch(/"operation": ?"volume.list"/);
+      audit.push(JSON.parse(((await live.objects.get(key))?.bytes ?? Buffer.alloc(0)).toString()));
+    const { accessKeyId } = rootKey;
+    const operate = (operation: string, granted: boolean): object => ({
+      kind: 'operate',
+      gatewayId,
+      operation,
+      granted,
+    });
+    expect(audit).toContainEqual(expect.objectContaining({ ...operate('volume.list', true), accessKeyId }));
+    expect(audit).toContainEqual(expect.objectContaining({ ...operate('snapshot.export', false), accessKeyId }));
+    // Of another account's users nothing.
+    expect(JSON.stringify(audit)).not.toContain(bert.accessKey.accessKeyId);
   });
 
   it('is not to be taken from its machine from afar, and asks nobody for a secret there', async () => {

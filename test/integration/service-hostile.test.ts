@@ -19,7 +19,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Catalog, createStore, type VolumeEntry } from '../../src/core/blockstore/index.ts';
 import { composeFrontEnds } from '../../src/core/daemon/service/front-ends.ts';
 import { openControlPlane } from '../../src/core/daemon/service/control.ts';
-import { seededRandom, type Random, type SnapshotId } from '../../src/core/kit/index.ts';
+import { seededRandom, type Random, type SnapshotId, systemClock } from '../../src/core/kit/index.ts';
 import type { ControlPlane } from '../../src/core/service/controlplane/index.ts';
 import type { SigningName } from '../../src/core/service/identity/authenticator.ts';
 import type { FrontEnd } from '../../src/core/service/server/index.ts';
@@ -93,6 +93,8 @@ beforeAll(async () => {
     const composition = { service, serviceKey, region: 'lab-1', version: '1.0.0', log, about, gatewayOf };
     return composeFrontEnds({ ...composition, plane: () => late.plane }).map(noted);
   });
+  // Requests have their deadlines: this clock would let all time pass at once.
+  rig.net.clock.sleep = systemClock.sleep;
   const { service, serviceKey } = rig.net;
   await createStore(service.context.blocks);
   const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };

@@ -3,8 +3,6 @@
  * done, asks again with the same token, now this server started again, now another one over the same store, and it is as if it
  * had been asked once. Which writes there are is found by killing before each, until the request comes through.
  */
-import { rmSync, writeFileSync } from 'node:fs';
-import { Agent } from 'node:https';
 import path from 'node:path';
 import * as Ebs from '@aws-sdk/client-ebs';
 import * as Sdk from '@aws-sdk/client-storage-gateway';
@@ -13,86 +11,23 @@ import { Catalog } from '../../src/core/blockstore/index.ts';
 import { systemClock, systemRandom } from '../../src/core/kit/index.ts';
 import { openObjectStore } from '../../src/core/objectstore/index.ts';
 import { HomeRig } from '../cli/gateway-rig.ts';
-import { ServiceProcess, ShownDevice, type Customer } from '../support/service-process.ts';
+import { ServiceKills } from '../support/service-kills.ts';
+import { ShownDevice } from '../support/service-process.ts';
 import { aggregate, blockOf, digests, putBlock, readSnapshot } from '../unit/service/ebs/ebs-rig.ts';
 
-const WRITES_MAX = 12;
 const KEPT_TIMEOUT_MS = 240_000;
 
-let provider: HomeRig;
-let killFile: string;
-/** That is killed, and started again. */
-let first: ServiceProcess;
-let other: ServiceProcess;
-let anna: Customer;
-let agent: Agent;
-
-interface Clients {
-  readonly ebs: Ebs.EBSClient;
-  readonly gateways: Sdk.StorageGatewayClient;
-}
-const opened: Clients[] = [];
-
-function clientsOf({ ready }: ServiceProcess): Clients {
-  const settings = {
-    ...{ endpoint: ready.url, region: ready.region, credentials: anna, maxAttempts: 1 },
-    requestHandler: { httpsAgent: agent },
-  };
-  const clients = { ebs: new Ebs.EBSClient(settings), gateways: new Sdk.StorageGatewayClient(settings) };
-  opened.push(clients);
-  return clients;
-}
+let rig: ServiceKills;
 
 beforeAll(async () => {
-  provider = new HomeRig('service');
-  killFile = path.join(provider.folder, 'kill');
-  first = await ServiceProcess.start(provider, { killFile });
-  other = await ServiceProcess.start(provider);
-  anna = await first.customer('anna');
-  agent = new Agent({ ca: first.ca });
+  rig = await ServiceKills.start();
 });
 afterAll(async () => {
-  for (const { ebs, gateways } of opened) for (const client of [ebs, gateways]) client.destroy();
-  agent.destroy();
-  await provider[Symbol.asyncDispose]();
+  await rig[Symbol.asyncDispose]();
 });
 
-interface Killed<S, A> {
-  /** What the request is about; made anew each time. */
-  readonly prepare: () => Promise<S>;
-  readonly ask: (clients: Clients, subject: S) => Promise<A>;
-  readonly check: (answer: A, subject: S) => Promise<void>;
-}
-
-/** Before how many writes the request was killed, until it came through. */
-async function killedAtEachWrite<S, A>({ prepare, ask, check }: Killed<S, A>): Promise<number> {
-  for (let writes = 0; writes < WRITES_MAX; writes++) {
-    const subject = await prepare();
-    const clients = clientsOf(first);
-    writeFileSync(killFile, String(writes));
-    const answer = await ask(clients, subject).catch(async (error: unknown) => {
-      // Nothing else is to fail it.
-      await first.ended().catch(() => Promise.reject(error as Error));
-      return undefined;
-    });
-    if (first.isRunning && answer !== undefined) {
-      rmSync(killFile, { force: true });
-      await check(answer, subject);
-      return writes;
-    }
-    await first.ended();
-    const isByOther = writes % 2 === 0;
-    const retried = isByOther ? await ask(clientsOf(other), subject) : undefined;
-    first = await first.again();
-    await check(retried ?? (await ask(clientsOf(first), subject)), subject);
-    // And once more, at the one that did not answer it.
-    await check(await ask(clientsOf(isByOther ? first : other), subject), subject);
-  }
-  return expect.unreachable('the request has more writes than that');
-}
-
 async function snapshotsOfStore(): Promise<readonly { readonly snapshotId: string; readonly state: string }[]> {
-  const objects = await openObjectStore(path.join(provider.home, 'store'), { create: false });
+  const objects = await openObjectStore(path.join(rig.provider.home, 'store'), { create: false });
   try {
     const { signal } = new AbortController();
     return await new Catalog({ objects, clock: systemClock, random: systemRandom }).listSnapshots({ signal });
@@ -106,7 +41,7 @@ describe('a server that is killed at any write', () => {
     'of StartSnapshot has begun one snapshot for a token',
     async () => {
       let rounds = 0;
-      const kills = await killedAtEachWrite({
+      const kills = await rig.killedAtEachWrite({
         prepare: async () => Promise.resolve(`token-${String(rounds++)}`),
         ask: async ({ ebs }, ClientToken) =>
           (await ebs.send(new Ebs.StartSnapshotCommand({ VolumeSize: 1, ClientToken }))).SnapshotId,
@@ -125,9 +60,9 @@ describe('a server that is killed at any write', () => {
     'of CompleteSnapshot has completed it, whole, once it is asked again',
     async () => {
       const blocks = new Map([2, 700].map((index) => [index, blockOf(index)]));
-      const kills = await killedAtEachWrite({
+      const kills = await rig.killedAtEachWrite({
         prepare: async () => {
-          const { ebs } = clientsOf(other);
+          const { ebs } = rig.clientsOf(rig.other);
           const { SnapshotId = '' } = await ebs.send(new Ebs.StartSnapshotCommand({ VolumeSize: 1 }));
           for (const [index, bytes] of blocks) await putBlock(ebs, SnapshotId, index, bytes);
           return SnapshotId;
@@ -141,7 +76,7 @@ describe('a server that is killed at any write', () => {
           ),
         check: async ({ Status = '' }, snapshotId) => {
           expect(['pending', 'completed']).toContain(Status);
-          expect(digests(await readSnapshot(clientsOf(other).ebs, snapshotId))).toEqual(digests(blocks));
+          expect(digests(await readSnapshot(rig.clientsOf(rig.other).ebs, snapshotId))).toEqual(digests(blocks));
           const found = (await snapshotsOfStore()).filter((one) => one.snapshotId === snapshotId);
           expect(found).toMatchObject([{ state: 'completed' }]);
         },
@@ -156,19 +91,19 @@ describe('a server that is killed at any write', () => {
     async () => {
       const homes: { readonly home: HomeRig; readonly arn: string }[] = [];
       const listed = async (): Promise<(string | undefined)[]> => {
-        const { Gateways = [] } = await clientsOf(other).gateways.send(new Sdk.ListGatewaysCommand({}));
+        const { Gateways = [] } = await rig.clientsOf(rig.other).gateways.send(new Sdk.ListGatewaysCommand({}));
         return Gateways.map(({ GatewayARN }) => GatewayARN);
       };
       try {
-        const activations = await killedAtEachWrite({
+        const activations = await rig.killedAtEachWrite({
           prepare: async () => {
             const home = new HomeRig('gateway');
             const about = { home, arn: '' };
             homes.push(about);
-            return { about, device: await ShownDevice.show(home, first) };
+            return { about, device: await ShownDevice.show(home, rig.first) };
           },
           ask: async ({ gateways }, { device: { activationKey: ActivationKey } }) => {
-            const place = { GatewayTimezone: 'GMT', GatewayRegion: first.ready.region };
+            const place = { GatewayTimezone: 'GMT', GatewayRegion: rig.first.ready.region };
             const wish = { ActivationKey, GatewayName: 'attic', ...place };
             return (await gateways.send(new Sdk.ActivateGatewayCommand(wish))).GatewayARN ?? '';
           },
@@ -181,7 +116,7 @@ describe('a server that is killed at any write', () => {
         });
         expect(activations).toBeGreaterThanOrEqual(2);
         const left = [...homes];
-        const deletions = await killedAtEachWrite({
+        const deletions = await rig.killedAtEachWrite({
           prepare: async () => Promise.resolve(left.pop() ?? expect.unreachable('too few gateways')),
           ask: async ({ gateways }, { arn }) =>
             await gateways.send(new Sdk.DeleteGatewayCommand({ GatewayARN: arn })).catch((error: unknown) => {

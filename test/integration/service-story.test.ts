@@ -7,7 +7,13 @@ import { existsSync } from 'node:fs';
 import { Agent } from 'node:https';
 import path from 'node:path';
 import { EBSClient, GetSnapshotBlockCommand, ListSnapshotBlocksCommand } from '@aws-sdk/client-ebs';
-import { ListGatewaysCommand, StorageGatewayClient } from '@aws-sdk/client-storage-gateway';
+import {
+  DescribeGatewayInformationCommand,
+  ListGatewaysCommand,
+  ListVolumesCommand,
+  ShutdownGatewayCommand,
+  StorageGatewayClient,
+} from '@aws-sdk/client-storage-gateway';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ServiceReadyDocument } from '../../src/core/localapi/schemas.ts';
 import { HomeRig, until } from '../cli/gateway-rig.ts';
@@ -111,6 +117,32 @@ it('a gateway is activated at the service, keeps a volume there, and AWS reads i
     ebs.destroy();
     sgw.destroy();
     agent.destroy();
+  }
+});
+
+it('a gateway that AWS has shut down serves again by the command line, and goes on to', async () => {
+  await home.ok('gateway', 'start');
+  const agent = new Agent({ ca });
+  const settings = { endpoint: ready.url, region: 'local', credentials: anna, requestHandler: { httpsAgent: agent } };
+  const sgw = new StorageGatewayClient(settings);
+  try {
+    const { Gateways: [gateway] = [] } = await sgw.send(new ListGatewaysCommand({}));
+    const wanted = { GatewayARN: gateway?.GatewayARN };
+    const state = async (): Promise<string | undefined> =>
+      (await sgw.send(new DescribeGatewayInformationCommand(wanted))).GatewayState;
+    await expect.poll(state, { timeout: 60_000 }).toBe('RUNNING');
+    await sgw.send(new ShutdownGatewayCommand(wanted));
+    await expect.poll(state, { timeout: 60_000 }).toBe('SHUTDOWN');
+    const resume = ['service', 'gateway', 'shutdown', gateway?.GatewayId ?? '', '--resume'];
+    await service.okWith(as(anna), ...resume);
+    for (let times = 0; times < 3; times++) expect(await state()).toBe('RUNNING');
+    expect(await home.ok('gateway', 'show')).toMatchObject({ state: 'serving' });
+    const { VolumeInfos = [] } = await sgw.send(new ListVolumesCommand(wanted));
+    expect(VolumeInfos).toHaveLength(0);
+  } finally {
+    sgw.destroy();
+    agent.destroy();
+    await home.ok('gateway', 'stop');
   }
 });
 

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { must, parseDocument } from './independent-formats.ts';
 import type { StoredObjects } from './independent-places.ts';
+import { openedByProvider } from './independent-provider.ts';
 import { readSnapshot, readVolume, toBuffer } from './independent-reader.ts';
 import { openDocument, unlock, type Secret, type StoreKeys } from './independent-sealing.ts';
 
@@ -26,11 +27,23 @@ interface Entry {
   readonly createdAt: string;
 }
 
-/** `secret` opens an encrypted store. */
-export async function exportStore(objects: StoredObjects, secret?: Secret): Promise<ExportedStore> {
+/** `secret` opens an encrypted store; a service key one that its service seals. */
+export async function exportStore(
+  stored: StoredObjects,
+  secret?: Secret | { readonly kind: 'serviceKey'; readonly bytes: Buffer },
+): Promise<ExportedStore> {
+  if (secret?.kind !== 'serviceKey') return await exportFrom(stored, secret, false);
+  return await exportFrom(await openedByProvider(stored, secret.bytes), undefined, true);
+}
+
+async function exportFrom(
+  objects: StoredObjects,
+  secret: Secret | undefined,
+  isOpened: boolean,
+): Promise<ExportedStore> {
   const { get } = objects;
   const description = await documentOf(objects, 'sgw.json', undefined);
-  const isSealed = description['keyDerivation'] !== null;
+  const isSealed = description['keyDerivation'] !== null && !isOpened;
   must(isSealed === (secret !== undefined), 'sgw.json: a secret is needed for an encrypted store, and for no other');
   const keys = secret === undefined ? undefined : await unlock(get, secret);
   const names = await objects.keys();

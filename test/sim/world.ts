@@ -52,6 +52,8 @@ export class World {
   steps = 0;
   /** Turns of the event loop within which everything that follows without waiting has happened. */
   turns = 1;
+  /** The longest that a step takes. */
+  stepMsMax = 12;
   /** Lines of the trace that are kept. */
   traceLines = 80;
   #nowMs = START_MS;
@@ -240,7 +242,7 @@ export class World {
     const item = this.#pick();
     if (item === undefined) return;
     const { process } = item;
-    this.#nowMs = Math.max(this.#nowMs, readyAt(item)) + this.choices.integer(0, 12);
+    this.#nowMs = Math.max(this.#nowMs, readyAt(item)) + this.choices.integer(0, this.stepMsMax);
     let fault: FaultKind | undefined;
     if (!item.admitted && process !== null) {
       item.admitted = true;

@@ -5,6 +5,7 @@ import { memoryStore, type ObjectStore } from '../../src/core/objectstore/index.
 import { createStore } from '../../src/core/blockstore/index.ts';
 import type { AccessKey } from '../../src/core/serviceclient/index.ts';
 import type { GatewayPrincipal } from '../../src/core/service/identity/principal.ts';
+import { openProviderStore } from '../../src/core/service/providerkeys/index.ts';
 import {
   authorityPage,
   customerMessages,
@@ -24,6 +25,8 @@ const SECRET = Buffer.alloc(32, 7);
 
 export interface LiveServiceOptions {
   readonly objects?: ObjectStore;
+  /** Whether the service seals what it stores in `objects`. */
+  readonly isSealed?: boolean;
   readonly clock?: Clock;
   /** Where it listens; 0: anywhere. To be the same service again after an end. */
   readonly ports?: { readonly api: number; readonly gateways: number };
@@ -63,17 +66,21 @@ export class LiveService implements AsyncDisposable {
   }
 
   static async start({
-    objects = memoryStore(),
+    objects: below = memoryStore(),
+    isSealed = false,
     clock = systemClock,
     ports = { api: 0, gateways: 0 },
     frontEnds,
   }: LiveServiceOptions = {}): Promise<LiveService> {
-    const blocks = { objects, clock, random: systemRandom };
-    const { storeId: serviceId } = await createStore(blocks);
+    const plain = { objects: below, clock, random: systemRandom };
     const { signal } = new AbortController();
     const serviceKey = new ServiceKey(SECRET, systemRandom);
+    const sealed = isSealed ? await openProviderStore(plain, serviceKey, { mayBegin: true, signal }) : undefined;
+    const objects = sealed?.objects ?? below;
+    const blocks = { ...plain, objects };
+    const { storeId: serviceId } = await createStore(blocks);
     const service = await openNetworkService(
-      { blocks, serviceId, isEmbedded: false },
+      { ...sealed, blocks, serviceId, isEmbedded: false },
       serviceKey,
       { newRootKey: false },
       signal,

@@ -136,10 +136,13 @@ export class FrameEncoder {
     } else this.#zeroed.push({ firstPage: page, pageCount: 1 });
   }
 
-  finish(): EncodedFrames {
+  /** `raw`: what the one block that was added holds; it is taken, and not copied, where it is stored as it is. */
+  finish(raw?: Buffer): EncodedFrames {
+    const [first] = this.#frames;
+    const isRaw = raw !== undefined && first?.codec === CODECS.none && this.#storedBytes === raw.length;
     // In memory of its own, never Buffer's shared pool, so that it can be moved to another thread.
-    const stored = Buffer.allocUnsafeSlow(this.#storedBytes);
-    scratch.copy(stored, 0, 0, this.#storedBytes);
+    const stored = isRaw ? raw : Buffer.allocUnsafeSlow(this.#storedBytes);
+    if (!isRaw) scratch.copy(stored, 0, 0, this.#storedBytes);
     const dataPages = this.#dataPages;
     const pageHashes = Buffer.from(scratchHashes.subarray(0, dataPages * PAGE_HASH_BYTES));
     return { stored, frames: this.#frames, pageHashes, dataPages, zeroed: this.#zeroed, readBytes: this.#readBytes };

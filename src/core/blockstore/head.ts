@@ -2,12 +2,12 @@
  * `head.json` of a volume: who writes, under which epoch, and the newest checkpoint (C1, C3, C6).
  * Only compare-and-set changes it; the epoch only grows.
  */
-import { SgwError, assert, toSgwError, type VolumeId } from '../kit/index.ts';
+import { Semaphore, SgwError, assert, toSgwError, type VolumeId } from '../kit/index.ts';
 import { damaged } from './damage.ts';
 import { readDocument, replaceDocument, type Stored } from './documents.ts';
 import { keys } from './keys.ts';
 import type { Checkpoint } from './map-object.ts';
-import type { BlockStoreOptions, Holder } from './options.ts';
+import type { BlockStoreOptions, HeadCondition, Holder } from './options.ts';
 import type { RecoveryPolicy } from './recovery-policy.ts';
 
 export interface Head {
@@ -17,7 +17,7 @@ export interface Head {
   readonly holder: (Holder & { readonly since: string }) | null;
   /** Who closed it last, so that a fenced writer learns by whom; absent before the first clean close. */
   readonly closedBy?: Holder;
-  /** Members of the in-sync set (C26); empty outside a group. */
+  /** Members of the in-sync set, the holder among them (C26); empty outside a group, and after a clean close. */
   readonly inSync: readonly string[];
   readonly checkpoint: Checkpoint;
   /** The newest checkpoint of a consistent state; kept while a run of inconsistent commits goes on (C7). */
@@ -48,6 +48,8 @@ export async function readHead(
 export class OwnedHead {
   readonly #options: BlockStoreOptions;
   readonly #volumeId: VolumeId;
+  /** One change after the other: a reply that comes late must not be taken for the newest. */
+  readonly #changing = new Semaphore(1);
   #stored: Stored<Head>;
 
   private constructor(options: BlockStoreOptions, volumeId: VolumeId, stored: Stored<Head>) {
@@ -57,30 +59,33 @@ export class OwnedHead {
   }
 
   /**
-   * Opens the volume for writing under the next epoch. Durable when it resolves.
-   * @throws conflict `volume-held` when another holder has not closed it and `takeOver` is not given
+   * Opens the volume for writing under the next epoch, in the same compare-and-set in which it is asked whether that may be.
+   * Durable when it resolves.
+   * @throws conflict `volume-held` when another holder has not closed it, and neither `takeOver` nor a condition is given;
+   *   `volume-in-group`, `not-in-sync`
    */
   static async acquire(
     options: BlockStoreOptions,
     volumeId: VolumeId,
-    holder: Holder,
-    takeOver: boolean,
-    signal?: AbortSignal,
-  ): Promise<{ head: OwnedHead; unclean: boolean }> {
+    { holder, takeOver = false, condition, signal }: Acquiring,
+  ): Promise<{ head: OwnedHead; unclean: boolean; fromOther: boolean }> {
     for (;;) {
       const now = await readHead(options, volumeId, signal);
       const other = now.value.holder;
-      if (other !== null && other.gatewayId !== holder.gatewayId && !takeOver) throw held(volumeId, other);
+      const isMine = other?.gatewayId === holder.gatewayId;
+      if (other !== null && !isMine && !takeOver && condition === undefined) throw held(volumeId, other);
       const next: Head = {
         ...now.value,
         epoch: now.value.epoch + 1,
         holder: { ...holder, since: new Date(options.clock.nowMs()).toISOString() },
+        inSync: inSyncBehind(volumeId, now.value, holder, condition),
       };
       const result = await replaceDocument(options, keys.head(volumeId), now, next, signal);
       if (result.outcome === 'stored') {
         return {
           head: new OwnedHead(options, volumeId, { value: next, etag: result.etag, version: result.version }),
           unclean: other !== null,
+          fromOther: other !== null && !isMine,
         };
       }
     }
@@ -92,6 +97,15 @@ export class OwnedHead {
 
   /** Changes the head. @throws fenced when a newer epoch has taken over */
   async change(change: (head: Head) => Head, signal?: AbortSignal): Promise<void> {
+    const release = await this.#changing.acquire(1, signal);
+    try {
+      await this.#change(change, signal);
+    } finally {
+      release();
+    }
+  }
+
+  async #change(change: (head: Head) => Head, signal?: AbortSignal): Promise<void> {
     for (;;) {
       const next = change(this.#stored.value);
       assert(next.epoch === this.value.epoch, 'an open head keeps its epoch');
@@ -105,6 +119,60 @@ export class OwnedHead {
       this.#stored = now;
     }
   }
+}
+
+export interface Acquiring {
+  readonly holder: Holder;
+  readonly takeOver?: boolean;
+  readonly condition?: HeadCondition;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The in-sync set with which `holder` opens the volume (C26). Whoever has it open already keeps the set; who takes it over is alone
+ * in it, and has to be a member, or loss be accepted.
+ */
+function inSyncBehind(
+  volumeId: VolumeId,
+  { holder: other, inSync }: Head,
+  holder: Holder,
+  condition: HeadCondition | undefined,
+): readonly string[] {
+  const isMine = other?.gatewayId === holder.gatewayId;
+  if (condition === undefined) {
+    if (inSync.length === 0 || isMine) return inSync;
+    throw inGroup(volumeId, other, inSync);
+  }
+  // Of a volume that was in no group, or was closed in order: the store has all of it, unless somebody else writes to it.
+  const isMember = inSync.length === 0 ? other === null || isMine : inSync.includes(condition.member);
+  if (!condition.acceptLoss && !isMember) throw notInSync(volumeId, condition.member, inSync);
+  if (inSync.length > 0 && isMine && !condition.acceptLoss) return inSync;
+  return [holder.gatewayId];
+}
+
+function inGroup(volumeId: VolumeId, holder: Head['holder'], inSync: readonly string[]): SgwError {
+  const by = holder === null ? '' : `, which gateway ${holder.name} (${holder.gatewayId}) holds`;
+  return new SgwError('conflict', 'volume-in-group', `volume ${volumeId} belongs to a group of gateways${by}`, {
+    hint: `A member takes it over without a loss: sgw group failover ${volumeId}`,
+    details: {
+      volumeId,
+      inSync,
+      ...(holder === null ? {} : { gatewayId: holder.gatewayId, gatewayName: holder.name }),
+    },
+  });
+}
+
+function notInSync(volumeId: VolumeId, gatewayId: string, inSync: readonly string[]): SgwError {
+  const who = inSync.length === 0 ? 'nobody' : inSync.join(', ');
+  return new SgwError(
+    'conflict',
+    'not-in-sync',
+    `gateway ${gatewayId} may not have all acknowledged writes of volume ${volumeId}; ${who} surely has`,
+    {
+      hint: `Fail over to one of those; or accept the loss: sgw group failover ${volumeId} --accept-loss`,
+      details: { volumeId, gatewayId, inSync },
+    },
+  );
 }
 
 function held(volumeId: VolumeId, holder: Holder & { since: string }): SgwError {
@@ -133,11 +201,14 @@ function fenced(volumeId: VolumeId, epoch: number, head?: Head): SgwError {
   });
 }
 
-/** The head without a holder, as a writer leaves it that closes in order. */
+/**
+ * The head without a holder, as a writer leaves it that closes in order. The store has everything then, so it says nothing any
+ * more who else has.
+ */
 export function closed(head: Head): Head {
   const { holder } = head;
   if (holder === null) return head;
-  return { ...head, holder: null, closedBy: { gatewayId: holder.gatewayId, name: holder.name } };
+  return { ...head, holder: null, closedBy: { gatewayId: holder.gatewayId, name: holder.name }, inSync: [] };
 }
 
 /** As `fenced`, naming who has taken over when the head can be read and tells. */

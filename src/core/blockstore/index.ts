@@ -2,10 +2,18 @@
  * Room `blockstore` (level 2): volumes and snapshots in an object store, format 1 (docs/formats/).
  * Data flows frames -> segments -> log -> map -> checkpoint; reading goes the other way.
  */
+export { readHead } from './head.ts';
 export { Catalog, noSnapshot, readSnapshotOrSession, type DamagedEntry } from './catalog.ts';
-export { isCorrupt, missing } from './damage.ts';
+export { damaged, isCorrupt, missing } from './damage.ts';
 export { diffViews, type DiffExtent } from './diff.ts';
-export { changeDocument, createDocument, readDocument, replaceDocument, type Stored } from './documents.ts';
+export {
+  changeDocument,
+  createDocument,
+  readDocument,
+  replaceDocument,
+  type DocumentVersion,
+  type Stored,
+} from './documents.ts';
 export type { ScheduleMark, SnapshotEntry, VolumeEntry } from './entries.ts';
 export { FramePool } from './frame-pool.ts';
 export { spansOfFrames } from './frame-spans.ts';
@@ -28,7 +36,7 @@ export { volumeOfKey } from './keys.ts';
 export { hashesOfLeaf } from './leaf-hashes.ts';
 export { listSnapshotIds, listVolumeIds } from './listed-ids.ts';
 export type { SegmentRef } from './node-codec.ts';
-export type { BlockStoreOptions, Holder, Witness } from './options.ts';
+export type { BlockStoreOptions, HeadCondition, Holder, InSyncWriter, Witness } from './options.ts';
 export type { Checkpoint } from './map-object.ts';
 export type { LeafView, PageMap, PagePlace, PageRun } from './page-map.ts';
 export type { EncodedFrames } from './segment-codec.ts';
@@ -55,7 +63,16 @@ export { completeBarrier, completeSnapshot, createPendingSnapshot, createSnapsho
 export { RECENT_SETTLED_MS, RecentReads } from './recent-reads.ts';
 export { findPastState, listRecoveryPoints, openRecoveryPoint, type RecoveryTime } from './recovery-points.ts';
 export { DEFAULT_RECOVERY_POLICY, keptPoints, type RecoveryPolicy } from './recovery-policy.ts';
-export { createStore, readStoreInfo, refuseUnfinishedCopy, type StoreInfo } from './store-info.ts';
+export {
+  createProviderStore,
+  createStore,
+  encryptionOf,
+  readProviderInfo,
+  readStoreInfo,
+  refuseUnfinishedCopy,
+  type ProviderStoreInfo,
+  type StoreInfo,
+} from './store-info.ts';
 export { isOpenSession } from './upload-entry.ts';
 export { openConsistentView, openSnapshotView, openVolumeView, type VolumeView } from './volume-view.ts';
 export { openVolumeWriter, VolumeWriter, type Batch } from './volume-writer.ts';

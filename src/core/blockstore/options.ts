@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../kit/index.ts';
 import type { ObjectStore } from '../objectstore/index.ts';
+import type { RecoveryPolicy } from './recovery-policy.ts';
 import type { KeyRing } from './sealing/key-ring.ts';
 
 /** The components that the block store works with, injected. */
@@ -40,8 +41,41 @@ export interface Holder {
   readonly name: string;
 }
 
+/** Asked of the head that a take-over changes (rule 7 of docs/adr/0025-groups.md). */
+export interface HeadCondition {
+  /** Has to be a member of the in-sync set, unless loss is accepted. */
+  readonly member: string;
+  readonly acceptLoss: boolean;
+}
+
+/** The in-sync set in the head of a volume that is open for writing. */
+export interface InSyncWriter {
+  readonly epoch: number;
+  /** Members' gateway ids; empty outside a group. */
+  readonly inSync: readonly string[];
+  /**
+   * Durable when it resolves. Empty: the volume leaves its group.
+   * @throws fenced; others, such as unavailable: not known whether it was changed, until a later call succeeds
+   */
+  setInSync(members: readonly string[], signal?: AbortSignal): Promise<void>;
+}
+
 export interface Cancellable {
   readonly signal?: AbortSignal;
+}
+
+export interface WriterOptions extends Cancellable {
+  readonly holder: Holder;
+  /** The account whose data is written (C17). */
+  readonly accountId: string;
+  /** Not for a volume that is in a group: for that there is `condition`. */
+  readonly takeOver?: boolean;
+  /** Takes the volume over from whoever holds it, if its head allows that. */
+  readonly condition?: HeadCondition;
+  /** How long the writer trusts that its epoch is the newest, below the time for which a deleted volume can come back. */
+  readonly trustMs?: number;
+  /** Makes each checkpoint of a consistent state a recovery point, thinned by this; without it none is added. */
+  readonly recovery?: RecoveryPolicy;
 }
 
 /** Passes `signal` on only when there is one (exactOptionalPropertyTypes). */

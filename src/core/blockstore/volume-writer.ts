@@ -16,7 +16,13 @@ import { OwnedHead, closed, fencedByOther, fencedOr, type Head } from './head.ts
 import { keys } from './keys.ts';
 import { advance, readLogEntry, type LogPosition } from './log-reader.ts';
 import { encodeMap, type Checkpoint, type EncodedMap } from './map-object.ts';
-import { withSignal, type BlockStoreOptions, type Cancellable, type Holder } from './options.ts';
+import {
+  withSignal,
+  type BlockStoreOptions,
+  type Cancellable,
+  type InSyncWriter,
+  type WriterOptions,
+} from './options.ts';
 import { creatorSet } from './node-codec.ts';
 import type { PageMap } from './page-map.ts';
 import { requirePresent } from './presence.ts';
@@ -58,21 +64,10 @@ export interface Batch {
   readonly onApplied?: (segmentId: string) => Promise<void>;
 }
 
-export interface WriterOptions extends Cancellable {
-  readonly holder: Holder;
-  /** The account whose data is written (C17). */
-  readonly accountId: string;
-  readonly takeOver?: boolean;
-  /** How long the writer trusts that its epoch is the newest, below the time for which a deleted volume can come back. */
-  readonly trustMs?: number;
-  /** Makes each checkpoint of a consistent state a recovery point, thinned by this; without it none is added. */
-  readonly recovery?: RecoveryPolicy;
-}
-
 /**
  * Opens a volume for writing: next epoch, replay, and, where the last holder did not close it, fences. An opening that fails
  * gives back what it found closed.
- * @throws conflict `volume-held`; fenced when another opening is faster; notFound `volume-not-found` when it is deleted; corrupt
+ * @throws conflict `volume-held`, `volume-in-group`, `not-in-sync`; fenced when another opening is faster; notFound `volume-not-found` when it is deleted; corrupt
  */
 export async function openVolumeWriter(
   options: BlockStoreOptions,
@@ -80,13 +75,14 @@ export async function openVolumeWriter(
   how: WriterOptions,
 ): Promise<VolumeWriter> {
   const askedMs = options.clock.nowMs();
-  const { head, unclean } = await OwnedHead.acquire(options, volumeId, how.holder, how.takeOver === true, how.signal);
+  const { head, unclean, fromOther } = await OwnedHead.acquire(options, volumeId, how);
+  const takesOver = unclean && (how.takeOver === true || (how.condition !== undefined && fromOther));
   try {
     await requirePresent(options, volumeId, how.signal);
-    return await startWriter(options, volumeId, { ...how, sureSinceMs: askedMs }, head, unclean);
+    return await startWriter(options, volumeId, { ...how, takesOver, sureSinceMs: askedMs }, head, unclean);
   } catch (error) {
     // Nothing was written under this epoch: the volume is given back as it was found, so that others can open it.
-    if (!unclean) await head.change((now) => ({ ...now, holder: null })).catch(() => undefined);
+    if (!unclean) await head.change((now) => ({ ...now, holder: null, inSync: [] })).catch(() => undefined);
     throw await fencedOr(options, volumeId, head.value.epoch, error, how.signal);
   }
 }
@@ -94,7 +90,7 @@ export async function openVolumeWriter(
 async function startWriter(
   options: BlockStoreOptions,
   volumeId: VolumeId,
-  how: WriterOptions & { readonly sureSinceMs: number },
+  how: WriterOptions & { readonly takesOver: boolean; readonly sureSinceMs: number },
   head: OwnedHead,
   unclean: boolean,
 ): Promise<VolumeWriter> {
@@ -110,11 +106,11 @@ async function startWriter(
   const writer = new VolumeWriter(options, volumeId, { ...how, dataKey }, head, replayed);
   if (unclean) await writer.fence(how.signal);
   // What the last holder has acknowledged and not uploaded can be put upon this state later on.
-  if (unclean && how.takeOver === true && how.recovery !== undefined) await writer.markTakeOver(how.signal);
+  if (how.takesOver && how.recovery !== undefined) await writer.markTakeOver(how.signal);
   return writer;
 }
 
-export class VolumeWriter implements AsyncDisposable {
+export class VolumeWriter implements InSyncWriter, AsyncDisposable {
   readonly volumeId: VolumeId;
   readonly map: PageMap;
   readonly segments: SegmentReader;
@@ -169,6 +165,15 @@ export class VolumeWriter implements AsyncDisposable {
 
   get epoch(): number {
     return this.#head.value.epoch;
+  }
+
+  get inSync(): readonly string[] {
+    return this.#head.value.inSync;
+  }
+
+  async setInSync(members: readonly string[], signal?: AbortSignal): Promise<void> {
+    assert(!this.#closed, 'the writer is open');
+    await this.#head.change((head) => ({ ...head, inSync: [...members] }), signal);
   }
 
   /** The last committed seq. */

@@ -5,11 +5,11 @@ import type { AckClass } from '../localapi/index.ts';
 import { gatewayPath } from './gateway-path.ts';
 import { checkChoice, checkName, checkPath, parseDuration, parseRate } from './values.ts';
 
-const ACK_CLASSES = ['log', 'store'] as const;
+const ACK_CLASSES = ['log', 'peer', 'store'] as const;
 
 export const ackFlag = Flags.custom<AckClass>({
   description:
-    'When a write is acknowledged: log, in the write log of this home (default), or store, committed to the object store.',
+    'When a write is acknowledged: log, in the write log here (default); peer, also in those of its group; or store, committed to the object store.',
   options: [...ACK_CLASSES],
   parse: async (text) => checkChoice(text, ACK_CLASSES, '--ack'),
 });

@@ -12,6 +12,12 @@ import { recoveryPolicyText } from './recovery-policy.ts';
 import type { Style } from './style.ts';
 import { formatDuration, formatTime, renderFields, renderTable, withRemarks } from './tables.ts';
 
+/** When writes are acknowledged, where it is not as ever. */
+function acknowledgesText(ack: VolumeAttached['ack']): string | null {
+  if (ack === 'peer') return 'when a write is in the write logs of the in-sync members of its group';
+  return ack === 'store' ? 'when a write is in the store' : null;
+}
+
 /** What `volume attach` made, and lines that use it as they are. */
 export function attachedText(attached: VolumeAttached, style: Style): string {
   const fields = renderFields(
@@ -22,7 +28,7 @@ export function attachedText(attached: VolumeAttached, style: Style): string {
       ['size', attached.sizeBytes === null ? null : formatSize(attached.sizeBytes)],
       ['restored', restoreText(attached)],
       ['access', attached.readOnly ? 'read-only' : null],
-      ['acknowledges', attached.ack === 'store' ? 'when a write is in the store' : null],
+      ['acknowledges', acknowledgesText(attached.ack)],
       ...iscsiFields(attached),
       ...attached.uris.map((uri): [string, string] => ['uri', uri]),
     ],

@@ -10,7 +10,7 @@
  */
 export type Availability = 'offline' | 'offline, waits' | 'needs daemon';
 /** What a word can name. Accounts are named by id. */
-export type NameKind = 'volume' | 'deleted volume' | 'snapshot' | 'account';
+export type NameKind = 'volume' | 'deleted volume' | 'snapshot' | 'account' | 'group';
 
 export interface Verb {
   readonly availability: Availability;
@@ -67,7 +67,7 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'volume undelete': offline(3, 'deleted volume'),
   'volume map': offline(2, 'volume'),
   'volume verify': waits(2, 'volume'),
-  'volume connect': offline(9, 'volume'),
+  'volume connect': { ...offline(9, 'volume'), isPresent: true, isOnTheSpot: true },
 
   'snapshot create': waits(2, 'volume'),
   'snapshot list': { ...offline(2), flagNames: { volume: 'volume' } },
@@ -101,19 +101,21 @@ export const COMMAND_TABLE: Readonly<Record<string, Verb>> = {
   'store copy': { ...waits(6), isPresent: true, isOnTheSpot: true },
   'store rekey': waits(3),
 
-  'group create': offline(9),
-  'group add': offline(9),
-  'group remove': offline(9),
-  'group assign': offline(9, null, 'volume'),
-  'group show': offline(9),
-  'group list': offline(9),
-  'group failover': offline(9, 'volume'),
-  'group delete': offline(9),
+  'group create': { ...offline(9), isPresent: true },
+  'group add': { ...offline(9, 'group'), isPresent: true },
+  'group remove': { ...offline(9, 'group'), isPresent: true },
+  'group assign': { ...offline(9, 'group', 'volume'), isPresent: true },
+  'group show': { ...offline(9, 'group'), isPresent: true },
+  'group list': { ...offline(9), isPresent: true },
+  'group failover': { ...daemon(9, 'volume'), isPresent: true },
+  'group delete': { ...offline(9, 'group'), isPresent: true },
 
   'service run': { ...offline(8), isPresent: true, isOnTheSpot: true },
   'service activate': { ...offline(8), isPresent: true },
   'service account create': offline(3),
   'service account list': offline(3),
+  'service account show': { ...offline(8), isPresent: true },
+  'service account configure': { ...offline(8), isPresent: true },
   'service key create': { ...offline(8), isPresent: true },
   'service key list': { ...offline(8), isPresent: true },
   'service key revoke': { ...offline(8), isPresent: true },

@@ -70,6 +70,7 @@ const NAMES_OF: Readonly<Record<NameKind, (api: LocalApi, context: Context) => P
       .filter(({ state }) => state === 'deleted')
       .map(({ name }) => name),
   snapshot: async (api, context) => (await api.call('snapshot.list', {}, context)).snapshots.map(({ name }) => name),
+  group: async (api, context) => (await api.call('group.list', {}, context)).groups.map(({ name }) => name),
   account: async (api, context) =>
     (await api.call('service.account.list', {}, context)).accounts.map(({ accountId }) => accountId),
 };
@@ -108,7 +109,7 @@ ${MARK}
 _sgw_complete()
 {
   COMPREPLY=()
-  if [[ \${COMP_WORDS[1]} == volume || \${COMP_WORDS[1]} == snapshot || \${COMP_WORDS[COMP_CWORD-1]} == --account ]] &&
+  if [[ \${COMP_WORDS[1]} == volume || \${COMP_WORDS[1]} == snapshot || \${COMP_WORDS[1]} == group || \${COMP_WORDS[COMP_CWORD-1]} == --account ]] &&
     (( COMP_CWORD > 2 )); then
     local name
     while IFS= read -r name; do
@@ -126,7 +127,7 @@ function withNamesInZsh(script: string): string {
   return `${renamed}
 ${MARK}
 _sgw() {
-  if [[ $words[2] == (volume|snapshot) || $words[CURRENT-1] == --account ]] && (( CURRENT > 3 )); then
+  if [[ $words[2] == (volume|snapshot|group) || $words[CURRENT-1] == --account ]] && (( CURRENT > 3 )); then
     local -a names
     names=("\${(@f)$($words[1] ${COMPLETE_VERB} "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
     names=(\${names:#})

@@ -31,6 +31,7 @@ export async function configure(
         ? null
         : {
             ...{ name: gateway.name, mode: gateway.mode, version: gateway.version, serving: gateway.serving },
+            ...{ peerListen: gateway.peerListen, onTakeover: gateway.onTakeover },
             ...(gateway.remoteManagement === undefined ? {} : { remoteManagement: gateway.remoteManagement }),
             ...(provider === undefined ? {} : { provider }),
           },

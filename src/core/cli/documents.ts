@@ -37,6 +37,10 @@ export const Configuration = Type.Object(
           version: Type.Integer({ minimum: 1 }),
           /** Absent where the service is embedded. */
           remoteManagement: Type.Optional(Type.Boolean()),
+          /** Where members of its group connect to it; null: a port of this machine alone. */
+          peerListen: textOrNull,
+          /** A program that is run after a take-over; null: none. */
+          onTakeover: textOrNull,
           /** As the operation tells it; null: the default. */
           serving: Type.Object(
             {
@@ -239,6 +243,36 @@ export const GatewayTop = Type.Object(
   { $id: 'gateway-top', additionalProperties: false },
 );
 
+/** What `volume connect` tells, one document a line; null where a field says nothing of the event. */
+export const VolumeConnectEvent = Type.Object(
+  {
+    event: Type.Union([
+      Type.Literal('ready'),
+      Type.Literal('found'),
+      Type.Literal('lost'),
+      Type.Literal('silent'),
+      Type.Literal('resumed'),
+      Type.Literal('looking'),
+      Type.Literal('resized'),
+      Type.Literal('closed'),
+    ]),
+    time: Type.String({ format: 'date-time' }),
+    exportName: Type.String(),
+    listen: Type.Union([Type.Array(Type.String()), Type.Null()]),
+    uris: Type.Union([Type.Array(Type.String()), Type.Null()]),
+    address: textOrNull,
+    epoch: countOrNull,
+    sizeBytes: countOrNull,
+    afterMs: countOrNull,
+    waiting: countOrNull,
+    repeated: countOrNull,
+    reason: textOrNull,
+    code: textOrNull,
+  },
+  { $id: 'volume-connect', additionalProperties: false },
+);
+
+export type ConnectEvent = Static<typeof VolumeConnectEvent>;
 export type TopDocument = Static<typeof GatewayTop>;
 export type GatewayStartDocument = Static<typeof GatewayStart>;
 export type GatewayRestartDocument = Static<typeof GatewayRestart>;

@@ -14,6 +14,12 @@ import { recoveryCodeText } from './store-views.ts';
 import type { Style } from './style.ts';
 import { formatDuration, formatTime, plural, renderFields, renderTable, withRemarks, type Field } from './tables.ts';
 
+const ENCRYPTIONS = {
+  none: null,
+  customer: 'by a key that only you hold',
+  provider: "by the service, whose provider holds your account's key",
+} as const;
+
 /** What `activate` made. `codeFile` holds the recovery code when it is not to be shown. */
 export function activationFields(result: ActivationDocument, style: Style, codeFile: string | null): string {
   const fields = renderFields(
@@ -24,7 +30,7 @@ export function activationFields(result: ActivationDocument, style: Style, codeF
       ['home', result.home],
       ['store', `${result.store} (${result.storeId})`],
       ['region', result.region],
-      ['encryption', result.encryption === 'none' ? null : 'by a key that only you hold'],
+      ['encryption', ENCRYPTIONS[result.encryption]],
     ],
     style,
   );
@@ -112,7 +118,8 @@ export function configurationFields(document: ConfigurationDocument, style: Styl
       ['name', gateway?.name ?? null],
       ['mode', gateway?.mode ?? null],
       ['version', gateway === null ? null : String(gateway.version)],
-      ['remote management', gateway?.remoteManagement === undefined ? null : gateway.remoteManagement ? 'on' : 'off'],
+      ['remote management', onOff(gateway?.remoteManagement)],
+      ...memberFields(gateway),
       ['default home', preferences.defaultHome ?? 'not set'],
       ['output', preferences.output],
       ['color', preferences.color],
@@ -127,6 +134,17 @@ export function configurationFields(document: ConfigurationDocument, style: Styl
   );
   return withRemarks(fields, [...applied, ...providerRemarks(gateway?.provider)], style);
 }
+
+const onOff = (isOn: boolean | undefined): string | null => (isOn === undefined ? null : isOn ? 'on' : 'off');
+
+/** Settings of a member of a group. */
+const memberFields = (gateway: ConfigurationDocument['gateway']): Field[] =>
+  gateway === null
+    ? []
+    : [
+        ['members connect to', gateway.peerListen ?? 'a port of this machine alone'],
+        ['on take-over', gateway.onTakeover],
+      ];
 
 type Provider = NonNullable<ConfigurationDocument['gateway']>['provider'];
 

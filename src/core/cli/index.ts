@@ -11,6 +11,7 @@ export * from './doctor-views.ts';
 export * from './flags.ts';
 export * from './gateway-views.ts';
 export { firstIscsiFlag, iscsiFlags, iscsiWishes } from './iscsi-flags.ts';
+export * from './groups.ts';
 export * from './map-picture.ts';
 export { COLORS, OUTPUTS } from './preferences.ts';
 export * from './prompted.ts';

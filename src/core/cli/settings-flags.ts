@@ -89,6 +89,26 @@ export const servingFlags = {
   'read-ahead': orDefault('How much is read ahead of a sequential reader; 0: nothing.', 'SIZE', parseSize),
 };
 
+/** Settings of a member of a group. */
+export const memberFlags = {
+  'peer-listen': orDefault(
+    'Where members of its group connect to this gateway; default: a port of this machine alone.',
+    'HOST:PORT',
+    checkPath,
+  ),
+  'on-takeover': orDefault(
+    'Program that is run once a volume that was taken over is served here; default: none. Only on the spot.',
+    'FILE',
+    file,
+  ),
+};
+
+type MemberFlags = Interfaces.InferredFlags<typeof memberFlags>;
+
+/** What `configure` is to be asked for of them. */
+export const memberWishes = (flags: MemberFlags): Input<'configure'> =>
+  given({ peerListen: flags['peer-listen']?.value, onTakeover: flags['on-takeover']?.value });
+
 type ServingFlags = Interfaces.InferredFlags<typeof servingFlags>;
 
 /** A variable holds all of them, with commas between. */

@@ -74,10 +74,16 @@ export function volumeDetails(volume: VolumeDocument, style: Style): string {
   return withRemarks(lines === '' ? fields : `${fields}\n\n${lines}`, volume.remarks, style);
 }
 
+const ACKNOWLEDGES = {
+  log: 'in the write log',
+  peer: 'in the write logs of its group',
+  store: 'in the store',
+} as const;
+
 function attachmentFields(attachment: AttachmentDocument): [string, string | null][] {
   return [
     ['attached', `as export ${attachment.exportName}, ${stateText(attachment)}`],
-    ['acknowledges', attachment.ack === null ? null : attachment.ack === 'store' ? 'in the store' : 'in the write log'],
+    ['acknowledges', attachment.ack === null ? null : ACKNOWLEDGES[attachment.ack]],
     ['exposure', exposureText(attachment)],
     ...clientFields(attachment),
     ...iscsiFields(attachment),

@@ -2,10 +2,17 @@
 import { daemonNeeded, type Gateway, type Reads } from '../gateway/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { Handlers, Input, Tags } from '../localapi/index.ts';
+import { groupHandlers } from './group-handlers.ts';
 import { checkInitiatorChap, checkProtocols } from './iscsi-checks.ts';
 import type { GatewayProcess } from './process.ts';
 import { checkSchedule } from './schedule-checks.ts';
-import { checkAck, checkBandwidth, checkServingWishes, checkVolumeSettings } from './serving-checks.ts';
+import {
+  checkAck,
+  checkBandwidth,
+  checkMemberSettings,
+  checkServingWishes,
+  checkVolumeSettings,
+} from './serving-checks.ts';
 import {
   checkAccountId,
   checkDescription,
@@ -45,6 +52,7 @@ export function createHandlers(gateway: Gateway, running?: GatewayProcess): Hand
     'bandwidth.show': async () => await gateway.showBandwidth(),
     'bandwidth.remove': async (_input, call) => await gateway.removeBandwidth(call),
     ...scheduleHandlers(gateway),
+    ...groupHandlers(gateway),
     ...serviceHandlers(gateway),
   };
 }
@@ -125,6 +133,7 @@ function gatewayHandlers(
       if (input.mode !== undefined) checkMode(input.mode);
       if (input.store !== undefined) checkPath(input.store, 'a store');
       checkServingWishes(input);
+      checkMemberSettings(input);
       return await gateway.configure(input, call);
     },
     'store.check': async (input, call) => {

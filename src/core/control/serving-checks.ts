@@ -6,7 +6,7 @@ import { formatSize, GIB, isTimeOfDay, MIB, quoted, SgwError, TIB } from '../kit
 
 const TLS_MODES: readonly unknown[] = ['off', 'on', 'require'];
 const SOCKET_PATH_BYTES_MAX = 107;
-const ACK_CLASSES: readonly unknown[] = ['log', 'store'];
+const ACK_CLASSES: readonly unknown[] = ['log', 'peer', 'store'];
 const BUFFER_BYTES_MIN = 64 * MIB;
 const BUFFER_BYTES_MAX = 16 * TIB;
 const SEAL_INTERVAL_MS_MIN = 100;
@@ -20,7 +20,7 @@ const echo = (value: unknown): string => quoted(typeof value === 'string' ? valu
 export function checkAck(ack: unknown): void {
   if (ack === undefined || ACK_CLASSES.includes(ack)) return;
   throw new SgwError('invalid', 'bad-ack', `${echo(ack)} is not an ack class`, {
-    hint: 'Use log (in the write log) or store (committed to the object store).',
+    hint: 'Use log (in the write log), peer (also in those of its group) or store (committed to the object store).',
   });
 }
 
@@ -58,6 +58,23 @@ export function checkServingWishes(wishes: ServingWishes): void {
     const path = wishes[name];
     if (path !== undefined && path !== null) checkPath(path, `the file of ${name}`);
   }
+}
+
+/** @throws invalid `bad-listener`, `bad-path` */
+export function checkMemberSettings({ peerListen, onTakeover }: Input<'configure'>): void {
+  if (peerListen !== undefined && peerListen !== null) {
+    const port = /^(?:\[[0-9A-Fa-f:.]+\]|[^:\s[\]]+):(\d{1,5})$/.exec(peerListen)?.[1];
+    if (port === undefined || Number(port) > 65_535)
+      throw new SgwError('invalid', 'bad-listener', `${echo(peerListen)} can not be listened at for members`, {
+        hint: 'Give HOST:PORT, such as 192.0.2.10:7070; port 0: any that is free.',
+      });
+  }
+  if (onTakeover === undefined || onTakeover === null) return;
+  checkPath(onTakeover, 'a program');
+  if (!onTakeover.startsWith('/'))
+    throw new SgwError('invalid', 'bad-path', `${echo(onTakeover)} is no absolute path`, {
+      hint: 'Give the whole path of the program.',
+    });
 }
 
 /** @throws invalid `bad-rate`, `bad-bandwidth-rule` */

@@ -18,7 +18,7 @@ function differingIn({ home, accountId }: GatewayParts, present: GatewayState, w
     ['mode', mode === undefined || mode === present.mode],
     ['store', store === undefined || placeOf(home, store) === placeOf(home, openableStore(home, present.store))],
     ['account', accountId === undefined || accountId === present.accountId],
-    ['encryption', wanted.encrypt !== true || present.encryption !== 'none'],
+    ['encryption', wanted.encrypt !== true || present.encryption === 'customer'],
     ['region', region === undefined || region === present.region],
     ['service', wanted.service === undefined || wanted.service === present.service?.url],
   ];

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { RecoveryPolicy, VolumeEntry } from '../blockstore/index.ts';
 import { SgwError, toSgwError } from '../kit/index.ts';
 import type {
+  AckClass,
   AttachmentDocument,
   CallContext,
   Input,
@@ -19,6 +20,7 @@ import {
   type RecoveryPolicyState,
   type VolumeSettingsState,
 } from '../state/index.ts';
+import { requireOwnAck } from './groups/ungrouped.ts';
 import { orMissing } from './missing.ts';
 import { resolveSnapshot, resolveVolume } from './references.ts';
 import { requireCachedMode, requireShadowingMode, timestamp, type Session } from './session.ts';
@@ -67,13 +69,33 @@ async function attachRow(
     attachmentDocument(report, serving.listening ?? configuredListening(session.home, session.settings));
   const isSame = present !== undefined && namesSame(present.record, row) && serving.chap.has(row.exportName, chap);
   if (isSame && present.phase === 'serving' && input.ifNotExists === true) return withRemarks(document(present), false);
-  if (input.ack !== undefined && row.volumeId !== null) {
-    const attached = serving.ofVolume(row.volumeId);
-    if (attached?.phase === 'serving' && attached.failure === undefined) throw alreadyAttached(attached);
-    await changeSettings(session, row.volumeId, { ack: input.ack }, call);
-  }
   const options = { takeOver: input.takeOver ?? false, ...(chap === undefined ? {} : { chap }) };
-  return withRemarks(document(await serving.attach(row, options, call)), true);
+  const attach = async (): Promise<Attachment> => serving.attach(row, options, call);
+  const { volumeId } = row;
+  if (input.ack === undefined || volumeId === null) return withRemarks(document(await attach()), true);
+  const attached = serving.ofVolume(volumeId);
+  if (attached?.phase === 'serving' && attached.failure === undefined) throw alreadyAttached(attached);
+  return withRemarks(document(await withAck(session, volumeId, input.ack, call, attach)), true);
+}
+
+/** Runs `attach` with this ack class set; what does not succeed leaves the one before. */
+async function withAck(
+  session: Session,
+  volumeId: string,
+  ack: AckClass,
+  call: CallContext,
+  attach: () => Promise<Attachment>,
+): Promise<Attachment> {
+  await requireOwnAck(session, await resolveVolume(session.catalog, volumeId, call.signal), ack, call);
+  const { gateway } = await openState(session.home);
+  const before = gateway?.volumeSettings[volumeId]?.ack;
+  await changeSettings(session, volumeId, { ack }, call);
+  try {
+    return await attach();
+  } catch (error) {
+    await changeSettings(session, volumeId, { ack: before }, { ...call, signal: new AbortController().signal });
+    throw error;
+  }
 }
 
 const withRemarks = (document: AttachmentDocument, created: boolean): VolumeAttached => ({
@@ -291,16 +313,19 @@ export async function configureVolume(
 ): Promise<VolumeSettingsDocument> {
   const { volumeId, name } = await resolveVolume(session.catalog, input.volume, call.signal);
   const { volume: _, reset = false, recovery, ...given } = input;
+  if (given.ack !== undefined) await requireOwnAck(session, { volumeId, name }, given.ack, call);
   const wanted = { ...given, ...(recovery === undefined ? {} : { recovery: copyOf(recovery) }) };
   const changed = await changeSettings(session, volumeId, wanted, call, reset);
   if (changed.length > 0) await session.serving?.reload();
   const record = (await openState(session.home)).gateway ?? session.settings;
   const own = record.volumeSettings[volumeId] ?? {};
   const { recovery: policy, ...settings } = await volumeSettings(session.home, record, volumeId);
+  const served = session.serving?.ofVolume(volumeId)?.volume;
   return {
     volumeId,
     name,
     ...settings,
+    ack: served?.stats.ack ?? settings.ack,
     recovery: copyOf(policy),
     own: SETTING_NAMES.filter((setting) => setting in own),
     changed,
@@ -315,11 +340,11 @@ const copyOf = ({ allForMs, allMax, tiers }: RecoveryPolicy): RecoveryPolicyStat
 
 const SETTING_NAMES = ['ack', 'bufferBytes', 'sealIntervalMs', 'readAheadBytes', 'recovery'] as const;
 
-/** Returns the names of those that are other ones now. */
+/** One that is wanted as undefined is forgotten. Returns the names of those that are other ones now. */
 async function changeSettings(
   session: Session,
   volumeId: string,
-  wanted: VolumeSettingsState,
+  wanted: { readonly [Name in keyof VolumeSettingsState]: VolumeSettingsState[Name] | undefined },
   call: CallContext,
   reset = false,
 ): Promise<string[]> {
@@ -327,7 +352,8 @@ async function changeSettings(
     session.home,
     ({ gateway }) => {
       const before = gateway?.volumeSettings[volumeId] ?? {};
-      const after: VolumeSettingsState = { ...(reset ? {} : before), ...wanted };
+      const all = Object.entries({ ...(reset ? {} : before), ...wanted });
+      const after: VolumeSettingsState = Object.fromEntries(all.filter(([, value]) => value !== undefined));
       const changed = SETTING_NAMES.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]));
       if (gateway === null || changed.length === 0) return [];
       if (Object.keys(after).length === 0) Reflect.deleteProperty(gateway.volumeSettings, volumeId);

@@ -1,4 +1,5 @@
 /** The settings of an activated gateway: its name, its mode, and where its store is. */
+import { access, constants, stat } from 'node:fs/promises';
 import { Catalog } from '../blockstore/index.ts';
 import { SgwError } from '../kit/index.ts';
 import type { CallContext, ConfigureDocument, Input } from '../localapi/index.ts';
@@ -8,6 +9,7 @@ import type { GatewayParts } from './parts.ts';
 import { isProvided, noteRequest, partWishes, providedState } from './provided.ts';
 import { notActivated, type Session } from './session.ts';
 import { changedSettings, requirePossible, servingConfiguration, withWishes } from './serving/configure.ts';
+import { endHint } from './serving/refusals.ts';
 import { openStoreOf, placeOf } from './store-place.ts';
 
 /**
@@ -71,7 +73,9 @@ async function configureOwn(
       const shut = { objects, clock, random };
       if (changesMode) {
         const keys =
-          record.encryption === 'none' ? {} : { keys: await (await import('./key-source.ts')).openKeys(shut, call) };
+          record.encryption === 'customer'
+            ? { keys: await (await import('./key-source.ts')).openKeys(shut, call) }
+            : {};
         await requireNothingHeld(new Catalog({ ...shut, ...keys }), held, call);
       }
     } finally {
@@ -85,7 +89,7 @@ async function configureOwn(
   await requirePossible(parts.home, record.serving, serving);
   const options = { lockTimeoutMs: call.lockTimeoutMs, signal: call.signal };
   const undoSecret = await keepDiscoverySecret(parts.home, input, options);
-  if (input.remoteManagement !== undefined && record.service === undefined) throw nobodyElse();
+  await checkLocal(record, input);
   const change = { ...input, place, serving };
   let changed: string[];
   try {
@@ -126,6 +130,8 @@ interface Change {
   readonly name?: string;
   readonly mode?: GatewayState['mode'];
   readonly remoteManagement?: boolean;
+  readonly peerListen?: string | null;
+  readonly onTakeover?: string | null;
   readonly place: string | undefined;
   readonly serving: ServingSettings;
 }
@@ -149,10 +155,39 @@ function changeSettings(home: string, { gateway }: StateDocument, input: Change)
     gateway.remoteManagement = input.remoteManagement;
     changed.push('remoteManagement');
   }
+  for (const name of ['peerListen', 'onTakeover'] as const) {
+    const value = input[name];
+    if (value === undefined || value === (gateway[name] ?? null)) continue;
+    if (value === null) Reflect.deleteProperty(gateway, name);
+    else gateway[name] = value;
+    changed.push(name);
+  }
   changed.push(...changedSettings(gateway.serving, input.serving));
   gateway.serving = input.serving;
   if (changed.length > 0) gateway.configurationVersion += 1;
   return changed;
+}
+
+/** What only this machine can tell of settings. @throws unsupported `service-embedded`; invalid `bad-program` */
+async function checkLocal(
+  { service }: GatewayState,
+  { remoteManagement, onTakeover }: Input<'configure'>,
+): Promise<void> {
+  if (remoteManagement !== undefined && service === undefined) throw nobodyElse();
+  if (typeof onTakeover === 'string') await requireProgram(onTakeover);
+}
+
+async function requireProgram(path: string): Promise<void> {
+  try {
+    await access(path, constants.X_OK);
+    if ((await stat(path)).isFile()) return;
+  } catch {
+    // Said below.
+  }
+  throw new SgwError('invalid', 'bad-program', `${path} is no program that this gateway may run`, {
+    hint: 'Give the whole path of an executable file.',
+    details: { path },
+  });
 }
 
 const nobodyElse = (): SgwError =>
@@ -161,15 +196,17 @@ const nobodyElse = (): SgwError =>
   });
 
 const configurationDocument = (
-  { name, mode, configurationVersion, serving, service, remoteManagement = true }: GatewayState,
+  record: GatewayState,
   changed: readonly string[],
   applied: readonly string[],
 ): ConfigureDocument => ({
-  name,
-  mode,
-  version: configurationVersion,
-  serving: servingConfiguration(serving),
-  ...(service === undefined ? {} : { remoteManagement }),
+  name: record.name,
+  mode: record.mode,
+  version: record.configurationVersion,
+  serving: servingConfiguration(record.serving),
+  ...(record.service === undefined ? {} : { remoteManagement: record.remoteManagement ?? true }),
+  peerListen: record.peerListen ?? null,
+  onTakeover: record.onTakeover ?? null,
   changed: [...changed],
   applied: [...applied],
 });
@@ -179,7 +216,7 @@ export function requireNothingAttached({ attachments }: Pick<GatewayState, 'atta
   const [first] = attachments;
   if (first === undefined) return;
   throw new SgwError('conflict', 'volumes-attached', `${what} while "${first.exportName}" is attached`, {
-    hint: `Detach it first: sgw volume detach ${first.exportName} --start`,
+    hint: first.grouped === true ? endHint(first) : `${endHint(first)} --start`,
     details: { exportName: first.exportName },
   });
 }

@@ -44,6 +44,8 @@ export async function deactivate(
     await removeCertificateFile(home);
     const { removeChapFile } = await import('./serving/chap-file.ts');
     await removeChapFile(home);
+    const { forgetExportsBut } = await import('./groups/kept-exports.ts');
+    await forgetExportsBut(home, new Set());
     return {
       gatewayId: record.gatewayId,
       name: record.name,

@@ -71,7 +71,7 @@ export async function examine({
       checkClock(parts.clock.nowMs(), found),
       ...waiting.map(listenerCheck),
       ...(await chapChecks(home, found)),
-      ...rows.filter(({ reason }) => reason !== null).map(exportCheck),
+      ...rows.filter(({ reason }) => reason !== null).map((row) => exportCheck(row, found)),
       ...schedules(found).flatMap((one) => [scheduleCheck(one), ...verificationCheck(one)]),
       ...(await logChecks(home, rows)),
     );
@@ -186,8 +186,11 @@ const KIND_OF_STATE: Readonly<Record<string, ErrorKind>> = {
   degraded: 'unavailable',
 };
 
-function exportCheck({ exportName, state, reason, hint }: AttachmentDocument): Check {
+function exportCheck({ exportName, state, reason, hint }: AttachmentDocument, { attachments }: GatewayState): Check {
   const name = `export ${exportName}`;
+  const isGrouped = attachments.some((row) => row.exportName === exportName && row.grouped === true);
+  if (isGrouped && state === 'waiting')
+    return well(name, 'it is served here when its group decides so: sgw group show tells who serves it');
   return failed(name, KIND_OF_STATE[state] ?? 'unavailable', `it is ${state}: ${reason ?? ''}`, hint);
 }
 
@@ -245,8 +248,8 @@ async function logCheck(
     return failed(
       name,
       'conflict',
-      `${path} was set aside: it holds ${await recordsIn(path)} that were acknowledged here and are not in the store, which another gateway has written to since`,
-      `What the volume is now is whole without it. To get a volume with it, soon, since the state that it continues is kept for a week at most: ${recover}. If nobody needs it: rm -r ${shellWord(path)}`,
+      `${path} was set aside: it holds ${await recordsIn(path)} that ${claimOf(path)} and are not in the store, which another gateway has written to since`,
+      `What the volume is now is whole without it. To get a volume with it, soon, since the state that it continues is kept for a week at most: ${recover} --log ${basename(path)}. If nobody needs it: rm -r ${shellWord(path)}`,
     );
   if (served?.state === 'fenced')
     return failed(
@@ -268,6 +271,12 @@ async function logCheck(
     `Attach the volume, or make a snapshot of it, and they go there: sgw volume attach ${volumeId}`,
   );
 }
+
+/** What a group has set aside nobody was told of, unless the holder acknowledges by itself. */
+const claimOf = (path: string): string =>
+  basename(path).startsWith('log-diverged-')
+    ? 'no other member of the group had (with --ack log they may have been acknowledged, else they were not)'
+    : 'were acknowledged here';
 
 async function recordsIn(path: string): Promise<string> {
   const { readLogContents } = await import('../volume/index.ts');

@@ -2,8 +2,13 @@
  * A gateway over one home, as one account sees it: the registry of its volumes and snapshots, and everything the local API
  * asks of it. What is open of the home is in `open-home.ts`.
  */
+import type { Logger, VolumeId } from '../kit/index.ts';
 import type * as Api from '../localapi/index.ts';
 import type { ConfigurationReceipt, GatewayConfiguration } from '../protocol/index.ts';
+import type { Replication } from '../replication/index.ts';
+import type { TakeoverProgram } from './groups/takeover-program.ts';
+import type { Membership } from './groups/membership.ts';
+import type { GroupVerbs } from './groups/verbs.ts';
 import { OpenHome } from './open-home.ts';
 import { scheduleDocuments } from './schedules/documents.ts';
 import type { ScheduleEvent, ScheduleRunner } from './schedules/runner.ts';
@@ -15,7 +20,7 @@ import type { Session } from './session.ts';
 import { deleteSnapshot, listSnapshots, renameSnapshot, showSnapshot, takeSnapshot } from './snapshots.ts';
 import { exportsOf } from './serving/documents.ts';
 import { readStatus } from './status.ts';
-import { openableStore, requireWholeStore, wayRemarks } from './store-place.ts';
+import { openableStore, refuseProviderStore, requireWholeStore, wayRemarks } from './store-place.ts';
 import { createVolume, deleteVolume, listVolumes, renameVolume, resizeVolume, showVolume } from './volumes.ts';
 
 type In<N extends Api.OperationName> = Api.Input<N>;
@@ -55,6 +60,58 @@ export class Gateway implements AsyncDisposable {
     return await this.#home.runSchedules(onEvent, call);
   }
 
+  /** Has the volumes of this gateway's group replicated, if it is in one, until the membership is stopped. For a daemon that serves already. */
+  async joinGroup(
+    how: { readonly log: Logger; readonly exportsAt: () => readonly string[] },
+    call: Call,
+  ): Promise<Membership> {
+    const { home, clock, random } = this.#parts;
+    const [{ Membership: Member }, { ServiceGroupBook }] = await Promise.all([
+      import('./groups/membership.ts'),
+      import('./groups/book.ts'),
+    ]);
+    const openSession = async (of: Call): Promise<Session> => this.#open(of);
+    const membership = new Member({
+      ...{ home, clock, random, ...how, openSession },
+      serving: this.#home.requireServing('replicating volumes'),
+      takeovers: this.#home.takeovers,
+      secrets: call.secrets,
+      book: new ServiceGroupBook(async () => (await openSession(call)).service),
+      onReplication: (replication) => {
+        this.#home.replicateBy(replication);
+      },
+    });
+    this.#home.regroupBy(async () => membership.look());
+    membership.start();
+    return membership;
+  }
+
+  /** What replicates the volumes of this gateway's group; undefined where nothing does. */
+  get replication(): Replication | undefined {
+    return this.#home.replication;
+  }
+
+  /** As `joinGroup`, by what replicates already. */
+  replicateBy(replication: Replication): void {
+    this.#home.replicateBy(replication);
+    this.#home.regroupBy(async () => replication.reload());
+  }
+
+  /** Runs the operator's program after a take-over, if he has named one. */
+  get takeovers(): TakeoverProgram {
+    return this.#home.takeovers;
+  }
+
+  /** The verbs of groups. */
+  async groups(): Promise<GroupVerbs> {
+    const { GroupVerbs: Verbs } = await import('./groups/verbs.ts');
+    return new Verbs({
+      openSession: async (call) => this.#open(call),
+      replication: () => this.#home.replication,
+      regroup: async () => this.#home.regroup(),
+    });
+  }
+
   async activate(input: In<'activate'>, call: Call): Out<'activate'> {
     const { activate } = await import('./activation.ts');
     return await activate(this.#parts, await this.#home.record(), input, call);
@@ -84,11 +141,12 @@ export class Gateway implements AsyncDisposable {
     const record = await this.#home.record();
     const exports = exportsOf(this.#parts.home, record, this.#home.serving);
     const schedules = scheduleDocuments(record?.schedules ?? {}, this.#parts.clock.nowMs(), this.#home.schedules);
+    const grouped = (await this.replication?.report()) ?? [];
     return await readStatus(
       this.#parts,
       record,
       () => this.#open(call),
-      { exports, schedules, waiting: this.#waiting },
+      { exports, schedules, waiting: this.#waiting, takeovers: this.#home.takeovers, grouped },
       call,
     );
   }
@@ -184,6 +242,7 @@ export class Gateway implements AsyncDisposable {
     const description = input.store ?? openableStore(this.#parts.home, (await this.#home.requireRecord()).store);
     const objects = await openStore(description, { create: false });
     try {
+      await refuseProviderStore(objects, call.signal);
       const { probeStore } = await import('./store-probe.ts');
       const check = await probeStore({ objects, clock, random, signal: call.signal });
       return { ...check, remarks: [...check.remarks, ...wayRemarks(description)] };
@@ -248,7 +307,9 @@ export class Gateway implements AsyncDisposable {
   async changeChap(input: In<'volume.chap'>, call: Call): Out<'volume.chap'> {
     const serving = this.#home.requireServing('changing CHAP of an export');
     const { changeChap } = await import('./initiator-chap.ts');
-    return await changeChap(await this.#open(call), serving, input, call);
+    const told = async (volumeId: string): Promise<void> =>
+      this.#home.replication?.exportTold(volumeId as VolumeId, call.signal);
+    return await changeChap(await this.#open(call), { serving, told }, input, call);
   }
 
   async suspend(call: Call): Out<'gateway.suspend'> {

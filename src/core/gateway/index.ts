@@ -5,6 +5,8 @@
 export { daemonNeeded } from './daemon-needed.ts';
 export { RequestTally } from './cost/tally.ts';
 export { Gateway } from './gateway.ts';
+export { ServiceGroupBook } from './groups/book.ts';
+export type { Membership } from './groups/membership.ts';
 export type { GatewayParts } from './parts.ts';
 export { needsGateway } from './reading/reader-service.ts';
 export { StoreReader, type Reads } from './reading/store-reader.ts';

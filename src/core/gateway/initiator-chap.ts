@@ -13,12 +13,13 @@ const INITIATORS_MAX = 64;
 
 /**
  * Gives one initiator secrets, or takes them away; with neither, tells. Who is logged in has to log in again. Durable when it
- * resolves.
- * @throws notFound `not-attached`, `initiator-not-found`; conflict `not-over-iscsi`; exhausted `too-many-initiators`
+ * resolves, of a volume of a group also at each member that may take it over: `told` resolves when they have it.
+ * @throws notFound `not-attached`, `initiator-not-found`; conflict `not-over-iscsi`, `not-the-holder`; exhausted
+ * `too-many-initiators`; timeout `replicas-not-told`: it is so here
  */
 export async function changeChap(
   session: Session,
-  serving: Serving,
+  { serving, told }: { readonly serving: Serving; readonly told: (volumeId: string) => Promise<void> },
   input: Input<'volume.chap'>,
   call: CallContext,
 ): Promise<AttachmentDocument> {
@@ -28,13 +29,22 @@ export async function changeChap(
       hint: '`sgw status` shows what is.',
       details: { ref: input.volume },
     });
+  const isChange = input.set !== undefined || input.remove !== undefined;
+  if (isChange && attachment.record.grouped === true && attachment.opened === undefined) throw notHolder(attachment);
   if (input.set !== undefined) await set(serving, attachment, input.set, call);
   if (input.remove !== undefined) await remove(serving, attachment, input.remove.toLowerCase(), call);
+  if (isChange && attachment.volumeId !== null) await told(attachment.volumeId);
   return attachmentDocument(
     attachment.report,
     serving.listening ?? configuredListening(session.home, session.settings),
   );
 }
+
+const notHolder = ({ name }: Attachment): SgwError =>
+  new SgwError('conflict', 'not-the-holder', `export ${name} is served by another gateway of its group`, {
+    hint: 'Change it there: sgw group show tells which.',
+    details: { exportName: name },
+  });
 
 async function set(
   serving: Serving,

@@ -29,6 +29,16 @@ export async function readPrivateKey(home: string): Promise<PrivateKey | undefin
   });
 }
 
+/** @throws corrupt `identity-damaged`, `identity-missing` */
+export async function requirePrivateKey(home: string, gatewayId: string): Promise<PrivateKey> {
+  const key = await readPrivateKey(home);
+  if (key !== undefined) return key;
+  throw new SgwError('corrupt', 'identity-missing', `the private key of gateway ${gatewayId} is missing`, {
+    hint: 'Put a copy of gateway.key back, or begin anew: sgw deactivate, then sgw activate.',
+    details: { gatewayId, home },
+  });
+}
+
 /** Replaces what was there. Durable when it resolves. */
 export async function writePrivateKey(home: string, key: PrivateKey): Promise<void> {
   const { default: writeFileAtomic } = await import('write-file-atomic');

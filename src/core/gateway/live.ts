@@ -5,6 +5,7 @@ import type { CallContext, VolumeSummary } from '../localapi/index.ts';
 import type { ServedVolume } from '../volume/index.ts';
 import { readVolumeSummary } from './documents.ts';
 import type { Session } from './session.ts';
+import { endHint } from './serving/refusals.ts';
 import type { Attached } from './serving/served.ts';
 
 /** @throws conflict `volume-attached` while this process serves the volume */
@@ -16,7 +17,7 @@ export function requireDetached({ serving }: Session, { volumeId, name }: Volume
     'volume-attached',
     `${what} needs volume "${name}" detached; it is attached as export ${attached.name}`,
     {
-      hint: `Detach it first: sgw volume detach ${attached.name}`,
+      hint: endHint(attached.report.record),
       details: { volumeId, exportName: attached.name },
     },
   );

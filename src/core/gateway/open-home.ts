@@ -15,7 +15,9 @@ import { daemonNeeded } from './daemon-needed.ts';
 import { AccountCatalog } from './account-catalog.ts';
 import type { KnownUsage } from './cost/store-stats.ts';
 import type { KeeperParts, UsageKeeper } from './cost/usage-keeper.ts';
+import type { Replication } from '../replication/index.ts';
 import { ratesAt } from './bandwidth.ts';
+import { TakeoverProgram } from './groups/takeover-program.ts';
 import { Locks } from './locks.ts';
 import { requireOwnState } from './own-state.ts';
 import type { GatewayParts } from './parts.ts';
@@ -43,6 +45,10 @@ export class OpenHome {
   #witness: HomeWitness | undefined;
   #serving: Serving | undefined;
   #schedules: ScheduleRunner | undefined;
+  #replication: Replication | undefined;
+  #regroup: (() => Promise<void>) | undefined;
+  /** Runs the operator's program after take-overs. */
+  readonly takeovers: TakeoverProgram;
   #usage: UsageKeeper | undefined;
   /** Accounts other than the home's own that were found. An account is never removed. */
   readonly #knownAccounts = new Set<string>();
@@ -57,11 +63,31 @@ export class OpenHome {
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
+    this.takeovers = new TakeoverProgram(parts);
   }
 
   /** What the daemon serves; undefined in other processes, and before it began. */
   get serving(): Serving | undefined {
     return this.#serving;
+  }
+
+  /** What replicates the volumes of this gateway's group; undefined where it is in none, and in processes that are no daemon. */
+  get replication(): Replication | undefined {
+    return this.#replication;
+  }
+
+  /** Has a daemon find out which group it is in, and with which volumes; nothing in other processes. */
+  async regroup(): Promise<void> {
+    await this.#regroup?.();
+  }
+
+  regroupBy(regroup: () => Promise<void>): void {
+    this.#regroup = regroup;
+  }
+
+  /** Asks this from now on about volumes of the group. Who made it stops it, and says undefined then. */
+  replicateBy(replication: Replication | undefined): void {
+    this.#replication = replication;
   }
 
   /** @throws unavailable `daemon-needed` */
@@ -176,7 +202,7 @@ export class OpenHome {
     witness.flush();
     const shut = { objects, clock, random };
     const seen = acceptsOlder ? undefined : witness;
-    const keys = record.encryption === 'none' ? undefined : await this.#unlocked(shut, seen, record, call);
+    const keys = record.encryption === 'customer' ? await this.#unlocked(shut, seen, record, call) : undefined;
     const blocks = { ...shut, witness, ...(keys === undefined ? {} : { keys }) };
     const service = await this.#serviceOf(record, blocks);
     const accountId = actingFor ?? record.accountId;
@@ -250,7 +276,8 @@ export class OpenHome {
       ({ imagePath, restore }) => imagePath !== undefined || restore?.completed !== undefined,
     );
     // What is sealed can't be begun without the key that the store has.
-    if (this.#parts.serving === undefined || !servesImages || record.encryption !== 'none') return await open(signal);
+    if (this.#parts.serving === undefined || !servesImages || record.encryption === 'customer')
+      return await open(signal);
     try {
       return await open(signal);
     } catch (error) {

@@ -3,7 +3,6 @@
  * opened before the first question; a home of before there was a service is enrolled then, without a word.
  */
 import type { BlockStoreOptions } from '../blockstore/index.ts';
-import { SgwError } from '../kit/index.ts';
 import type { CallContext } from '../localapi/index.ts';
 import type {
   MessageInput,
@@ -96,18 +95,14 @@ export class ServiceAccess implements Service {
   }
 
   async #openIdentity(call: Pick<CallContext, 'signal' | 'lockTimeoutMs'>): Promise<Identity> {
-    const { readPrivateKey } = await import('./key-file.ts');
+    const { requirePrivateKey } = await import('./key-file.ts');
     let { credential } = this.#record;
     if (credential === null) {
       const { enrolOlderHome } = await import('./handshake.ts');
       credential = await enrolOlderHome(this.#parts, this.#record, await this.connections(), call);
     }
-    const key = await readPrivateKey(this.#parts.home);
     const { gatewayId } = this.#record;
-    if (key !== undefined) return { key, gatewayId, credentialId: credential.credentialId };
-    throw new SgwError('corrupt', 'identity-missing', `the private key of gateway ${gatewayId} is missing`, {
-      hint: 'Put a copy of gateway.key back, or begin anew: sgw deactivate, then sgw activate.',
-      details: { gatewayId, home: this.#parts.home },
-    });
+    const key = await requirePrivateKey(this.#parts.home, gatewayId);
+    return { key, gatewayId, credentialId: credential.credentialId };
   }
 }

@@ -7,7 +7,10 @@ import { GATEWAY_LOCK, lockHolder, openState, type GatewayState } from '../state
 import { limitsAt } from './bandwidth.ts';
 import { damageRemark, readVolumeSummaries } from './documents.ts';
 import type { GatewayParts } from './parts.ts';
+import type { TakeoverProgram } from './groups/takeover-program.ts';
 import type { Session } from './session.ts';
+import type { GroupVolumeReport } from '../replication/index.ts';
+import { logsSetAside } from './serving/local-log.ts';
 import { iscsiRemarks, waitingText } from './serving/portals.ts';
 import type { WaitingListener } from './serving/served.ts';
 import { isDirectory, openableStore, wayRemarks } from './store-place.ts';
@@ -57,6 +60,9 @@ interface Here {
   readonly exports: readonly AttachmentDocument[];
   readonly schedules: readonly ScheduleDocument[];
   readonly waiting: readonly WaitingListener[];
+  readonly takeovers: Pick<TakeoverProgram, 'lastFailure'>;
+  /** Of the group, as far as this gateway knows. */
+  readonly grouped: readonly GroupVolumeReport[];
 }
 
 /** `openSession` may fail: then the store is told to be out of reach, and why. Takes no lock. */
@@ -74,7 +80,7 @@ export async function readStatus(
     ...(await serviceDocuments(parts, record)),
   };
   if (record === null) return { ...common, ...NOTHING, remarks: [notActivatedRemark(common)] };
-  const here = remarksHere(known, record);
+  const here = [...remarksHere(known, record), ...(await logsSetAside(home)).map(asideRemark)];
   const { gatewayId, name, mode, region, activatedAt } = record;
   const gateway = { gatewayId, name, mode, accountId: record.accountId, region, activatedAt };
   try {
@@ -120,12 +126,24 @@ export async function readStatus(
   }
 }
 
-const remarksHere = ({ exports, schedules, waiting }: Here, { store }: GatewayState): string[] => [
-  ...waiting.map(waitingRemark),
-  ...exportRemarks(exports),
-  ...scheduleRemarks(schedules),
+const remarksHere = (here: Here, { gatewayId, store }: GatewayState): string[] => [
+  ...takeoverRemarks(here.takeovers),
+  ...here.waiting.map(waitingRemark),
+  ...exportRemarks(here.exports),
+  ...groupRemarks(here.grouped, gatewayId),
+  ...scheduleRemarks(here.schedules),
   ...wayRemarks(store),
 ];
+
+const takeoverRemarks = ({ lastFailure }: Here['takeovers']): string[] =>
+  lastFailure === undefined
+    ? []
+    : [
+        `The program for take-overs failed at ${lastFailure.at}, after that of ${lastFailure.exportName}: ${lastFailure.message}.`,
+      ];
+
+const asideRemark = (path: string): string =>
+  `The write log ${path} was set aside: it holds writes that are not in the store. sgw doctor`;
 
 const waitingRemark = (listener: WaitingListener): string =>
   `${waitingText(listener)}. It is tried again every few seconds.${hintOf(listener.failure)}`;
@@ -146,6 +164,12 @@ function exportRemarks(exports: readonly AttachmentDocument[]): string[] {
   );
   return [...waiting, ...troubled, ...exports.flatMap(iscsiRemarks)];
 }
+
+/** Of volumes that this gateway holds; how the others do, their holders tell. */
+const groupRemarks = (grouped: readonly GroupVolumeReport[], gatewayId: string): string[] =>
+  grouped.flatMap(({ volume, holder, reason }) =>
+    holder === gatewayId && reason !== null ? [`Export ${volume.exportName}: ${reason}. sgw group show`] : [],
+  );
 
 /** What of the schedules needs attention. */
 function scheduleRemarks(schedules: readonly ScheduleDocument[]): string[] {

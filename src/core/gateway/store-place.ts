@@ -3,8 +3,8 @@
  * the home can be moved as a whole; any other directory as an absolute path; a URL as it is.
  */
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
-import { missing, readStoreInfo, refuseUnfinishedCopy, type StoreInfo } from '../blockstore/index.ts';
-import { SgwError } from '../kit/index.ts';
+import { encryptionOf, missing, readStoreInfo, refuseUnfinishedCopy, type StoreInfo } from '../blockstore/index.ts';
+import { SgwError, toSgwError } from '../kit/index.ts';
 import { formatS3Place, isS3Url, isServiceUrl, parseS3Place, type ObjectStore } from '../objectstore/index.ts';
 import type { GatewayState } from '../state/index.ts';
 import type { GatewayParts } from './parts.ts';
@@ -101,6 +101,18 @@ export async function refuseNameless(objects: ObjectStore, signal: AbortSignal):
   for await (const _ of objects.listFolders('volumes/', { signal })) throw missing('sgw.json');
 }
 
+/**
+ * For who only tries out a place, in whatever state a store there may be.
+ * @throws denied `provider-holds-keys`
+ */
+export async function refuseProviderStore(objects: ObjectStore, signal: AbortSignal): Promise<void> {
+  try {
+    await readStoreInfo(objects, { signal });
+  } catch (error) {
+    if (toSgwError(error).code === 'provider-holds-keys') throw error;
+  }
+}
+
 function withMoveHint(error: unknown, description: string): unknown {
   if (!(error instanceof SgwError) || error.code !== 'store-missing') return error;
   return new SgwError(error.kind, error.code, error.message, {
@@ -141,7 +153,7 @@ function otherStore(store: string, record: GatewayState, found: string | undefin
 
 /** @throws corrupt `encryption-differs` when the store says otherwise of itself than when the home was activated */
 function requireSameEncryption(info: StoreInfo, encryption: GatewayState['encryption']): void {
-  const found = info.keyDerivation === null ? 'none' : 'customer';
+  const found = encryptionOf(info);
   if (found === encryption) return;
   const message = `store ${info.storeId} says encryption ${found}; the gateway was activated with ${encryption}`;
   throw new SgwError('corrupt', 'encryption-differs', message, {

@@ -274,6 +274,8 @@ export async function deleteVolume(
   const entry = await orMissing(input.ifExists, () => resolveVolume(catalog, input.volume, call.signal));
   if (entry === undefined) return NOTHING_DELETED;
   const { volumeId, name } = entry;
+  const { requireUngrouped } = await import('./groups/ungrouped.ts');
+  await requireUngrouped(session, entry, call);
   const { markDeleted, previewDeletion } = await import('./garbage.ts');
   if (input.preview === true) return await previewDeletion(session, { kind: 'volume', id: volumeId, name }, call);
   const { requireDetached } = await import('./live.ts');

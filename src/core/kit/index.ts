@@ -1,5 +1,7 @@
 /** Room `kit` (level 0): what every other room may use. No I/O but clock and randomness. */
 export * from './clock.ts';
+export * from './deadline.ts';
+export * from './each-chunk.ts';
 export * from './echo.ts';
 export * from './errors.ts';
 export * from './html.ts';
@@ -11,7 +13,9 @@ export * from './owner-only.ts';
 export * from './random.ts';
 export * from './semaphore.ts';
 export * from './shallow-json.ts';
+export * from './sigv4.ts';
 export * from './sizes.ts';
 export * from './system-clock.ts';
 export * from './time-of-day.ts';
+export * from './u64.ts';
 export * from './until-aborted.ts';

@@ -36,6 +36,16 @@ export class Semaphore {
     };
   }
 
+  /** Does `work` with 1 of it, and gives that back. @throws what `work` throws */
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const release = await this.acquire(1, signal);
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+
   async #wait(amount: number, signal: AbortSignal | undefined): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const onAbort = (): void => {

@@ -43,6 +43,10 @@ export const ConfigureDocument = object('configuration', {
   serving: ServingConfiguration,
   /** Whether the service that the gateway was activated at may operate it; absent where that is embedded. */
   remoteManagement: Type.Optional(Type.Boolean()),
+  /** Where members of its group connect to it, `HOST:PORT`; null: a port of this machine alone. */
+  peerListen: Nullable(Type.String()),
+  /** A program that is run when a volume was taken over here; null: none. */
+  onTakeover: Nullable(Type.String()),
   changed: Type.Array(Type.String(), { description: 'names of the settings that this call changed' }),
   /** Sentences: what a running daemon does otherwise since. */
   applied: Type.Array(Type.String()),

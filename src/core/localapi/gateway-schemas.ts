@@ -28,7 +28,7 @@ export const ServedVolumeDocument = Type.Object(
     mappedBytes: Bytes,
     seq: Type.Integer({ minimum: 0 }),
     epoch: Type.Integer({ minimum: 0 }),
-    ack: Type.Union([Type.Literal('log'), Type.Literal('store')]),
+    ack: Type.Union([Type.Literal('log'), Type.Literal('peer'), Type.Literal('store')]),
     /** Clients that have it open. */
     connections: Type.Integer({ minimum: 0 }),
     readOps: Type.Integer({ minimum: 0 }),

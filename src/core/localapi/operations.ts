@@ -41,8 +41,8 @@ export interface CallContext {
 
 /** A volume or snapshot as the user names it: id, unique id prefix, or name. */
 export type Ref = string;
-/** When a write is acknowledged: in the write log, or committed to the object store. */
-export type AckClass = 'log' | 'store';
+/** When a write is acknowledged: in the write log, also in those of the group's in-sync members, or committed to the object store. */
+export type AckClass = 'log' | 'peer' | 'store';
 export type Protocol = 'nbd' | 'iscsi';
 /** A user of CHAP, and the secret that proves to be it: never logged, and in no result. */
 export interface ChapCredentials {
@@ -129,6 +129,10 @@ export interface Operations {
       name?: string;
       mode?: Doc.GatewayMode;
       store?: string;
+      /** Where members of its group connect to it, `HOST:PORT`; null: a port of this machine alone. */
+      peerListen?: string | null;
+      /** Absolute path of a program that is run when a volume was taken over here; null: none. Only on the spot. */
+      onTakeover?: string | null;
       /** Whether the service may operate the gateway. Only on the spot: refused when it comes from the service. */
       remoteManagement?: boolean;
     };
@@ -361,6 +365,35 @@ export interface Operations {
    * code is new, and has to be asked for.
    */
   'store.rekey': { input: { recoveryKit?: boolean }; result: Doc.RekeyDocument };
+
+  /** Groups of gateways, of the account. `group` is an id or a name; of `gateway` and `holder` too. */
+  'group.create': { input: CreateOptions & { name: string }; result: Doc.GroupCreated };
+  'group.list': { input: Record<string, never>; result: Doc.GroupList };
+  /** Without `group`: the one that this gateway is in. */
+  'group.show': { input: { group?: Ref }; result: Doc.GroupShown };
+  /** Only a group that looks after no volume. */
+  'group.delete': { input: { group: Ref; ifExists?: boolean }; result: Doc.GroupDeleted };
+  'group.add': { input: { group: Ref; gateway: Ref }; result: Doc.GroupChanged };
+  'group.remove': { input: { group: Ref; gateway: Ref; ifExists?: boolean }; result: Doc.GroupChanged };
+  /**
+   * Has the group look after a volume, or changes how: what is not given stays as it is. `replicas` 0: it does not look after it
+   * any more. `holder` null: whoever does.
+   */
+  'group.assign': {
+    input: {
+      group: Ref;
+      volume: Ref;
+      holder?: Ref | null;
+      replicas?: number;
+      whenDegraded?: 'continue' | 'stop';
+      ack?: AckClass;
+      allowLoss?: boolean;
+      exportName?: string;
+    };
+    result: Doc.GroupChanged;
+  };
+  /** A planned take-over, by `to` or whoever is the best. Needs a daemon of a member. `acceptLoss`: also where records may be lost. */
+  'group.failover': { input: { volume: Ref; to?: Ref; acceptLoss?: boolean }; result: Doc.GroupFailover };
 
   'service.account.create': {
     input: CreateOptions & { name: string; accountId?: string };

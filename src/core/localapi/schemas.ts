@@ -14,6 +14,7 @@ export * from './activation-schemas.ts';
 export * from './configuration-schemas.ts';
 export * from './cost-schemas.ts';
 export * from './gateway-schemas.ts';
+export * from './group-schemas.ts';
 export * from './remote-schemas.ts';
 export * from './schedule-schemas.ts';
 export * from './service-schemas.ts';
@@ -34,8 +35,8 @@ export const ActivationDocument = object('activation', {
   storeId: Type.String(),
   region: Type.String(),
   activatedAt: Time,
-  /** How the store's contents are sealed: `none`, or by a key that only the customer holds. */
-  encryption: Type.Union([Type.Literal('none'), Type.Literal('customer')]),
+  /** How the store's contents are sealed: `none`, or by a key that only the customer holds, or the provider. */
+  encryption: Type.Union([Type.Literal('none'), Type.Literal('customer'), Type.Literal('provider')]),
   /** The key that was shown on the local network and claimed. */
   activationKey: Nullable(Type.String()),
   /** What the device told of itself, as it was shown before it was confirmed. */
@@ -392,6 +393,8 @@ export const ServiceReadyDocument = object('service-ready', {
   serviceId: Type.String(),
   region: Type.String(),
   store: Type.String(),
+  /** Who holds the keys that the store is sealed by. */
+  keys: Type.Union([Type.Literal('none'), Type.Literal('provider'), Type.Literal('customer')]),
   caFingerprint: Type.String(),
   rootAccountId: Type.String(),
   rootKey: Type.Union([

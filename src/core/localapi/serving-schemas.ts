@@ -2,7 +2,7 @@
 import Type, { type Static } from 'typebox';
 import { Bytes, Nullable, object, RecoveryPolicy, Time } from './schema-parts.ts';
 
-const Ack = Type.Union([Type.Literal('log'), Type.Literal('store')]);
+const Ack = Type.Union([Type.Literal('log'), Type.Literal('peer'), Type.Literal('store')]);
 
 /** How far the store follows an image. */
 export const ShadowDocument = Type.Object(

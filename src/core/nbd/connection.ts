@@ -27,6 +27,8 @@ export interface ConnectionParts {
   readonly receiveMemory: Buffer;
   readonly tls: TlsSetup | undefined;
   readonly tlsMode: TlsMode;
+  /** The connection is that of this client from now on; see `Handshake`. */
+  readonly claim: (clientId: string, connection: Connection) => Promise<void>;
   readonly onClosed: (connection: Connection, reason: string | undefined) => void;
 }
 
@@ -88,6 +90,7 @@ export class Connection {
       tls: tlsMode,
       connectionId: id,
       signal: this.#stop.signal,
+      claim: async (clientId) => parts.claim(clientId, this),
       send: (bytes) => {
         this.#socket.write(bytes);
       },

@@ -19,6 +19,12 @@ export interface ExportEntry {
   readonly description: string;
 }
 
+/** Who writes what is served: the id of the volume, and the epoch, which grows with every new writer. */
+export interface Writer {
+  readonly volume: string;
+  readonly epoch: number;
+}
+
 /** An export that one connection uses. */
 export interface OpenedExport {
   readonly device: BlockDevice;
@@ -28,6 +34,8 @@ export interface OpenedExport {
   readonly isReadOnly: boolean;
   /** A flush on one connection covers what others were acknowledged. */
   readonly isMultiConn: boolean;
+  /** What clients that follow a volume are told; absent where nothing is written. */
+  readonly writer?: Writer;
   /** Those that are known; see `findContexts`. */
   readonly contexts: readonly MetaContext[];
   /**

@@ -11,6 +11,7 @@ import type { ByteQueue } from '../sockets/index.ts';
 import { optionError } from './errors.ts';
 import type { ExportDirectory, OpenedExport } from './exports.ts';
 import type { ServerLimits } from './limits.ts';
+import { CLIENT_CONTEXT, clientOf, WRITER_CONTEXT, writerContext } from './own-contexts.ts';
 import { readGoData, readMetaQuery, type MetaQuery } from './options.ts';
 import type { ChosenContext } from './transmission.ts';
 import {
@@ -38,6 +39,8 @@ export interface HandshakeParts {
   readonly tls: TlsMode;
   readonly connectionId: number;
   readonly signal: AbortSignal;
+  /** Ends an earlier connection of this client; resolves when nothing that was asked for there can happen any more. */
+  readonly claim: (clientId: string) => Promise<void>;
   readonly send: (bytes: Buffer) => void;
   /** Replies that the client has not taken yet. */
   readonly backlogBytes: () => number;
@@ -276,7 +279,20 @@ export class Handshake {
       this.#reply(option, REP.metaContext, Buffer.concat([header, text(name)]));
     }
     if (option === OPT.setMetaContext) this.#chosen = { exportName: asked.exportName, contexts };
+    await this.#ownContexts(option, asked, opened);
     return this.#reply(option, REP.ack);
+  }
+
+  /** sgw's own contexts, which have no status. */
+  async #ownContexts(option: number, { queries }: MetaQuery, { writer }: OpenedExport): Promise<void> {
+    const tell = (name: string): void => {
+      this.#reply(option, REP.metaContext, Buffer.concat([Buffer.alloc(4), text(name)]));
+    };
+    if (writer !== undefined && queries.includes(WRITER_CONTEXT)) tell(writerContext(writer));
+    const clientId = option === OPT.setMetaContext ? clientOf(queries) : undefined;
+    if (clientId === undefined) return;
+    await this.#parts.claim(clientId);
+    tell(`${CLIENT_CONTEXT}${clientId}`);
   }
 }
 

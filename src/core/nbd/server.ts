@@ -36,6 +36,8 @@ export class NbdServer {
     this.#accept(socket);
   }, '--listen tcp:127.0.0.1:PORT');
   readonly #connections = new Set<Connection>();
+  /** The newest connection of each client that says who it is. */
+  readonly #clients = new Map<string, Connection>();
   #tls: NbdServerOptions['tls'];
   #nextId = 1;
   #closing: Promise<void> | undefined;
@@ -89,14 +91,25 @@ export class NbdServer {
         receiveMemory: this.#receiveMemory,
         tls: tls?.setup,
         tlsMode: tls?.mode ?? 'off',
+        claim: async (clientId, claiming) => this.#claim(clientId, claiming),
         onClosed: (ended, reason) => {
           this.#connections.delete(ended);
+          for (const [clientId, one] of this.#clients) if (one === ended) this.#clients.delete(clientId);
           if (reason !== undefined) onClientFault?.(ended.info, reason);
         },
       },
       clock.nowMs(),
     );
     this.#connections.add(connection);
+  }
+
+  /** A client has connected anew: what it asked for before is answered to nobody, and over when this resolves. */
+  async #claim(clientId: string, connection: Connection): Promise<void> {
+    const before = this.#clients.get(clientId);
+    this.#clients.set(clientId, connection);
+    if (before === undefined || before === connection) return;
+    before.destroy();
+    await before.end(undefined);
   }
 
   /**

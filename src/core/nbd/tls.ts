@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import { createSecureContext, TLSSocket, type SecureContext } from 'node:tls';
 import { SgwError } from '../kit/index.ts';
+import { badTls, PSK_CIPHERS, pskLines, pskOf } from './psk.ts';
 
 export interface TlsFiles {
   /** PEM. */
@@ -22,10 +23,6 @@ export interface TlsSetup {
 }
 
 const HANDSHAKE_MS = 10_000;
-/** OpenSSL takes pre-shared keys of TLS 1.2 with these; DHE would need parameters of its own. */
-const PSK_CIPHERS =
-  'ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES256-CBC-SHA384:PSK-AES256-GCM-SHA384:PSK-AES128-GCM-SHA256:PSK-CHACHA20-POLY1305';
-
 /** @throws invalid `bad-tls` when certificate, key or PSK file can not be used */
 export function tlsSetup(files: TlsFiles): TlsSetup {
   const psk = files.psk === undefined ? undefined : parsePsk(files.psk);
@@ -49,22 +46,12 @@ export function tlsSetup(files: TlsFiles): TlsSetup {
   }
 }
 
-function badTls(message: string, cause: unknown): SgwError {
-  return new SgwError('invalid', 'bad-tls', message, {
-    hint: 'Give PEM files of a certificate and its private key, or a file of psktool.',
-    cause,
-  });
-}
-
 function parsePsk(text: string): Map<string, Buffer> {
   const keys = new Map<string, Buffer>();
-  for (const line of text.split('\n').map((one) => one.trim())) {
-    if (line === '' || line.startsWith('#')) continue;
-    const at = line.lastIndexOf(':');
-    const hex = line.slice(at + 1);
-    if (at < 1 || !/^([0-9a-fA-F]{2})+$/.test(hex))
-      throw badTls('the file of pre-shared keys has a line that is not user:hex', undefined);
-    keys.set(line.slice(0, at), Buffer.from(hex, 'hex'));
+  for (const line of pskLines(text)) {
+    const known = pskOf(line);
+    if (known === undefined) throw badTls('the file of pre-shared keys has a line that is not user:hex', undefined);
+    keys.set(known.user, known.key);
   }
   return keys;
 }

@@ -36,9 +36,9 @@ export type PutBody = Uint8Array | readonly Uint8Array[];
  */
 export interface StreamedBody {
   readonly sizeBytes: number;
-  /** Of all bytes, hex. */
+  /** Of all bytes, hex; empty where they are only made while they are sent: see `ObjectStore.streamsUnhashed`. */
   readonly sha256: string;
-  /** Of all bytes, 8 hex digits. */
+  /** Of all bytes, 8 hex digits; empty as that. */
   readonly crc32: string;
   readonly pieces: AsyncIterable<Uint8Array>;
 }
@@ -109,6 +109,8 @@ export interface ObjectStore {
    * more can't repeat it.
    */
   putStream?: PutStream;
+  /** Whether `putStream` takes bodies whose hashes are not known before all of it was sent. */
+  readonly streamsUnhashed?: boolean;
   /** Reads an object or a part of it; undefined when there is none. */
   get(key: string, options?: GetOptions): Promise<ObjectBody | undefined>;
   /** Size and version; undefined when there is none. Of one that the store can't give any more, as `list`. */

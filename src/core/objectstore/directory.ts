@@ -55,6 +55,7 @@ export interface DirectoryStoreOptions {
 
 class DirectoryStore implements ObjectStore {
   readonly description: string;
+  readonly streamsUnhashed = true;
   readonly #root: string;
   readonly #mayCreate: boolean;
   readonly #directories: DirectorySync;

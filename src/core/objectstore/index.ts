@@ -1,9 +1,10 @@
 /** Room `objectstore` (level 1): the contract, the stores, and the layers that wrap any store. */
 export * from './contract.ts';
+export { checkSpan, resolveSpan } from './arguments.ts';
 export { directoryStore } from './directory.ts';
 export { withFaults, type FaultRule, type FaultyStore } from './fault.ts';
 export { freeBytes, sharesFileSystem } from './file-system.ts';
-export { StoreLayer } from './layer.ts';
+export { StoreLayer, type DeleteOptions } from './layer.ts';
 export { memoryStore } from './memory.ts';
 export { STORE_OPERATIONS, withMeter, type StoreOperation, type StoreRequest } from './meter.ts';
 export { openObjectStore } from './open.ts';

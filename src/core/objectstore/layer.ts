@@ -27,6 +27,10 @@ export class StoreLayer implements ObjectStore {
     return this.below.description;
   }
 
+  get streamsUnhashed(): boolean {
+    return this.below.streamsUnhashed === true;
+  }
+
   async put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult> {
     return this.below.put(key, body, options);
   }

@@ -26,6 +26,7 @@ interface Stored {
 
 class MemoryStore implements ObjectStore {
   readonly description = 'memory';
+  readonly streamsUnhashed = true;
   readonly #objects = new Map<string, Stored>();
   #versions = 0;
 

@@ -8,7 +8,7 @@
  */
 import { assert, systemClock, type Clock } from '../kit/index.ts';
 import { bodyLength } from './contract.ts';
-import type { GetOptions, ObjectBody, ObjectStore, PutBody, PutOptions, PutResult } from './contract.ts';
+import type { GetOptions, ObjectBody, ObjectStore, PutBody, PutOptions, PutResult, PutStream } from './contract.ts';
 import { StoreLayer } from './layer.ts';
 import { sleep } from './retry.ts';
 
@@ -121,6 +121,7 @@ class ThrottlingStore extends StoreLayer {
   readonly down: Bucket;
   readonly smallDown: Bucket;
   readonly #onClose: (() => void) | undefined;
+  readonly putStream?: PutStream;
 
   constructor(below: ObjectStore, options: ThrottleOptions) {
     super(below);
@@ -129,6 +130,12 @@ class ThrottlingStore extends StoreLayer {
     this.down = new Bucket(clock, options.downBytesPerSecond, BURST_SECONDS);
     this.smallDown = new Bucket(clock, options.downBytesPerSecond, ADVANCE_SECONDS);
     this.#onClose = options.onClose;
+    const stream = below.putStream?.bind(below);
+    if (stream === undefined) return;
+    this.putStream = async (key, body, streaming) => {
+      await this.up.take(body.sizeBytes, streaming?.signal);
+      return await stream(key, body, streaming);
+    };
   }
 
   override async close(): Promise<void> {

@@ -2,11 +2,22 @@
  * Frames of the control plane from their text, checked field by field: what a frame of a known kind has is as its type says.
  * Fields that are not known are left alone, so that a later version may add some.
  */
-import { ERROR_KINDS, parseShallowJson, SgwError, type ErrorDocument } from '../kit/index.ts';
+import { ERROR_KINDS, SgwError, type ErrorDocument } from '../kit/index.ts';
 import type { DownFrame, UpFrame } from './control-frames.ts';
-
-type Check = (value: unknown) => boolean;
-type Checks = Readonly<Record<string, Check>>;
+import {
+  isAmount,
+  isCount,
+  isFlag,
+  isJsonObject,
+  isOfKind,
+  listOf,
+  objectOf,
+  orNull,
+  parseMessage,
+  textOf,
+  type Check,
+  type Checks,
+} from './message-checks.ts';
 
 const ID_LENGTH_MAX = 64;
 const TEXT_LENGTH_MAX = 4096;
@@ -14,41 +25,17 @@ const PEM_LENGTH_MAX = 32_768;
 const SERVERS_MAX = 64;
 const CODE = /^[a-z0-9][a-z0-9-]{0,63}$/;
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-const textOf =
-  (lengthMax: number): Check =>
-  (value) =>
-    typeof value === 'string' && value.length <= lengthMax;
 const isText = textOf(TEXT_LENGTH_MAX);
 const isPem = textOf(PEM_LENGTH_MAX);
 const isAny: Check = () => true;
 const isId: Check = (value) => typeof value === 'string' && value.length > 0 && value.length <= ID_LENGTH_MAX;
-const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
-const isAmount: Check = (value) => typeof value === 'number' && Number.isFinite(value) && value >= 0;
-const isFlag: Check = (value) => typeof value === 'boolean';
-const orNull =
-  (check: Check): Check =>
-  (value) =>
-    value === null || check(value);
-const listOf =
-  (check: Check, countMax: number): Check =>
-  (value) =>
-    Array.isArray(value) && value.length <= countMax && value.every(check);
-const objectOf =
-  (checks: Checks): Check =>
-  (value) =>
-    isObject(value) && isAsChecked(value, checks);
-
-const isAsChecked = (value: Readonly<Record<string, unknown>>, checks: Checks): boolean =>
-  Object.entries(checks).every(([name, check]) => check(value[name]));
 
 const isError = objectOf({
   code: (value) => typeof value === 'string' && CODE.test(value),
   kind: isText,
   message: isText,
   hint: orNull(isText),
-  details: isObject,
+  details: isJsonObject,
 });
 
 const UP: Readonly<Record<UpFrame['kind'], Checks>> = {
@@ -74,21 +61,23 @@ const DOWN: Readonly<Record<DownFrame['kind'], Checks>> = {
     servers: listOf(isText, SERVERS_MAX),
   },
   refused: { error: isError },
-  call: { id: isId, operation: isText, input: isObject, lockTimeoutMs: isCount, deadlineMs: isCount },
+  call: { id: isId, operation: isText, input: isJsonObject, lockTimeoutMs: isCount, deadlineMs: isCount },
   cancel: { id: isId },
   configuration: {
     id: isId,
-    configuration: objectOf({ version: isCount, name: isText, mode: isText, region: isText, serving: isObject }),
+    configuration: objectOf({ version: isCount, name: isText, mode: isText, region: isText, serving: isJsonObject }),
   },
   renew: { id: isId },
   certificate: { id: isId, certificate: isPem, caCertificate: isPem, expiresAt: isText },
+  holding: { id: isId, volumeId: isText },
+  group: { id: isId },
   fenced: { id: isId, volumeId: isText, byGatewayId: orNull(isText), epoch: isCount },
 };
 
 /** A frame of a gateway; undefined when the text is none. */
 export function readUpFrame(text: string): UpFrame | undefined {
-  const frame = parse(text);
-  return frame !== undefined && isOf(UP, frame) ? (frame as unknown as UpFrame) : undefined;
+  const frame = parseMessage(text);
+  return frame !== undefined && isOfKind(UP, frame) ? (frame as unknown as UpFrame) : undefined;
 }
 
 /** A kind that a later version may have; `id` where it asks for an answer. */
@@ -99,9 +88,9 @@ export interface UnknownFrame {
 
 /** A frame of the service; undefined when the text is none. */
 export function readDownFrame(text: string): DownFrame | UnknownFrame | undefined {
-  const frame = parse(text);
+  const frame = parseMessage(text);
   if (frame === undefined) return undefined;
-  if (isOf(DOWN, frame)) return frame as unknown as DownFrame;
+  if (isOfKind(DOWN, frame)) return frame as unknown as DownFrame;
   const { kind, id } = frame;
   if (typeof kind !== 'string' || Object.hasOwn(DOWN, kind)) return undefined;
   return { kind: 'unknown', id: isId(id) ? (id as string) : undefined };
@@ -111,20 +100,4 @@ export function readDownFrame(text: string): DownFrame | UnknownFrame | undefine
 export function sentError(document: ErrorDocument): SgwError {
   const kind = Object.hasOwn(ERROR_KINDS, document.kind) ? document.kind : 'internal';
   return SgwError.fromDocument({ ...document, kind });
-}
-
-function parse(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value = parseShallowJson(text);
-    return isObject(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isOf(table: Readonly<Record<string, Checks>>, frame: Readonly<Record<string, unknown>>): boolean {
-  const { kind } = frame;
-  if (typeof kind !== 'string' || !Object.hasOwn(table, kind)) return false;
-  const checks = table[kind];
-  return checks !== undefined && isAsChecked(frame, checks);
 }

@@ -99,7 +99,11 @@ export type ControlRequest =
       readonly volumeId: string;
       readonly byGatewayId: string | null;
       readonly epoch: number;
-    };
+    }
+  /** Whether the gateway holds a volume of its group under a lease that is valid now. Answered with `{holding}`. */
+  | { readonly kind: 'holding'; readonly id: string; readonly volumeId: string }
+  /** The group that the gateway is in, or was, is another one now. Answered with `{}` once a running gateway has looked. */
+  | { readonly kind: 'group'; readonly id: string };
 
 /** Down. One of a kind that the gateway does not know is answered with `gateway-outdated` if it has an id, else ignored. */
 export type DownFrame =

@@ -1,5 +1,5 @@
 /** The key pair of a gateway: Ed25519, kept as the 32 bytes that it is made from. */
-import { createHash, createPrivateKey, createPublicKey, sign, verify, type KeyObject } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, sign, verify, webcrypto, type KeyObject } from 'node:crypto';
 import { inspect } from 'node:util';
 import { assert, type Random } from '../kit/index.ts';
 
@@ -70,6 +70,25 @@ export function isSignedBy(publicKey: string, text: string, signature: string): 
 
 /** The activation of a key pair: nobody else's can have its name, and its device knows it before the service says it. */
 export const activationIdOf = (publicKey: string): string => `act-${fingerprintOf(publicKey).slice(0, 32)}`;
+
+/** The public key that a key of Node.js is: 32 bytes, base64url; undefined when it is no Ed25519 key. */
+export function publicKeyOf(key: KeyObject): string | undefined {
+  return key.asymmetricKeyType === 'ed25519' ? key.export({ format: 'jwk' }).x : undefined;
+}
+
+/** The pair for WebCrypto, which makes certificates and requests for them. The private key can be read from it. */
+export async function webKeysOf(key: PrivateKey): Promise<webcrypto.CryptoKeyPair> {
+  const own = createPrivateKey(key.pem());
+  const imported = async (
+    format: 'pkcs8' | 'spki',
+    der: Buffer,
+    use: 'sign' | 'verify',
+  ): Promise<webcrypto.CryptoKey> => await webcrypto.subtle.importKey(format, der, { name: 'Ed25519' }, true, [use]);
+  return {
+    privateKey: await imported('pkcs8', own.export({ format: 'der', type: 'pkcs8' }), 'sign'),
+    publicKey: await imported('spki', createPublicKey(own).export({ format: 'der', type: 'spki' }), 'verify'),
+  };
+}
 
 /** SHA-256 of a public key, hex: its name where people compare it. */
 export function fingerprintOf(publicKey: string): string {

@@ -16,7 +16,9 @@ export {
 export type { AlertFiring, AlertRecord, AlertThresholds, AlertWish, ThresholdName } from './alerts.ts';
 export { readDownFrame, readUpFrame, sentError } from './control-codec.ts';
 export * from './control-frames.ts';
-export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey } from './identity-key.ts';
+export * from './groups.ts';
+export * from './message-checks.ts';
+export { activationIdOf, fingerprintOf, isPublicKey, PrivateKey, publicKeyOf, webKeysOf } from './identity-key.ts';
 export type {
   AccessKeyRecord,
   AccountRecord,
@@ -32,5 +34,6 @@ export type {
   SignedBody,
   SignedMessageName,
 } from './messages.ts';
+export { LIMIT_NAMES, NO_LIMITS, type AccountLimits, type AccountUsage, type LimitName } from './quotas.ts';
 export { isSignatureOf, signRequest, type Signer } from './signing.ts';
 export { inMemoryTransport, type ServiceConnections, type ServiceTransport } from './transport.ts';

@@ -5,16 +5,18 @@
  * Activation (mechanisms, S5): `register` -> `prove` -> (the key is shown) -> `describe`, `claim` by the customer ->
  * `collect` -> `credential` -> `configuration`.
  */
+import type { VolumeId } from '../kit/index.ts';
 import type { AlertRecord, AlertWish } from './alerts.ts';
+import type { AccountLimits, AccountUsage, LimitName } from './quotas.ts';
 import type {
   ConfigurationChanges,
   ConfigurationEffect,
-  ConfigurationReceipt,
   ConfigurationRequest,
   ConfigurationStanding,
   GatewayConfiguration,
   ProvidedServing,
 } from './configuration.ts';
+import type { GroupDocument, GroupVolumeWish, MemberAddress } from './groups.ts';
 
 /** What a device tells of itself before anybody trusts it; at most 16 short texts. */
 export type ActivationMetadata = Readonly<Record<string, string>>;
@@ -42,6 +44,12 @@ export interface AccountRecord {
   readonly accountId: string;
   readonly name: string;
   readonly createdAt: string;
+}
+
+/** What an account may have, and what it has. */
+export interface AccountQuotas extends AccountRecord {
+  readonly limits: AccountLimits;
+  readonly usage: AccountUsage;
 }
 
 /** An access key as everybody may know it who may know of it; its secret is told once, when it is made. */
@@ -86,6 +94,17 @@ export interface Signed<T> {
 /** The account that the gateway acts for. */
 interface Acting {
   readonly accountId: string;
+}
+
+interface GroupGateway extends Acting {
+  readonly group: string;
+  readonly gateway: string;
+}
+
+interface GroupChange {
+  readonly group: GroupDocument;
+  /** False when it was so already. */
+  readonly changed: boolean;
 }
 
 type Nothing = Readonly<Record<string, never>>;
@@ -151,8 +170,6 @@ export interface Messages {
     input: Signed<{ readonly changes: ConfigurationChanges }>;
     result: ConfigurationRequest;
   };
-  /** A receipt that is not the answer to what came down the held connection. */
-  'gateway.acknowledge': { input: Signed<ConfigurationReceipt>; result: Nothing };
 
   /** May the snapshot's data leave: into a file, or into a clone of another's snapshot? Refused with `export-denied`. */
   'export.decide': {
@@ -227,6 +244,51 @@ export interface Messages {
     result: GatewaySummary & ConfigurationEffect;
   };
 
+  /**
+   * Makes a group; with a client token that was used already, the one that it made. `group` is an id or a name wherever it
+   * stands below, and `gateway` as well.
+   */
+  'group.create': {
+    input: Signed<Acting & { readonly name: string; readonly clientToken: string | null }>;
+    result: { readonly group: GroupDocument; readonly created: boolean };
+  };
+  /** Groups of an account, in the order of their names. */
+  'group.list': { input: Signed<Acting>; result: { readonly groups: readonly GroupDocument[] } };
+  'group.find': { input: Signed<Acting & { readonly group: string }>; result: GroupDocument };
+  /** The group that looks after a volume. */
+  'group.of-volume': {
+    input: Signed<Acting & { readonly volumeId: VolumeId }>;
+    result: { readonly group: GroupDocument | null };
+  };
+  /** Only one that looks after no volume. */
+  'group.delete': { input: Signed<Acting & { readonly group: string }>; result: { readonly group: GroupDocument } };
+  'group.add': { input: Signed<GroupGateway>; result: GroupChange };
+  'group.remove': { input: Signed<GroupGateway>; result: GroupChange };
+  /** Has the group look after a volume, or changes how. */
+  'group.assign': {
+    input: Signed<Acting & { readonly group: string; readonly volumeId: VolumeId; readonly wish: GroupVolumeWish }>;
+    result: GroupChange;
+  };
+  'group.unassign': {
+    input: Signed<Acting & { readonly group: string; readonly volumeId: VolumeId }>;
+    result: GroupChange;
+  };
+  /** Where the gateway is reached as a member of its group; null: nowhere. */
+  'group.announce': {
+    input: Signed<{ readonly address: MemberAddress | null }>;
+    result: { readonly group: GroupDocument | null };
+  };
+  /** The group that the gateway itself is in. */
+  'group.mine': { input: Signed<Nothing>; result: { readonly group: GroupDocument | null } };
+  /**
+   * A member wants to take a volume of its group over. Refused with `holder-alive` while the holder is connected to the
+   * service and says that it holds the volume; otherwise recorded.
+   */
+  'group.permit': {
+    input: Signed<{ readonly volumeId: VolumeId; readonly epoch: number; readonly reason: string }>;
+    result: Nothing;
+  };
+
   /** What whoever comes over the network must know of the service. */
   'service.describe': {
     input: Nothing;
@@ -262,6 +324,13 @@ export interface Messages {
     result: AccountRecord & { readonly created: boolean };
   };
   'account.list': { input: Nothing; result: { readonly accounts: readonly AccountRecord[] } };
+  /** Limits and what there is, of an account. */
+  'account.quotas': { input: { readonly accountId: string }; result: AccountQuotas };
+  /** Limits that are named are changed; null: none. */
+  'account.limit': {
+    input: { readonly accountId: string; readonly limits: Partial<AccountLimits> };
+    result: AccountQuotas & { readonly changed: readonly LimitName[] };
+  };
   'account.find': { input: { readonly accountId: string }; result: AccountRecord };
   /** The account that a gateway is activated for: made where it is the default one, or the store's first. */
   'account.begin': {

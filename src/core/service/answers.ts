@@ -3,7 +3,14 @@
  * `server/` over the network.
  */
 import { SgwError } from '../kit/index.ts';
-import type { MessageInput, MessageName, MessageResult, Signed, SignedMessageName } from '../protocol/index.ts';
+import {
+  LIMIT_NAMES,
+  type MessageInput,
+  type MessageName,
+  type MessageResult,
+  type Signed,
+  type SignedMessageName,
+} from '../protocol/index.ts';
 import { Activations } from './activation/activations.ts';
 import type { Alerts } from './alerts/alerts.ts';
 import { Audit } from './audit/audit.ts';
@@ -11,11 +18,14 @@ import { configurationOf, Configurations } from './configuration/configurations.
 import type { ServiceContext } from './context.ts';
 import { ExportControl, type Asker } from './exportcontrol/export-control.ts';
 import { Sharing } from './exportcontrol/sharing.ts';
+import { Groups } from './groups/groups.ts';
+import { TakeOvers } from './groups/take-overs.ts';
 import type { AccessKeys } from './identity/access-keys.ts';
 import { Accounts } from './identity/accounts.ts';
 import type { CertificateAuthority } from './identity/certificates.ts';
 import { Gateways, summaryOf, type GatewayRecord } from './identity/gateways.ts';
 import { SignatureCheck } from './identity/signature-check.ts';
+import { Quotas } from './quotas/quotas.ts';
 
 export type Answers = {
   readonly [N in MessageName]: (input: MessageInput<N>, signal: AbortSignal) => Promise<MessageResult<N>>;
@@ -30,8 +40,11 @@ export interface ServiceParts {
   readonly activations: Activations;
   readonly configurations: Configurations;
   readonly audit: Audit;
+  readonly quotas: Quotas;
   readonly exports: ExportControl;
   readonly sharing: Sharing;
+  readonly groups: Groups;
+  readonly takeOvers: TakeOvers;
 }
 
 /** What only a service on the network has. */
@@ -48,12 +61,16 @@ export function servicePartsOf(context: ServiceContext): ServiceParts {
   const accounts = new Accounts(context);
   const gateways = new Gateways(context, signatures);
   const audit = new Audit(context);
+  const groups = new Groups(context, gateways);
+  const quotas = new Quotas(context);
   return {
-    ...{ context, signatures, accounts, gateways, audit },
+    ...{ context, signatures, accounts, gateways, audit, quotas },
     configurations: new Configurations(context, gateways),
-    activations: new Activations({ context, accounts, gateways, signatures }),
+    activations: new Activations({ context, accounts, gateways, signatures, quotas }),
     exports: new ExportControl(context, audit),
     sharing: new Sharing(context, accounts, audit),
+    groups,
+    takeOvers: new TakeOvers(groups, audit),
   };
 }
 
@@ -73,10 +90,12 @@ export function answersOf(parts: ServiceParts, network?: NetworkParts): Answers 
     },
     ...gatewayAnswers(parts, network),
     ...exportAnswers(parts),
+    ...groupAnswers(parts),
     'user.describe': async () => Promise.reject(nobodySigned()),
     'service.describe': async () => Promise.resolve(requireNetwork(context, network).about()),
     ...keyAnswers(context, network),
     ...alertAnswers(parts, network),
+    ...quotaAnswers(parts, network),
     'account.create': async (input, signal) => await parts.accounts.create(input, signal),
     'account.list': async (_input, signal) => ({ accounts: await parts.accounts.list(signal) }),
     'account.find': async ({ accountId }, signal) => await parts.accounts.find(accountId, signal),
@@ -84,10 +103,11 @@ export function answersOf(parts: ServiceParts, network?: NetworkParts): Answers 
   };
 }
 
+type GroupMessageName = Extract<SignedMessageName, `group.${string}`>;
 type Some<P extends string> = Pick<Answers, Extract<MessageName, `${P}.${string}`>>;
 
 function gatewayAnswers(parts: ServiceParts, network: NetworkParts | undefined): Some<'gateway'> {
-  const { context, gateways } = parts;
+  const { context, gateways, groups } = parts;
   return {
     ...configurationAnswers(parts),
     'gateway.certificate': async (input, signal) => {
@@ -97,6 +117,7 @@ function gatewayAnswers(parts: ServiceParts, network: NetworkParts | undefined):
     },
     'gateway.deregister': async (input, signal) => {
       const { gatewayId } = await gateways.authenticate('gateway.deregister', input, signal);
+      await groups.requireNone(gatewayId, signal);
       await gateways.deregister(gatewayId, signal);
       return {};
     },
@@ -113,11 +134,7 @@ function gatewayAnswers(parts: ServiceParts, network: NetworkParts | undefined):
 
 type ConfigurationAnswers = Pick<
   Answers,
-  | 'gateway.configuration'
-  | 'gateway.configure'
-  | 'gateway.settings'
-  | 'gateway.request-configuration'
-  | 'gateway.acknowledge'
+  'gateway.configuration' | 'gateway.configure' | 'gateway.settings' | 'gateway.request-configuration'
 >;
 
 function configurationAnswers({ gateways, configurations }: ServiceParts): ConfigurationAnswers {
@@ -138,11 +155,6 @@ function configurationAnswers({ gateways, configurations }: ServiceParts): Confi
     'gateway.request-configuration': async (input, signal) => {
       const { gatewayId } = await gateways.requireActive('gateway.request-configuration', input, signal);
       return await configurations.request(gatewayId, input.body.changes, signal);
-    },
-    'gateway.acknowledge': async (input, signal) => {
-      const { gatewayId } = await gateways.requireActive('gateway.acknowledge', input, signal);
-      await configurations.acknowledge(gatewayId, input.body, signal);
-      return {};
     },
   };
 }
@@ -193,6 +205,51 @@ function exportAnswers(parts: ServiceParts): Some<'export' | 'snapshot'> {
   };
 }
 
+function groupAnswers(parts: ServiceParts): Some<'group'> {
+  const { groups, gateways, takeOvers, signatures } = parts;
+  /** What changes something counts once. */
+  const once = async (name: GroupMessageName, input: Signed<{ accountId: string }>, signal: AbortSignal) => {
+    const asker = await askerOf(parts, name, input, signal);
+    await signatures.spend(name, input, signal);
+    return asker;
+  };
+  return {
+    'group.create': async (input, signal) =>
+      await groups.create(await askerOf(parts, 'group.create', input, signal), input.body, signal),
+    'group.list': async (input, signal) => ({
+      groups: await groups.list(await askerOf(parts, 'group.list', input, signal), signal),
+    }),
+    'group.find': async (input, signal) =>
+      await groups.find(await askerOf(parts, 'group.find', input, signal), input.body.group, signal),
+    'group.of-volume': async (input, signal) => {
+      const asker = await askerOf(parts, 'group.of-volume', input, signal);
+      return { group: await groups.ofVolume(asker, input.body.volumeId, signal) };
+    },
+    'group.delete': async (input, signal) => ({
+      group: await groups.delete(await once('group.delete', input, signal), input.body.group, signal),
+    }),
+    'group.add': async (input, signal) => await groups.add(await once('group.add', input, signal), input.body, signal),
+    'group.remove': async (input, signal) =>
+      await groups.remove(await once('group.remove', input, signal), input.body, signal),
+    'group.assign': async (input, signal) =>
+      await groups.assign(await once('group.assign', input, signal), input.body, signal),
+    'group.unassign': async (input, signal) =>
+      await groups.unassign(await once('group.unassign', input, signal), input.body, signal),
+    'group.announce': async (input, signal) => {
+      const gateway = await gateways.requireActive('group.announce', input, signal);
+      return { group: await groups.announce(gateway, input.body.address, signal) };
+    },
+    'group.mine': async (input, signal) => {
+      const { gatewayId } = await gateways.requireActive('group.mine', input, signal);
+      return { group: await groups.ofGateway(gatewayId, signal) };
+    },
+    'group.permit': async (input, signal) => {
+      await takeOvers.permit(await gateways.requireActive('group.permit', input, signal), input.body, signal);
+      return {};
+    },
+  };
+}
+
 function keyAnswers(context: ServiceContext, network: NetworkParts | undefined): Some<'key'> {
   return {
     'key.create': async (input, signal) => await requireNetwork(context, network).keys.create(input, signal),
@@ -204,12 +261,31 @@ function keyAnswers(context: ServiceContext, network: NetworkParts | undefined):
   };
 }
 
+type QuotaAnswers = Pick<Answers, 'account.quotas' | 'account.limit'>;
+
+function quotaAnswers({ context, accounts, quotas }: ServiceParts, network: NetworkParts | undefined): QuotaAnswers {
+  const shown = async (accountId: string, signal: AbortSignal): Promise<MessageResult<'account.quotas'>> => {
+    requireNetwork(context, network);
+    const account = await accounts.find(accountId, signal);
+    const [limits, usage] = await Promise.all([quotas.limitsOf(accountId, signal), quotas.usageOf(accountId, signal)]);
+    return { ...account, limits, usage };
+  };
+  return {
+    'account.quotas': async ({ accountId }, signal) => await shown(accountId, signal),
+    'account.limit': async ({ accountId, limits: changes }, signal) => {
+      const before = await shown(accountId, signal);
+      const limits = await quotas.change(accountId, changes, signal);
+      return { ...before, limits, changed: LIMIT_NAMES.filter((name) => limits[name] !== before.limits[name]) };
+    },
+  };
+}
+
 async function askerOf(
   { context, gateways, accounts }: ServiceParts,
   name: SignedMessageName,
   request: Signed<{ readonly accountId: string }>,
   signal: AbortSignal,
-): Promise<Asker> {
+): Promise<Asker & { readonly gatewayId: string }> {
   const gateway = await gateways.requireActive(name, request, signal);
   const { accountId } = request.body;
   if (accountId !== gateway.accountId) {

@@ -27,6 +27,8 @@ const OPERATOR_MESSAGES: ReadonlySet<MessageName> = new Set<MessageName>([
   'account.create',
   'account.list',
   'account.find',
+  'account.quotas',
+  'account.limit',
   'account.begin',
   'export.judge',
   'export.survey',

@@ -9,3 +9,4 @@ export { InFlight } from './in-flight.ts';
 export { endAll, listenError, Listening, type ListenAddress } from './listening.ts';
 export { Output, type BacklogLimits, type Room } from './output.ts';
 export { receiveInto } from './receive.ts';
+export { tcpAddress, tcpPlace } from './tcp-place.ts';

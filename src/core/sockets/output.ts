@@ -22,10 +22,15 @@ export interface Room {
 }
 
 interface Piece {
-  readonly buffer: PooledBuffer;
-  readonly start: number;
-  readonly end: number;
+  readonly bytes: Uint8Array;
+  /** Held until it was sent; undefined of bytes that are somebody else's. */
+  readonly buffer: PooledBuffer | undefined;
 }
+
+const pieceOf = (buffer: PooledBuffer, start: number, end: number): Piece => ({
+  bytes: buffer.bytes.subarray(start, end),
+  buffer,
+});
 
 export class Output {
   readonly #socket: Writable;
@@ -71,7 +76,7 @@ export class Output {
   keep({ buffer, start, length }: Room): void {
     this.waitingBytes += length;
     if (buffer === this.#current) this.#end = start + length;
-    else this.#addPiece({ buffer, start, end: start + length });
+    else this.#addPiece(pieceOf(buffer, start, start + length));
   }
 
   /** There will be no reply in the room. */
@@ -96,8 +101,14 @@ export class Output {
   complete({ buffer, start, length }: Room, inOrder = false): void {
     if (inOrder) this.#cutPiece();
     this.waitingBytes += length;
-    this.#pieces.push({ buffer, start, end: start + length });
+    this.#pieces.push(pieceOf(buffer, start, start + length));
     this.schedule();
+  }
+
+  /** Sends `bytes` from where they are, behind all that was kept before; nobody changes them until the system has them. */
+  pass(bytes: Uint8Array): void {
+    this.waitingBytes += bytes.length;
+    this.#addPiece({ bytes, buffer: undefined });
   }
 
   /** Sends soon, together with what else is answered in this turn. */
@@ -119,18 +130,18 @@ export class Output {
     this.#pieces = [];
     const socket = this.#socket;
     if (socket.destroyed) {
-      for (const { buffer } of pieces) buffer.release();
+      for (const { buffer } of pieces) buffer?.release();
       return;
     }
     if (pieces.length > 1) socket.cork();
     const unsent = this.#unsent;
-    for (const { buffer, start, end } of pieces) {
-      const length = end - start;
+    for (const { bytes, buffer } of pieces) {
+      const { length } = bytes;
       this.sentBytes += length;
       unsent.add(length);
-      socket.write(buffer.bytes.subarray(start, end), () => {
+      socket.write(bytes, () => {
         unsent.remove(length);
-        buffer.release();
+        buffer?.release();
       });
     }
     if (pieces.length > 1) socket.uncork();
@@ -148,7 +159,7 @@ export class Output {
   #cutPiece(): void {
     if (this.#current === undefined || this.#end === this.#start) return;
     this.#current.hold();
-    this.#pieces.push({ buffer: this.#current, start: this.#start, end: this.#end });
+    this.#pieces.push(pieceOf(this.#current, this.#start, this.#end));
     this.#start = this.#end;
   }
 

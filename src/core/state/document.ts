@@ -24,7 +24,7 @@ export const SCHEMA_VERSION = 4;
 export const GATEWAY_MODES = ['cached', 'shadowing'] as const;
 
 /** How a store's contents are sealed: not at all, or by a key that only the customer holds. */
-export const ENCRYPTIONS = ['none', 'customer'] as const;
+export const ENCRYPTIONS = ['none', 'customer', 'provider'] as const;
 
 /** What activation made of this home. */
 export interface GatewayState {
@@ -62,6 +62,10 @@ export interface GatewayState {
   schedules?: Record<string, ScheduleState>;
   /** Whether the service may operate the gateway. Absent: it may, where it is not embedded. */
   remoteManagement?: boolean;
+  /** Where members of its group connect to it, `HOST:PORT`. Absent: a port of this machine alone. */
+  peerListen?: string;
+  /** A program, by its absolute path, that is run when a volume was taken over here. Absent: none. */
+  onTakeover?: string;
   /** Absent: the service is embedded, and its store is the gateway's. The certificate is in a file of its own. */
   service?: RemoteServiceState;
   /** With `service`: what of the configuration is the provider's. Absent: nothing came yet. */
@@ -180,6 +184,8 @@ const GATEWAY_FIELDS: Checks<Required<GatewayState>> = {
   schedules: orAbsent(areSchedules),
   service: orAbsent(isService),
   provided: orAbsent(isProvided),
+  peerListen: orAbsent(isText),
+  onTakeover: orAbsent(isText),
   remoteManagement: orAbsent((value) => typeof value === 'boolean'),
   configurationVersion: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };

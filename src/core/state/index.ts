@@ -20,10 +20,12 @@ export {
 } from './running.ts';
 export {
   newServingSettings,
+  servedAsOf,
   type AttachmentState,
   type CompletedRestore,
   type IscsiState,
   type RecoveryPolicyState,
+  type ServedAs,
   type ServingSettings,
   type VolumeSettingsState,
 } from './serving.ts';

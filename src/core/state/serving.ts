@@ -6,7 +6,7 @@ export const TLS_MODES = ['off', 'on', 'require'] as const;
 /** What an export may be served over. */
 const PROTOCOLS = ['nbd', 'iscsi'] as const;
 /** As room `volume` knows them. */
-const ACK_CLASSES = ['log', 'store'] as const;
+const ACK_CLASSES = ['log', 'peer', 'store'] as const;
 
 /** Settings of the gateway. Null: the default, worked out when it is needed. */
 export interface ServingSettings {
@@ -88,6 +88,8 @@ export interface AttachmentState {
   attachedAt: string;
   /** A snapshot is being restored to a local image, which is what is served, or shadowed by the volume; absent otherwise. */
   restore?: RestoreState;
+  /** A group of gateways looks after the volume, and decides which of them serves it. Absent: it does not. */
+  grouped?: true;
 }
 
 /** The secrets of the users of CHAP are in `chap.json`. */
@@ -228,20 +230,40 @@ const ISCSI_FIELDS: Checks<Required<IscsiState>> = {
   chapInitiators: orAbsent(areTexts),
 };
 
-const ATTACHMENT_FIELDS: Checks<Required<AttachmentState>> = {
-  exportName: isText,
+/** By which protocols something is served, and to whom. */
+export type ServedAs = Pick<AttachmentState, 'protocols' | 'readOnly' | 'iscsi'>;
+
+const SERVED_AS_FIELDS: Checks<ServedAs> = {
   protocols: (value) => Array.isArray(value) && value.length > 0 && value.every(isProtocol),
+  readOnly: isFlag,
   iscsi: orNull((value) => findBad(value, ISCSI_FIELDS) === undefined),
+};
+
+/** The fields of it that are known; undefined unless each is as it has to be. */
+export function servedAsOf(value: unknown): ServedAs | undefined {
+  if (findBad(value, SERVED_AS_FIELDS) !== undefined || !hasTarget(value as ServedAs)) return undefined;
+  const { protocols, readOnly, iscsi } = value as ServedAs;
+  if (iscsi === null) return { protocols, readOnly, iscsi };
+  const { targetName, chapUser, chapTargetUser, initiators, chapInitiators } = iscsi;
+  const own = chapInitiators === undefined ? {} : { chapInitiators };
+  return { protocols, readOnly, iscsi: { targetName, chapUser, chapTargetUser, initiators, ...own } };
+}
+
+const hasTarget = ({ protocols, iscsi }: ServedAs): boolean => protocols.includes('iscsi') === (iscsi !== null);
+
+const ATTACHMENT_FIELDS: Checks<Required<AttachmentState>> = {
+  ...SERVED_AS_FIELDS,
+  exportName: isText,
   imagePath: orAbsent(isText),
   volumeId: orNull(isText),
   snapshotId: orNull(isText),
   recoveryPointSeq: orNull(isCount),
-  readOnly: isFlag,
   scratchToken: orNull(isText),
   scratchVolumeId: orNull(isText),
   accountId: isAccount,
   attachedAt: isTime,
   restore: orAbsent((value) => findBad(value, RESTORE_FIELDS) === undefined),
+  grouped: orAbsent((value) => value === true),
 };
 
 /** Names one thing, and is served once under its name. */
@@ -254,11 +276,10 @@ function areAttachments(value: unknown): boolean {
   const isOfImage = rows.every(
     (row) => row.restore === undefined || row.snapshotId !== null || row.imagePath === row.restore.path,
   );
-  const hasTarget = rows.every((row) => row.protocols.includes('iscsi') === (row.iscsi !== null));
   const targets = rows.flatMap((row) => row.iscsi?.targetName ?? []);
   const isNamedOnce =
     new Set(rows.map((row) => row.exportName)).size === rows.length && new Set(targets).size === targets.length;
-  return namesOne && isOfVolume && isScratch && isOfImage && hasTarget && isNamedOnce;
+  return namesOne && isOfVolume && isScratch && isOfImage && rows.every(hasTarget) && isNamedOnce;
 }
 
 /** The checks of the gateway's fields that this file is about. */

@@ -18,6 +18,7 @@ import type { OnDrained } from './drain-progress.ts';
 import { encodePlan } from './encode-plan.ts';
 import { deviceExtents } from './extents.ts';
 import { UploadKeeper } from './keep-uploaded.ts';
+import { checkAck } from './members.ts';
 import { lastSizeOf, openParts, type CachedVolumeParts, type Opened } from './opening.ts';
 import { PageReader } from './page-reader.ts';
 import { PageWriter } from './page-writer.ts';
@@ -34,7 +35,7 @@ const SLOW_FROM = 0.7;
 
 /**
  * Opens a volume for serving. It is usable when this resolves, whatever its log holds: that is uploaded behind.
- * @throws conflict `volume-held`; notFound; unavailable when the store is out of reach; corrupt
+ * @throws conflict `volume-held`, `volume-in-group`, `not-in-sync`, `ack-needs-group`; notFound; unavailable when the store is out of reach; corrupt
  */
 export async function openCachedVolume(parts: CachedVolumeParts): Promise<ServedVolume> {
   const volume = new CachedVolume(parts, await openParts(parts));
@@ -172,7 +173,13 @@ class CachedVolume implements ServedVolume {
     const ahead = this.#readAhead.observe(offset, target.length, this.#sizeBytes);
     if (ahead !== undefined) this.#prefetchBehind(ahead.offset, ahead.length);
     const fetched = this.#reader.read(offset, target, call?.signal);
+    const { members } = this.#opened;
+    if (members !== undefined) return this.#readable(members.readable(fetched, call?.signal));
     return fetched === undefined ? undefined : this.#timer.time(fetched, 'readMs');
+  }
+
+  #readable(read: Promise<void> | undefined): Completion {
+    return read === undefined ? undefined : this.#timer.time(read, 'readMs');
   }
 
   write(offset: number, data: Buffer, call?: WriteCall): Completion {
@@ -213,7 +220,9 @@ class CachedVolume implements ServedVolume {
 
   async extents(offset: number, length: number, piecesMax: number, call?: DeviceCall): Promise<DeviceExtent[]> {
     this.#checkReadable();
-    return await deviceExtents(this.#log, () => this.#uploads.live, offset, length, piecesMax, call?.signal);
+    const extents = await deviceExtents(this.#log, () => this.#uploads.live, offset, length, piecesMax, call?.signal);
+    await this.#opened.members?.readable(undefined, call?.signal);
+    return extents;
   }
 
   async snapshot(create: PendingCreation): Promise<ServedSnapshot> {
@@ -241,7 +250,10 @@ class CachedVolume implements ServedVolume {
   }
 
   async configure(settings: Partial<VolumeSettings>): Promise<void> {
+    const { members } = this.#opened;
+    checkAck(settings.ack ?? 'log', members !== undefined);
     this.#settings = { ...this.#settings, ...settings };
+    if (members !== undefined) members.ack = this.#settings.ack;
     this.#uploads.sealIntervalMs = this.#settings.sealIntervalMs;
     if (settings.recovery !== undefined) this.#uploads.recovery = settings.recovery;
     this.#readAhead = new ReadAhead({ readAheadBytes: this.#settings.readAheadBytes });
@@ -250,6 +262,10 @@ class CachedVolume implements ServedVolume {
 
   async checkHeld(signal?: AbortSignal): Promise<void> {
     await this.#uploads.checkHeld(signal);
+  }
+
+  fence(reason: SgwError): void {
+    this.#uploads.fail(reason);
   }
 
   async drain(options: { readonly signal?: AbortSignal; readonly onProgress?: OnDrained } = {}): Promise<void> {
@@ -344,14 +360,22 @@ class CachedVolume implements ServedVolume {
 
   /** Resolves when `written` is acknowledged as the ack class and the call ask for. */
   #acknowledged(written: Promise<void>, call: WriteCall | undefined): Promise<void> {
-    const acknowledged =
-      call?.fua === true || this.#settings.ack === 'store' ? written.then(() => this.#durable(call?.signal)) : written;
+    const { members } = this.#opened;
+    let acknowledged = written;
+    if (call?.fua === true || this.#settings.ack === 'store')
+      acknowledged = written.then(() => this.#durable(call?.signal));
+    else if (members !== undefined) acknowledged = members.acknowledged(written, this.#checkFailure);
     return this.#timer.time(acknowledged, 'writeMs');
   }
 
+  readonly #checkFailure = (): void => {
+    if (this.failure !== undefined) throw this.failure;
+  };
+
   /** Makes what is in the log durable, as the ack class asks for. */
   async #durable(signal: AbortSignal | undefined): Promise<void> {
-    await this.#log.flush();
+    const { members } = this.#opened;
+    await (members === undefined ? this.#log.flush() : members.flush(signal));
     if (this.#settings.ack === 'store') await this.#uploads.upload(this.#log.usage.lastSequence, signal);
     // A writer that was fenced meanwhile acknowledges nothing any more.
     if (this.failure !== undefined) throw this.failure;

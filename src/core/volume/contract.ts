@@ -4,11 +4,8 @@
 import type { BlockDevice } from '../blockdevice/index.ts';
 import type { RecoveryPolicy, SnapshotEntry } from '../blockstore/index.ts';
 import type { SgwError, VolumeId } from '../kit/index.ts';
+import type { AckClass } from '../writelog/index.ts';
 import type { ShadowStats } from './shadow/contract.ts';
-
-/** When a write is acknowledged: in the write log, or committed to the object store. */
-export const ACK_CLASSES = ['log', 'store'] as const;
-export type AckClass = (typeof ACK_CLASSES)[number];
 
 export interface VolumeSettings {
   readonly ack: AckClass;
@@ -113,6 +110,11 @@ export interface ServedVolume extends BlockDevice {
    * @throws whatever the store throws; never for having been taken over
    */
   checkHeld(signal?: AbortSignal): Promise<void>;
+  /**
+   * Nothing is acknowledged any more, for `reason`, and the log is kept: the volume's group has given it to another gateway.
+   * Close it then.
+   */
+  fence(reason: SgwError): void;
   /** Uploads everything acknowledged before the call. */
   drain(options?: {
     readonly signal?: AbortSignal;

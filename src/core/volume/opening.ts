@@ -7,6 +7,7 @@ import {
   openVolumeWriter,
   type BlockStoreOptions,
   type FramePool,
+  type HeadCondition,
   type Holder,
   type VolumeWriter,
 } from '../blockstore/index.ts';
@@ -15,12 +16,16 @@ import { SgwError, toSgwError, type VolumeId } from '../kit/index.ts';
 import { findLog, openLog, type FoundLog, type LogDisk, type WriteLog } from '../writelog/index.ts';
 import { leftBarriers, type LeftBarriers } from './barriers.ts';
 import type { VolumeSettings } from './contract.ts';
+import { checkAck, Members, type GroupParts } from './members.ts';
 import { positionOf, recordsIn } from './log-position.ts';
 
 /** Log whose headers are read at a time. */
 const SLICE_BYTES = 4 << 20;
 
-export interface CachedVolumeParts {
+/** Codes of openings that fail because somebody else has the volume. */
+const TAKEN_CODES: ReadonlySet<string> = new Set(['volume-held', 'volume-in-group']);
+
+export interface CachedVolumeParts extends GroupParts {
   readonly blocks: BlockStoreOptions;
   readonly volumeId: VolumeId;
   readonly holder: Holder;
@@ -36,6 +41,8 @@ export interface CachedVolumeParts {
   readonly decoders?: FramePool;
   readonly settings: VolumeSettings;
   readonly takeOver?: boolean;
+  /** Takes it over from another member of the group, if the head allows that. */
+  readonly condition?: HeadCondition;
   readonly signal?: AbortSignal;
   /**
    * Before the log is touched: whether the newest data of the volume in the store is of this log, or was there when one of its
@@ -64,15 +71,18 @@ export interface Opened {
   /** The incarnations of the log, this one included. */
   readonly incarnations: FoundLog['incarnations'];
   readonly left: LeftBarriers;
+  /** The other members of its group; undefined outside one. */
+  readonly members: Members | undefined;
   /** What the log lost; null when nothing. */
   readonly damage: string | null;
 }
 
-/** @throws conflict `volume-held`; notFound; unavailable; corrupt */
+/** @throws conflict `volume-held`, `volume-in-group`, `not-in-sync`, `ack-needs-group`; notFound; unavailable; corrupt */
 export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
   const { disk, blocks, settings, onEvent } = parts;
+  checkAck(settings.ack, parts.sink !== undefined);
   let found = await findLog(disk);
-  const writer = await openWriter(parts, parts.takeOver === true, parts.signal);
+  const writer = await openWriter(parts, howOf(parts), parts.signal);
   try {
     const store = storePosition(writer);
     await parts.beforeLog?.(store.dataSeq === 0 || recordsIn(found.incarnations, store) !== undefined);
@@ -98,22 +108,31 @@ export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
     if (records > 0) onEvent?.({ kind: 'replayed', records });
     if (log.damage !== null) onEvent?.({ kind: 'damaged', reason: log.damage });
     const incarnations = log.incarnation === null ? found.incarnations : [...found.incarnations, log.incarnation];
-    return { writer, log, uploadedSequence, incarnations, left, damage: log.damage };
+    const members = log.damage === null ? membersOf(parts, writer, log) : undefined;
+    return { writer, log, uploadedSequence, incarnations, left, members, damage: log.damage };
   } catch (error) {
     await writer.abandon();
     throw error;
   }
 }
 
+function membersOf({ sink, onWriter }: CachedVolumeParts, writer: VolumeWriter, log: WriteLog): Members | undefined {
+  onWriter?.(writer);
+  return sink === undefined ? undefined : new Members(sink, log);
+}
+
+const howOf = ({ takeOver = false, condition }: CachedVolumeParts): Parameters<typeof openWriter>[1] =>
+  condition === undefined ? { takeOver } : { condition };
+
 const openWriter = async (
   { blocks, volumeId, holder, accountId, settings }: CachedVolumeParts,
-  takeOver: boolean,
+  how: { readonly takeOver?: boolean; readonly condition?: HeadCondition },
   signal?: AbortSignal,
 ): Promise<VolumeWriter> =>
   await openVolumeWriter(blocks, volumeId, {
     holder,
     accountId,
-    takeOver,
+    ...how,
     recovery: settings.recovery ?? DEFAULT_RECOVERY_POLICY,
     ...(signal === undefined ? {} : { signal }),
   });
@@ -134,10 +153,10 @@ export async function reopenWriter(
 ): Promise<{ readonly writer: VolumeWriter; readonly uploadedSequence: number }> {
   let writer: VolumeWriter;
   try {
-    writer = await openWriter(parts, false, signal);
+    writer = await openWriter(parts, {}, signal);
   } catch (error) {
     const failure = toSgwError(error);
-    throw failure.code === 'volume-held' ? takenOver(parts.volumeId, failure) : failure;
+    throw TAKEN_CODES.has(failure.code) ? takenOver(parts.volumeId, failure) : failure;
   }
   const { incarnations, log } = opened;
   const position = positionOf({ incarnations, lastSequence: log.usage.lastSequence }, storePosition(writer));

@@ -30,6 +30,12 @@ export class Signals {
     }
   }
 
+  /** Waits until `isSo`, which is asked at every `wake`, and each `pollMs`. @throws what it throws; a signal's reason */
+  async until(isSo: () => boolean, pollMs: number, clock: Clock, signals: readonly AbortSignal[]): Promise<void> {
+    const signal = AbortSignal.any([...signals]);
+    while (!isSo()) await this.changedWithin(pollMs, clock, signal);
+  }
+
   /** Waits for the next `wake`, but at most `durationMs`. @throws the signal's reason */
   async changedWithin(durationMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
     const stop = new AbortController();

@@ -1,7 +1,7 @@
 /** The figures of a served volume, as callers get them. */
 import type { SgwError } from '../kit/index.ts';
-import type { LogUsage } from '../writelog/index.ts';
-import type { AckClass, ServedState, VolumeStats } from './contract.ts';
+import type { AckClass, LogUsage } from '../writelog/index.ts';
+import type { ServedState, VolumeStats } from './contract.ts';
 import type { Counters } from './counters.ts';
 
 type CounterValues = { readonly [K in keyof Counters]: Counters[K] };

@@ -126,7 +126,8 @@ export class Uploads {
     try {
       const sequence = await log.appendBarrier(barrier.name);
       this.#uploader.appended(PAGE_BYTES);
-      await log.flush();
+      const { members } = this.#given.opened;
+      await (members === undefined ? log.flush() : members.flush());
       const entry = await barrier.place(sequence);
       return { entry, completed: this.#completed(sequence, entry) };
     } catch (error) {
@@ -225,6 +226,8 @@ export class Uploads {
           reopened.writer.recovery = this.#recovery ?? reopened.writer.recovery;
           this.#live = this.#liveMap(reopened.writer);
           await this.#barriers.recover(reopened.uploadedSequence);
+          parts.onWriter?.(reopened.writer);
+          opened.members?.uploaded(reopened.uploadedSequence);
           return reopened;
         },
         onCommitted: ({ batch, segmentId, storedBytes, logBytes }) => {
@@ -233,6 +236,7 @@ export class Uploads {
           counters.lastCommitMs = blocks.clock.nowMs();
           counters.modelledCommits = this.#uploader.modelledCommits;
           this.#drains.uploaded(logBytes);
+          opened.members?.uploaded(this.#uploader.committedSequence);
           onCommitted?.({ batch, segmentId, logBytes });
         },
         onTrouble: (error) => {

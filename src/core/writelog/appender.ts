@@ -9,18 +9,18 @@
  */
 import { certain } from './certain.ts';
 import { SgwError, toSgwError, type Clock } from '../kit/index.ts';
-import { LOG_PAGE_BYTES, type Slot } from './contract.ts';
-import { encodeFileHeader, encodeNote, type EntryKind, type KeptIncarnation } from './format.ts';
+import { LOG_PAGE_BYTES, type SentRecord, type Slot } from './contract.ts';
+import { encodeFileHeader, encodeNote, encodeSent, type EntryKind, type KeptIncarnation } from './format.ts';
 import { RecordBuilder, recordPagesMax, usablePages } from './record-builder.ts';
 import type { RingFile } from './ring-file.ts';
 import type { Ring } from './ring.ts';
 
-/** What every entry repeats. `flushedSequence` and `uploadedSequence` move on. */
+/** What every entry repeats. The watermarks move on; in a replica log so do the incarnations, whenever the holder begins one. */
 export interface LogPosition {
   readonly logId: string;
-  readonly incarnation: KeptIncarnation;
+  incarnation: KeptIncarnation;
   /** Those before it that may have records which are not in the store. */
-  readonly previousIncarnations: readonly KeptIncarnation[];
+  previousIncarnations: readonly KeptIncarnation[];
   lastSequence: number;
   lastChecksum: number;
   lastGeneration: number;
@@ -49,10 +49,13 @@ export class Appender {
   /** Files with bytes that no sync has covered. */
   readonly unsynced = new Set<RingFile>();
   readonly position: LogPosition;
+  /** See `WriteLog.onAppended`. */
+  onAppended: ((lastSequence: number) => void) | undefined;
   readonly #ring: Ring;
   readonly #clock: Clock;
   readonly #onFailure: () => void;
   readonly #fileHeader = Buffer.alloc(LOG_PAGE_BYTES);
+  readonly #sentHeader = Buffer.alloc(LOG_PAGE_BYTES);
   /** The current file's header is not written yet. */
   #isFileNew = false;
   #isOpen = false;
@@ -168,8 +171,10 @@ export class Appender {
         this.commit();
         const group = certain(this.#group);
         this.#group = undefined;
-        if (this.#failure === undefined) group.resolve();
-        else group.reject(this.#failure);
+        if (this.#failure === undefined) {
+          this.onAppended?.(this.position.lastSequence);
+          group.resolve();
+        } else group.reject(this.#failure);
       });
     }
     return this.#group.promise;
@@ -199,6 +204,25 @@ export class Appender {
     }
     file.addRecord(sequence, this.#openPage);
     position.lastSequence = sequence;
+    position.lastChecksum = checksum;
+  }
+
+  /** Writes a record that came as it is, as the next one. @throws exhausted `log-full`; unavailable */
+  put(record: SentRecord): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    const { position } = this;
+    const dataPages = record.pages.length / LOG_PAGE_BYTES;
+    if (this.file.pagesLeft < 1 + dataPages) this.#roll();
+    const { file } = this;
+    const page = file.nextPage;
+    file.nextPage += 1 + dataPages;
+    const { logId, lastChecksum, flushedSequence, uploadedSequence } = position;
+    const place = { logId, generation: file.generation, page, previousChecksum: lastChecksum };
+    const checksum = encodeSent(this.#sentHeader, record, { ...place, flushedSequence, uploadedSequence });
+    const pieces = dataPages === 0 ? [this.#sentHeader] : [this.#sentHeader, record.pages];
+    if (!this.#write(pieces, page)) throw this.#failure as unknown as SgwError;
+    file.addRecord(record.sequence, page);
+    position.lastSequence = record.sequence;
     position.lastChecksum = checksum;
   }
 

@@ -191,6 +191,13 @@ export interface WriteLog {
 
   /** Records from `fromSequence` on, ascending, until `logBytesMax` are read or the end is reached. Reads headers from the files. */
   records(fromSequence: number, logBytesMax: number): LogRecord[];
+  /**
+   * Records from `fromSequence` on as they are sent to a replica, ascending, at least one where there is one, until they have
+   * `bytesMax`; what is being appended is among them. Their bytes are copies that stay the caller's. Empty behind the last
+   * record, and where files that held `fromSequence` are used again: then the store has it.
+   * @throws corrupt `log-damaged`; unavailable when the file can't be read
+   */
+  sent(fromSequence: number, bytesMax: number): SentRecord[];
   /** The file that a slot is in, and its position there: for worker threads. */
   placeOf(slot: Slot): { readonly path: string; readonly position: number };
   /**
@@ -200,9 +207,126 @@ export interface WriteLog {
   uploaded(sequence: number): void;
   /** Called before a file is used again, with the pages whose newest version is in it. Synchronous. */
   onRecycle: ((pages: Iterable<readonly [page: number, slot: Slot]>) => void) | undefined;
+  /** Called when appended records are in the files, before that is told to who appended them. Synchronous; must not throw. */
+  onAppended: ((lastSequence: number) => void) | undefined;
 
   /** Grows at once; shrinks as files become free. */
   resize(capacityBytes: number): Promise<void>;
   /** Syncs and closes; what is not uploaded stays on disk, for the next opening. Idempotent. */
   close(): Promise<void>;
+}
+
+/** A record as it is sent to a replica: what it holds, without its place in the sender's files. */
+export interface SentRecord {
+  readonly sequence: number;
+  readonly incarnation: string;
+  readonly epoch: number;
+  readonly appendedMs: number;
+  readonly flushedSequence: number;
+  readonly uploadedSequence: number;
+  readonly extentCount: number;
+  /** Extents and the checksums of the pages, as in the record's header page from byte 112 on. */
+  readonly body: Buffer;
+  /** The data pages. */
+  readonly pages: Buffer;
+}
+
+/** Where a replica log ends. */
+export interface ReplicaPosition {
+  /** The newest that was begun; null when there is no log. */
+  readonly incarnation: string | null;
+  /** Of the oldest record that is kept; one above `received` when none is. */
+  readonly firstSequence: number;
+  /** Up to here records are in the kernel's page cache at least, or in the store. */
+  readonly received: number;
+  readonly synced: number;
+  /**
+   * Nothing that was received is lost (rule 8 of docs/adr/0025-groups.md): the machine was not started again since, or the log
+   * was closed in order. False of a log that is empty, or failed, until `ReplicaLog.caughtUp`.
+   */
+  readonly isWhole: boolean;
+}
+
+/**
+ * The log of a volume that another gateway writes (docs/formats/writelog.md): its records in files of its own. What it holds is
+ * a valid write log, which `findLog` and `openLog` open as the volume's own once it is in its place. No index is kept in memory.
+ */
+export interface ReplicaLog {
+  readonly position: ReplicaPosition;
+  /** The holder's, in order, as far as they are known here. */
+  readonly incarnations: readonly Incarnation[];
+  /** Why nothing can be appended: a write or a sync that failed, or the end. */
+  readonly failure: SgwError | undefined;
+  /** Where the damaged log went that was found here; null when there was none. */
+  readonly setAside: string | null;
+  /**
+   * Appends the record that comes next: of the incarnation that was begun last, with the next sequence. In the kernel's page
+   * cache when it returns; its buffers are the caller's again. Not while `begin` or `anew` is under way.
+   * @throws conflict `record-not-next`; invalid `record-malformed`; exhausted `log-full`; unavailable when the disk failed,
+   *   then and ever after
+   */
+  append(record: SentRecord): void;
+  /**
+   * Notes that the holder began an incarnation behind the last record; what is before it is durable then. Does nothing when it
+   * is the newest here.
+   * @throws conflict `record-not-next` when it begins elsewhere; exhausted `log-full`; unavailable
+   */
+  begin(incarnation: Incarnation): Promise<void>;
+  /**
+   * Goes on with record `behind` + 1; the store has what comes before. `incarnations` are all of the holder's: the last of them
+   * that begins with that record or before it is begun. A log with records that these do not continue, and that are not known to be in the store, is set aside as
+   * `diverged`, and named. Durable when it resolves.
+   * @throws exhausted; unavailable
+   */
+  anew(incarnations: readonly Incarnation[], behind: number): Promise<{ readonly setAside: string | null }>;
+  /**
+   * Everything that the holder had acknowledged is here, whatever was lost before: the log is whole from now on. Durable when it
+   * resolves.
+   */
+  caughtUp(): Promise<void>;
+  /** `fdatasync` of what was appended before; calls meanwhile share the next one. A failed one ends the log (C13). */
+  sync(): Promise<void>;
+  /** Records up to `sequence` are in the store: files that hold only such are used again. */
+  uploaded(sequence: number): void;
+  /** Whether a record with so many bytes of pages can be appended now, or an incarnation begun. */
+  hasRoom(pageBytes: number): boolean;
+  /** Waits until it can. @throws exhausted when it never can; the reason when the log fails or is closed */
+  room(pageBytes: number, signal?: AbortSignal): Promise<void>;
+  /** Syncs and closes; whether the log is whole is known from the files afterwards. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** When a write is acknowledged: in the write log, also in the logs of its group's in-sync members, or committed to the object store. */
+export type AckClass = 'log' | 'peer' | 'store';
+
+/**
+ * What the members of a group must have before something counts as acknowledged (C26). Given to the opening of a volume, whose
+ * log then acknowledges through it; all calls are synchronous but for the promises that they return.
+ */
+export interface RecordSink {
+  /** Called once, with the open log, before anything is appended. The sink reads records from it. */
+  begin(log: WriteLog): void;
+  /** There are records up to `sequence` in the log. Cheap: called with every group commit. */
+  appended(sequence: number): void;
+  /**
+   * Resolves when records up to `sequence` may be acknowledged; undefined: now.
+   * @throws fenced when they never may be
+   */
+  acknowledgeable(sequence: number, signal?: AbortSignal): Promise<void> | undefined;
+  /** The same for a flush that covers everything up to `sequence`: the members have synced it, where that is asked for. */
+  flushable(sequence: number, signal?: AbortSignal): Promise<void> | undefined;
+  /** Resolves when what was read may be answered (the lease is valid); undefined: now. @throws fenced */
+  readable(signal?: AbortSignal): Promise<void> | undefined;
+  /** Records up to `sequence` are in the store. */
+  uploaded(sequence: number): void;
+  /** What the volume acknowledges by from now on. */
+  setAck(ack: AckClass): void;
+  /**
+   * What is written is not logged from now on (a shadow in pass-through): lets every other member go, and resolves when the
+   * in-sync set is the holder alone. Nothing is written meanwhile.
+   * @throws fenced; unavailable when the set can't be changed: then nothing may be written past the log
+   */
+  suspend(signal?: AbortSignal): Promise<void>;
+  /** The log holds again whatever the store lacks: members may join. */
+  resume(): void;
 }

@@ -16,17 +16,28 @@ const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
 
 const fdatasyncAsync = promisify(fdatasync);
 
-/** The write log's folder at `path`, which is made when it is first listed. */
-export function directoryDisk(path: string): LogDisk {
-  return new DirectoryDisk(path);
+/**
+ * The write log's folder at `path`, which is made when it is first listed.
+ * @param asideFolder where a log goes that is set aside for a reason; beside `path` when it says nothing
+ */
+export function directoryDisk(path: string, asideFolder?: (reason: string) => string | undefined): LogDisk {
+  return new DirectoryDisk(path, asideFolder);
+}
+
+/** The name with this prefix and the number after the greatest of those that are there: the newest is told from older ones. */
+function nextName(prefix: string, names: readonly string[]): string {
+  const numbers = names.filter((name) => name.startsWith(prefix)).map((name) => Number(name.slice(prefix.length)));
+  return `${prefix}${String(1 + Math.max(0, ...numbers.filter(Number.isInteger)))}`;
 }
 
 class DirectoryDisk implements LogDisk {
   readonly bootId = bootId();
   readonly #path: string;
+  readonly #asideFolder: ((reason: string) => string | undefined) | undefined;
 
-  constructor(path: string) {
+  constructor(path: string, asideFolder: ((reason: string) => string | undefined) | undefined) {
     this.#path = path;
+    this.#asideFolder = asideFolder;
   }
 
   async list(): Promise<string[]> {
@@ -84,14 +95,13 @@ class DirectoryDisk implements LogDisk {
     return withSgwErrors(async () => {
       const word = reason.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
       const parent = dirname(this.#path);
-      const names = new Set(await readdir(parent));
-      let number = 1;
-      const nameOf = (): string => `${basename(this.#path)}-${word}-${number}`;
-      while (names.has(nameOf())) number += 1;
-      const target = join(parent, nameOf());
+      const aside = this.#asideFolder?.(reason) ?? parent;
+      await makeFolder(aside, FOLDER_MODE);
+      const target = join(aside, nextName(`${basename(this.#path)}-${word}-`, await readdir(aside)));
       await rename(this.#path, target);
       await mkdir(this.#path, { mode: FOLDER_MODE });
-      await syncFolder(parent);
+      await syncFolder(aside);
+      if (aside !== parent) await syncFolder(parent);
       return target;
     });
   }

@@ -1,7 +1,8 @@
 /** Reading the extents and checksums in a record's header page. @see docs/formats/writelog.md */
 import { certain } from './certain.ts';
 import type { LogExtent, Slot } from './contract.ts';
-import { CHECKSUM_BYTES, ENTRY_FIXED_BYTES, EXTENT_BYTES, EXTENT_KINDS, getU64, viewOf, type Entry } from './format.ts';
+import { getU64, viewOf } from '../kit/index.ts';
+import { CHECKSUM_BYTES, ENTRY_FIXED_BYTES, EXTENT_BYTES, EXTENT_KINDS, type Entry } from './format.ts';
 
 /** Bytes that a barrier's name takes behind its entry. */
 export const nameBytesPadded = (bytes: number): number => (bytes + 7) & ~7;

@@ -19,16 +19,14 @@ import {
   decodeFileHeader,
   type Entry,
   newestOf,
+  UNKNOWN_BOOT,
   type FileHeader,
   type KeptIncarnation,
 } from './format.ts';
 import { FoundState, type ChainedFile, type FoundFile } from './found.ts';
 import { PageReader } from './page-reader.ts';
-import { fileNumber } from './ring.ts';
+import { DOUBTFUL_NAME, fileNumber } from './ring.ts';
 import { searchBehind, type SearchedFile, type Survivors } from './survivors.ts';
-
-/** A boot id that says nothing. */
-const UNKNOWN_BOOT = '0'.repeat(32);
 
 export interface FindOptions {
   /** Records up to here are known to be in the store: what happened to them is no damage. The log itself knows some. */
@@ -42,10 +40,11 @@ export interface FindOptions {
 export async function findLog(disk: LogDisk, options: FindOptions = {}): Promise<FoundLog> {
   const handles: LogFile[] = [];
   try {
-    for (const name of (await disk.list()).sort()) {
-      if (fileNumber(name) !== undefined) handles.push(await disk.open(name, 0));
-    }
-    return await new Walk(disk, handles, options.uploadedSequence ?? 0).run();
+    const names = (await disk.list()).sort();
+    for (const name of names) if (fileNumber(name) !== undefined) handles.push(await disk.open(name, 0));
+    const found = await new Walk(disk, handles, options.uploadedSequence ?? 0).run();
+    found.isDoubtful = names.includes(DOUBTFUL_NAME);
+    return found;
   } catch (error) {
     throw toSgwError(error);
   } finally {
@@ -76,6 +75,8 @@ class Walk {
   #checksum = 0;
   #incarnation = '';
   readonly #past = new Set<string>();
+  /** The generation of the file that says what is known of an incarnation. */
+  readonly #namedIn = new Map<string, number>();
 
   constructor(disk: LogDisk, handles: readonly LogFile[], uploaded: number) {
     const files: FoundFile[] = handles.map((handle) => ({
@@ -102,12 +103,13 @@ class Walk {
       return found;
     }
     for (const { header } of this.#own) {
-      for (const incarnation of header.incarnations) this.#begins(incarnation);
+      for (const incarnation of header.incarnations) this.#begins(incarnation, header.generation);
       this.#uploaded = Math.max(this.#uploaded, header.uploadedSequence);
     }
     await this.#walk(this.#start() ?? first);
     found.lastSequence = this.#sequence - 1;
     found.lastChecksum = this.#checksum;
+    found.lastIncarnation = this.#incarnation;
     found.uploadedSequence = this.#uploaded;
     found.incarnations.sort(
       (a, b) =>
@@ -154,10 +156,15 @@ class Walk {
     return used.length === 0 ? null : `the first page of ${used.map((file) => file.name).join(', ')} is damaged`;
   }
 
-  #begins(incarnation: KeptIncarnation): void {
+  /** Takes note of an incarnation; of one that is known, of the boot that whatever is written latest names. */
+  #begins(incarnation: KeptIncarnation, generation: number): void {
     const { incarnations } = this.#found;
-    if (incarnations.some((known) => known.incarnation === incarnation.incarnation)) return;
-    incarnations.push(incarnation);
+    const at = incarnations.findIndex((known) => known.incarnation === incarnation.incarnation);
+    const known = incarnations[at];
+    if (generation < (this.#namedIn.get(incarnation.incarnation) ?? 0)) return;
+    this.#namedIn.set(incarnation.incarnation, generation);
+    if (known === undefined) incarnations.push(incarnation);
+    else incarnations[at] = { ...known, bootId: incarnation.bootId };
   }
 
   #enter({ file, header }: OwnFile, nextPage: number): At {
@@ -227,7 +234,7 @@ class Walk {
     if (entry.kind === 'begin') {
       const begun = decodeBegin(entry, page);
       if (begun === undefined || entry.sequence < this.#sequence) return undefined;
-      this.#begins(begun);
+      this.#begins(begun, entry.generation);
       return entry;
     }
     if (entry.sequence !== this.#sequence || entry.incarnation !== this.#incarnation) return undefined;
@@ -242,6 +249,7 @@ class Walk {
     this.#checksum = entry.checksum;
     found.flushedSequence = Math.max(found.flushedSequence, entry.flushedSequence);
     found.flushPoints.add(entry.flushedSequence);
+    found.isClosed = entry.kind === 'end';
     this.#uploaded = Math.max(this.#uploaded, entry.uploadedSequence);
     if (entry.kind === 'record') {
       if (chained.starts.length === 0) chained.firstSequence = entry.sequence;
@@ -270,6 +278,7 @@ class Walk {
       const own = this.#own.find(({ file }) => file.name === resume.fileName);
       if (own !== undefined) return this.#resume(chained, own, resume.entry);
     }
+    this.#found.hasRemnants = survivors.generation > 0;
     const where = `${chained.file.name} at byte ${chained.nextPage * LOG_PAGE_BYTES}`;
     // Files have their full size before they are used.
     const isCut = chained.file.sizeBytes < chained.header.pageCount * LOG_PAGE_BYTES;
@@ -284,7 +293,8 @@ class Walk {
       incarnation: this.#incarnation,
       past: this.#past,
     });
-    for (const begun of survivors.begun) this.#begins(begun);
+    // What follows the place where the log ends says no more of incarnations that are known.
+    for (const begun of survivors.begun) this.#begins(begun, 0);
     this.#found.lastGeneration = Math.max(this.#found.lastGeneration, survivors.generation);
     this.#uploaded = Math.max(this.#uploaded, survivors.uploadedSequence);
     return survivors;

@@ -3,9 +3,10 @@
  * notes). No I/O here. Integers are little-endian; those of 8 bytes are below 2^53.
  * @see docs/formats/writelog.md
  */
+import { getU64, putU64, viewOf } from '../kit/index.ts';
 import { crc32 } from 'node:zlib';
 import { certain } from './certain.ts';
-import type { Incarnation } from './contract.ts';
+import { LOG_PAGE_BYTES, type Incarnation, type SentRecord } from './contract.ts';
 
 const FILE_MAGIC = Buffer.from('SGWLGF1\n');
 const ENTRY_MAGIC = Buffer.from('SGWLGR1\n');
@@ -29,6 +30,9 @@ export const EXTENT_KINDS = { pages: 1, sectors: 2, zeroes: 3, resize: 4, barrie
 
 /** The longest name of a barrier, in bytes of UTF-8. */
 export const BARRIER_NAME_BYTES_MAX = 128;
+
+/** A boot id that says nothing. */
+export const UNKNOWN_BOOT = '0'.repeat(2 * ID_BYTES);
 
 /** An incarnation as it is kept in the log: with the boot of the machine that it ran in. */
 export interface KeptIncarnation extends Incarnation {
@@ -85,17 +89,6 @@ const hex = (bytes: Uint8Array, from: number, length: number): string =>
 
 function putHex(target: Uint8Array, at: number, text: string): void {
   target.set(Buffer.from(text, 'hex'), at);
-}
-
-export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-
-export function getU64(view: DataView, at: number): number {
-  return view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
-}
-
-export function putU64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value >>> 0, true);
-  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }
 
 function startsWith(page: Uint8Array, magic: Uint8Array): boolean {
@@ -241,6 +234,25 @@ export function decodeEntry(page: Uint8Array): Entry | undefined {
     checksum,
     usedBytes,
   };
+}
+
+/** Writes the header page of a record that was made elsewhere into `target`, at a place of this log; returns its checksum. */
+export function encodeSent(
+  target: Buffer,
+  record: SentRecord,
+  place: Pick<
+    EntryFields,
+    'logId' | 'generation' | 'page' | 'previousChecksum' | 'flushedSequence' | 'uploadedSequence'
+  >,
+): number {
+  const view = viewOf(target);
+  const { sequence, incarnation, epoch, appendedMs, extentCount, body, pages } = record;
+  const dataPages = pages.length / LOG_PAGE_BYTES;
+  const fields = { kind: 'record', sequence, incarnation, epoch, appendedMs, extentCount, dataPages } as const;
+  encodeEntryFields(target, view, { ...fields, ...place });
+  const end = ENTRY_FIXED_BYTES + body.copy(target, ENTRY_FIXED_BYTES);
+  target.fill(0, end);
+  return sealEntry(target, view, end);
 }
 
 /** Writes a whole note into `target`; returns its checksum. */

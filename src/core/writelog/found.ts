@@ -35,6 +35,14 @@ export class FoundState implements FoundLog {
   /** From the file that holds what is not uploaded on. */
   chain: ChainedFile[] = [];
   lastChecksum = 0;
+  /** The incarnation at its end; empty when there is none. */
+  lastIncarnation = '';
+  /** It ends with an end note: closed in order, and nothing was written since. */
+  isClosed = false;
+  /** Behind its end there are entries that are valid by themselves. */
+  hasRemnants = false;
+  /** A sync failed since an opening last wrote again and synced what was there. */
+  isDoubtful = false;
   /** Of all files, also those that the chain does not reach. */
   lastGeneration = 0;
   /** What the log itself knows to be in the store. */

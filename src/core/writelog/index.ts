@@ -3,3 +3,5 @@ export * from './contract.ts';
 export { directoryDisk } from './directory-disk.ts';
 export { findLog } from './find.ts';
 export { openLog } from './open.ts';
+export { openReplicaLog } from './replica-log.ts';
+export { positionFound } from './position-found.ts';

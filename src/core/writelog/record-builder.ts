@@ -2,6 +2,7 @@
  * The record that is being put together: its header in a page that is used again and again, and the callers' buffers, which
  * are written from where they are. Knows nothing of files.
  */
+import { putU64, viewOf } from '../kit/index.ts';
 import { crc32 } from 'node:zlib';
 import { FULL_MASK, LOG_PAGE_BYTES } from './contract.ts';
 import { nameBytesPadded } from './extents.ts';
@@ -11,9 +12,7 @@ import {
   ENTRY_FIXED_BYTES,
   EXTENT_BYTES,
   EXTENT_KINDS,
-  putU64,
   sealEntry,
-  viewOf,
   type EntryFields,
 } from './format.ts';
 

@@ -22,8 +22,8 @@ export class RingFile {
   #firstSequence = 0;
   #recordCount = 0;
   #starts = new Uint32Array(STARTS_MIN);
-  /** By page in the file: 1 + the page of the volume, its low 32 bits and the rest; 0 where it is not data. */
-  readonly #ownersLow: Uint32Array;
+  /** By page in the file: 1 + the page of the volume, its low 32 bits and the rest; 0 where it is not data. Made when it is needed. */
+  #ownersLow: Uint32Array | undefined;
   #ownersHigh: Uint8Array | undefined;
 
   constructor(number: number, handle: LogFile, pageCount: number) {
@@ -31,7 +31,6 @@ export class RingFile {
     this.handle = handle;
     this.pageCount = pageCount;
     this.firstSlot = number * pageCount;
-    this.#ownersLow = new Uint32Array(pageCount);
   }
 
   get pagesLeft(): number {
@@ -54,7 +53,7 @@ export class RingFile {
     this.#firstSequence = firstSequence;
     this.#recordCount = 0;
     if (this.#starts.length > STARTS_MIN) this.#starts = new Uint32Array(STARTS_MIN);
-    this.#ownersLow.fill(0);
+    this.#ownersLow?.fill(0);
     this.#ownersHigh = undefined;
   }
 
@@ -102,6 +101,7 @@ export class RingFile {
   /** The page of the volume that a page of this file was written for. */
   setOwner(pageInFile: number, page: number): void {
     const owner = page + 1;
+    this.#ownersLow ??= new Uint32Array(this.pageCount);
     this.#ownersLow[pageInFile] = owner >>> 0;
     if (owner > 0xffff_ffff) {
       this.#ownersHigh ??= new Uint8Array(this.pageCount);
@@ -111,6 +111,7 @@ export class RingFile {
 
   /** The volume's pages and the slots that they were written to, in the order of writing. */
   *owners(): Generator<readonly [page: number, slot: number]> {
+    if (this.#ownersLow === undefined) return;
     for (let at = 1; at < this.nextPage; at++) {
       const owner = (this.#ownersHigh?.[at] ?? 0) * 0x1_0000_0000 + (this.#ownersLow[at] ?? 0);
       if (owner !== 0) yield [owner - 1, this.firstSlot + at];

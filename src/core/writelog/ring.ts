@@ -5,7 +5,7 @@
  * readable as long as possible.
  */
 import { certain } from './certain.ts';
-import { toSgwError, type SgwError } from '../kit/index.ts';
+import { Semaphore, toSgwError, type SgwError } from '../kit/index.ts';
 import { LOG_PAGE_BYTES, type LogDisk } from './contract.ts';
 import { usablePages } from './record-builder.ts';
 import { RingFile } from './ring-file.ts';
@@ -15,6 +15,9 @@ const AHEAD_BYTES = 192 * 1024 ** 2;
 const AHEAD_FILES_MIN = 2;
 /** The ring needs one file to fill and one to go on in. */
 const FILES_MIN = 2;
+
+/** Says that a sync of the log failed, so that what the kernel held may be lost although the machine ran on. */
+export const DOUBTFUL_NAME = 'doubtful';
 
 const fileName = (number: number): string => `${number.toString(16).padStart(6, '0')}.log`;
 
@@ -42,6 +45,8 @@ export class Ring {
   #wantedPages = 0;
   /** Files that were taken into use. */
   #takenCount = 0;
+  /** Files are made and removed one at a time: two would be made under one name. */
+  readonly #turn = new Semaphore(1);
   #working: Promise<void> | undefined;
   #isClosed = false;
   /** Why the last attempt to make a file failed; undefined when it did not. */
@@ -144,7 +149,10 @@ export class Ring {
 
   /** Makes files until at least `count` are free, whatever the capacity. */
   async makeFree(count: number): Promise<void> {
-    while (this.#free.length < count) await this.#makeFile();
+    while (this.#free.length < count)
+      await this.#turn.run(async () => {
+        if (this.#free.length < count) await this.#makeFile();
+      });
   }
 
   async #makeFile(): Promise<void> {
@@ -178,6 +186,8 @@ export class Ring {
     if (this.#working !== undefined || this.#isClosed || this.#nextJob() === undefined) return;
     this.#working = this.#run().finally(() => {
       this.#working = undefined;
+      // Who wanted something just now found it at work still.
+      if (this.problem === undefined) this.#work();
     });
   }
 
@@ -191,8 +201,12 @@ export class Ring {
 
   async #run(): Promise<void> {
     try {
-      for (let job = this.#nextJob(); job !== undefined && !this.#isClosed; job = this.#nextJob()) {
-        await (job === 'make' ? this.#makeFile() : this.#removeFile());
+      while (!this.#isClosed && this.#nextJob() !== undefined) {
+        await this.#turn.run(async () => {
+          // What there is to do by now.
+          const job = this.#nextJob();
+          if (job !== undefined) await (job === 'make' ? this.#makeFile() : this.#removeFile());
+        });
         this.problem = undefined;
         this.#events.onRoom();
       }
@@ -200,6 +214,16 @@ export class Ring {
       this.problem = toSgwError(error);
       this.#events.onRoom();
     }
+  }
+
+  /** Leaves a word for later openings that a sync has failed; where that can not be left either, there is none. */
+  async noteDoubt(): Promise<void> {
+    const file = await this.#disk.open(DOUBTFUL_NAME, 0).catch(() => undefined);
+    await file?.close();
+  }
+
+  async forgetDoubt(): Promise<void> {
+    await this.#disk.remove(DOUBTFUL_NAME);
   }
 
   /** Makes and removes no files, from now on. */

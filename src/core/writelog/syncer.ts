@@ -66,13 +66,15 @@ export class Syncer {
       await Promise.all(files.map(async (file) => file.handle.sync()));
     } catch (error) {
       const cause = toSgwError(error);
-      throw this.#appender.fail(
+      const failure = this.#appender.fail(
         new SgwError('unavailable', 'log-sync-failed', `the write log could not be synced: ${cause.message}`, {
           hint: 'What was flushed before is kept. Mend the disk, then attach the volume again.',
           details: { errorCode: cause.code },
           cause,
         }),
       );
+      await this.#ring.noteDoubt();
+      throw failure;
     }
   }
 }

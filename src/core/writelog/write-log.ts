@@ -15,13 +15,14 @@ import {
   type Incarnation,
   type LogRecord,
   type LogUsage,
+  type SentRecord,
   type Slot,
   type WriteLog,
 } from './contract.ts';
 import { nameBytesPadded } from './extents.ts';
 import { BARRIER_NAME_BYTES_MAX, EXTENT_BYTES } from './format.ts';
 import { PAGES_MAX } from './page-index.ts';
-import { appendedMs, readRecords } from './record-reader.ts';
+import { appendedMs, readRecords, readSent } from './record-reader.ts';
 import type { RingFile } from './ring-file.ts';
 import type { Ring } from './ring.ts';
 import type { RoomQueue } from './room.ts';
@@ -65,6 +66,14 @@ export class FileWriteLog implements WriteLog {
     this.incarnations = parts.incarnations;
     this.incarnation = parts.incarnation;
     this.damage = parts.damage;
+  }
+
+  get onAppended(): WriteLog['onAppended'] {
+    return this.#appender.onAppended;
+  }
+
+  set onAppended(told: WriteLog['onAppended']) {
+    this.#appender.onAppended = told;
   }
 
   get failure(): SgwError | undefined {
@@ -291,6 +300,15 @@ export class FileWriteLog implements WriteLog {
   records(fromSequence: number, logBytesMax: number): LogRecord[] {
     this.#appender.commit();
     return readRecords(this.#ring, fromSequence, this.#appender.position.lastSequence, logBytesMax);
+  }
+
+  sent(fromSequence: number, bytesMax: number): SentRecord[] {
+    this.#appender.commit();
+    try {
+      return readSent(this.#ring, fromSequence, this.#appender.position.lastSequence, bytesMax);
+    } catch (error) {
+      throw toSgwError(error);
+    }
   }
 
   uploaded(sequence: number): void {

@@ -15,6 +15,9 @@ import { parseKeyFile, parseRecoveryCode, unlockStore } from '../../../src/core/
 import type { SnapshotId, VolumeId } from '../../../src/core/kit/index.ts';
 import { directoryStore, memoryStore, type ObjectStore } from '../../../src/core/objectstore/index.ts';
 import { readSnapshot, readVolume, toBuffer, type GetObject } from '../../reader/independent-reader.ts';
+import { openProviderStore } from '../../../src/core/service/providerkeys/index.ts';
+import { ServiceKey } from '../../../src/core/service/server/index.ts';
+import { serviceKeyBytes } from '../../reader/independent-provider.ts';
 import { keyFileBytes, unlock, type StoreKeys } from '../../reader/independent-sealing.ts';
 import { optionsOver, readAll } from './volume-model.ts';
 
@@ -76,6 +79,18 @@ async function fromDirectory(name: string): Promise<ObjectStore> {
   return Promise.resolve(store);
 }
 
+/** As the service works on it, which has the service key beside the fixture. */
+function openedBy(open: (name: string) => Promise<ObjectStore>): (name: string) => Promise<ObjectStore> {
+  return async (name) => {
+    const options = optionsOver(await open(name));
+    const secret = serviceKeyBytes(readFileSync(join(fixtures, name, 'service-key'), 'utf8'));
+    const how = { mayBegin: false, signal: new AbortController().signal };
+    const opened = await openProviderStore(options, new ServiceKey(secret, options.random), how);
+    if (opened === undefined) throw new Error('its provider holds no keys');
+    return opened.objects;
+  };
+}
+
 async function dump(store: ObjectStore): Promise<Map<string, string>> {
   const objects = new Map<string, string>();
   for await (const { key } of store.list(''))
@@ -106,6 +121,8 @@ describe.each([
   ['v1-sealed', 'as a directory store', fromDirectory],
   ['v1-uploads', 'as plain files', fromObjects],
   ['v1-uploads', 'as a directory store', fromDirectory],
+  ['v1-provider', 'as plain files', openedBy(fromObjects)],
+  ['v1-provider', 'as a directory store', openedBy(fromDirectory)],
 ])('a store of format 1 (%s) %s', (name, _form, open) => {
   const expected = expectedOf(name);
 
@@ -139,13 +156,13 @@ describe.each([
   });
 });
 
-describe.each(['v1', 'v1-sealed'])('the fixture %s of format 1', (name) => {
+describe.each(['v1', 'v1-sealed', 'v1-provider'])('the fixture %s of format 1', (name) => {
   it('holds the same objects in both forms', async () => {
     expect(await dump(await fromDirectory(name))).toEqual(await dump(await fromObjects(name)));
   });
 
   it('has a volume with a fence window and a void segment', async () => {
-    const store = await fromObjects(name);
+    const store = await (name === 'v1-provider' ? openedBy(fromObjects) : fromObjects)(name);
     const get: GetObject = async (key) => (await store.get(key))?.bytes;
     const [golden] = expectedOf(name).volumes;
     const contents = await readVolume(get, golden?.id ?? '', 'newest', await readerKeys(name, get));

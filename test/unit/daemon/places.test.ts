@@ -1,8 +1,8 @@
 /** Addresses that a server listens at, also those that it has to wait for. */
 import { afterEach, describe, expect, it } from 'vitest';
-import { Places, tcpAddress } from '../../../src/core/daemon/run/places.ts';
+import { Places } from '../../../src/core/daemon/run/places.ts';
 import { SgwError, type Clock } from '../../../src/core/kit/index.ts';
-import type { ListenAddress } from '../../../src/core/sockets/index.ts';
+import { tcpAddress, type ListenAddress } from '../../../src/core/sockets/index.ts';
 
 const A = tcpAddress('127.0.0.1:1');
 const B = tcpAddress('[::1]:2');

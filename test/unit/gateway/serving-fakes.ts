@@ -134,6 +134,10 @@ export class FakeVolume extends MemoryDevice implements ServedVolume {
     return Promise.resolve();
   }
 
+  fence(): void {
+    throw new Error('nobody fences it');
+  }
+
   async drain(): Promise<void> {
     this.events.push('drain');
     if (this.drainFailure !== undefined) throw this.drainFailure;

@@ -145,4 +145,18 @@ describe('ids', () => {
     expect(isSnapshotId(newSnapshotId(random))).toBe(true);
     expect(isVolumeId('vol-123')).toBe(false);
   });
+
+  it('runs work with a slot, and has it back also when that fails', async () => {
+    const turn = new Semaphore(1);
+    const order: string[] = [];
+    const failing = turn.run(async () => {
+      order.push('first');
+      await Promise.resolve();
+      throw new Error('no');
+    });
+    const next = turn.run(async () => Promise.resolve(order.push('second')));
+    await expect(failing).rejects.toThrow('no');
+    expect(await next).toBe(2);
+    expect(order).toEqual(['first', 'second']);
+  });
 });

@@ -34,6 +34,7 @@ async function negotiate(
     connectionId: 1,
     signal: new AbortController().signal,
     send: (data) => sent.push(data),
+    claim: async () => Promise.resolve(),
     backlogBytes: () => 0,
   });
   let step: HandshakeStep = { kind: 'more' };
@@ -232,6 +233,7 @@ describe('TLS in the handshake', () => {
       connectionId: 1,
       signal: new AbortController().signal,
       send: () => undefined,
+      claim: async () => Promise.resolve(),
       backlogBytes: () => 0,
     });
     queue.push(bytesOf(clientFlags(), option(8), option(10, metaData('mem', ['base:allocation'])), option(5)));

@@ -12,6 +12,7 @@ import {
   type MetaContext,
   type NbdServerOptions,
   type OpenedExport,
+  type Writer,
 } from '../../../src/core/nbd/index.ts';
 import { clientFlags, goData, GREETING, option } from './wire-builder.ts';
 import { ByteClient } from '../sockets/byte-client.ts';
@@ -23,6 +24,7 @@ export interface SceneOptions extends Partial<Omit<NbdServerOptions, 'directory'
   readonly contexts?: readonly MetaContext[];
   readonly isListed?: boolean;
   readonly isReadOnly?: boolean;
+  readonly writer?: Writer;
   readonly findContexts?: OpenedExport['findContexts'];
   /** What opening waits for. */
   readonly opening?: Promise<void>;
@@ -47,7 +49,7 @@ export class MemoryExports implements ExportDirectory {
   open: ExportDirectory['open'] = async (name) => {
     if (name !== '' && name !== 'mem') throw new SgwError('notFound', 'no-export', `there is no export ${name}`);
     this.opened += 1;
-    const { contexts = [], isReadOnly = false, findContexts, opening } = this.#options;
+    const { contexts = [], isReadOnly = false, findContexts, opening, writer } = this.#options;
     await opening;
     return {
       device: this.device,
@@ -56,6 +58,7 @@ export class MemoryExports implements ExportDirectory {
       isReadOnly,
       isMultiConn: true,
       contexts,
+      ...(writer === undefined ? {} : { writer }),
       ...(findContexts === undefined ? {} : { findContexts }),
       release: async () => {
         this.released += 1;

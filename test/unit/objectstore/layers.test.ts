@@ -16,6 +16,20 @@ describe('throttle', () => {
     expect(clock.ms).toBeCloseTo(4000);
   });
 
+  it('lets what streams through, at the same rate', async () => {
+    const clock = new ManualClock();
+    const { store } = withThrottle(memoryStore(), { upBytesPerSecond: 1024, clock });
+    for (let i = 0; i < 5; i++) {
+      const come = async function* (): AsyncGenerator<Uint8Array> {
+        await Promise.resolve();
+        yield KIB;
+      };
+      const body = { sizeBytes: KIB.length, sha256: '', crc32: '', pieces: come() };
+      expect(await store.putStream?.(`k${String(i)}`, body)).toMatchObject({ outcome: 'stored' });
+    }
+    expect(clock.ms).toBeCloseTo(4000);
+  });
+
   it('keeps reads to their own rate, and a body above the burst passes', async () => {
     const clock = new ManualClock();
     const { store } = withThrottle(memoryStore(), { downBytesPerSecond: 256, clock });

@@ -202,7 +202,7 @@ describe('what the local operator asks for', () => {
 
 describe('receipts', () => {
   const acknowledge = async (receipt: ConfigurationReceipt) =>
-    await rig.gateway('gateway.acknowledge', device.sign('gateway.acknowledge', receipt));
+    await configurations.acknowledge(gatewayId, receipt, rig.signal);
 
   it('that come late do not hide newer ones', async () => {
     await change({ changes: { name: 'b' } });

@@ -7,6 +7,7 @@ import {
   createStore,
   FramePool,
   type BlockStoreOptions,
+  type InSyncWriter,
   type VolumeEntry,
 } from '../../../src/core/blockstore/index.ts';
 import { openFrameCache, type FrameCache } from '../../../src/core/cache/index.ts';
@@ -18,7 +19,7 @@ import {
   type VolumeEvent,
   type VolumeSettings,
 } from '../../../src/core/volume/index.ts';
-import { directoryDisk, type LogDisk } from '../../../src/core/writelog/index.ts';
+import { directoryDisk, type LogDisk, type RecordSink } from '../../../src/core/writelog/index.ts';
 
 export const ACCOUNT = '000000000001';
 export const MIB = 1024 * 1024;
@@ -52,7 +53,15 @@ export class VolumeRig implements AsyncDisposable {
 
   async open(
     settings: Partial<VolumeSettings> = {},
-    more: { gateway?: string; takeOver?: boolean; log?: string; objects?: ObjectStore; disk?: LogDisk } = {},
+    more: {
+      gateway?: string;
+      takeOver?: boolean;
+      log?: string;
+      objects?: ObjectStore;
+      disk?: LogDisk;
+      sink?: RecordSink;
+      onWriter?: (writer: InSyncWriter) => void;
+    } = {},
   ): Promise<ServedVolume> {
     const { gateway = 'sgw-00000001', takeOver = false, log = 'log', objects = this.blocks.objects } = more;
     return await openCachedVolume({
@@ -65,6 +74,8 @@ export class VolumeRig implements AsyncDisposable {
       pool: this.pool,
       settings: { ack: 'log', bufferBytes: 64 * MIB, sealIntervalMs: 60_000, readAheadBytes: MIB, ...settings },
       takeOver,
+      ...(more.sink === undefined ? {} : { sink: more.sink }),
+      ...(more.onWriter === undefined ? {} : { onWriter: more.onWriter }),
       onEvent: (event) => this.events.push(event),
     });
   }

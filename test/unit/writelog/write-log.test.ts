@@ -1,4 +1,5 @@
 /** The open write log, call by call. */
+import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { findLog, FULL_MASK, LOG_PAGE_BYTES, NOT_IN_LOG, ZERO_IN_LOG } from '../../../src/core/writelog/index.ts';
 import { ForgetfulLogDisk } from '../../fault/forgetful-log-disk.ts';
@@ -338,6 +339,8 @@ describe('room', () => {
     await log.close();
     expect(disk.files.size).toBeLessThan(5);
     const again = await openOn(disk, last, 2);
+    await appendPages(again, 1, ++last);
+    again.uploaded(last);
     for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve));
     expect(disk.files.size).toBe(2);
     await again.close();
@@ -467,5 +470,43 @@ describe('openings', () => {
     await findLog(disk);
     expect([disk.writes, disk.syncs]).toEqual([writes, syncs]);
     for (const name of before.files.keys()) expect(disk.bytesOf(name).equals(before.bytesOf(name))).toBe(true);
+  });
+});
+
+describe('records as they are sent', () => {
+  it('have the bytes that were appended, also of the record that is open, over the ends of files', async () => {
+    const log = await openOn(new ForgetfulLogDisk());
+    await appendPages(log, 9);
+    const appended = log.append(10, filled(10, 2));
+    const records = log.sent(1, 1e9);
+    expect(records.map(({ sequence }) => sequence)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    for (const { sequence, pages, body, extentCount } of records) {
+      expect(pages.equals(filled(sequence, sequence === 10 ? 2 : 1))).toBe(true);
+      const [first] = log.records(sequence, 1);
+      expect(first?.extents).toMatchObject([{ kind: 'pages', firstPage: sequence }]);
+      expect(extentCount).toBe(1);
+      expect(body.readUInt32LE(0)).toBe(sequence);
+      expect(body.readUInt32LE(16)).toBe(crc32(filled(sequence)));
+      expect(body.length).toBe(16 + 4 * (sequence === 10 ? 2 : 1));
+    }
+    expect(records[0]).toMatchObject({ incarnation: log.incarnation?.incarnation, epoch: 1, uploadedSequence: 0 });
+    await appended;
+    // They are copies: what follows changes none.
+    await appendPages(log, 5, 11);
+    expect(records[8]?.pages.equals(filled(9))).toBe(true);
+    await log.close();
+  });
+
+  it('are as many as there is room for, at least one, and none behind the end or where files are used again', async () => {
+    const log = await openOn(new ForgetfulLogDisk());
+    await appendPages(log, 30);
+    const count = (from: number, bytes: number): number => log.sent(from, bytes).length;
+    expect([count(3, 0), count(3, 8191), count(3, 8192), count(3, 3 * 8192), count(1, 1e9)]).toEqual([1, 1, 1, 3, 30]);
+    expect(count(31, 1e9)).toBe(0);
+    log.uploaded(30);
+    expect(count(1, 1e9)).toBe(0);
+    // Those in the file that is being filled are there still.
+    expect(log.sent(30, 1e9).map(({ sequence }) => sequence)).toEqual([30]);
+    await log.close();
   });
 });

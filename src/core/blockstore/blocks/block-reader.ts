@@ -2,15 +2,16 @@
  * Snapshots as blocks of 512 KiB: which are written, which differ between two, and what is in one. Everything that is returned
  * was checked against the hashes of its pages. One reader serves any number of snapshots; what it keeps is bounded in bytes.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
+import { assert } from '../../kit/index.ts';
 import { damaged, missing } from '../damage.ts';
 import { decodeFrameInPlace } from '../frame-codec.ts';
 import { spansOfFrames } from '../frame-spans.ts';
-import { API_BLOCK_BYTES, API_BLOCK_PAGES, LEAF_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from '../geometry.ts';
+import { API_BLOCK_BYTES, API_BLOCK_PAGES, BLOCK_BYTES, LEAF_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from '../geometry.ts';
 import { uploadOfKey } from '../keys.ts';
 import type { LeafRun, NodePointer, SegmentRef } from '../node-codec.ts';
 import { withSignal, type DataReading } from '../options.ts';
-import { popcount16, type FrameEntry, type SegmentIndex } from '../segment-index.ts';
+import { CODECS, popcount16, type FrameEntry, type SegmentIndex } from '../segment-index.ts';
 import { pageHashesOf, parseSegmentTail } from '../segment-parse.ts';
 import { SegmentReader } from '../segment-reader.ts';
 import { changedBlocksOfLeaf, cutRun, type ChangedBlock } from './leaf-blocks.ts';
@@ -76,34 +77,34 @@ export class BlockReader {
     const firstPage = (block % LEAF_BLOCKS) * API_BLOCK_PAGES;
     const leaf = await this.#maps.leafAt(root, Math.floor(block / LEAF_BLOCKS), signal);
     const runs = leaf.flatMap((run) => cutRun(run, firstPage, firstPage + API_BLOCK_PAGES));
-    const out = Buffer.alloc(API_BLOCK_BYTES);
-    const bySource = Map.groupBy(runs, ({ source }) => source.segmentId + source.key);
-    const written = await Promise.all(
-      [...bySource.values()].map(async (ofSource) => await this.#fill(out, block, ofSource, signal)),
-    );
-    const sha256 = createHash('sha256').update(out).digest('hex');
-    for (const one of written) if (one !== undefined && one.sha256 !== sha256) throw damaged(one.key, NOT_AS_WRITTEN);
+    const bySource = [...Map.groupBy(runs, ({ source }) => source.segmentId + source.key).values()];
+    const parts = await Promise.all(bySource.map(async (ofSource) => await this.#open(block, ofSource, signal)));
+    const out = (parts.length === 1 ? parts[0]?.asItIs : undefined) ?? Buffer.alloc(API_BLOCK_BYTES);
+    for (const part of parts) if (part.asItIs !== out) await this.#fill(out, firstPage, part);
+    const sha256 = hash('sha256', out, 'hex');
+    for (const { whole } of parts)
+      if (whole !== undefined && whole.sha256 !== sha256) throw damaged(whole.key, NOT_AS_WRITTEN);
     return { bytes: out, sha256 };
   }
 
-  /** Returns what the whole block must be, where that stands for checking its pages. */
-  async #fill(
-    out: Buffer,
-    block: number,
-    runs: readonly LeafRun[],
-    signal?: AbortSignal,
-  ): Promise<WrittenWhole | undefined> {
-    const firstPage = (block % LEAF_BLOCKS) * API_BLOCK_PAGES;
+  /** Opens the segment that these runs of a block, one at least, are of. */
+  async #open(block: number, runs: readonly LeafRun[], signal?: AbortSignal): Promise<BlockPart> {
     const source = runs[0]?.source;
-    if (source === undefined) return undefined;
+    assert(source !== undefined, 'a part of a block has a run');
     const pages = runs.reduce((sum, { count }) => sum + count, 0);
+    const isUpload = uploadOfKey(source.key) !== undefined;
     const segment =
-      uploadOfKey(source.key) !== undefined && pages > API_BLOCK_PAGES / 2
+      isUpload && pages > API_BLOCK_PAGES / 2
         ? await this.#wholeUpload(source, signal)
         : await this.#partOf(source, signal);
     const { upload, pageHashes } = segment.index.footer;
     // All that was written with it, and nothing else, is in the block: its SHA-256 is known.
     const isWhole = upload !== undefined && pages === pageHashes.count && upload.block === block;
+    if (!isWhole) return { source, segment, runs };
+    return { source, segment, runs, whole: { key: source.key, sha256: upload.sha256 }, asItIs: asItIs(segment) };
+  }
+
+  async #fill(out: Buffer, firstPage: number, { source, segment, runs, whole }: BlockPart): Promise<void> {
     const frames = [...Map.groupBy(runs, ({ frame }) => frame)].map(([frame, ofFrame]) => ({
       ...{ entry: segment.index.frame(frame), opening: segment.index.opening(frame), runs: ofFrame },
     }));
@@ -111,12 +112,11 @@ export class BlockReader {
       const bytes = await segment.read(span.offset, span.length);
       for (const { entry, opening, runs: ofFrame } of span.frames) {
         const stored = bytes.subarray(entry.offset - span.offset, entry.offset - span.offset + entry.storedLength);
-        const hashes = isWhole ? null : hashesOf(segment.hashes, entry);
+        const hashes = whole === undefined ? hashesOf(segment.hashes, entry) : null;
         const raw = decodeFrameInPlace(source.key, entry, stored, hashes, opening);
         for (const run of ofFrame) copyRun(source.key, raw, run, out, firstPage);
       }
     }
-    return isWhole ? { key: source.key, sha256: upload.sha256 } : undefined;
   }
 
   async #partOf(source: SegmentRef, signal?: AbortSignal): Promise<OpenSegment> {
@@ -142,7 +142,7 @@ export class BlockReader {
       throw damaged(source.key, `it is segment ${segmentId}, not ${source.segmentId}`);
     const read = (offset: number, length: number): Promise<Buffer> =>
       Promise.resolve(bytes.subarray(offset, offset + length));
-    return { index, hashes: pageHashesOf(source.key, bytes, index), read };
+    return { index, hashes: pageHashesOf(source.key, bytes, index), read, bytes };
   }
 }
 
@@ -163,6 +163,31 @@ interface OpenSegment {
   readonly index: SegmentIndex;
   readonly hashes: Buffer;
   readonly read: (offset: number, length: number) => Promise<Buffer>;
+  /** All of it, where it was read whole. */
+  readonly bytes?: Buffer;
+}
+
+/** What of a block lies in one segment. */
+interface BlockPart {
+  readonly source: SegmentRef;
+  readonly segment: OpenSegment;
+  readonly runs: readonly LeafRun[];
+  /** What the whole block must be, where that stands for checking its pages. */
+  readonly whole?: WrittenWhole;
+  /** The block, where it stands in the object as it is. */
+  readonly asItIs?: Buffer | undefined;
+}
+
+/** The bytes of a block that did not shrink: its frames stand one after the other as they were written. */
+function asItIs({ index, bytes }: OpenSegment): Buffer | undefined {
+  if (bytes === undefined || index.frameCount !== API_BLOCK_BYTES / BLOCK_BYTES) return undefined;
+  const first = index.frame(0);
+  for (let i = 0; i < index.frameCount; i++) {
+    const { codec, block, offset, storedLength } = index.frame(i);
+    const isNext = block === first.block + i && offset === first.offset + i * BLOCK_BYTES;
+    if (codec !== CODECS.none || storedLength !== BLOCK_BYTES || !isNext) return undefined;
+  }
+  return bytes.subarray(first.offset, first.offset + API_BLOCK_BYTES);
 }
 
 const hashesOf = (hashes: Buffer, { hashIndex, mask }: FrameEntry): Buffer =>

@@ -75,11 +75,15 @@ export class MapReader {
     signal?: AbortSignal,
   ): AsyncGenerator<LeafRuns> {
     const pairs = this.#differingLeaves(a, b, fromLeaf, signal);
-    yield* readAhead(pairs, PARALLEL_LEAVES, async (pair, stop) => {
-      const both = signal === undefined ? stop : AbortSignal.any([stop, signal]);
-      const [runsOfA, runsOfB] = await Promise.all([this.#runs(pair.a, both), this.#runs(pair.b, both)]);
-      return { leaf: pair.leaf, a: runsOfA, b: runsOfB };
-    });
+    yield* readAhead(
+      pairs,
+      PARALLEL_LEAVES,
+      async (pair, stop) => {
+        const [runsOfA, runsOfB] = await Promise.all([this.#runs(pair.a, stop), this.#runs(pair.b, stop)]);
+        return { leaf: pair.leaf, a: runsOfA, b: runsOfB };
+      },
+      signal,
+    );
   }
 
   async *#differingLeaves(
@@ -100,10 +104,12 @@ export class MapReader {
     fromLeaf: number,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<LeafPointers> {
-    const nodes = readAhead(pairs, PARALLEL_NODES, async (pair, stop) => {
-      const both = signal === undefined ? stop : AbortSignal.any([stop, signal]);
-      return { pair, children: await this.#differingBelow(pair, level, both) };
-    });
+    const nodes = readAhead(
+      pairs,
+      PARALLEL_NODES,
+      async (pair, stop) => ({ pair, children: await this.#differingBelow(pair, level, stop) }),
+      signal,
+    );
     const span = FANOUT ** (level - 1);
     for await (const { pair, children } of nodes) {
       throwIfAborted(signal);
@@ -140,8 +146,18 @@ export class MapReader {
     return differingChildren(nodeOfA, nodeOfB);
   }
 
+  /** Of a walk, which wants each leaf once, and shares no load with others. */
   async #runs(pointer: NodePointer | null, signal: AbortSignal): Promise<readonly LeafRun[]> {
-    return pointer === null ? [] : await this.#leaf(pointer, signal);
+    if (pointer === null) return [];
+    if (this.#reading.keys !== undefined) return await this.#leaf(pointer, signal);
+    const name = nameOf(pointer);
+    const known = this.#leaves.peek(name);
+    if (known !== undefined) return known;
+    const stored = await this.#bytes.get(pointer);
+    checkStoredNode(stored, pointer);
+    const runs = decodeLeaf(unpackNode(stored, pointer, decompressFirst), pointer);
+    this.#leaves.replace(name, runs);
+    return runs;
   }
 
   async #load(pointer: NodePointer, signal: AbortSignal): Promise<Buffer> {

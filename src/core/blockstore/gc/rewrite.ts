@@ -15,12 +15,12 @@ import {
 } from '../geometry.ts';
 import { keys } from '../keys.ts';
 import type { Creators } from '../node-codec.ts';
-import { withSignal, type BlockStoreOptions, type Cancellable } from '../options.ts';
+import { withSignal, type BlockStoreOptions, type Cancellable, type WriterOptions } from '../options.ts';
 import type { PageRun } from '../page-map.ts';
 import type { EncodedFrames } from '../segment-codec.ts';
 import { popcount16 } from '../segment-index.ts';
 import { readSegmentIndex, type SegmentReader } from '../segment-reader.ts';
-import { openVolumeWriter, type VolumeWriter, type WriterOptions } from '../volume-writer.ts';
+import { openVolumeWriter, type VolumeWriter } from '../volume-writer.ts';
 import type { VolumeId } from '../../kit/index.ts';
 import type { OwnSegment } from './survey.ts';
 

@@ -20,7 +20,7 @@ export function deriveKey(key: KeyObject, salt: Uint8Array, info: string): KeyOb
 }
 
 /** What a number under one key is used for: no two uses share a nonce. */
-export const NONCES = { frame: 0, pageHashes: 1, creators: 2, unit: 3 } as const;
+export const NONCES = { frame: 0, pageHashes: 1, creators: 2, unit: 3, chunk: 4 } as const;
 type NonceUse = (typeof NONCES)[keyof typeof NONCES];
 
 /** 12 bytes: `number` in the first four, the use in the last. */

@@ -6,6 +6,7 @@ import { assert, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import { FrameEncoder, blockViews } from '../frame-codec.ts';
 import { API_BLOCK_BYTES, BLOCK_BYTES, BLOCK_PAGES } from '../geometry.ts';
 import { ZERO_HASH, sealSegment, type SealedSegment } from '../segment-codec.ts';
+import type { PageExtent } from '../segment-index.ts';
 
 export interface BlockFacts {
   readonly snapshotId: SnapshotId;
@@ -29,11 +30,13 @@ const ALL_PAGES = (1 << BLOCK_PAGES) - 1;
 export function encodeBlockObject(key: string, facts: BlockFacts, bytes: Buffer): SealedSegment {
   assert(bytes.length === API_BLOCK_BYTES, 'a block is given whole');
   const { snapshotId, volumeId, sizeBytes, accountId, block, sha256, segmentId, writtenAtMs } = facts;
-  const encoder = new FrameEncoder();
   const first = (block * API_BLOCK_BYTES) / BLOCK_BYTES;
-  for (let i = 0; i < API_BLOCK_BYTES / BLOCK_BYTES; i++)
-    encoder.addPages(first + i, blockViews(bytes, i * BLOCK_BYTES), ALL_PAGES, 0);
-  const encoded = encoder.finish();
+  const pieces = Array.from({ length: API_BLOCK_BYTES / BLOCK_BYTES }, (_, i) => {
+    const encoder = new FrameEncoder();
+    const views = blockViews(bytes, i * BLOCK_BYTES);
+    encoder.addPages(first + i, views, ALL_PAGES, 0);
+    return encoder.finish(views.bytes);
+  });
   return sealSegment(
     key,
     {
@@ -50,7 +53,19 @@ export function encodeBlockObject(key: string, facts: BlockFacts, bytes: Buffer)
       creators: [[accountId]],
       upload: { snapshotId, block, sha256 },
     },
-    [encoded],
-    encoded.zeroed,
+    pieces,
+    joined(pieces.flatMap(({ zeroed }) => zeroed)),
   );
+}
+
+/** Extents that follow each other as one. */
+function joined(extents: readonly PageExtent[]): PageExtent[] {
+  const out: PageExtent[] = [];
+  for (const extent of extents) {
+    const last = out.at(-1);
+    if (last !== undefined && last.firstPage + last.pageCount === extent.firstPage)
+      out[out.length - 1] = { firstPage: last.firstPage, pageCount: last.pageCount + extent.pageCount };
+    else out.push(extent);
+  }
+  return out;
 }

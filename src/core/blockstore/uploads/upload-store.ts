@@ -113,16 +113,19 @@ export class UploadStore {
   /**
    * Begins a snapshot, or finds the one that the client token has begun. Durable when it resolves.
    * @throws invalid `bad-volume-size`, `smaller-than-snapshot`; conflict `client-token-reused`, `snapshot-deleted` when the
-   * parent was deleted meanwhile; unsupported `upload-sealed-store`
+   * parent was deleted meanwhile; unsupported `upload-sealed-store`; what `beforeNew` throws, which is called where there is
+   * none yet
    */
   async start(
     wanted: NewUpload,
     signal?: AbortSignal,
+    beforeNew?: () => Promise<void>,
   ): Promise<{ readonly entry: UploadEntry; readonly created: boolean }> {
     if (this.#options.keys !== undefined) throw sealedStore();
     checkSize(wanted);
     const fresh = this.#newEntry(wanted);
     const key = keys.snapshot(fresh.snapshotId);
+    if (beforeNew !== undefined && (await readDocument(this.#options, key, signal)) === undefined) await beforeNew();
     const created = await createDocument(this.#options, key, fresh, signal);
     const entry = created ? fresh : await this.#begunBefore(fresh, signal);
     // Also of one that was begun before: who began it may have been stopped here. The session before one is there until it is.

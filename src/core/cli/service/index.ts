@@ -15,6 +15,7 @@ export {
   showServiceGateway,
   shutDownServiceGateway,
 } from './calls.ts';
+export { accountText, limitAccount, limitFlags, limitsIn, showAccount } from './limits.ts';
 export { removeAlert, setAlert, showAlerts } from './alert-calls.ts';
 export { alertRemovedText, alertSetFields, alertTable } from './alert-views.ts';
 export * from './api-views.ts';

@@ -5,7 +5,8 @@ import { Flags, type Interfaces } from '@oclif/core';
 import { quoted, SgwError } from '../../kit/index.ts';
 import { parseListen, runFlags, type ListenAddress } from '../gateway/flags.ts';
 import { pathFlag } from '../flags.ts';
-import { parseDuration } from '../values.ts';
+import { periodMs } from '../periods.ts';
+import { checkChoice, parseDuration } from '../values.ts';
 import { storeFlags, storeLocation } from '../store-location.ts';
 
 const LISTEN = '127.0.0.1:8443';
@@ -14,8 +15,12 @@ const REGION = 'local';
 const GC_EVERY = '24h';
 const GC_OFF = 'off';
 const GC_EVERY_MS_MIN = 60 * 60_000;
+const AUDIT_KEEP = '400d';
+const AUDIT_FOREVER = 'forever';
 const DRAIN_TIMEOUT_MS = 30_000;
 const NAMES_MAX = 64;
+const KEY_HOLDERS = ['none', 'provider'] as const;
+type KeyHolder = (typeof KEY_HOLDERS)[number];
 
 const placeFlag = Flags.custom({
   helpValue: 'HOST:PORT',
@@ -54,6 +59,11 @@ export const serviceRunFlags = {
     description:
       'File of the service key, the same for all servers. [default: service.key, in the home, made at the first start]',
   }),
+  keys: Flags.custom<KeyHolder>({
+    options: [...KEY_HOLDERS],
+    description: 'Who holds the keys of a new store; "provider" has the service seal it. [default: none]',
+    parse: async (text) => checkChoice(text, KEY_HOLDERS, '--keys'),
+  })(),
   'new-root-key': Flags.boolean({
     description: 'Make another access key of the root account, and print it.',
   }),
@@ -71,6 +81,11 @@ export const serviceRunFlags = {
     description: 'How often one of the servers collects the store: a duration, or "off". [default: 24h]',
     helpValue: 'DURATION',
     parse: async (text: string) => checkGcEvery(text),
+  })(),
+  'audit-keep': Flags.custom({
+    description: 'How long records of the audit are kept: days or weeks, or "forever". [default: 400d]',
+    helpValue: 'DURATION',
+    parse: async (text: string) => checkAuditKeep(text),
   })(),
   'metrics-listen': metricsFlag(),
   'drain-timeout': drainFlag(),
@@ -95,6 +110,8 @@ function drainFlag(): typeof drainTimeout {
 export interface ServiceRunSettings {
   readonly store: string | null;
   readonly serviceKeyFile: string | null;
+  /** Null: not said. */
+  readonly keys: KeyHolder | null;
   readonly listen: ListenAddress;
   readonly gatewayListen: ListenAddress;
   readonly gatewayAddress: string | null;
@@ -107,11 +124,16 @@ export interface ServiceRunSettings {
   readonly alertAllowPrivate: boolean;
   /** Null: this server does not collect the store. */
   readonly gcEveryMs: number | null;
+  /** Null: for ever. */
+  readonly auditKeepMs: number | null;
   readonly drainTimeoutMs: number;
 }
 
 /** @throws invalid `flag-alone`, `bad-listen` */
-export function serviceRunSettings(flags: ServiceRunFlags): ServiceRunSettings {
+export function serviceRunSettings(
+  flags: ServiceRunFlags,
+  env: Readonly<Record<string, string | undefined>>,
+): ServiceRunSettings {
   const { 'tls-cert': certificate, 'tls-key': privateKey, 'metrics-listen': metrics } = flags;
   if ((certificate === undefined) !== (privateKey === undefined)) {
     throw new SgwError('invalid', 'flag-alone', '--tls-cert and --tls-key belong together', {
@@ -122,6 +144,7 @@ export function serviceRunSettings(flags: ServiceRunFlags): ServiceRunSettings {
   return {
     store: storeLocation(flags) ?? null,
     serviceKeyFile: absoluteOrNull(flags['service-key-file']),
+    keys: flags.keys ?? null,
     listen: parsePlace(flags.listen ?? LISTEN, '--listen'),
     gatewayListen: parsePlace(flags['gateway-listen'] ?? GATEWAY_LISTEN, '--gateway-listen'),
     gatewayAddress: flags['gateway-address'] ?? null,
@@ -129,10 +152,11 @@ export function serviceRunSettings(flags: ServiceRunFlags): ServiceRunSettings {
     names: (flags['server-name'] ?? []).slice(0, NAMES_MAX),
     files: isOwn ? null : { certificate: path.resolve(certificate), privateKey: path.resolve(privateKey) },
     region: flags.region ?? REGION,
-    nats: flags.nats ?? null,
+    nats: flags.nats === undefined ? null : natsOf(flags.nats, env['SGW_NATS_PASSWORD']),
     newRootKey: flags['new-root-key'],
     alertAllowPrivate: flags['alert-allow-private'],
     gcEveryMs: gcEveryOf(flags['gc-every'] ?? GC_EVERY),
+    auditKeepMs: auditKeepOf(flags['audit-keep'] ?? AUDIT_KEEP),
     drainTimeoutMs: flags['drain-timeout'] ?? DRAIN_TIMEOUT_MS,
   };
 }
@@ -185,11 +209,43 @@ function checkGcEvery(text: string): string {
   return text;
 }
 
-function checkNats(text: string): string {
-  const url = URL.parse(text);
-  if (url !== null && ['nats:', 'tls:'].includes(url.protocol) && url.hostname !== '' && url.password === '')
-    return text;
-  throw new SgwError('invalid', 'bad-nats', '--nats is not the URL of a NATS server', {
-    hint: 'Give nats://HOST:PORT or tls://HOST:PORT, without a password: that is read from SGW_NATS_PASSWORD.',
+/** @throws invalid `bad-duration` */
+function auditKeepOf(text: string): number | null {
+  if (text === AUDIT_FOREVER) return null;
+  const [, count = '', letter = ''] = /^(\d{1,5})([dw])$/.exec(text.trim()) ?? [];
+  const keepMs = Number(count) * periodMs(letter);
+  if (keepMs > 0) return keepMs;
+  throw new SgwError('invalid', 'bad-duration', `--audit-keep ${quoted(text)} is no number of days or weeks`, {
+    hint: 'Give a duration such as 400d or 60w, or "forever".',
+    details: { value: text },
   });
+}
+
+function checkAuditKeep(text: string): string {
+  auditKeepOf(text);
+  return text;
+}
+
+function checkNats(text: string): string {
+  const isServer = (part: string): boolean => {
+    const url = URL.parse(part);
+    return url !== null && ['nats:', 'tls:'].includes(url.protocol) && url.hostname !== '' && url.password === '';
+  };
+  if (text.split(',').every(isServer)) return text;
+  throw new SgwError('invalid', 'bad-nats', '--nats is not the URL of a NATS server', {
+    hint:
+      'Give nats://HOST:PORT, tls://HOST:PORT or nats://USER@HOST:PORT, several joined by commas, without a password: ' +
+      'that is read from SGW_NATS_PASSWORD.',
+  });
+}
+
+/** With the password of the users that are named. */
+export function natsOf(text: string, password: string | undefined): string {
+  if (password === undefined || password === '') return text;
+  const withPassword = (part: string): string => {
+    const url = new URL(part);
+    if (url.username !== '') url.password = password;
+    return url.href;
+  };
+  return text.split(',').map(withPassword).join(',');
 }

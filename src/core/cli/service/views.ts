@@ -3,6 +3,12 @@ import type { ServiceReadyDocument } from '../../localapi/index.ts';
 import type { Style } from '../style.ts';
 import { renderFields } from '../tables.ts';
 
+const KEYS = {
+  none: null,
+  provider: 'held by the provider: the store is sealed by the service',
+  customer: "held by the store's customer",
+} as const;
+
 export function serviceReadyFields(ready: ServiceReadyDocument, style: Style): string {
   const { rootKey } = ready;
   return renderFields(
@@ -11,6 +17,7 @@ export function serviceReadyFields(ready: ServiceReadyDocument, style: Style): s
       ['gateways', ready.gatewayAddress],
       ['metrics', ready.metricsUrl],
       ['store', ready.store],
+      ['keys', KEYS[ready.keys]],
       ['region', ready.region],
       ['CA', ready.caFingerprint],
       ['root account', ready.rootAccountId],

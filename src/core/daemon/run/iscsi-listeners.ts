@@ -2,7 +2,8 @@
 import type { ConnectedClient, IscsiTargets } from '../../gateway/index.ts';
 import type { IscsiServer } from '../../iscsi/index.ts';
 import type { Clock, Logger } from '../../kit/index.ts';
-import { Places, tcpAddress, type PlacesParts, type WaitingPlace } from './places.ts';
+import { tcpAddress } from '../../sockets/index.ts';
+import { Places, type PlacesParts, type WaitingPlace } from './places.ts';
 
 interface Running {
   readonly server: IscsiServer;

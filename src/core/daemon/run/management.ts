@@ -1,7 +1,7 @@
 /** The connection over which the service manages a gateway that was activated there; nothing where the service is embedded. */
 import type { LocalServer } from '../../control/server/index.ts';
-import type { GatewayParts } from '../../gateway/index.ts';
-import type { Logger } from '../../kit/index.ts';
+import type { Gateway, GatewayParts } from '../../gateway/index.ts';
+import { isVolumeId, type Logger } from '../../kit/index.ts';
 import type { ControlConnectionDocument } from '../../localapi/index.ts';
 import { openState } from '../../state/index.ts';
 import type { Serving } from './serving.ts';
@@ -13,12 +13,14 @@ export interface ManagedGateway extends AsyncDisposable {
 /** Begins to connect. Calls that come go through `server`, under the same limits as those over the socket. */
 export async function openManagement({
   home,
+  gateway: opened,
   parts,
   server,
   serving,
   log,
 }: {
   readonly home: string;
+  readonly gateway: Pick<Gateway, 'replication'>;
   readonly parts: GatewayParts;
   readonly server: LocalServer;
   readonly serving: Serving;
@@ -36,6 +38,8 @@ export async function openManagement({
         server.call(operation, call, context.signal, (signal) => ({ ...context, signal })),
       reload: async () => serving.reload(),
       checkHeld: async (volumeId, signal) => serving.checkHeld(volumeId, signal),
+      regroup: async () => serving.regroup(),
+      isHolding: (volumeId) => isVolumeId(volumeId) && opened.replication?.holds(volumeId) === true,
     },
     gateway.service,
   );

@@ -4,7 +4,8 @@ import type { ConnectedClient } from '../../gateway/index.ts';
 import { SgwError, type Clock, type Logger } from '../../kit/index.ts';
 import { NbdServer, tlsSetup, type ExportDirectory, type TlsMode, type TlsSetup } from '../../nbd/index.ts';
 import type { ServingSettings } from '../../state/index.ts';
-import { Places, tcpAddress, type PlacesParts, type WaitingPlace } from './places.ts';
+import { tcpAddress } from '../../sockets/index.ts';
+import { Places, type PlacesParts, type WaitingPlace } from './places.ts';
 
 /** Where NBD is to be served. */
 export interface NbdPlaces {

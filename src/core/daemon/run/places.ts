@@ -6,7 +6,7 @@
  * Invariants: one change after the other; what is waited for is tried again until it is had, no longer wanted, or all is closed.
  */
 import { toSgwError, type Clock, type SgwError } from '../../kit/index.ts';
-import type { ListenAddress } from '../../sockets/index.ts';
+import { tcpPlace, type ListenAddress } from '../../sockets/index.ts';
 
 const AGAIN_MS = 5000;
 
@@ -140,14 +140,4 @@ export class Places {
   }
 }
 
-function placeOf(address: ListenAddress): string {
-  if (address.kind === 'unix') return address.path;
-  return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${String(address.port)}`;
-}
-
-/** `HOST:PORT`; IPv6 addresses in brackets. */
-export function tcpAddress(place: string): ListenAddress {
-  const at = place.lastIndexOf(':');
-  const host = place.slice(0, at).replace(/^\[(.*)\]$/, '$1');
-  return { kind: 'tcp', host, port: Number(place.slice(at + 1)) };
-}
+const placeOf = (address: ListenAddress): string => (address.kind === 'unix' ? address.path : tcpPlace(address));

@@ -10,6 +10,7 @@ import { LocalServer, serveMetrics } from '../../control/server/index.ts';
 import { Gateway, notActivated, type GatewayParts } from '../../gateway/index.ts';
 import { SgwError, toSgwError, type Logger } from '../../kit/index.ts';
 import type { CallContext, Handlers, Secrets } from '../../localapi/index.ts';
+import { tcpPlace } from '../../sockets/index.ts';
 import {
   acquireLock,
   announceGateway,
@@ -146,7 +147,7 @@ async function answerCalls(options: RunOptions, given: Running): Promise<void> {
   try {
     await server.listen(place.path);
     const metricsUrl = listener === undefined ? null : urlOf(options.metricsListen?.host ?? '', listener.port);
-    await using managed = await openManagement({ home, parts, server, serving, log });
+    await using managed = await openManagement({ home, gateway, parts, server, serving, log });
     running.reachedAt({ server, socket: place.path, metricsUrl, connection: managed.document });
     const token = (await lockHolder(home, GATEWAY_LOCK))?.token ?? '';
     await announceGateway(home, { pid: process.pid, token, socket: place.path, version, background, args });
@@ -211,8 +212,7 @@ function watchSignals(running: RunningProcess, signal: AbortSignal, log: Logger)
   };
 }
 
-const urlOf = (host: string, port: number): string =>
-  `http://${host.includes(':') ? `[${host}]` : host}:${String(port)}/metrics`;
+const urlOf = (host: string, port: number): string => `http://${tcpPlace({ host, port })}/metrics`;
 
 const stopFirst = (): SgwError =>
   new SgwError('conflict', 'gateway-running', 'the home can not be deactivated while its gateway runs', {

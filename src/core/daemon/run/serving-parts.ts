@@ -32,9 +32,10 @@ export function servingParts(log: Logger): OwnedServingParts {
           log.warn({ problem }, 'the cache goes on without its file');
         },
       }),
-    openVolume: async ({ logFolder, cache, ...request }) =>
+    openVolume: async ({ logFolder, cache, group, ...request }) =>
       await openCachedVolume({
         ...request,
+        ...group,
         disk: directoryDisk(logFolder),
         cache,
         pool: encoders,
@@ -43,10 +44,11 @@ export function servingParts(log: Logger): OwnedServingParts {
           report(log, request.volumeId, event);
         },
       }),
-    openShadow: async ({ logFolder, shadowFolder, ...request }) => {
+    openShadow: async ({ logFolder, shadowFolder, group, ...request }) => {
       try {
         return await openShadowVolume({
           ...request,
+          ...group,
           shadowDisk: directoryShadowDisk(shadowFolder),
           disk: directoryDisk(logFolder),
           pool: encoders,

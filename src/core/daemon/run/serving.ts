@@ -2,7 +2,7 @@
  * What the daemon serves to clients of its volumes, as its process sees it: begun after the local API's parts, ended before
  * them. Puts together the registry of exports, which room `gateway` keeps, and the servers that clients reach it by.
  */
-import type { Gateway, Serving as Exports } from '../../gateway/index.ts';
+import type { Gateway, Membership, Serving as Exports } from '../../gateway/index.ts';
 import type { Clock, Logger, SgwError } from '../../kit/index.ts';
 import type { CallContext, GatewayDocument } from '../../localapi/index.ts';
 import { openState } from '../../state/index.ts';
@@ -25,6 +25,8 @@ export interface Serving {
   start(): Promise<void>;
   /** Reads the configuration again; tells what is different, a sentence each. */
   reload(): Promise<readonly string[]>;
+  /** Asks for the gateway's group, and goes in or out. @throws unavailable; what connecting to members throws */
+  regroup(): Promise<void>;
   /**
    * Takes no more clients, brings what is not in the store there (with `drain`, until `signal` fires), and closes the volumes
    * with clean logs. Never fails for what could not be drained. Idempotent.
@@ -60,6 +62,7 @@ export class VolumeServing implements Serving {
   #iscsi: IscsiListeners | undefined;
   /** As the settings had it last. */
   #nbd: NbdPlaces | undefined;
+  #membership: Membership | undefined;
   #schedules: { stop(): Promise<void>; metrics(): Promise<string> } | undefined;
 
   constructor(options: ServingOptions) {
@@ -88,9 +91,9 @@ export class VolumeServing implements Serving {
       const target = targetOf(name);
       return [...listeners.clientsOf(name), ...(target === undefined ? [] : iscsi.clientsOf(target))];
     };
-    exports.listenIscsi = async () => {
-      await this.#listenIscsi(false);
-      iscsi.requirePortal();
+    exports.listenIscsi = async (mayWait = false) => {
+      await this.#listenIscsi(mayWait);
+      if (!mayWait) iscsi.requirePortal();
     };
     exports.listen = async () => [
       ...((await this.#listen(false)) ? ['NBD is served at other addresses, or with other keys.'] : []),
@@ -101,6 +104,13 @@ export class VolumeServing implements Serving {
     this.#schedules = await gateway.runSchedules((event) => {
       reportSchedule(log, event);
     }, call);
+    this.#membership = await gateway.joinGroup({ log, exportsAt: () => this.#exportsAt() }, call);
+  }
+
+  /** Where clients find the exports now. */
+  #exportsAt(): string[] {
+    const { unix = null, tcp = [] } = this.#exports?.listening ?? {};
+    return [...(unix === null ? [] : [`unix:${unix}`]), ...tcp];
   }
 
   async #listen(mayWait: boolean): Promise<boolean> {
@@ -145,12 +155,20 @@ export class VolumeServing implements Serving {
     return { unix: gateway.serving.unixSocket ?? socketPath, settings: gateway.serving };
   }
 
+  async regroup(): Promise<void> {
+    await this.#membership?.look();
+  }
+
   async reload(): Promise<readonly string[]> {
-    return (await this.#exports?.reload()) ?? [];
+    const changes = (await this.#exports?.reload()) ?? [];
+    await this.regroup();
+    return changes;
   }
 
   async stop(options: Parameters<Serving['stop']>[0]): Promise<Drained> {
     await this.#schedules?.stop();
+    if (options.drain) await this.#membership?.handOver(options.signal);
+    await this.#membership?.stop();
     await Promise.all([this.#listeners?.close(CLIENTS_GRACE_MS), this.#iscsi?.close(CLIENTS_GRACE_MS)]);
     const report = await this.#exports?.stop(options);
     return report ?? { drained: true, dirtyBytes: 0 };

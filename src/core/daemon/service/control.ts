@@ -1,6 +1,7 @@
 /** The control plane of a server: in this process alone, or with the others over NATS. */
 import type { FastifyRequest } from 'fastify';
 import { SgwError, systemClock, systemRandom, type Logger } from '../../kit/index.ts';
+import { noteResumed } from '../../service/aws/index.ts';
 import {
   ControlPlane,
   controlFrontEnd,
@@ -27,7 +28,7 @@ export interface ControlOptions {
 /** Begins it. @throws unavailable `control-bus-unavailable`; invalid `bad-nats-url` */
 export async function openControlPlane(options: ControlOptions, signal: AbortSignal): Promise<ControlPlane> {
   const { service, serviceKey, nats, gatewayAddress, log } = options;
-  const { context, gateways, configurations, authority } = service;
+  const { context, gateways, configurations, groups, takeOvers, authority } = service;
   const server = { serverId: newServerId(), address: `https://${gatewayAddress}`, clock: systemClock };
   const bus =
     nats === null
@@ -44,6 +45,10 @@ export async function openControlPlane(options: ControlOptions, signal: AbortSig
     plane.gatewayDeregistered(gatewayId);
   });
   configurations.deliverBy(plane);
+  takeOvers.askBy(plane);
+  groups.tellBy((gatewayIds) => {
+    plane.groupChanged(gatewayIds);
+  });
   return plane;
 }
 
@@ -67,7 +72,7 @@ export const lateCalls = (open: Late): ServerParts['calls'] => ({
 /** Its APIs: for gateways, and for who operates them from afar. */
 export function controlFrontEnds(
   open: Late,
-  { authenticator, gateways, audit }: NetworkService,
+  { authenticator, gateways, audit, context }: NetworkService,
   gatewayOf: (request: FastifyRequest) => ReturnType<ServerParts['gatewayOf']>,
 ): FrontEnd[] {
   const late: Pick<ControlPlane, 'accept' | 'close'> = {
@@ -75,5 +80,7 @@ export function controlFrontEnds(
     close: async (...args) => open()?.close(...args),
   };
   const calls = lateCalls(open);
-  return [controlFrontEnd(late, gatewayOf), remoteOperations({ authenticator, gateways, calls, audit })];
+  const onResume = async (gateway: { accountId: string; gatewayId: string }, signal: AbortSignal): Promise<void> =>
+    noteResumed(context, gateway, signal);
+  return [controlFrontEnd(late, gatewayOf), remoteOperations({ authenticator, gateways, calls, audit, onResume })];
 }

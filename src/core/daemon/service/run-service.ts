@@ -7,12 +7,10 @@
  */
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import type { BlockStoreOptions } from '../../blockstore/index.ts';
-import { readStoreInfo } from '../../blockstore/index.ts';
+import { encryptionOf, readStoreInfo } from '../../blockstore/index.ts';
 import { serveMetrics } from '../../control/server/index.ts';
-import { beginKeys, requireFit } from '../../gateway/beginning/index.ts';
 import { SgwError, systemClock, systemRandom, toSgwError, type Logger } from '../../kit/index.ts';
-import type { Secrets, ServiceReadyDocument } from '../../localapi/index.ts';
+import type { ServiceReadyDocument } from '../../localapi/index.ts';
 import type { ObjectStore } from '../../objectstore/index.ts';
 import {
   openNetworkService,
@@ -22,6 +20,7 @@ import {
   type Place,
   type ServiceKey,
 } from '../../service/server/index.ts';
+import { prune } from '../../service/pruning/index.ts';
 import { GarbageSchedule } from '../../service/dataendpoint/index.ts';
 import { partsOf } from '../parts.ts';
 import { openLog, watchBugs, type LogLevel, type LogSink } from '../run/index.ts';
@@ -32,10 +31,9 @@ import { composeFrontEnds } from './front-ends.ts';
 import { storeHealth } from './health.ts';
 import { ListenerCertificates, type CertificateFiles } from './listener-certificates.ts';
 import { openServiceKey } from './service-key-file.ts';
+import { openSecrets, type StoreWishes } from './open-store.ts';
 
-export interface ServiceRunOptions {
-  /** Absolute path of the directory that the service key is made in. */
-  readonly home: string;
+export interface ServiceRunOptions extends StoreWishes {
   /** A directory or the URL of a bucket; in the home when null. */
   readonly store: string | null;
   /** Made when it is null, in the home; one that is named must be there. */
@@ -56,10 +54,10 @@ export interface ServiceRunOptions {
   readonly alertAllowPrivate: boolean;
   /** Null: this server does not collect the store. */
   readonly gcEveryMs: number | null;
+  /** Null: for ever. */
+  readonly auditKeepMs: number | null;
   readonly drainTimeoutMs: number;
   readonly log: { readonly level: LogLevel; readonly sink: LogSink };
-  /** For an encrypted store, whose key stays in memory from then on. */
-  readonly secrets: Secrets;
   /** Ends the server, draining, when it fires. */
   readonly signal: AbortSignal;
   /** The one place where a secret is told that was made. */
@@ -78,38 +76,20 @@ export async function runService(options: ServiceRunOptions): Promise<void> {
     serviceKeyFile === null ? undefined : await openServiceKey(serviceKeyFile, systemRandom, { mayMake: false });
   const objects = await openStore(place, { create: true });
   try {
-    const { blocks, serviceKey } = await openSecrets(options, { objects, place, named });
-    const info = await readStoreInfo(objects, { signal: options.signal });
+    const { serviceKey, ...opened } = await openSecrets(options, { objects, place, named });
+    const info = await readStoreInfo(opened.blocks.objects, { signal: options.signal });
     if (info === undefined)
       throw new SgwError('corrupt', 'object-missing', 'object sgw.json is missing from the store');
-    const context = { blocks, serviceId: info.storeId, isEmbedded: false };
+    const context = { ...opened, serviceId: info.storeId, isEmbedded: false };
     const service = await openNetworkService(context, serviceKey, options, options.signal);
-    await serve(options, { service, serviceKey, objects, log, version, place });
+    const keys = encryptionOf(info);
+    await serve(options, { service, serviceKey, objects, log, version, place, keys });
     log.info({}, 'ended');
   } catch (error) {
     throw options.signal.aborted ? (options.signal.reason as SgwError) : toSgwError(error);
   } finally {
     await objects.close();
   }
-}
-
-/** The store, begun where there is none, and what opens its secrets. */
-async function openSecrets(
-  { home, secrets, signal }: ServiceRunOptions,
-  {
-    objects,
-    place,
-    named,
-  }: { readonly objects: ObjectStore; readonly place: string; readonly named?: ServiceKey | undefined },
-): Promise<{ readonly blocks: BlockStoreOptions; readonly serviceKey: ServiceKey }> {
-  const plain = { objects, clock: systemClock, random: systemRandom };
-  if ((await readStoreInfo(objects, { signal })) === undefined) await requireFit({ ...plain, signal }, place);
-  const call = { signal, secrets, onProgress: () => undefined, lockTimeoutMs: 0 };
-  const { blocks } = await beginKeys(plain, { encrypt: false, accountId: '' }, call);
-  if (named !== undefined) return { blocks, serviceKey: named };
-  const isBegun = (await objects.head('service/ca.json', { signal })) !== undefined;
-  const path = join(home, 'service.key');
-  return { blocks, serviceKey: await openServiceKey(path, systemRandom, { mayMake: !isBegun }) };
 }
 
 interface Opened {
@@ -119,6 +99,7 @@ interface Opened {
   readonly log: Logger;
   readonly version: string;
   readonly place: string;
+  readonly keys: ServiceReadyDocument['keys'];
 }
 
 async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> {
@@ -185,9 +166,12 @@ async function serve(options: ServiceRunOptions, opened: Opened): Promise<void> 
   }
 }
 
-/** gc of the store, by one server at a time; ends a run that is under way when it is disposed of. */
-function collectStore({ service, log }: Opened, { gcEveryMs: everyMs }: ServiceRunOptions): AsyncDisposable {
-  const schedule = everyMs === null ? undefined : new GarbageSchedule({ context: service.context, log, everyMs });
+/** gc of the store, and of the service's own documents, by one server at a time; ends a run that is under way when it is disposed of. */
+function collectStore({ service, log }: Opened, options: ServiceRunOptions): AsyncDisposable {
+  const { gcEveryMs: everyMs, auditKeepMs: auditMs } = options;
+  const { context } = service;
+  const pruning = async (signal: AbortSignal): Promise<object> => prune(context, { auditMs }, signal);
+  const schedule = everyMs === null ? undefined : new GarbageSchedule({ context, log, everyMs, prune: pruning });
   schedule?.start();
   return {
     [Symbol.asyncDispose]: async () => {
@@ -208,7 +192,7 @@ async function openOr<T>(server: ServiceServer, open: () => Promise<T>): Promise
 
 function readyDocument(
   { region }: ServiceRunOptions,
-  { service, version, place }: Opened,
+  { service, version, place, keys }: Opened,
   reached: Pick<ServiceReadyDocument, 'url' | 'gatewayAddress' | 'metricsUrl'>,
 ): ServiceReadyDocument {
   const { rootKey, rootAccountId, authority, context } = service;
@@ -217,6 +201,7 @@ function readyDocument(
     serviceId: context.serviceId,
     region,
     store: place,
+    keys,
     caFingerprint: `sha256:${authority.fingerprint}`,
     rootAccountId,
     rootKey: rootKey === null ? null : { accessKeyId: rootKey.accessKeyId, secretAccessKey: rootKey.secretAccessKey },

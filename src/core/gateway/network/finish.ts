@@ -2,7 +2,7 @@
  * What follows once a customer has claimed the device: credential, configuration, certificate, the store, and the gateway is
  * made. Each is durable before the next, and all can be repeated.
  */
-import { readStoreInfo } from '../../blockstore/index.ts';
+import { encryptionOf, readStoreInfo } from '../../blockstore/index.ts';
 import { assert, SgwError } from '../../kit/index.ts';
 import type { ActivationDocument, CallContext, Input } from '../../localapi/index.ts';
 import type { GatewayConfiguration } from '../../protocol/index.ts';
@@ -118,7 +118,7 @@ async function openFirst(
         details: { store: place, storeId: service.serviceId },
       });
     }
-    return { storeId: info.storeId, encryption: info.keyDerivation === null ? 'none' : 'customer', recoveryCode: null };
+    return { storeId: info.storeId, encryption: encryptionOf(info), recoveryCode: null };
   } finally {
     await objects.close();
   }

@@ -8,7 +8,7 @@ import { certificateRequest, signRequest, type PrivateKey } from '../../protocol
 import { readCertificate } from '../../serviceclient/index.ts';
 import { openState, type RemoteServiceState } from '../../state/index.ts';
 import { readCertificateFile, writeCertificateFile } from '../certificate-file.ts';
-import { readPrivateKey } from '../key-file.ts';
+import { requirePrivateKey } from '../key-file.ts';
 import type { GatewayParts } from '../parts.ts';
 import { reachService } from './reach.ts';
 
@@ -124,12 +124,6 @@ async function ownOf(home: string): Promise<Own> {
       details: { home },
     });
   }
-  const key = await readPrivateKey(home);
-  if (key === undefined) {
-    throw new SgwError('corrupt', 'identity-missing', `the private key of gateway ${gatewayId} is missing`, {
-      hint: 'Put a copy of gateway.key back, or begin anew: sgw deactivate, then sgw activate.',
-      details: { gatewayId, home },
-    });
-  }
+  const key = await requirePrivateKey(home, gatewayId);
   return { service: record.service, gatewayId, credentialId: record.credential.credentialId, key };
 }

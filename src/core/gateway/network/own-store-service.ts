@@ -28,6 +28,9 @@ export class OwnStoreService implements Service {
 
   async ask<N extends SignedMessageName>(name: N, body: SignedBody<N>, call: Call): Promise<MessageResult<N>> {
     if (name.startsWith('export.')) return await this.#store.ask(name, body, call);
+    // The service does not see the volumes of the store, so no group looks after them.
+    if (name === 'group.mine' || name === 'group.of-volume') return { group: null } as MessageResult<N>;
+    if (name.startsWith('group.')) throw noGroups();
     if (!name.startsWith('snapshot.')) return await this.#remote.ask(name, body, call);
     throw new SgwError('unsupported', 'own-store', 'snapshots in a store of your own are not shared by the service', {
       hint: 'Export the snapshot, or use a gateway with the store of the service.',
@@ -42,3 +45,13 @@ export class OwnStoreService implements Service {
     return await this.#remote.operate(name, input, call);
   }
 }
+
+const noGroups = (): SgwError =>
+  new SgwError(
+    'unsupported',
+    'own-store',
+    'the service does not see a store of your own, and keeps no groups over it',
+    {
+      hint: 'Groups are of gateways that have the store of their service, or whose service is embedded.',
+    },
+  );

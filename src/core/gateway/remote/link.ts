@@ -19,14 +19,12 @@ import {
   type UpFrame,
   type WelcomeFrame,
 } from '../../protocol/index.ts';
-import { backOffMs, chooseServer, type Ending } from './back-off.ts';
+import { backOffMs, chooseServer, hasStood, type Ending } from './back-off.ts';
 import { RequestRunner, SeenCalls, type RequestHandler } from './requests.ts';
 
 const CONNECT_MS = 15_000;
 /** Pings that may be missed. */
 const SILENT_PINGS = 2.5;
-/** A connection that stood for this long is forgotten as a failure. */
-const STOOD_MS = 10_000;
 /** For answers under way when the gateway ends. */
 const CLOSE_MS = 2000;
 /** For the other side to close. */
@@ -70,8 +68,11 @@ export interface LinkStatus {
 interface Over {
   readonly ending: Ending;
   readonly error: SgwError;
-  readonly stood: boolean;
+  /** Whether the tries before it are forgotten. */
+  readonly isForgiven: boolean;
 }
+
+type Served = Omit<Over, 'isForgiven'> & { readonly isWelcomed: boolean; readonly callsTaken: number };
 
 export class ControlLink {
   readonly #options: LinkOptions;
@@ -144,9 +145,9 @@ export class ControlLink {
       if (this.#isOver()) break;
       const server = chooseServer(this.#options.servers(), failed, random);
       this.#turn({ state: 'connecting', server: server ?? null });
-      const { ending, error, stood } = await this.#connectOnce(server);
+      const { ending, error, isForgiven } = await this.#connectOnce(server);
       if (this.#isOver()) break;
-      failures = stood ? 0 : failures + 1;
+      failures = isForgiven ? 0 : failures + 1;
       failed = server;
       waitMs = backOffMs(ending, failures, random);
       this.#turn({ state: 'waiting', lastFailure: { atMs: clock.nowMs(), error } });
@@ -168,10 +169,11 @@ export class ControlLink {
       const hello = { kind: 'hello', versions: CONTROL_VERSIONS, ...(await this.#options.hello()) } as const;
       const socket = await this.#dial(server);
       const over = await this.#serve(socket, server, hello);
-      return { ...over, stood: clock.monotonicMs() - startedMs >= STOOD_MS };
+      const lastedMs = clock.monotonicMs() - startedMs;
+      return { ...over, isForgiven: hasStood({ ...over, lastedMs }) };
     } catch (error) {
       const failure = toSgwError(error);
-      return { ending: failure.kind === 'denied' ? 'refused' : 'failed', error: failure, stood: false };
+      return { ending: failure.kind === 'denied' ? 'refused' : 'failed', error: failure, isForgiven: false };
     }
   }
 
@@ -220,14 +222,15 @@ export class ControlLink {
   }
 
   /** Answers what comes until the connection is over. */
-  async #serve(socket: WebSocket, server: string, hello: HelloFrame): Promise<Omit<Over, 'stood'>> {
+  async #serve(socket: WebSocket, server: string, hello: HelloFrame): Promise<Served> {
     const { handler, clock } = this.#options;
     const runner = new RequestRunner(linkOf(socket), handler, this.#seen, clock);
     this.#runner = runner;
-    const { promise, resolve } = Promise.withResolvers<Omit<Over, 'stood'>>();
+    const { promise, resolve } = Promise.withResolvers<Omit<Over, 'isForgiven'>>();
     this.#socket = socket;
     this.#ended = promise;
     let refusal: SgwError | undefined;
+    let isWelcomed = false;
     let silence = setTimeout(giveUp, CONNECT_MS);
     let silentMs = CONNECT_MS;
     function giveUp(): void {
@@ -243,8 +246,10 @@ export class ControlLink {
       alive();
       const frame = isBinary ? undefined : readDownFrame((data as Buffer).toString('utf8'));
       if (frame === undefined) socket.close(CONTROL_CLOSE.badFrame);
-      else if (frame.kind === 'welcome') silentMs = this.#welcome(frame, server);
-      else if (frame.kind === 'refused') refusal = sentError(frame.error);
+      else if (frame.kind === 'welcome') {
+        isWelcomed = true;
+        silentMs = this.#welcome(frame, server);
+      } else if (frame.kind === 'refused') refusal = sentError(frame.error);
       else if (frame.kind === 'cancel') runner.cancel(frame.id);
       else if (frame.kind !== 'unknown') runner.run(frame);
       else if (frame.id !== undefined) runner.refuse(frame.id);
@@ -256,7 +261,7 @@ export class ControlLink {
     });
     socket.send(JSON.stringify(hello));
     if (socket.readyState === socket.CLOSED) resolve(endingOf(1006, server, refusal));
-    return await promise;
+    return { ...(await promise), isWelcomed, callsTaken: runner.callsTaken };
   }
 
   /** Returns how long silence may last from now on. */
@@ -283,7 +288,7 @@ const linkOf = (socket: WebSocket): { readonly unsentBytes: number; send(frame: 
   },
 });
 
-function endingOf(code: number, server: string, refusal: SgwError | undefined): Omit<Over, 'stood'> {
+function endingOf(code: number, server: string, refusal: SgwError | undefined): Omit<Over, 'isForgiven'> {
   const details = { server, code };
   if (code === CONTROL_CLOSE.draining) {
     const error = new SgwError('unavailable', 'service-draining', 'the server of the service is stopping', { details });

@@ -37,6 +37,12 @@ const ON_THE_SPOT: ReadonlySet<string> = new Set<OperationName>([
   'deactivate',
 ]);
 
+/** Settings that say what others may do on the machine. */
+const OWN_SETTINGS = [
+  ['remoteManagement', '--remote-management'],
+  ['onTakeover', '--on-takeover'],
+] as const;
+
 /** What goes with a call from afar. */
 export type RemoteContext = Omit<CallContext, 'lockTimeoutMs'>;
 
@@ -53,6 +59,10 @@ export interface ManagementParts {
   readonly reload: () => Promise<readonly string[]>;
   /** Has a volume that is served ask the store whether it is held still. */
   readonly checkHeld: (volumeId: string, signal: AbortSignal) => Promise<void>;
+  /** Asks the service for the gateway's group, and goes in or out. @throws when it can't be asked */
+  readonly regroup: () => Promise<void>;
+  /** Whether a volume of this gateway's group is held here under a lease that is valid now. */
+  readonly isHolding: (volumeId: string) => boolean;
 }
 
 export class Management {
@@ -128,6 +138,11 @@ export class Management {
         // The store has the last word, so that nobody stops a volume by saying so.
         await this.#given.checkHeld(request.volumeId, how.signal);
         return {};
+      case 'holding':
+        return { holding: this.#given.isHolding(request.volumeId) };
+      case 'group':
+        await this.#given.regroup();
+        return {};
     }
   }
 
@@ -137,8 +152,8 @@ export class Management {
   ): Promise<unknown> {
     if (!isAllowed(await this.#gateway())) throw managementOff();
     if (ON_THE_SPOT.has(operation)) throw onTheSpot(operation.replace('.', ' '));
-    if (operation === 'configure' && Object.hasOwn(input, 'remoteManagement'))
-      throw onTheSpot('configure --remote-management');
+    for (const [setting, flag] of OWN_SETTINGS)
+      if (operation === 'configure' && Object.hasOwn(input, setting)) throw onTheSpot(`configure ${flag}`);
     const secrets = { unlock: noSecret, renew: noSecret };
     return await this.#given.call(operation, { input, lockTimeoutMs }, { signal, onProgress, secrets });
   }

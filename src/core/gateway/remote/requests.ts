@@ -57,6 +57,7 @@ export class RequestRunner {
   readonly #running = new Map<string, AbortController>();
   readonly #answers = new Set<Promise<void>>();
   #calls = 0;
+  #callsTaken = 0;
 
   constructor(link: UpLink, handler: RequestHandler, seen: SeenCalls, clock: Pick<Clock, 'monotonicMs'>) {
     this.#link = link;
@@ -67,6 +68,11 @@ export class RequestRunner {
 
   get underWay(): number {
     return this.#running.size;
+  }
+
+  /** Calls that were begun, whatever came of them. */
+  get callsTaken(): number {
+    return this.#callsTaken;
   }
 
   /** Begins a request; its answer follows. Never fails. */
@@ -111,6 +117,7 @@ export class RequestRunner {
     const stop = new AbortController();
     this.#running.set(id, stop);
     if (isCall) this.#calls++;
+    if (isCall) this.#callsTaken++;
     try {
       const result = await this.#handler(request, { signal: stop.signal, onProgress: this.#progressOf(id) });
       await this.#result(id, result);

@@ -9,7 +9,7 @@
 import { SgwError, type SnapshotId } from '../../kit/index.ts';
 import type { AttachmentState } from '../../state/index.ts';
 import type { ServedVolume } from '../../volume/index.ts';
-import type { OpenedExport } from '../../nbd/index.ts';
+import type { OpenedExport, Writer } from '../../nbd/index.ts';
 import { ChangesContext, listChanges, type ChangesSource } from './changes.ts';
 import type { Opened } from './opened.ts';
 import type { Attached, AttachmentPhase, AttachmentReport, ConnectedClient } from './served.ts';
@@ -153,6 +153,7 @@ export class Attachment implements Attached {
       device: opened.device,
       isReadOnly: opened.device.isReadOnly,
       isMultiConn: true,
+      ...(opened.volume === undefined ? {} : { writer: writerOf(opened.volume) }),
       get contexts() {
         return [...known].map(contextOf);
       },
@@ -218,3 +219,5 @@ export class Attachment implements Attached {
     };
   }
 }
+
+const writerOf = ({ volumeId, stats }: ServedVolume): Writer => ({ volume: volumeId, epoch: stats.epoch });

@@ -1,6 +1,7 @@
 /**
- * The secrets of CHAP: `chap.json` in the home, 0600 (docs/formats/state.md). They are nowhere else: not in `state.json`, not in
- * the store, in no document and no message.
+ * The secrets of CHAP: `chap.json` in the home, 0600 (docs/formats/state.md). They are not in `state.json`, not in the store, in no
+ * document. The holder of a volume of a group gives those of its export to its replicas, which keep them until they serve it
+ * themselves (`groups/kept-exports.ts`).
  *
  * The secrets of an export are here before the state has it, and go after the state has lost it: what a kill leaves over is
  * removed by the next start.
@@ -21,6 +22,12 @@ export interface ChapSecrets {
 
 /** Of initiators that have their own, by their names. */
 export type InitiatorSecrets = Readonly<Record<string, ChapSecrets>>;
+
+/** All that is secret of one export; `own`: what everybody uses who has nothing of his own. */
+export interface ExportSecrets {
+  readonly own: ChapSecrets | null;
+  readonly initiators: InitiatorSecrets;
+}
 
 interface ChapFile {
   /** What initiators prove themselves with that ask what targets there are; null: they need not. */
@@ -54,16 +61,28 @@ async function readChapFile(home: string): Promise<ChapFile> {
   });
 }
 
+export const NO_SECRETS: ExportSecrets = { own: null, initiators: {} };
+
+/** The fields that are known; undefined unless each is as it has to be. */
+export function exportSecretsOf(value: unknown): ExportSecrets | undefined {
+  if (!isRecord(value)) return undefined;
+  const { own, initiators } = value;
+  if (!areSecrets(initiators) || !(own === null || areSecrets({ own }))) return undefined;
+  const plain = ({ initiator, target }: ChapSecrets): ChapSecrets => ({ initiator, target });
+  const rows = Object.entries(initiators as InitiatorSecrets).map(([name, row]) => [name, plain(row)] as const);
+  return { own: own === null ? null : plain(own as ChapSecrets), initiators: Object.fromEntries(rows) };
+}
+
+const isSecret = (value: unknown): boolean => value === null || typeof value === 'string';
+
+const areSecrets = (rows: unknown): boolean =>
+  isRecord(rows) &&
+  Object.values(rows).every((row) => isRecord(row) && typeof row['initiator'] === 'string' && isSecret(row['target']));
+
 function parse(text: string): ChapFile | undefined {
   try {
     const { version, discovery, exports, initiators = {} } = JSON.parse(text) as Record<string, unknown>;
     if (version !== VERSION || !isRecord(exports) || !isRecord(initiators)) return undefined;
-    const isSecret = (value: unknown): boolean => value === null || typeof value === 'string';
-    const areSecrets = (rows: unknown): boolean =>
-      isRecord(rows) &&
-      Object.values(rows as Record<string, Partial<ChapSecrets>>).every(
-        ({ initiator, target }) => typeof initiator === 'string' && isSecret(target),
-      );
     if (!areSecrets(exports) || !isSecret(discovery) || !Object.values(initiators).every(areSecrets)) return undefined;
     return {
       discovery: discovery as string | null,
@@ -188,6 +207,39 @@ export class ChapBook {
   /** Null also when it is missing. */
   get discovery(): string | null {
     return this.#file.discovery;
+  }
+
+  /** What an export needs; undefined when some of it is missing, or the file is damaged. */
+  allOf(
+    exportName: string,
+    iscsi: { readonly chapUser: string | null; readonly chapInitiators?: readonly string[] } | null,
+  ): ExportSecrets | undefined {
+    if (iscsi === null) return NO_SECRETS;
+    const own = iscsi.chapUser === null ? null : this.#file.exports.get(exportName);
+    const known = this.#file.initiators.get(exportName) ?? {};
+    const rows = (iscsi.chapInitiators ?? []).map((name) => [name, known[name]] as const);
+    if (this.#failure !== undefined || own === undefined || rows.some(([, row]) => row === undefined)) return undefined;
+    return { own, initiators: Object.fromEntries(rows) as InitiatorSecrets };
+  }
+
+  /** Sets all that there is of an export. Durable when it resolves. */
+  async setAll(
+    exportName: string,
+    { own, initiators }: ExportSecrets,
+    call: Pick<CallContext, 'lockTimeoutMs' | 'signal'>,
+  ): Promise<void> {
+    const ofInitiators = Object.keys(initiators).length === 0 ? undefined : initiators;
+    // A damaged file is no matter of what needs no secrets.
+    const isKnown = this.#file.exports.has(exportName) || this.#file.initiators.has(exportName);
+    if (own === null && ofInitiators === undefined && !isKnown) return;
+    await this.#update(
+      (file) => ({
+        ...file,
+        exports: changed(file.exports, exportName, own ?? undefined),
+        initiators: changed(file.initiators, exportName, ofInitiators),
+      }),
+      call,
+    );
   }
 
   /** Whether an export has just these, or none when they are undefined. */

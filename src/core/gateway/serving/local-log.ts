@@ -25,6 +25,17 @@ export async function logsOf(home: string, volumeId: string): Promise<string[]> 
   return (await hasLocalLog(home, volumeId)) ? [...logs, 'log'] : logs;
 }
 
+/** Paths of all write logs in this home that were set aside. */
+export async function logsSetAside(home: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const volumeId of await namesIn(join(home, 'volumes'))) {
+    const folder = volumeFolder(home, volumeId);
+    const names = (await namesIn(folder)).filter((name) => name.startsWith(SET_ASIDE_PREFIX)).sort();
+    found.push(...names.map((name) => join(folder, name)));
+  }
+  return found;
+}
+
 async function namesIn(folder: string): Promise<string[]> {
   return await readdir(folder).catch((error: unknown) => {
     const { code } = error as NodeJS.ErrnoException;

@@ -3,18 +3,21 @@
  * and store are read when they are asked for, so that counting costs nothing on the way of the data.
  */
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { Clock } from '../../kit/index.ts';
 import type { CacheStats } from '../../cache/index.ts';
 import { STORE_OPERATIONS } from '../../objectstore/index.ts';
 import type { VolumeStats } from '../../volume/index.ts';
 import type { RequestCounts, RequestTally } from '../cost/tally.ts';
+import { AWS_GATEWAY_METRICS, AWS_VOLUME_METRICS, type AwsSources } from './aws-metrics.ts';
 import type { AttachmentReport } from './served.ts';
 
 export interface MetricsSources {
   readonly version: string;
+  readonly clock: Pick<Clock, 'nowMs'>;
   readonly exports: () => readonly AttachmentReport[];
   readonly cache: () => CacheStats | undefined;
   /** What was asked of stores since the start. */
-  readonly requests: RequestTally | undefined;
+  readonly requests?: RequestTally | undefined;
 }
 
 interface Row {
@@ -98,6 +101,8 @@ export function servingMetrics(sources: MetricsSources): { text(): Promise<strin
       registers: [registry],
       collect() {
         this.reset();
+        // Without labels there is a zero from the start, also where there is nothing to tell.
+        if (labelNames.length === 0) this.remove({});
         for (const { labels, value } of read()) this.set(labels, value);
       },
     });
@@ -121,6 +126,7 @@ export function servingMetrics(sources: MetricsSources): { text(): Promise<strin
   iscsiMetrics(sources, counter, gauge);
   cacheMetrics(sources, counter, gauge);
   storeMetrics(sources, counter);
+  awsMetrics(sources, { counter, gauge });
   return { text: async () => registry.metrics() };
 }
 
@@ -253,6 +259,30 @@ function storeMetrics({ requests, exports }: MetricsSources, counter: Add): void
     ['direction', ...labels],
     byVolume(directions),
   );
+}
+
+function awsMetrics(sources: MetricsSources, add: { readonly counter: Add; readonly gauge: Add }): void {
+  const { clock, exports, cache, requests } = sources;
+  const now = (): AwsSources => {
+    const counts = (requests?.kinds() ?? []).map((each) => each.counts);
+    return {
+      nowMs: clock.nowMs(),
+      volumes: exports().flatMap(({ stats }) => (stats === null ? [] : [stats])),
+      cache: cache(),
+      upBytes: counts.reduce((total, { upBytes }) => total + upBytes, 0),
+      downBytes: counts.reduce((total, { downBytes }) => total + downBytes, 0),
+    };
+  };
+  const help = (text: string, aws: string): string => `${text} CloudWatch: ${aws}.`;
+  for (const metric of AWS_GATEWAY_METRICS)
+    add[metric.kind](metric.name, help(metric.help, metric.aws), [], () => {
+      const value = metric.value(now());
+      return value === null ? [] : [{ labels: {}, value }];
+    });
+  for (const metric of AWS_VOLUME_METRICS)
+    add[metric.kind](metric.name, help(metric.help, metric.aws), ['volume', 'volume_id'], () =>
+      volumeRows(sources, (stats) => metric.value(stats, clock.nowMs())),
+    );
 }
 
 function volumeLabels({ record, name }: AttachmentReport): { readonly volume: string; readonly volume_id: string } {

@@ -8,9 +8,16 @@ import { openImageFile } from '../../image/index.ts';
 import { SgwError, toSgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import type { CallContext } from '../../localapi/index.ts';
 import { acquireLock, type AttachmentState } from '../../state/index.ts';
-import type { ServedVolume, ShadowImage, VolumeSettings } from '../../volume/index.ts';
+import {
+  gatedVolume,
+  type GatedVolume,
+  type ServedVolume,
+  type ShadowImage,
+  type VolumeSettings,
+} from '../../volume/index.ts';
 import { holderOf, pinOf, type Session } from '../session.ts';
 import { requireFinished } from '../unfinished-import.ts';
+import type { GroupOpening } from './group-opening.ts';
 import type { ServingParts } from './parts.ts';
 import { ReadOnlyDevice } from './read-only.ts';
 import type { RestoreReport } from './served.ts';
@@ -28,6 +35,8 @@ export interface Opened {
   readonly volume?: ServedVolume;
   /** The volume, under eyes that note what changes. */
   readonly watched?: WatchedDevice;
+  /** Of a volume of a group: the gate that its requests come through. */
+  readonly gated?: GatedVolume;
   /** What changes are told against: the volume that is served, or the state. */
   readonly view?: VolumeView;
   /** Of volumes that stem from one another. */
@@ -45,6 +54,7 @@ export interface Opening {
   readonly cache: FrameCache;
   readonly settings: (volumeId: string) => Promise<VolumeSettings>;
   readonly takeOver: boolean;
+  readonly group?: GroupOpening;
   readonly call: CallContext;
 }
 
@@ -69,7 +79,7 @@ export async function openVolume(
   volumeId: VolumeId,
   openImage: (path: string) => Promise<ShadowImage> = openImageFile,
 ): Promise<Opened> {
-  const { session, parts, cache, settings, takeOver, call } = opening;
+  const { session, parts, cache, settings, takeOver, group, call } = opening;
   const { home, blocks, identity } = session;
   const lock = await acquireLock({
     home,
@@ -86,15 +96,16 @@ export async function openVolume(
       holder: holderOf(session),
       accountId: identity.accountId,
       takeOver,
-      settings: await settings(volumeId),
+      settings: { ...(await settings(volumeId)), ...(group === undefined ? {} : { ack: group.ack }) },
       logFolder: logFolder(home, volumeId),
       cache,
+      ...(group === undefined ? {} : { group }),
       signal: call.signal,
     };
     const { imagePath } = record;
     // What a shadow has left says nothing of a cached volume.
     if (imagePath === undefined) await rm(shadowFolder(home, volumeId), { recursive: true, force: true });
-    const volume =
+    const opened =
       imagePath === undefined
         ? await parts.openVolume(request)
         : await parts.openShadow({
@@ -102,8 +113,11 @@ export async function openVolume(
             image: await openImage(imagePath),
             shadowFolder: shadowFolder(home, volumeId),
           });
+    const gated = group === undefined ? undefined : gatedVolume(opened);
+    const volume = gated ?? opened;
     const watched = new WatchedDevice(volume);
     return {
+      ...(gated === undefined ? {} : { gated }),
       device: record.readOnly ? new ReadOnlyDevice(watched) : watched,
       name: entry.name,
       description: descriptionOf(record, entry.name),

@@ -5,6 +5,7 @@ import type { CallContext } from '../../localapi/index.ts';
 import type { RequestTally } from '../cost/tally.ts';
 import type { Session } from '../session.ts';
 import type { ChapSecrets } from './chap-file.ts';
+import type { GroupOpening } from './group-opening.ts';
 import type { ServingParts } from './parts.ts';
 
 export interface ServingOptions {
@@ -31,4 +32,5 @@ export interface AttachOptions {
 
 export interface Attempt extends AttachOptions {
   readonly call: CallContext;
+  readonly group?: GroupOpening;
 }

@@ -4,6 +4,7 @@ import type { BlockStoreOptions, Holder, VolumeView } from '../../blockstore/ind
 import type { CacheLimits, FrameCache } from '../../cache/index.ts';
 import type { VolumeId } from '../../kit/index.ts';
 import type { ServedVolume, ShadowImage, VolumeSettings } from '../../volume/index.ts';
+import type { GroupOpening } from './group-opening.ts';
 
 export interface VolumeRequest {
   readonly blocks: BlockStoreOptions;
@@ -17,6 +18,8 @@ export interface VolumeRequest {
   /** `<home>/volumes/<volumeId>/log`. Made when it is missing. */
   readonly logFolder: string;
   readonly cache: FrameCache;
+  /** Of a volume of a group. */
+  readonly group?: GroupOpening;
   readonly signal: AbortSignal;
 }
 

@@ -1,6 +1,6 @@
 /** What attaching and detaching are refused with. */
 import { SgwError } from '../../kit/index.ts';
-import type { AttachmentState } from '../../state/index.ts';
+import type { AttachmentState, IscsiState } from '../../state/index.ts';
 import type { Attachment } from './attachment.ts';
 import { namesSame } from './wishes.ts';
 
@@ -17,15 +17,27 @@ export function requireFree(row: AttachmentState, attachments: ReadonlyMap<strin
   const shadows = imagePath === undefined ? undefined : all.find(({ record }) => record.imagePath === imagePath);
   if (shadows !== undefined) throw alreadyAttached(shadows);
   if (other !== undefined) throw alreadyAttached(other);
-  if (iscsi === null) return;
-  const target = all.find(({ record }) => record.iscsi?.targetName === iscsi.targetName);
-  if (target !== undefined) throw targetExists(iscsi.targetName, target);
+  const taken = takenTarget(iscsi, all);
+  if (taken !== undefined) throw taken;
 }
+
+/** Conflict `target-exists` when one of `others` has the target's name. */
+export function takenTarget(iscsi: IscsiState | null, others: readonly Attachment[]): SgwError | undefined {
+  if (iscsi === null) return undefined;
+  const target = others.find(({ record }) => record.iscsi?.targetName === iscsi.targetName);
+  return target === undefined ? undefined : targetExists(iscsi.targetName, target);
+}
+
+/** How what is attached comes to be so no more. */
+export const endHint = ({ exportName, grouped }: Pick<AttachmentState, 'exportName' | 'grouped'>): string =>
+  grouped === true
+    ? `A group decides who serves it. Take it out of the group first: sgw group assign GROUP ${exportName} --replicas 0`
+    : `Detach it first: sgw volume detach ${exportName}`;
 
 export function alreadyAttached({ name, record, volumeId }: Attachment): SgwError {
   const what = volumeId === null ? `snapshot ${record.snapshotId ?? ''}` : `volume ${volumeId}`;
   return new SgwError('conflict', 'volume-attached', `${what} is attached already, as export ${name}`, {
-    hint: `Detach it first: sgw volume detach ${name}`,
+    hint: endHint(record),
     details: { exportName: name, ...(volumeId === null ? {} : { volumeId }) },
   });
 }
@@ -59,6 +71,28 @@ export const ending = ({ name }: Attachment): SgwError =>
 
 export const noExport = (name: string): SgwError =>
   new SgwError('notFound', 'export-not-found', `there is no export "${name}"`, { details: { name } });
+
+/** What a group looks after is served by whom the group chooses. */
+export const decidedByGroup = (): SgwError =>
+  new SgwError(
+    'unavailable',
+    'group-decides',
+    'a group looks after the volume, and this gateway does not hold it now',
+    {
+      hint: 'sgw group show tells who does; sgw group failover VOLUME --to GATEWAY moves it.',
+    },
+  );
+
+export const inGroup = ({ name, volumeId }: Attachment): SgwError =>
+  new SgwError(
+    'conflict',
+    'volume-in-group',
+    `a group looks after the volume of export ${name}, and decides who serves it`,
+    {
+      hint: `Move it with sgw group failover ${name}, or take it out of the group: sgw group assign GROUP ${name} --replicas 0`,
+      details: { exportName: name, volumeId },
+    },
+  );
 
 export const stopped = (): SgwError => new SgwError('unavailable', 'gateway-stopped', 'the gateway serves nothing now');
 

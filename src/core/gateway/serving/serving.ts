@@ -11,7 +11,6 @@ import { toSgwError, type SgwError } from '../../kit/index.ts';
 import type { AttachmentDocument, CallContext } from '../../localapi/index.ts';
 import type { ExportDirectory, ExportEntry, OpenedExport, OpenRequest } from '../../nbd/index.ts';
 import type { AttachmentState, CompletedRestore } from '../../state/index.ts';
-import type { VolumeSettings } from '../../volume/index.ts';
 import type { Session } from '../session.ts';
 import { Attachment } from './attachment.ts';
 import { ChapBook } from './chap-file.ts';
@@ -19,11 +18,14 @@ import { attachmentDocument, configuredListening } from './documents.ts';
 import { forgetImage } from './forget-image.ts';
 import { IscsiTargets } from './iscsi-targets.ts';
 import { retireLog } from './local-log.ts';
-import { openAttachment, type Opened } from './opened.ts';
+import { openRow } from './open-row.ts';
+import type { Opened } from './opened.ts';
+import { GroupedExports } from './grouped-exports.ts';
 import type { AttachOptions, Attempt, ServingOptions } from './options.ts';
-import { clientsConnected, ending, noExport, requireFree, stopped, suspended } from './refusals.ts';
+import { clientsConnected, decidedByGroup, ending, noExport, requireFree, stopped, suspended } from './refusals.ts';
+import { progressTogether } from './progress-together.ts';
 import { Retries } from './retries.ts';
-import { dropScratch, makeScratch } from './scratch.ts';
+import { dropScratch } from './scratch.ts';
 import { cacheFolder, cacheLimits, volumeSettings } from './settings.ts';
 import type {
   AttachmentReport,
@@ -48,6 +50,8 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   readonly #options: ServingOptions;
   readonly #attachments = new Map<string, Attachment>();
   readonly #state: StateBook;
+  /** What groups decide on. */
+  readonly grouped: GroupedExports;
   /** Secrets of who may use it over iSCSI. */
   readonly chap: ChapBook;
   /** What is served over iSCSI. */
@@ -63,8 +67,8 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   listening: Listening | undefined;
   /** Serves where the settings say now, and tells what is different. Set by who serves. */
   listen: () => Promise<readonly string[]> = async () => Promise.resolve([]);
-  /** Opens the portals for iSCSI where there are targets, and else closes those nobody asked for. Set by who serves. */
-  listenIscsi: () => Promise<void> = async () => Promise.resolve();
+  /** Opens portals for iSCSI where there are targets, and else closes those nobody asked for; `mayWait`: in the background, if need be. */
+  listenIscsi: (mayWait?: boolean) => Promise<void> = async () => Promise.resolve();
   /** Lets go of the clients of an export, once what is under way was answered. Set by who serves them. */
   letGo: (attachment: Attachment) => Promise<void> = async () => Promise.resolve();
   /** Who is connected to an export. Set by who serves them. */
@@ -84,6 +88,22 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
       settings: () => this.#state.known?.serving,
       book: this.chap,
       version: options.version,
+    });
+    this.grouped = new GroupedExports({
+      attachments: this.#attachments,
+      state: this.#state,
+      chap: this.chap,
+      isServing: () => this.#cache !== undefined && !this.#ended.signal.aborted,
+      ofVolume: (volumeId) => this.ofVolume(volumeId),
+      add: (row) => this.#add(row),
+      stopTrying: async (attachment) => this.#retries.stop(attachment),
+      open: async (attachment, attempt) => this.#open(attachment, attempt),
+      close: async (attachment, signal) => {
+        await this.letGo(attachment);
+        await this.#close(attachment, false, signal);
+      },
+      forget: async (attachment, call) => this.#forget(attachment, call),
+      listenIscsi: async () => this.listenIscsi(true),
     });
     this.#retries = new Retries(options, {
       attempt: async (attachment, signal) => {
@@ -131,18 +151,17 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
 
   /** In the text format of Prometheus. */
   async metrics(): Promise<string> {
-    const { version, requests } = this.#options;
     const { servingMetrics } = await import('./metrics.ts');
-    this.#metrics ??= servingMetrics({ version, requests, exports: () => this.show(), cache: () => this.cacheStats });
+    const sources = { exports: () => this.show(), cache: () => this.cacheStats };
+    this.#metrics ??= servingMetrics({ ...this.#options, ...sources });
     return await this.#metrics.text();
   }
 
   /** Every export as a document. */
   documents(): AttachmentDocument[] {
-    const { home } = this.#options;
     const record = this.#state.known;
     if (record === undefined) return [];
-    const listening = this.listening ?? configuredListening(home, record);
+    const listening = this.listening ?? configuredListening(this.#options.home, record);
     return this.show().map((report) => attachmentDocument(report, listening));
   }
 
@@ -169,6 +188,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     if (this.#cache === undefined || this.#ended.signal.aborted) throw stopped();
     const attempt = { ...options, call };
     const same = this.#attachments.get(row.exportName);
+    this.grouped.requireUngrouped(row);
     if (same !== undefined && namesSame(same.record, row) && isStuck(same))
       return await this.#attachAgain(same, attempt);
     requireFree(row, this.#attachments);
@@ -209,6 +229,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
    */
   async detach(attachment: Attachment, options: DetachOptions, call: CallContext): Promise<DetachReport> {
     if (attachment.phase === 'detaching' || attachment.phase === 'ended') throw ending(attachment);
+    this.grouped.requireUngrouped(attachment.record);
     if (attachment.clients > 0 && !options.force) throw clientsConnected(attachment);
     const canDrain = options.drain && attachment.record.scratchToken === null && attachment.failure === undefined;
     attachment.detach();
@@ -253,16 +274,14 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     for (const attachment of this.#attachments.values()) {
       const volume = attachment.opened?.volume;
       if (volume === undefined || attachment.wishes === volumeWishes(record, volume.volumeId)) continue;
-      await volume.configure(await volumeSettings(home, record, volume.volumeId));
+      const settings = await volumeSettings(home, record, volume.volumeId);
+      // What acknowledges a volume of a group is the group's to say.
+      await volume.configure(attachment.record.grouped === true ? { ...settings, ack: volume.stats.ack } : settings);
       attachment.wishes = volumeWishes(record, volume.volumeId);
       changes.push(`Export ${attachment.name} has other settings.`);
     }
     changes.push(...(await this.listen()));
     return changes;
-  }
-
-  get isSuspended(): boolean {
-    return this.#state.known?.suspended === true;
   }
 
   /**
@@ -285,6 +304,8 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
 
   async #suspend(attachment: Attachment, { signal }: CallContext): Promise<void> {
     if (attachment.phase === 'detaching' || attachment.phase === 'ended') return;
+    // Another member takes it.
+    if (attachment.record.grouped === true && attachment.opened === undefined) return;
     await this.#retries.stop(attachment);
     attachment.detach();
     await this.letGo(attachment);
@@ -318,16 +339,11 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     for (const attachment of attachments) attachment.detach();
     await Promise.allSettled(this.#openings);
     await Promise.all(attachments.map(async (one) => this.letGo(one)));
-    const progress = attachments.map(() => ({ done: 0, total: 0 }));
-    const tell = (i: number, done: number, total: number): void => {
-      progress[i] = { done, total };
-      const sum = (of: 'done' | 'total'): number => progress.reduce((bytes, one) => bytes + one[of], 0);
-      onProgress?.(sum('done'), sum('total'));
-    };
+    const told = progressTogether(attachments.length, onProgress);
     const left = await Promise.all(
       attachments.map(async (attachment, i) => {
         const canDrain = drain && attachment.failure === undefined;
-        if (canDrain) await this.#drain(attachment, signal, tell.bind(undefined, i));
+        if (canDrain) await this.#drain(attachment, signal, told(i));
         return await this.#close(attachment, canDrain, signal);
       }),
     );
@@ -389,7 +405,7 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
   }
 
   async #openUnlessEnded(attachment: Attachment, attempt: Attempt): Promise<void> {
-    if (this.isSuspended) throw suspended();
+    if (this.#state.known?.suspended === true) throw suspended();
     attachment.begin();
     const signal = AbortSignal.any([attempt.call.signal, this.#ended.signal]);
     const opened = await this.#openNow(attachment, { ...attempt, call: { ...attempt.call, signal } });
@@ -403,28 +419,13 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     });
   }
 
-  /** With its throw-away clone where it has one. */
-  async #openNow(attachment: Attachment, { call, takeOver, image }: Attempt): Promise<Opened> {
-    const { home, parts, openSession } = this.#options;
-    const { restore } = attachment.record;
-    const restored = restore === undefined ? undefined : await import('./restored.ts');
-    if (restored?.isCompleted(attachment.record) === true && attachment.record.volumeId === null)
-      return await restored.openCompleted(attachment.record);
-    const session = await openSession(attachment.record.accountId, call);
-    if (attachment.record.scratchToken !== null && attachment.record.scratchVolumeId === null) {
-      const row = { ...attachment.record, scratchVolumeId: await makeScratch(session, attachment.record, call) };
-      await this.#state.replace(row, call);
-      attachment.record = row;
-    }
-    const record = await this.#state.read();
-    attachment.wishes = volumeWishes(record, attachment.volumeId ?? '');
-    const settings = async (volumeId: string): Promise<VolumeSettings> => volumeSettings(home, record, volumeId);
-    if (this.#cache === undefined) throw stopped();
-    const opening = { session, parts, cache: this.#cache, settings, takeOver, call };
-    if (restore === undefined || restored === undefined) return await openAttachment(opening, attachment.record);
-    if (restored.isCompleted(attachment.record)) return await restored.openShadowed(opening, attachment.record);
-    const note = async (completed: CompletedRestore): Promise<void> => this.#noteCompleted(attachment, completed);
-    return await restored.openRestored(opening, { ...attachment.record, restore }, note, image);
+  async #openNow(attachment: Attachment, attempt: Attempt): Promise<Opened> {
+    const noteCompleted = async (completed: CompletedRestore): Promise<void> =>
+      this.#noteCompleted(attachment, completed);
+    return await openRow(attachment, attempt, {
+      ...{ options: this.#options, state: this.#state, noteCompleted },
+      cache: () => this.#cache,
+    });
   }
 
   /** From now on the image is served as it is. Durable when it resolves. */
@@ -436,10 +437,13 @@ export class Serving implements ExportDirectory, ServedExports, AsyncDisposable 
     attachment.record = row;
   }
 
-  /** Opens it; after a failure that may pass, it is tried again in the background. Returns the failure. */
+  /**
+   * Opens it, unless a group decides on it; after a failure that may pass, it is tried again in the background. Returns the failure.
+   */
   async #try(attachment: Attachment, attempt: Attempt): Promise<SgwError | undefined> {
     try {
-      await this.#open(attachment, attempt);
+      if (attachment.record.grouped === true) attachment.wait(decidedByGroup(), null);
+      else await this.#open(attachment, attempt);
       return undefined;
     } catch (error) {
       const failure = toSgwError(error);

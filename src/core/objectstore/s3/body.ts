@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import { SgwError } from '../../kit/index.ts';
+import { eachChunk, SgwError } from '../../kit/index.ts';
 import { bodyPieces, type PutBody, type StreamedBody } from '../contract.ts';
 
 /** Hashed in one go; between two of them other work gets its turn. */
@@ -14,6 +14,8 @@ const JOINED_BYTES_MAX = 256 * 1024;
 
 export interface OutgoingBody {
   readonly sizeBytes: number;
+  /** Of what is in memory. */
+  readonly pieces?: readonly Uint8Array[];
   /** What is sent; a stream can be sent once, so each try asks anew. */
   readonly content: () => Uint8Array | Readable;
   /** Hex; signed with the request, and compared by every server with what it received. */
@@ -43,7 +45,8 @@ export async function outgoing(body: PutBody): Promise<OutgoingBody> {
       untilTurn -= step.length;
     }
   }
-  return { sizeBytes, content: contentOf(pieces, sizeBytes), sha256: hash.digest('hex'), crc32: checkText(check) };
+  const sums = { sha256: hash.digest('hex'), crc32: checkText(check) };
+  return { sizeBytes, pieces, content: contentOf(pieces, sizeBytes), ...sums };
 }
 
 /** What comes piece by piece, and can be sent once. What its pieces throw breaks the request off before its end. */
@@ -106,10 +109,10 @@ export async function collect(body: Readable, sizeBytes: number, key: string, si
     if (signal.aborted) onAbort();
     const bytes = Buffer.allocUnsafeSlow(sizeBytes);
     let at = 0;
-    for await (const chunk of body as AsyncIterable<Buffer>) {
+    await eachChunk(body, (chunk) => {
       if (at + chunk.length > sizeBytes) throw cut(key, at + chunk.length, sizeBytes);
       at += chunk.copy(bytes, at);
-    }
+    });
     if (at !== sizeBytes) throw cut(key, at, sizeBytes);
     return bytes;
   } finally {

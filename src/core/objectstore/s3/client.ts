@@ -1,8 +1,10 @@
 /** The SDK's client for a place, set up so that one call is one request: retries are a layer of ours. */
-import { S3Client } from '@aws-sdk/client-s3';
+import { GetObjectCommand, PutObjectCommand, S3Client, type PutObjectCommandInput } from '@aws-sdk/client-s3';
 import type { Clock } from '../../kit/index.ts';
 import type { OnRequest, StoreOperation } from '../meter.ts';
+import { carry, type OutgoingBody } from './body.ts';
 import { Connections } from './connections.ts';
+import { DirectRequests, type DirectObject } from './direct.ts';
 import type { S3Place } from './place.ts';
 
 /** Until a connection is there. */
@@ -29,7 +31,10 @@ export interface SeenOfServer {
 }
 
 /** What sends one request for each call, and answers or throws as the SDK does. */
-export type S3Sender = Pick<S3Client, 'send' | 'destroy'>;
+export interface S3Sender extends Pick<S3Client, 'send' | 'destroy'> {
+  /** For objects themselves, where the server is named by its endpoint. */
+  readonly direct?: DirectRequests | undefined;
+}
 
 export interface ClientOptions {
   readonly place: S3Place;
@@ -43,7 +48,7 @@ export interface ClientOptions {
 }
 
 /** Credentials are what the SDK finds in the environment, in profiles, or from the machine's own role. */
-export function s3Client(options: ClientOptions): S3Client {
+export function s3Client(options: ClientOptions): S3Sender {
   const { place, clock, seen, connectionsMax, env, idleTimeoutMs, onRequest } = options;
   const { endpoint } = place;
   const region = place.region ?? (endpoint === undefined ? undefined : (env['AWS_REGION'] ?? NO_REGION));
@@ -66,21 +71,65 @@ export function s3Client(options: ClientOptions): S3Client {
     },
   });
   dropOnFailure(client, connections);
+  const onAnswer = (headers: AnswerHeaders, sentMs: number): void => {
+    const serverMs = Date.parse(headers['date'] ?? '');
+    if (Number.isFinite(serverMs)) seen.clockOffsetMs = serverMs + HALF_SECOND_MS - (sentMs + clock.nowMs()) / 2;
+    seen.server = serverName(headers) ?? seen.server;
+  };
   client.middlewareStack.add(
     (next) => async (args) => {
       const sentMs = clock.nowMs();
       const result = await next(args);
-      const { headers } = result.response as { headers?: Readonly<Record<string, string | undefined>> };
-      const serverMs = Date.parse(headers?.['date'] ?? '');
-      if (Number.isFinite(serverMs)) seen.clockOffsetMs = serverMs + HALF_SECOND_MS - (sentMs + clock.nowMs()) / 2;
-      seen.server = serverName(headers ?? {}) ?? seen.server;
+      onAnswer((result.response as { headers?: AnswerHeaders }).headers ?? {}, sentMs);
       return result;
     },
     { step: 'deserialize', name: 'sgwSeenOfServer', priority: 'low' },
   );
   if (onRequest !== undefined) tellRequests(client, place, onRequest);
-  return client;
+  const direct =
+    endpoint === undefined
+      ? undefined
+      : new DirectRequests({
+          ...{ place: { ...place, endpoint }, config: client.config, connections, clock, onAnswer, onRequest },
+          connectTimeoutMs: CONNECT_TIMEOUT_MS,
+          idleTimeoutMs: idleTimeoutMs ?? IDLE_TIMEOUT_MS,
+          clockOffsetMs: () => seen.clockOffsetMs,
+        });
+  return {
+    send: client.send.bind(client),
+    destroy: () => {
+      client.destroy();
+    },
+    direct,
+  };
 }
+
+/** An object or a part of it, its body unread. */
+export async function getObject(
+  client: S3Sender,
+  { Bucket, Key, Range }: { readonly Bucket: string; readonly Key: string; readonly Range: string | undefined },
+  abortSignal: AbortSignal,
+): Promise<DirectObject> {
+  if (client.direct !== undefined) return await client.direct.get(Key, Range, abortSignal);
+  const command = new GetObjectCommand({ Bucket, Key, ...(Range === undefined ? {} : { Range }) });
+  return await client.send(command, { abortSignal });
+}
+
+/** The etag of what was put. */
+export async function putObject(
+  client: S3Sender,
+  input: PutObjectCommandInput,
+  body: OutgoingBody,
+  abortSignal: AbortSignal,
+): Promise<string | undefined> {
+  const { direct } = client;
+  if (direct !== undefined && body.pieces !== undefined) return (await direct.put(input, body, abortSignal)).ETag;
+  const command = new PutObjectCommand({ ...input, Body: body.content() });
+  carry(command, body);
+  return (await client.send(command, { abortSignal })).ETag;
+}
+
+type AnswerHeaders = Readonly<Record<string, string | undefined>>;
 
 /** Below everything else, where what is thrown is of the connection: answers that are errors are told from others further up. */
 function dropOnFailure(client: S3Client, connections: Connections): void {
@@ -134,7 +183,7 @@ function tellRequests(client: S3Client, place: S3Place, onRequest: OnRequest): v
 }
 
 /** What a server calls itself; Ceph and Swift are known by the form of their request ids. */
-function serverName(headers: Readonly<Record<string, string | undefined>>): string | undefined {
+function serverName(headers: AnswerHeaders): string | undefined {
   if (headers['x-openstack-request-id'] !== undefined) return 'Swift';
   if (/^tx[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-./.test(headers['x-amz-request-id'] ?? '')) return CEPH;
   return headers['server'];

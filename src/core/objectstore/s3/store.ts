@@ -15,17 +15,14 @@
  */
 import {
   DeleteObjectCommand,
-  GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
-  PutObjectCommand,
-  type GetObjectCommandOutput,
   type ListObjectsV2CommandInput,
   type ListObjectsV2CommandOutput,
   type PutObjectCommandInput,
 } from '@aws-sdk/client-s3';
 import type { Readable } from 'node:stream';
-import { Semaphore, SgwError, systemClock, throwIfAborted, type Clock } from '../../kit/index.ts';
+import { Deadline, Semaphore, SgwError, systemClock, throwIfAborted, type Clock } from '../../kit/index.ts';
 import {
   checkFolder,
   checkKey,
@@ -53,10 +50,10 @@ import type {
 } from '../contract.ts';
 import type { OnRequest } from '../meter.ts';
 import { Absent } from './absent.ts';
-import { carry, collect, discard, matchesCheck, outgoing, streamed, type OutgoingBody } from './body.ts';
+import type { DirectObject } from './direct.ts';
+import { collect, discard, matchesCheck, outgoing, streamed, type OutgoingBody } from './body.ts';
 import { rangeOf, spanLength } from './span.ts';
-import { CEPH, s3Client, type S3Sender, type SeenOfServer } from './client.ts';
-import { Deadline } from './deadline.ts';
+import { CEPH, getObject, putObject, s3Client, type S3Sender, type SeenOfServer } from './client.ts';
 import { etagText, isSendable, plainEtag } from './etag.ts';
 import { isAbsentToHead, isNoSuchKey, isNotFound, s3Failure, statusOf } from './failure.ts';
 import { Hedging } from './hedge.ts';
@@ -197,7 +194,7 @@ export class S3Store implements ObjectStore {
       Metadata: { [CHECK_NAME]: sent.crc32, ...(options.callId === undefined ? {} : { [CALL_NAME]: options.callId }) },
     };
     const send = async (conditions: Partial<PutObjectCommandInput>): Promise<Etag | undefined> =>
-      await this.#sendPut(key, { ...input, ...conditions, Body: sent.content() }, sent, signal);
+      await this.#sendPut(key, { ...input, ...conditions }, sent, signal);
     if (condition === undefined) {
       const etag = await send({});
       if (etag === undefined) throw new SgwError('unavailable', 'store-error', `the store refused to put ${key}`);
@@ -247,15 +244,12 @@ export class S3Store implements ObjectStore {
   ): Promise<Etag | undefined> {
     const { sizeBytes } = body;
     return await this.#ask({ what: `put ${key}`, way: this.#sent, sizeBytes, signal }, async (stop) => {
-      const command = new PutObjectCommand(input);
-      carry(command, body);
       const isConditional = input.IfMatch !== undefined || input.IfNoneMatch !== undefined;
       try {
         const release = await this.#sent.bytes.acquire(sizeBytes, stop);
         try {
           const abortSignal = body.broken === undefined ? stop : AbortSignal.any([stop, body.broken]);
-          const { ETag } = await this.#client.send(command, { abortSignal });
-          return plainEtag(ETag);
+          return plainEtag(await putObject(this.#client, input, body, abortSignal));
         } finally {
           release();
         }
@@ -277,14 +271,13 @@ export class S3Store implements ObjectStore {
   }
 
   async #getOnce(key: string, { span, signal }: GetOptions): Promise<Part | undefined> {
-    const range = span === undefined ? {} : { Range: rangeOf(span) };
+    const range = span === undefined ? undefined : rangeOf(span);
     try {
       const asked = { what: `get ${key}`, way: this.#received, sizeBytes: spanLength(span), signal };
       const isAbsence = (error: unknown): boolean => isNoSuchKey(error) || statusOf(error) === 416;
       return await this.#ask({ ...asked, isAbsence }, async (stop) => {
-        const command = new GetObjectCommand({ ...this.#at(key), ...range });
-        const ask = async (abortSignal: AbortSignal): Promise<GetObjectCommandOutput> =>
-          await this.#client.send(command, { abortSignal });
+        const ask = async (abortSignal: AbortSignal): Promise<DirectObject> =>
+          await getObject(this.#client, { ...this.#at(key), Range: range }, abortSignal);
         const output = this.#hedging === undefined ? await ask(stop) : await this.#hedging.run(ask, discard, stop);
         return await this.#receive(key, span, output, stop);
       });
@@ -299,12 +292,7 @@ export class S3Store implements ObjectStore {
     throw new SgwError('unavailable', 'store-error', `the store gave no part of ${key}, which changed meanwhile`);
   }
 
-  async #receive(
-    key: string,
-    span: ByteSpan | undefined,
-    output: GetObjectCommandOutput,
-    stop: AbortSignal,
-  ): Promise<Part> {
+  async #receive(key: string, span: ByteSpan | undefined, output: DirectObject, stop: AbortSignal): Promise<Part> {
     const stream = output.Body as Readable | undefined;
     const length = output.ContentLength;
     if (stream === undefined || length === undefined)

@@ -10,7 +10,7 @@
  * An answer counts only with the service's own header: anything else is from something in between, and a failure.
  */
 import { crc32 } from 'node:zlib';
-import { Semaphore, SgwError, throwIfAborted, type Clock, type Random } from '../../kit/index.ts';
+import { Deadline, Semaphore, SgwError, throwIfAborted, type Clock, type Random } from '../../kit/index.ts';
 import { checkFolder, checkKey, checkLimit, checkPrefix, checkSpan, etagMismatch, resolveSpan } from '../arguments.ts';
 import { bodyPieces } from '../contract.ts';
 import type {
@@ -29,7 +29,6 @@ import type {
 } from '../contract.ts';
 import type { OnRequest, StoreOperation } from '../meter.ts';
 import { outgoing } from '../s3/body.ts';
-import { Deadline } from '../s3/deadline.ts';
 import { isSendable, plainEtag } from '../s3/etag.ts';
 import { rangeOf, spanLength } from '../s3/span.ts';
 import { Connection } from './connection.ts';

@@ -31,6 +31,7 @@ import type { Accounts } from '../identity/accounts.ts';
 import { requireFree, type Gateways } from '../identity/gateways.ts';
 import type { SignatureCheck } from '../identity/signature-check.ts';
 import { serviceKeys } from '../keys.ts';
+import type { Quotas } from '../quotas/quotas.ts';
 import { hashOf, isSame } from '../secrets.ts';
 import { checkClaim, checkMetadata } from './checks.ts';
 import {
@@ -53,6 +54,8 @@ interface ActivationRecord {
   readonly state: 'registered' | 'shown' | 'claimed' | 'issued' | 'withdrawn';
   readonly publicKey: string;
   readonly createdAt: string;
+  /** When the device registered or proved itself last; absent in those of before it was noted. */
+  readonly seenAt?: string;
   /** What the device said last, which is believed once it is signed. */
   readonly offer: { readonly challenge: string; readonly metadata: ActivationMetadata } | null;
   /** From `shown` on: as signed. */
@@ -72,6 +75,7 @@ export interface ActivationParts {
   readonly accounts: Accounts;
   readonly gateways: Gateways;
   readonly signatures: SignatureCheck;
+  readonly quotas: Quotas;
 }
 
 export class Activations {
@@ -91,11 +95,12 @@ export class Activations {
     const { blocks } = this.#parts.context;
     const activationId = activationIdOf(publicKey);
     const offer = { challenge: blocks.random.bytes(CHALLENGE_BYTES).toString('base64url'), metadata };
+    const seenAt = timeOf(this.#parts.context);
     const first: ActivationRecord = {
       activationId,
       state: 'registered',
       publicKey,
-      createdAt: timeOf(this.#parts.context),
+      ...{ createdAt: seenAt, seenAt },
       offer,
       metadata: {},
       keyHash: null,
@@ -104,7 +109,7 @@ export class Activations {
       claimedAt: null,
     };
     if (!(await createDocument(blocks, serviceKeys.activation(activationId), first, signal)))
-      await this.#change(activationId, (now) => ({ ...requireUnclaimed(now), offer }), signal);
+      await this.#change(activationId, (now) => ({ ...requireUnclaimed(now), offer, seenAt }), signal);
     return { activationId, challenge: offer.challenge };
   }
 
@@ -119,6 +124,7 @@ export class Activations {
     });
     const activationKey = newActivationKey(blocks.random);
     const keyHash = hashOf(activationKey);
+    const seenAt = timeOf(this.#parts.context);
     const expiresAt = new Date(blocks.clock.nowMs() + KEY_LIFETIME_MS).toISOString();
     // First: a key that is found but is no activation's is unknown.
     await createDocument(blocks, serviceKeys.token(keyHash), { activationId } satisfies Token, signal);
@@ -127,7 +133,7 @@ export class Activations {
       (now) => {
         const { offer } = requireUnclaimed(now);
         if (offer === null || !isSame(canonicalJson(offer), canonicalJson(request.body))) throw proofWrong();
-        return { ...now, state: 'shown', metadata: offer.metadata, offer: null, keyHash, expiresAt };
+        return { ...now, state: 'shown', metadata: offer.metadata, offer: null, keyHash, expiresAt, seenAt };
       },
       signal,
     );
@@ -147,19 +153,20 @@ export class Activations {
   /**
    * The same claim again, by who does not know whether it came through, gets the same gateway.
    * @throws what `describe` throws; invalid `not-confirmed`, `bad-name`; notFound `account-not-found`; conflict
-   * `gateway-exists`
+   * `gateway-exists`; denied `quota-exceeded`
    */
   async claim(
     input: MessageInput<'activation.claim'>,
     signal: AbortSignal,
   ): Promise<MessageResult<'activation.claim'>> {
-    const { context, accounts, gateways } = this.#parts;
+    const { context, accounts, gateways, quotas } = this.#parts;
     checkClaim(input);
     const record = await this.#byKey(input.activationKey, signal);
     const made = await this.#madeBy(record, input, signal);
     if (made !== undefined) return { gatewayId: made };
     const { activationId } = this.#requireShown(record);
     await accounts.find(input.accountId, signal);
+    await quotas.require(input.accountId, { gateways: 1 }, signal);
     const gatewayId = input.gatewayId ?? newGatewayId(context.blocks.random);
     requireFree(await gateways.find(gatewayId, signal), input.accountId);
     const { gatewayName, accountId, mode, region } = input;

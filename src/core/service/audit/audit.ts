@@ -30,11 +30,37 @@ export type AuditRecord = Asked &
         readonly withAccountId: string;
         readonly changed: boolean;
       }
-    /** By root, on a gateway of another account. */
-    | { readonly kind: 'operate'; readonly operation: string }
+    /** A member of a group was permitted to take a volume over. */
+    | {
+        readonly kind: 'take-over';
+        readonly groupId: string;
+        readonly volumeId: string;
+        /** That ends. */
+        readonly epoch: number;
+        /** Null: nobody holds it. */
+        readonly fromGatewayId: string | null;
+        readonly reason: string;
+      }
+    /** What a user has a gateway do: root with one of another account, and its own account where that ends what it serves. */
+    | {
+        readonly kind: 'operate';
+        readonly operation: string;
+        /** Absent in records of before it was noted: then it was. */
+        readonly granted?: boolean;
+      }
+    /** Of accounts, keys, gateways and alerts, by the message that asks for it. */
+    | {
+        readonly kind: 'administer';
+        readonly message: string;
+        readonly subject: Readonly<Partial<Record<'accountId' | 'gatewayId' | 'accessKeyId' | 'name', string>>>;
+        readonly granted: boolean;
+      }
   );
 
 const RANDOM_BYTES = 8;
+
+/** A time as names begin with it: in the order of time. */
+export const compactTime = (time: string): string => time.replaceAll(/[-:]/g, '');
 
 export class Audit {
   readonly #context: ServiceContext;
@@ -47,7 +73,7 @@ export class Audit {
   async record(record: AuditRecord, signal: AbortSignal): Promise<void> {
     const { blocks } = this.#context;
     const at = timeOf(this.#context);
-    const name = `${at.replaceAll(/[-:]/g, '')}-${blocks.random.bytes(RANDOM_BYTES).toString('hex')}`;
+    const name = `${compactTime(at)}-${blocks.random.bytes(RANDOM_BYTES).toString('hex')}`;
     const created = await createDocument(blocks, serviceKeys.audit(name), { at, ...record }, signal);
     assert(created, 'an audit record has a new name');
   }

@@ -9,9 +9,11 @@ import {
 } from '../../blockstore/index.ts';
 import { BlockReader, type ReadBlock } from '../../blockstore/blocks/index.ts';
 import { idOfSession, type SealedAs } from '../../blockstore/uploads/index.ts';
-import { SgwError, toSgwError, type Logger } from '../../kit/index.ts';
+import { SgwError, toSgwError } from '../../kit/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import type { Asker, ExportControl } from '../exportcontrol/export-control.ts';
+import type { UploadParts } from '../blocks/snapshot-uploads.ts';
+import type { Quotas } from '../quotas/quotas.ts';
 import { notFoundResource } from '../identity/authorization.ts';
 import { serviceKeys } from '../keys.ts';
 import { hashOf } from '../secrets.ts';
@@ -54,6 +56,7 @@ interface SnapshotToken {
 export class BlockVolumes {
   readonly #context: ServiceContext;
   readonly #exports: ExportControl;
+  readonly #quotas: Quotas;
   readonly #records: VolumeRecords;
   readonly #fresh: RecentReads<VolumeRecord>;
   readonly #closed = new AbortController();
@@ -61,9 +64,10 @@ export class BlockVolumes {
   readonly #reader: BlockReader;
   readonly #reading: ReadingTimes;
 
-  constructor(context: ServiceContext, exports: ExportControl, log: Logger) {
+  constructor({ context, exports, quotas, log }: UploadParts) {
     this.#context = context;
     this.#exports = exports;
+    this.#quotas = quotas;
     this.#records = new VolumeRecords(context);
     this.#fresh = new RecentReads(
       async (name, signal) => {
@@ -81,7 +85,7 @@ export class BlockVolumes {
    * Creates a volume, or finds the one that the client token has created. Durable when it resolves.
    * @throws invalid `bad-volume-size`, `smaller-than-snapshot`; conflict `client-token-reused`, `snapshot-deleted`,
    * `snapshot-not-completed`; notFound `snapshot-not-found`, `volume-not-found` when it was deleted since; denied
-   * `export-denied`; unsupported `blocks-sealed-store`
+   * `export-denied`, `quota-exceeded`; unsupported `blocks-sealed-store`
    */
   async create(asker: Asker, wish: VolumeWish, signal: AbortSignal): Promise<VolumeRecord> {
     const { accountId } = asker;
@@ -96,6 +100,7 @@ export class BlockVolumes {
         : await this.#exports.open(asker, { snapshotId: fromSnapshotId, purpose: 'clone' }, signal);
     const sizeBytes = sizeOf(wish.sizeBytes, from);
     const source = { fromSnapshotId: from?.snapshotId ?? null, lineage: from?.lineage ?? null };
+    if (before === undefined) await this.#quotas.require(accountId, { volumes: 1, volumeBytes: sizeBytes }, signal);
     const record = await this.#records.create(
       { ...rest, accountId, sizeBytes, ...source, request, clientToken },
       signal,
@@ -238,11 +243,12 @@ export class BlockVolumes {
     });
   }
 
-  /** The session that the token is for. @throws conflict `client-token-reused` */
+  /** The session that the token is for. @throws conflict `client-token-reused`; denied `quota-exceeded` */
   async #claim(record: VolumeRecord, key: string, request: string, signal: AbortSignal): Promise<number> {
     const { blocks } = this.#context;
     const there = await readDocument<SnapshotToken>(blocks, key, signal);
     if (there === undefined) {
+      await this.#quotas.require(record.accountId, { snapshots: 1 }, signal);
       const { number } = await this.#sessions.open(record, signal);
       const token: SnapshotToken = { volumeId: record.volumeId, request, session: number, at: timeOf(this.#context) };
       if (await createDocument(blocks, key, token, signal)) return number;

@@ -7,7 +7,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { API_BLOCK_BYTES, type SnapshotEntry } from '../../blockstore/index.ts';
-import { isSnapshotId, isVolumeId, problemOfName, NAME_HINT, SgwError } from '../../kit/index.ts';
+import { Deadline, isSnapshotId, isVolumeId, problemOfName, NAME_HINT, SgwError } from '../../kit/index.ts';
 import {
   BLOCK_API,
   NewSnapshot,
@@ -27,6 +27,7 @@ import {
   type VolumeList,
 } from '../../protocol/blockapi/index.ts';
 import type { ReadBlock } from '../../blockstore/blocks/index.ts';
+import { BlockMemory, freeWhenSent } from '../blocks/block-memory.ts';
 import { drained, readBlockBody, readBody, requireBlock } from '../blocks/body.ts';
 import { Slots, type SlotLimits } from '../blocks/slots.ts';
 import { SnapshotBlocks, type BlockPage } from '../blocks/snapshot-blocks.ts';
@@ -40,7 +41,10 @@ import { ReadingTimes } from './reading-times.ts';
 import { afterOf, blockOf, digestHeader, digestOf, documentOf, queryOf } from './requests.ts';
 import type { VolumeRecord } from './volume-records.ts';
 
-export type BlockApiParts = Pick<ServerParts, 'context' | 'log' | 'authenticator' | 'exports' | 'serviceKey'>;
+export type BlockApiParts = Pick<
+  ServerParts,
+  'context' | 'log' | 'authenticator' | 'exports' | 'quotas' | 'serviceKey'
+>;
 
 const PURPOSE = 'sgw-block-api-tokens-1';
 const JSON_BYTES_MAX = 64 * 1024;
@@ -78,14 +82,15 @@ class BlockApiRoutes {
   readonly #blocks: SnapshotBlocks;
   readonly #reading: ReadingTimes;
   readonly #slots: Slots;
+  readonly #memory = new BlockMemory();
   readonly #closed = new AbortController();
   #resuming: Promise<void> = Promise.resolve();
 
   constructor(parts: BlockApiParts, limits: Partial<SlotLimits>) {
-    const { context, exports, serviceKey, log } = parts;
+    const { context, exports, quotas, serviceKey, log } = parts;
     const { clock } = context.blocks;
     this.#parts = parts;
-    this.#volumes = new BlockVolumes(context, exports, log);
+    this.#volumes = new BlockVolumes({ context, exports, quotas, log });
     this.#snapshots = new ApiSnapshots(context, exports);
     this.#blocks = new SnapshotBlocks(
       context,
@@ -135,7 +140,8 @@ class BlockApiRoutes {
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<FastifyReply> {
-    const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(DEADLINE_MS)]);
+    using deadline = new Deadline(this.#closed.signal, DEADLINE_MS, this.#parts.context.blocks.clock);
+    const { signal } = deadline;
     const params = request.params as Call['params'];
     if (operation.request === 'block') {
       await this.#put(request, params, signal);
@@ -149,6 +155,7 @@ class BlockApiRoutes {
     void reply.code(operation.status).header('cache-control', 'no-store');
     if (operation.answer !== 'block') return await reply.send(answer);
     const { bytes, sha256 } = answer as ReadBlock;
+    freeWhenSent(reply, bytes);
     return await reply.header('content-digest', digestHeader(sha256)).type('application/octet-stream').send(bytes);
   }
 
@@ -256,9 +263,11 @@ class BlockApiRoutes {
     await this.#slots.run(asker.accountId, signal, async () => {
       const record = await this.#volumes.show(asker, params.volumeId, signal);
       requireInside(record, block);
-      const body = await readBlockBody(request.body);
-      requireBlock(body, sha256, payloadSha256);
-      await this.#volumes.put(record, { block, bytes: body.bytes, sha256 }, signal);
+      await this.#memory.run(async (memory) => {
+        const body = await readBlockBody(request.body, memory);
+        requireBlock(body, sha256, payloadSha256);
+        await this.#volumes.put(record, { block, bytes: body.bytes, sha256 }, signal);
+      });
     });
   }
 

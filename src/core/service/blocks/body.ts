@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { API_BLOCK_BYTES } from '../../blockstore/index.ts';
-import { SgwError } from '../../kit/index.ts';
+import { eachChunk, SgwError } from '../../kit/index.ts';
 import { badParameter, invalid } from './refusals.ts';
 
 /** For a block of 512 KiB: 70 Kbit/s is enough. */
@@ -15,17 +15,17 @@ export interface ReadBody {
 }
 
 /**
- * Reads a body to its end.
+ * Reads a body to its end, into `memory` as far as that goes.
  * @throws invalid `bad-parameter` when it is longer; timeout `body-late`; aborted when the client went away
  */
-export async function readBody(body: unknown, bytesMax: number, expectedBytes = 0): Promise<ReadBody> {
+export async function readBody(body: unknown, bytesMax: number, memory: Buffer = Buffer.alloc(0)): Promise<ReadBody> {
   const hash = createHash('sha256');
   if (!isReadable(body)) return { bytes: Buffer.alloc(0), sha256: hash.digest('hex') };
-  let bytes = Buffer.allocUnsafe(expectedBytes);
+  let bytes: Buffer = memory;
   let length = 0;
   const late = setTimeout(() => body.destroy(tooLate()), BODY_MS);
   try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
+    await eachChunk(body, (chunk) => {
       if (length + chunk.length > bytesMax) throw badParameter(`the body is longer than ${String(bytesMax)} bytes`);
       if (length + chunk.length > bytes.length) {
         const larger = Buffer.allocUnsafe(Math.min(bytesMax, 2 * (length + chunk.length)));
@@ -34,7 +34,7 @@ export async function readBody(body: unknown, bytesMax: number, expectedBytes = 
       }
       hash.update(chunk);
       length += chunk.copy(bytes, length);
-    }
+    });
   } catch (error) {
     if (error instanceof SgwError) throw error;
     throw new SgwError('aborted', 'client-gone', 'the client went away while it sent the request', { cause: error });
@@ -44,9 +44,9 @@ export async function readBody(body: unknown, bytesMax: number, expectedBytes = 
   return { bytes: bytes.subarray(0, length), sha256: hash.digest('hex') };
 }
 
-/** Reads what is to be a block, no longer than one. @throws as `readBody` */
-export const readBlockBody = async (body: unknown): Promise<ReadBody> =>
-  await readBody(body, API_BLOCK_BYTES, API_BLOCK_BYTES);
+/** Reads what is to be a block, no longer than one, into memory for one. @throws as `readBody` */
+export const readBlockBody = async (body: unknown, memory: Buffer): Promise<ReadBody> =>
+  await readBody(body, API_BLOCK_BYTES, memory);
 
 /**
  * `sha256` is what the client says that the block has, `payloadSha256` what it signed the body with; null: it did not.

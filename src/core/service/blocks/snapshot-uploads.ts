@@ -15,6 +15,7 @@ import {
 import { isSnapshotId, SgwError, toSgwError, type Logger } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
 import { notFound, type Asker, type ExportControl } from '../exportcontrol/export-control.ts';
+import type { Quotas } from '../quotas/quotas.ts';
 
 /** Snapshots that an account may be writing at once, begun by this server. */
 const OPEN_MAX = 100;
@@ -23,27 +24,36 @@ const WAIT_MS = 10_000;
 
 export type UploadStatus = 'pending' | 'completed' | 'error';
 
+export interface UploadParts {
+  readonly context: ServiceContext;
+  readonly exports: ExportControl;
+  readonly quotas: Quotas;
+  readonly log: Logger;
+}
+
 export class SnapshotUploads {
   readonly #context: ServiceContext;
   readonly #exports: ExportControl;
   readonly #log: Logger;
+  readonly #quotas: Quotas;
   readonly #store: UploadStore;
   readonly #closed = new AbortController();
   readonly #builds = new Map<string, Promise<UploadEntry>>();
   /** By account: snapshots that were begun here, and may be open still. */
   readonly #open = new Map<string, Set<string>>();
 
-  constructor(context: ServiceContext, exports: ExportControl, log: Logger) {
+  constructor({ context, exports, quotas, log }: UploadParts) {
     this.#context = context;
     this.#exports = exports;
     this.#log = log;
+    this.#quotas = quotas;
     this.#store = new UploadStore(context.blocks, this.#closed.signal);
   }
 
   /**
    * Begins a snapshot, or finds the one that the client token has begun. Durable when it resolves.
    * @throws what `UploadStore.start` throws; notFound `snapshot-not-found`, denied `export-denied`, conflict
-   * `snapshot-not-completed` of the parent; exhausted `too-many-uploads`
+   * `snapshot-not-completed` of the parent; exhausted `too-many-uploads`; denied `quota-exceeded`
    */
   async start(
     asker: Asker,
@@ -54,7 +64,9 @@ export class SnapshotUploads {
     const { accountId } = asker;
     const parent = parentId === null ? null : await this.#parent(asker, parentId, signal);
     await this.#requireRoom(accountId, signal);
-    const { entry } = await this.#store.start({ ...rest, accountId, parent }, signal);
+    const { entry } = await this.#store.start({ ...rest, accountId, parent }, signal, async () => {
+      await this.#quotas.require(accountId, { snapshots: 1 }, signal);
+    });
     if (entry.state === 'pending') this.#openOf(accountId).add(entry.snapshotId);
     return entry;
   }

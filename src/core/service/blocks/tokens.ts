@@ -6,7 +6,7 @@
  * A token is base64 of: 1 byte kind, 6 bytes of seconds since 1970 until when it is good, 4 bytes number (big-endian: the next
  * block of a page; 0 else), 32 bytes HMAC-SHA-256.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { SgwError, type Clock } from '../../kit/index.ts';
 
 const BLOCK_TOKEN_MS = 7 * 24 * 60 * 60_000;
@@ -33,12 +33,13 @@ export interface Listing {
 }
 
 export class BlockTokens {
-  readonly #secret: Uint8Array;
+  readonly #secret: KeyObject;
   readonly #clock: Pick<Clock, 'nowMs'>;
 
   /** `secret`: 32 bytes, the same on every server. */
   constructor(secret: Uint8Array, clock: Pick<Clock, 'nowMs'>) {
-    this.#secret = secret;
+    // An HMAC with one takes a fifth of the time of one with a Buffer, and a listing makes ten thousand.
+    this.#secret = createSecretKey(secret);
     this.#clock = clock;
   }
 

@@ -10,6 +10,7 @@ import { toSgwError, type SgwError, type Clock, type Logger, type Random } from 
 import type { Input, OperationName, Progress, Result } from '../../localapi/index.ts';
 import { CONTROL_CLOSE, type ConfigurationReceipt, type GatewayConfiguration } from '../../protocol/index.ts';
 import type { ConfigurationDelivery } from '../configuration/delivery.ts';
+import type { HoldingInquiry } from '../groups/take-overs.ts';
 import type { GatewayRecord } from '../identity/gateways.ts';
 import { notFoundResource } from '../identity/authorization.ts';
 import type { GatewayPrincipal } from '../identity/principal.ts';
@@ -60,7 +61,7 @@ interface Routed {
   readonly deadlineMs: number;
 }
 
-export class ControlPlane implements GatewayCalls, ConfigurationDelivery, AsyncDisposable {
+export class ControlPlane implements GatewayCalls, ConfigurationDelivery, HoldingInquiry, AsyncDisposable {
   readonly #parts: ControlPlaneParts;
   readonly #held = new Map<string, HeldConnection>();
   readonly #end = new AbortController();
@@ -184,6 +185,11 @@ export class ControlPlane implements GatewayCalls, ConfigurationDelivery, AsyncD
     await this.#tell(oldHolder, { kind: 'fenced', volumeId, byGatewayId, epoch });
   }
 
+  /** Has gateways look at their group, as far as they are connected; does not wait for it. */
+  groupChanged(gatewayIds: readonly string[]): void {
+    for (const gatewayId of gatewayIds) void this.#tell(gatewayId, { kind: 'group' });
+  }
+
   async deliver(
     gatewayId: string,
     configuration: GatewayConfiguration,
@@ -192,6 +198,18 @@ export class ControlPlane implements GatewayCalls, ConfigurationDelivery, AsyncD
     const request: Asked = { kind: 'configuration', configuration };
     const routed = { id: randomUUID(), gatewayId, accountId: null, request, deadlineMs };
     return (await this.#route(routed, signal)) as ConfigurationReceipt;
+  }
+
+  /** Asks a gateway whether it holds a volume of its group. @throws as `call` */
+  async isHolding(
+    gatewayId: string,
+    volumeId: string,
+    { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal: AbortSignal },
+  ): Promise<boolean> {
+    const request: Asked = { kind: 'holding', volumeId };
+    const routed = { id: randomUUID(), gatewayId, accountId: null, request, deadlineMs };
+    const answer = (await this.#route(routed, signal)) as { readonly holding?: unknown } | null;
+    return answer?.holding === true;
   }
 
   /** Whether this server holds the gateway's connection. */

@@ -62,11 +62,23 @@ const FOR_ROOT: ReadonlySet<string> = new Set<OperationName>([
   'store.stats',
 ]);
 
+/** What ends or changes what a gateway serves as a whole: recorded whoever has it done. */
+const RECORDED: ReadonlySet<string> = new Set<OperationName>([
+  'configure',
+  'deactivate',
+  'gateway.reload',
+  'gateway.stop',
+  'gateway.suspend',
+  'gateway.resume',
+]);
+
 export interface RemoteOperationsParts {
   readonly authenticator: Authenticator;
   readonly gateways: Pick<Gateways, 'find'>;
   readonly calls: GatewayCalls;
   readonly audit: Pick<Audit, 'record'>;
+  /** Hears that a gateway is about to be resumed. */
+  readonly onResume?: (gateway: Pick<GatewayRecord, 'accountId' | 'gatewayId'>, signal: AbortSignal) => Promise<void>;
 }
 
 type Request = FastifyRequest<{ Params: { gatewayId: string; operation: string }; Body: Buffer }>;
@@ -87,6 +99,7 @@ export function remoteOperations(parts: RemoteOperationsParts): FrontEnd {
         const gateway = await gatewayFor(parts, user, { gatewayId, operation, accountId: call.accountId });
         const leave = calls.enter(user.accountId);
         try {
+          if (operation === 'gateway.resume') await parts.onResume?.(gateway, AbortSignal.timeout(FIND_MS));
           await answer(parts.calls, gateway, { operation: operation as OperationName, call }, reply);
         } finally {
           leave();
@@ -126,7 +139,8 @@ function asTheyCome(app: FastifyInstance): void {
 }
 
 /**
- * The gateway, when the user may do this with it. What root does with another account's is recorded first.
+ * The gateway, when the user may do this with it. What root does with another account's is recorded first, and so is what
+ * `RECORDED` names.
  * @throws notFound `gateway-not-found`, also of another account's; denied `root-may-not`
  */
 async function gatewayFor(
@@ -138,15 +152,21 @@ async function gatewayFor(
   const signal = AbortSignal.timeout(FIND_MS);
   const record = await gateways.find(gatewayId, signal);
   if (record?.state !== 'active') throw notFoundResource({ kind: 'gateway', id: gatewayId });
+  const isOwn = record.accountId === user.accountId;
+  const mayOperate = isOwn || (user.isRoot && FOR_ROOT.has(operation));
+  // Of others nothing is written: it would take longer than for a gateway that is not there.
+  if (isOwn ? RECORDED.has(operation) : user.isRoot) {
+    const { accountId: by, accessKeyId } = user;
+    const who = { gatewayId, accountId: by, accessKeyId };
+    await audit.record({ kind: 'operate', ...who, operation, granted: mayOperate }, signal);
+  }
   authorize(user, 'administer', { kind: 'gateway', id: gatewayId, accountId: record.accountId });
   // Over the network a gateway acts for its own account.
   if (accountId !== undefined && accountId !== record.accountId)
     throw new SgwError('denied', 'gateway-of-other-account', `gateway ${gatewayId} acts for its own account`, {
       hint: 'Leave --account out, or use a gateway of that account.',
     });
-  if (record.accountId === user.accountId) return record;
-  if (!FOR_ROOT.has(operation)) throw rootMayNot(operation);
-  await audit.record({ kind: 'operate', gatewayId, accountId: user.accountId, operation }, signal);
+  if (!mayOperate) throw rootMayNot(operation);
   return record;
 }
 

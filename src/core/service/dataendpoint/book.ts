@@ -71,13 +71,16 @@ export class Book<T> {
 
   /** What can't be read is as if it were not there: it gives nobody a right. */
   async #page(key: string): Promise<Page<T> | undefined> {
-    const object = await this.#context.blocks.objects.get(key);
-    if (object === undefined) return undefined;
+    let etag: string | undefined;
     try {
-      return { etag: object.etag, value: this.#take(key, parseDocument(key, object.bytes).stored) };
+      const object = await this.#context.blocks.objects.get(key);
+      if (object === undefined) return undefined;
+      etag = object.etag;
+      return { etag, value: this.#take(key, parseDocument(key, object.bytes).stored) };
     } catch (error) {
       if (toSgwError(error).kind !== 'corrupt') throw error;
-      return { etag: object.etag, value: undefined };
+      // One that the store itself could not give is tried again.
+      return etag === undefined ? undefined : { etag, value: undefined };
     }
   }
 }

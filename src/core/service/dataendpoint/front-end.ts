@@ -12,7 +12,7 @@ import { addRoutes } from './routes.ts';
 import { Tenancy } from './tenancy.ts';
 
 export interface DataEndpointOptions {
-  readonly parts: Pick<ServerParts, 'context' | 'log' | 'exports'>;
+  readonly parts: Pick<ServerParts, 'context' | 'log' | 'exports' | 'quotas'>;
   /** Who sent a request, by its certificate. @throws denied, also for a gateway that was deregistered */
   readonly principalOf: (request: FastifyRequest) => Promise<GatewayPrincipal> | GatewayPrincipal;
   /** Told of each volume that was taken over from a gateway, once that is durable. Must not throw. */
@@ -22,8 +22,8 @@ export interface DataEndpointOptions {
 
 export function dataEndpoint(options: DataEndpointOptions): FrontEnd {
   const { parts, principalOf, onFenced } = options;
-  const { context, exports, log } = parts;
-  const tenancy = new Tenancy({ context, exports, onFenced });
+  const { context, exports, quotas, log } = parts;
+  const tenancy = new Tenancy({ context, exports, quotas, onFenced });
   const budget = new Budget({ ...DEFAULT_LIMITS, ...options.limits });
   return {
     name: 'dataendpoint',

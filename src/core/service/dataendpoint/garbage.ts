@@ -18,6 +18,8 @@ export interface GarbageOptions {
   /** Between the beginnings of two runs, of whatever servers. */
   readonly everyMs: number;
   readonly graceMs?: number;
+  /** Done before gc, by the same server at the same time. */
+  readonly prune?: (signal: AbortSignal) => Promise<object>;
 }
 
 interface Lease {
@@ -87,6 +89,7 @@ export class GarbageSchedule {
     const renewing = this.#renew(holder, lost, ended.signal);
     const both = AbortSignal.any([signal, lost.signal]);
     try {
+      await this.#prune(both);
       await this.#noteOwners(both);
       const report = await this.#collect(graceMs, both);
       const { removed, waiting, purgedVolumes } = report;
@@ -96,6 +99,18 @@ export class GarbageSchedule {
       ended.abort();
       await renewing;
       await this.#finish(holder).catch(() => undefined);
+    }
+  }
+
+  /** What fails keeps nothing from being collected. */
+  async #prune(signal: AbortSignal): Promise<void> {
+    const { prune, log } = this.#options;
+    try {
+      const pruned = await prune?.(signal);
+      if (pruned !== undefined) log.info(pruned, 'what nobody asks for any more was removed');
+    } catch (error) {
+      if (isFired(signal)) throw error;
+      log.warn({ err: toSgwError(error) }, 'what nobody asks for any more was not removed');
     }
   }
 

@@ -4,6 +4,7 @@ import { readStoreInfo, type StoreInfo } from '../../blockstore/index.ts';
 import { SgwError, type VolumeId } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
 import type { ExportControl } from '../exportcontrol/export-control.ts';
+import type { Quotas } from '../quotas/quotas.ts';
 import { Access } from './access.ts';
 import type { OnFenced } from './events.ts';
 import { Parts } from './parts.ts';
@@ -15,12 +16,14 @@ const PRESENT_MAX = 16_384;
 export interface TenancyParts {
   readonly context: ServiceContext;
   readonly exports: ExportControl;
+  readonly quotas: Quotas;
   readonly onFenced: OnFenced;
 }
 
 export class Tenancy {
   readonly context: ServiceContext;
   readonly exports: ExportControl;
+  readonly quotas: Quotas;
   readonly onFenced: OnFenced;
   readonly records: Records;
   readonly access: Access;
@@ -32,10 +35,11 @@ export class Tenancy {
   /** Volumes that were there a moment ago, and until when that holds; the oldest first. */
   readonly #present = new Map<VolumeId, number>();
 
-  constructor({ context, exports, onFenced }: TenancyParts) {
+  constructor({ context, exports, quotas, onFenced }: TenancyParts) {
     const { blocks } = context;
     this.context = context;
     this.exports = exports;
+    this.quotas = quotas;
     this.onFenced = onFenced;
     this.load = nodeLoader(blocks);
     this.records = new Records(context);

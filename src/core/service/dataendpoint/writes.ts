@@ -63,6 +63,7 @@ export class Writes {
 
   /** What a segment takes of memory while it goes by. */
   segmentBytes(sizeBytes: number): number {
+    if (this.#tenancy.context.blocks.objects.putStream === undefined) return sizeBytes;
     return Math.min(sizeBytes, SEGMENT_TAIL_BYTES);
   }
 
@@ -202,14 +203,16 @@ export class Writes {
       if (current === undefined) return await this.#put(write);
       requireUnchanged(key, current, stored, write.isSealed ? SEALED_FIXED : VOLUME_FIXED);
       requireVolumeStep(key, current, stored);
+      await this.#tenancy.quotas.require(accountId, addedBy(current, stored), signal);
       return await this.#put(write);
     }
     await this.#claim(key, volumeId, signal);
     if (write.isSealed) requireUnchanged(key, { volumeId, accountId }, stored, ['volumeId', 'accountId']);
     else requireVolumeEntry(key, volumeId, accountId, stored);
     // One that is there already is refused by the store; one that says "purging" gives nobody a right.
-    const isDecided = write.isSealed || stored['state'] === 'purging' || (await this.#isThere(write));
-    if (!isDecided) await this.#decideClone(write, volumeId, stored);
+    const isDecided = stored['state'] === 'purging' || (await this.#isThere(write));
+    if (!isDecided) await this.#tenancy.quotas.require(accountId, addedBy(undefined, stored), signal);
+    if (!isDecided && !write.isSealed) await this.#decideClone(write, volumeId, stored);
     return await this.#put(write);
   }
 
@@ -295,12 +298,13 @@ export class Writes {
     const stored = this.#parse(write);
     if (isNew(options)) {
       await this.#claim(key, snapshotId, signal);
+      const { accountId } = this.#gateway;
+      if (!(await this.#isThere(write))) await this.#tenancy.quotas.require(accountId, { snapshots: 1 }, signal);
       if (isSealed) {
-        const { accountId } = this.#gateway;
         requireUnchanged(key, { snapshotId, accountId }, stored, ['snapshotId', 'accountId']);
         return await this.#put(write);
       }
-      requireFirstSnapshot(key, snapshotId, this.#gateway.accountId, stored);
+      requireFirstSnapshot(key, snapshotId, accountId, stored);
       const { volumeId, lineage } = asSnapshot(stored);
       if (!(await this.#owns(volumeId, signal))) throw refuseContents(key, 'its volume is not of this account');
       const volume = await this.#tenancy.records.entry(volumeId, signal);
@@ -389,6 +393,21 @@ export class Writes {
       if (!(await this.#pointers.maySee(root, signal)))
         throw refuseContents(key, 'it pins what this account does not see');
   }
+}
+
+/** What a volume's entry adds to what its account has. The size of one in a sealed store is not to be seen. */
+function addedBy(
+  before: Stored | undefined,
+  after: Stored,
+): { readonly volumes: number; readonly volumeBytes: number } {
+  const [had, has] = [before, after].map((entry) => {
+    const { state, sizeBytes } = entry ?? {};
+    const isKept = state === 'available' || state === 'importing';
+    return { volumes: isKept ? 1 : 0, volumeBytes: isKept && typeof sizeBytes === 'number' ? sizeBytes : 0 };
+  });
+  const zero = { volumes: 0, volumeBytes: 0 };
+  const { volumes, volumeBytes } = has ?? zero;
+  return { volumes: volumes - (had ?? zero).volumes, volumeBytes: volumeBytes - (had ?? zero).volumeBytes };
 }
 
 /** What can be read of a sealed document, and never changes. */

@@ -10,6 +10,7 @@ import { problemOfName, SgwError } from '../../kit/index.ts';
 import type { AccessKeyRecord } from '../../protocol/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import { serviceKeys } from '../keys.ts';
+import type { Quotas } from '../quotas/quotas.ts';
 import { isSame } from '../secrets.ts';
 import type { User } from './principal.ts';
 import type { RootAccount } from './root-account.ts';
@@ -47,20 +48,22 @@ export class AccessKeys {
   readonly #context: ServiceContext;
   readonly #serviceKey: ServiceKey;
   readonly #root: RootAccount;
+  readonly #quotas: Quotas;
   /** By access key id, those that are not there too; oldest first. */
   readonly #remembered = new Map<string, Remembered>();
   /** How many keys this process has made or revoked: what was read before is not remembered after. */
   #changes = 0;
 
-  constructor(context: ServiceContext, serviceKey: ServiceKey, root: RootAccount) {
+  constructor(context: ServiceContext, serviceKey: ServiceKey, root: RootAccount, quotas: Quotas) {
     this.#context = context;
     this.#serviceKey = serviceKey;
     this.#root = root;
+    this.#quotas = quotas;
   }
 
   /**
    * Makes a key. Durable when it resolves; the secret is told here and never again.
-   * @throws invalid `bad-name`; exhausted `too-many-keys`
+   * @throws invalid `bad-name`; exhausted `too-many-keys`; denied `quota-exceeded`
    */
   async create(
     { accountId, userName }: { readonly accountId: string; readonly userName: string },
@@ -70,6 +73,7 @@ export class AccessKeys {
     if (problem !== undefined) throw new SgwError('invalid', 'bad-name', `the name for a user ${problem}`);
     const good = (await this.list(accountId, signal)).filter((key) => key.revokedAt === null);
     if (good.length >= KEYS_PER_ACCOUNT_MAX) throw tooManyKeys(accountId);
+    await this.#quotas.require(accountId, { keys: 1 }, signal);
     const { blocks } = this.#context;
     for (let attempt = 0; attempt < TRIES; attempt++) {
       const accessKeyId = this.#newId();
@@ -122,12 +126,18 @@ export class AccessKeys {
     return { ...recordOf(stored), changed };
   }
 
+  /** What `signingKey` gives without a look at the store; undefined when it has to look. */
+  remembered(accessKeyId: string): { readonly key: SigningKey | undefined } | undefined {
+    const known = this.#remembered.get(accessKeyId);
+    return known !== undefined && this.#context.blocks.clock.monotonicMs() < known.untilMs ? known : undefined;
+  }
+
   /** The key to verify a signature with; undefined when it is unknown or revoked. As old as `REMEMBERED_MS` at most. */
   async signingKey(accessKeyId: string, signal: AbortSignal): Promise<SigningKey | undefined> {
     if (!isAccessKeyId(accessKeyId)) return undefined;
     const { clock } = this.#context.blocks;
-    const known = this.#remembered.get(accessKeyId);
-    if (known !== undefined && clock.monotonicMs() < known.untilMs) return known.key;
+    const known = this.remembered(accessKeyId);
+    if (known !== undefined) return known.key;
     // The time from before it is read: it is no older than that.
     const untilMs = clock.monotonicMs() + REMEMBERED_MS;
     const changes = this.#changes;

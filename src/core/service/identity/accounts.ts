@@ -99,6 +99,13 @@ export class Accounts {
 
   async #put(record: AccountRecord, clientToken: string | null, signal: AbortSignal): Promise<boolean> {
     const stored: StoredAccount = { ...record, clientToken };
+    const { blocks, accountKeys } = this.#context;
+    if (accountKeys !== undefined) {
+      // One that was there already does not get another key, should it have lost its own.
+      const present = await readDocument<StoredAccount>(blocks, serviceKeys.account(record.accountId), signal);
+      if (present !== undefined) return false;
+      await accountKeys.makeAccountKey(record.accountId, signal);
+    }
     return await createDocument(this.#context.blocks, serviceKeys.account(record.accountId), stored, signal);
   }
 

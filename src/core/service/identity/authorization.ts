@@ -8,7 +8,7 @@ import { SgwError } from '../../kit/index.ts';
 import type { Principal } from './principal.ts';
 
 export interface Resource {
-  readonly kind: 'account' | 'gateway' | 'volume' | 'snapshot' | 'activation' | 'key';
+  readonly kind: 'account' | 'gateway' | 'volume' | 'snapshot' | 'activation' | 'key' | 'group';
   readonly id: string;
   /** Whose it is; null: of the service itself, or of nobody. */
   readonly accountId: string | null;
@@ -31,5 +31,13 @@ function mayDo(principal: Principal, action: Action, resource: Resource): boolea
 /** Also for one that the asker must not know of. */
 export function notFoundResource({ kind, id }: Pick<Resource, 'kind' | 'id'>): SgwError {
   const shown = id.slice(0, 64);
-  return new SgwError('notFound', `${kind}-not-found`, `${kind} "${shown}" does not exist`, { details: { id: shown } });
+  const hint = HINTS[kind];
+  return new SgwError('notFound', `${kind}-not-found`, `${kind} "${shown}" does not exist`, {
+    ...(hint === undefined ? {} : { hint }),
+    details: { id: shown },
+  });
 }
+
+const HINTS: Partial<Record<Resource['kind'], string>> = {
+  group: '`sgw group list` shows the groups that there are.',
+};

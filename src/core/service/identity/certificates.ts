@@ -24,7 +24,7 @@ import {
 } from '@peculiar/x509';
 import { createDocument, readDocument } from '../../blockstore/index.ts';
 import { assert, SgwError } from '../../kit/index.ts';
-import type { MessageResult } from '../../protocol/index.ts';
+import { publicKeyOf, type MessageResult } from '../../protocol/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import { serviceKeys } from '../keys.ts';
 import type { ServiceKey } from './service-key.ts';
@@ -213,8 +213,7 @@ async function readRequest(csr: unknown): Promise<Pkcs10CertificateRequest> {
 /** An Ed25519 public key in its 32 bytes, base64url; undefined for any other. */
 export function keyOf(spki: Buffer): string | undefined {
   try {
-    const { crv, x } = createPublicKey({ key: spki, format: 'der', type: 'spki' }).export({ format: 'jwk' });
-    return crv === 'Ed25519' ? x : undefined;
+    return publicKeyOf(createPublicKey({ key: spki, format: 'der', type: 'spki' }));
   } catch {
     return undefined;
   }

@@ -46,6 +46,7 @@ const CREDENTIAL_BYTES = 16;
 export class Gateways {
   readonly #context: ServiceContext;
   readonly #signatures: SignatureCheck;
+  readonly #farewells: ((gatewayId: string, signal: AbortSignal) => Promise<void>)[] = [];
   readonly #watches = new Set<(gatewayId: string) => void>();
 
   constructor(context: ServiceContext, signatures: SignatureCheck) {
@@ -155,8 +156,14 @@ export class Gateways {
     return requireStaying(await this.authenticate(message, request, signal));
   }
 
+  /** Has `leave` called before a gateway is deregistered, whoever wants that. What it throws refuses it. */
+  beforeDeregistered(leave: (gatewayId: string, signal: AbortSignal) => Promise<void>): void {
+    this.#farewells.push(leave);
+  }
+
   /** Voids the gateway's credential, for good. Again: nothing. Durable when it resolves. */
   async deregister(gatewayId: string, signal: AbortSignal): Promise<void> {
+    for (const leave of this.#farewells) await leave(gatewayId, signal);
     const deregisteredAt = timeOf(this.#context);
     await changeDocument<GatewayRecord>(
       this.#context.blocks,

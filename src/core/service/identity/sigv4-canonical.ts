@@ -6,18 +6,8 @@
  *
  * @see AWS General Reference, "Create a signed AWS API request"
  */
-import { createHash, createHmac } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-
-export const ALGORITHM = 'AWS4-HMAC-SHA256';
-export const TERMINATOR = 'aws4_request';
-
-export interface CredentialScope {
-  /** `YYYYMMDD`. */
-  readonly date: string;
-  readonly region: string;
-  readonly service: string;
-}
+import { sigv4Escape } from '../../kit/index.ts';
 
 export interface CanonicalParts {
   readonly method: string;
@@ -40,29 +30,13 @@ export function canonicalRequest({ method, url, headers, signedHeaders, payload 
   return [method, path, query, lines, signedHeaders.join(';'), payload].join('\n');
 }
 
-/** In hex. */
-export function signatureOf(
-  secretAccessKey: string,
-  scope: CredentialScope,
-  timestamp: string,
-  canonical: string,
-): string {
-  const { date, region, service } = scope;
-  const hash = createHash('sha256').update(canonical, 'utf8').digest('hex');
-  const text = [ALGORITHM, timestamp, `${date}/${region}/${service}/${TERMINATOR}`, hash].join('\n');
-  const key = [date, region, service, TERMINATOR].reduce<string | Buffer>(hmac, `AWS4${secretAccessKey}`);
-  return hmac(key, text).toString('hex');
-}
-
-const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256', key).update(text, 'utf8').digest();
-
 /**
  * Encoded once more, as every service but S3 has it. One with segments that a client would have taken out before it signed
  * (`.`, `..`, empty ones) has no form: what it would be signed as is not the path that answers.
  */
 function canonicalPath(path: string): string | undefined {
   if (!path.startsWith('/') || /\/(?:\.{0,2})(?=\/)|\/\.{1,2}$/.test(path)) return undefined;
-  return path.split('/').map(encode).join('/');
+  return path.split('/').map(sigv4Escape).join('/');
 }
 
 /** Decoded and encoded again, so that a text has one form; a `+` is a blank, as our servers read it. */
@@ -75,7 +49,7 @@ function canonicalQuery(query: string): string | undefined {
     const name = decode(at < 0 ? pair : pair.slice(0, at));
     const value = decode(at < 0 ? '' : pair.slice(at + 1));
     if (name === undefined || value === undefined) return undefined;
-    pairs.push([encode(name), encode(value)]);
+    pairs.push([sigv4Escape(name), sigv4Escape(value)]);
   }
   return pairs
     .sort(([a, x], [b, y]) => (a === b ? order(x, y) : order(a, b)))
@@ -92,13 +66,6 @@ function decode(text: string): string | undefined {
     return undefined;
   }
 }
-
-/** RFC 3986: all but letters, digits and `-._~`. */
-const encode = (text: string): string =>
-  encodeURIComponent(text).replaceAll(
-    /[!'()*]/g,
-    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
 
 /** Node.js joins a header that came many times by ", ", and the canonical form by ",": such a header is signed by nobody. */
 function valueOf(value: string | readonly string[] | undefined): string {

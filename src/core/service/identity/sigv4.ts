@@ -8,11 +8,11 @@
  * An unknown key takes the same way as a wrong signature, with a secret that is nobody's, and ends in the same words.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { SgwError } from '../../kit/index.ts';
+import { SgwError, SIGV4, SIGV4_TERMINATOR, Sigv4Signer, type CredentialScope } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
-import { NO_SECRET, type AccessKeys } from './access-keys.ts';
+import { NO_SECRET, type AccessKeys, type SigningKey } from './access-keys.ts';
 import type { Authenticator, SignatureVerdict, SignedHttpRequest, SigningName } from './authenticator.ts';
-import { ALGORITHM, canonicalRequest, signatureOf, TERMINATOR, type CredentialScope } from './sigv4-canonical.ts';
+import { canonicalRequest } from './sigv4-canonical.ts';
 
 const SKEW_MS = 15 * 60_000;
 const HEADER_CHARACTERS_MAX = 4096;
@@ -36,11 +36,12 @@ interface Authorization {
 
 export class SigV4Authenticator implements Authenticator {
   readonly #context: ServiceContext;
-  readonly #keys: Pick<AccessKeys, 'signingKey'>;
+  readonly #keys: Pick<AccessKeys, 'remembered' | 'signingKey'>;
+  readonly #signer = new Sigv4Signer();
   /** By the headers that came. */
   readonly #proved = new WeakSet<SignedHttpRequest['headers']>();
 
-  constructor(context: ServiceContext, keys: Pick<AccessKeys, 'signingKey'>) {
+  constructor(context: ServiceContext, keys: Pick<AccessKeys, 'remembered' | 'signingKey'>) {
     this.#context = context;
     this.#keys = keys;
   }
@@ -55,8 +56,13 @@ export class SigV4Authenticator implements Authenticator {
     requireSigned(request, authorization);
     const sent = timeOf(request, authorization);
     const payloads = payloadsOf(request, signingName);
-    const key = await this.#keys.signingKey(authorization.accessKeyId, AbortSignal.timeout(DEADLINE_MS));
-    const payload = matching(request, authorization, sent.timestamp, key?.secretAccessKey ?? NO_SECRET, payloads);
+    const key = await this.#keyOf(authorization);
+    const signatureFor = (canonical: string): string => {
+      const { accessKeyId, scope } = authorization;
+      const secretAccessKey = key?.secretAccessKey ?? NO_SECRET;
+      return this.#signer.signature({ accessKeyId, secretAccessKey }, scope, sent.timestamp, canonical);
+    };
+    const payload = matching(request, authorization, signatureFor, payloads);
     const isForUs = authorization.scope.service === signingName && sent.date === authorization.scope.date;
     if (key === undefined || payload === undefined || !isForUs) throw wrong();
     // Only now, so that who has no key learns nothing of our clock.
@@ -64,6 +70,12 @@ export class SigV4Authenticator implements Authenticator {
     this.#proved.add(request.headers);
     const isOpen = payload !== UNSIGNED && request.body === null;
     return { user: key.user, payloadSha256: isOpen ? payload : null };
+  }
+
+  async #keyOf({ accessKeyId }: Authorization): Promise<SigningKey | undefined> {
+    const remembered = this.#keys.remembered(accessKeyId);
+    if (remembered !== undefined) return remembered.key;
+    return await this.#keys.signingKey(accessKeyId, AbortSignal.timeout(DEADLINE_MS));
   }
 }
 
@@ -85,14 +97,14 @@ function authorizationOf({ headers, url }: SignedHttpRequest): Authorization {
     !signedHeaders.every(isHeaderName) ||
     signedHeaders.length > SIGNED_HEADERS_MAX
   )
-    throw badForm(`its Authorization is not ${ALGORITHM} with a credential, signed headers and a signature`);
+    throw badForm(`its Authorization is not ${SIGV4} with a credential, signed headers and a signature`);
   return { ...scope, signedHeaders, signature };
 }
 
 function scopeOf(credential: string): Pick<Authorization, 'accessKeyId' | 'scope'> | undefined {
   const parts = credential.split('/');
   const [accessKeyId = '', date = '', region = '', service = '', terminator] = parts;
-  const isFormed = parts.length === 5 && terminator === TERMINATOR && /^\d{8}$/.test(date) && REGION.test(region);
+  const isFormed = parts.length === 5 && terminator === SIGV4_TERMINATOR && /^\d{8}$/.test(date) && REGION.test(region);
   return isFormed ? { accessKeyId, scope: { date, region, service } } : undefined;
 }
 
@@ -148,9 +160,8 @@ function payloadsOf({ headers, body }: SignedHttpRequest, signingName: SigningNa
 /** The payload that the signature is for; undefined when it is for none of them. */
 function matching(
   request: SignedHttpRequest,
-  { scope, signedHeaders, signature }: Authorization,
-  timestamp: string,
-  secret: string,
+  { signedHeaders, signature }: Authorization,
+  signatureFor: (canonical: string) => string,
   payloads: readonly string[],
 ): string | undefined {
   const { method, url, headers } = request;
@@ -158,8 +169,9 @@ function matching(
   const tried = payloads.length === 0 ? [''] : payloads;
   const found = tried.find((payload) => {
     const canonical = canonicalRequest({ method, url, headers, signedHeaders, payload }) ?? '';
-    const wanted = signatureOf(secret, scope, timestamp, canonical);
-    return timingSafeEqual(Buffer.from(wanted, 'hex'), Buffer.from(signature, 'hex')) && canonical !== '';
+    return (
+      timingSafeEqual(Buffer.from(signatureFor(canonical), 'hex'), Buffer.from(signature, 'hex')) && canonical !== ''
+    );
   });
   return payloads.length === 0 ? undefined : found;
 }

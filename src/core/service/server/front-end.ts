@@ -12,6 +12,7 @@ import type { Authenticator } from '../identity/authenticator.ts';
 import type { GatewayPrincipals } from '../identity/gateway-principals.ts';
 import type { Gateways } from '../identity/gateways.ts';
 import type { GatewayPrincipal, User } from '../identity/principal.ts';
+import type { Quotas } from '../quotas/quotas.ts';
 import type { ServiceKey } from '../identity/service-key.ts';
 
 export interface ServerParts {
@@ -31,6 +32,7 @@ export interface ServerParts {
   readonly calls: GatewayCalls;
   readonly exports: ExportControl;
   readonly audit: Audit;
+  readonly quotas: Quotas;
   /** Of sgw. */
   readonly version: string;
   /** In ARNs and metadata. */

@@ -5,7 +5,7 @@
  * TLS. `user`: signed by an access key.
  */
 import Type, { type TSchema } from 'typebox';
-import type { MessageName } from '../../protocol/index.ts';
+import { LIMIT_NAMES, type MessageName } from '../../protocol/index.ts';
 
 export type Sender = 'device' | 'gateway' | 'user';
 
@@ -33,14 +33,17 @@ const signed = (body: Record<string, TSchema>): TSchema =>
   });
 
 const Metadata = Type.Record(Text(64), Text(256), { maxProperties: 16 });
+const Limit = Nullable(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }));
 const CSR_LENGTH_MAX = 4096;
 const SNAPSHOTS_MAX = 10_000;
 const REASON_LENGTH_MAX = 500;
-const FAILURE_LENGTH_MAX = 1000;
 const WEBHOOK_LENGTH_MAX = 4096;
 /** Settings by name, whose values are checked where they are known. */
 const Changes = Type.Record(Text(64), Type.Unknown(), { maxProperties: 32 });
 const Shared = signed({ accountId: AccountId, snapshotId: Id, withAccountId: Text(32) });
+
+const OfGroup = signed({ accountId: AccountId, group: Id });
+const OfGroupGateway = signed({ accountId: AccountId, group: Id, gateway: Id });
 
 const RULES: Partial<Record<MessageName, MessageRule>> = {
   'service.describe': { from: ['device', 'gateway', 'user'], input: Nothing },
@@ -92,16 +95,6 @@ const RULES: Partial<Record<MessageName, MessageRule>> = {
   },
   'gateway.settings': { from: ['user'], input: Type.Object({ gatewayId: Id }) },
   'gateway.request-configuration': { from: ['device', 'gateway'], input: signed({ changes: Changes }) },
-  'gateway.acknowledge': {
-    from: ['device', 'gateway'],
-    input: signed({
-      version: Type.Integer({ minimum: 0 }),
-      appliedVersion: Type.Integer({ minimum: 0 }),
-      failure: Nullable(
-        Type.Object({ code: Text(64), message: Text(FAILURE_LENGTH_MAX), hint: Nullable(Text(FAILURE_LENGTH_MAX)) }),
-      ),
-    }),
-  },
   'gateway.remove': { from: ['user'], input: Type.Object({ gatewayId: Id }) },
   'export.decide': {
     from: ['gateway'],
@@ -118,6 +111,32 @@ const RULES: Partial<Record<MessageName, MessageRule>> = {
   'export.assess': { from: ['gateway'], input: signed({ accountId: AccountId, snapshotId: Id }) },
   'snapshot.share': { from: ['gateway'], input: Shared },
   'snapshot.unshare': { from: ['gateway'], input: Shared },
+  'group.create': {
+    from: ['gateway'],
+    input: signed({ accountId: AccountId, name: Name, clientToken: Nullable(Text(64)) }),
+  },
+  'group.list': { from: ['gateway'], input: signed({ accountId: AccountId }) },
+  'group.find': { from: ['gateway'], input: OfGroup },
+  'group.of-volume': { from: ['gateway'], input: signed({ accountId: AccountId, volumeId: Id }) },
+  'group.delete': { from: ['gateway'], input: OfGroup },
+  'group.add': { from: ['gateway'], input: OfGroupGateway },
+  'group.remove': { from: ['gateway'], input: OfGroupGateway },
+  'group.assign': {
+    from: ['gateway'],
+    input: signed({ accountId: AccountId, group: Id, volumeId: Id, wish: Changes }),
+  },
+  'group.unassign': { from: ['gateway'], input: signed({ accountId: AccountId, group: Id, volumeId: Id }) },
+  'group.announce': {
+    from: ['gateway'],
+    input: signed({
+      address: Nullable(Type.Object({ peer: Text(300), nbd: Type.Array(Text(300), { maxItems: 32 }) })),
+    }),
+  },
+  'group.mine': { from: ['gateway'], input: signed({}) },
+  'group.permit': {
+    from: ['gateway'],
+    input: signed({ volumeId: Id, epoch: Type.Integer({ minimum: 0 }), reason: Text(REASON_LENGTH_MAX) }),
+  },
   'key.create': { from: ['user'], input: Type.Object({ accountId: AccountId, userName: Name }) },
   'key.list': { from: ['user'], input: Type.Object({ accountId: Nullable(AccountId) }) },
   'key.revoke': { from: ['user'], input: Type.Object({ accessKeyId: Id }) },
@@ -140,6 +159,17 @@ const RULES: Partial<Record<MessageName, MessageRule>> = {
     input: Type.Object({ name: Name, accountId: Nullable(Text(32)), clientToken: Nullable(Text(64)) }),
   },
   'account.list': { from: ['user'], input: Nothing },
+  'account.quotas': { from: ['user'], input: Type.Object({ accountId: AccountId }) },
+  'account.limit': {
+    from: ['user'],
+    input: Type.Object({
+      accountId: AccountId,
+      limits: Type.Partial(
+        Type.Object(Object.fromEntries(LIMIT_NAMES.map((name) => [name, Limit])), { additionalProperties: false }),
+        { additionalProperties: false },
+      ),
+    }),
+  },
   'account.find': { from: ['user'], input: Type.Object({ accountId: Text(32) }) },
 };
 

@@ -43,7 +43,7 @@ export async function openNetworkService(
   const parts = servicePartsOf(context);
   const authority = await CertificateAuthority.open(context, serviceKey, signal);
   const root = new RootAccount(context, parts.accounts);
-  const keys = new AccessKeys(context, serviceKey, root);
+  const keys = new AccessKeys(context, serviceKey, root, parts.quotas);
   const { accountId, isNew } = await root.begin(signal);
   const wish = { accountId, userName: ROOT_USER };
   const rootKey = isNew || newRootKey ? await keys.create(wish, signal) : null;

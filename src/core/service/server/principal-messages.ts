@@ -3,11 +3,13 @@
  * whether what it names is the sender's, then the answer.
  */
 import Value from 'typebox/value';
-import { SgwError } from '../../kit/index.ts';
+import { SgwError, toSgwError } from '../../kit/index.ts';
 import type { MessageInput, MessageName, MessageResult } from '../../protocol/index.ts';
 import { answersOf, type Answers, type NetworkParts, type ServiceParts } from '../answers.ts';
+import type { Audit } from '../audit/audit.ts';
 import { authorize, notFoundResource } from '../identity/authorization.ts';
 import type { GatewayPrincipal, User } from '../identity/principal.ts';
+import { recordAdministration } from './administration.ts';
 import type { PrincipalMessages } from './front-end.ts';
 import { ruleOf, type Sender } from './message-rules.ts';
 
@@ -16,10 +18,12 @@ type Right<N extends MessageName> = (user: User, input: MessageInput<N>, signal:
 export class NetworkMessages implements PrincipalMessages {
   readonly #answers: Answers;
   readonly #rights: { readonly [N in MessageName]?: Right<N> };
+  readonly #audit: Audit;
 
   constructor(parts: ServiceParts, network: NetworkParts) {
     this.#answers = answersOf(parts, network);
     this.#rights = rightsOf(parts, network);
+    this.#audit = parts.audit;
   }
 
   async asUser<N extends MessageName>(
@@ -31,12 +35,31 @@ export class NetworkMessages implements PrincipalMessages {
     requireRule('user', name, input);
     const right = this.#rights[name];
     if (right === undefined) throw refused(name, 'user');
-    await right(user, input, signal);
+    await this.#decide(user, { name, input, right }, signal);
     if (name === 'user.describe') {
       const { accountId, accessKeyId, isRoot } = user;
       return { accountId, accessKeyId, isRoot } as MessageResult<N>;
     }
     return await this.#answers[name](input, signal);
+  }
+
+  /** What it comes to is in the audit before anything is done. @throws what `right` throws */
+  async #decide<N extends MessageName>(
+    user: User,
+    { name, input, right }: { readonly name: N; readonly input: MessageInput<N>; readonly right: Right<N> },
+    signal: AbortSignal,
+  ): Promise<void> {
+    let refusal: SgwError | undefined;
+    try {
+      await right(user, input, signal);
+    } catch (error) {
+      refusal = toSgwError(error);
+      // Nothing was decided where the store does not answer.
+      if (refusal.kind !== 'denied' && refusal.kind !== 'notFound') throw refusal;
+    }
+    const granted = refusal === undefined;
+    await recordAdministration(this.#audit, user, { name, input, granted }, signal);
+    if (refusal !== undefined) throw refusal;
   }
 
   /** By whoever holds the private key that the message is signed with. @throws as `asUser` */
@@ -131,6 +154,10 @@ function rightsOf(
     'alert.remove': ofItsAccount,
     'account.create': requireRoot,
     'account.list': requireRoot,
+    'account.quotas': (user, { accountId }) => {
+      ofAccount(user, accountId);
+    },
+    'account.limit': requireRoot,
     'account.find': (user, { accountId }) => {
       ofAccount(user, accountId);
     },

@@ -9,6 +9,7 @@ import type { VolumeSettings } from '../contract.ts';
 import type { Counters } from '../counters.ts';
 import { encodePlan } from '../encode-plan.ts';
 import { lastSizeOf, openParts, type Opened } from '../opening.ts';
+import type { Members } from '../members.ts';
 import { PageReader } from '../page-reader.ts';
 import { Uploads } from '../uploads.ts';
 import type { ShadowParts } from './parts.ts';
@@ -39,6 +40,7 @@ export class Connection {
   readonly log: WriteLog;
   readonly uploads: Uploads;
   readonly compare: RegionCompare;
+  readonly members: Members | undefined;
   readonly #parts: ShadowParts;
 
   /**
@@ -63,6 +65,7 @@ export class Connection {
     const { counters } = options;
     this.#parts = parts;
     this.log = log;
+    this.members = opened.members;
     // For a log that was written while the volume was a cached one: it may hold parts of pages.
     const reader = new PageReader({
       ...{ log, cache, clock: blocks.clock, counters },
@@ -103,8 +106,9 @@ export class Connection {
   }
 
   /** Makes what was logged durable. In pass-through the image has everything, also what a log that failed has lost. */
-  async flush(isPassThrough: boolean): Promise<void> {
-    if (!isPassThrough || this.log.failure === undefined) await this.log.flush();
+  async flush(isPassThrough: boolean, signal?: AbortSignal): Promise<void> {
+    if (isPassThrough && this.log.failure !== undefined) return;
+    await (this.members === undefined ? this.log.flush() : this.members.flush(signal));
   }
 
   /** Resolves when all that was logged is in the store, and there is room again. @throws why that will never be */

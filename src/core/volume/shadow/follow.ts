@@ -10,27 +10,27 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { PAGE_BYTES, type VolumeWriter } from '../../blockstore/index.ts';
 import { SgwError, throwIfAborted, toSgwError } from '../../kit/index.ts';
-import type { LogUsage } from '../../writelog/index.ts';
-import type { AckClass, PendingCreation, ServedSnapshot, VolumeSettings } from '../contract.ts';
+import type { AckClass, LogUsage } from '../../writelog/index.ts';
+import type { PendingCreation, ServedSnapshot, VolumeSettings } from '../contract.ts';
 import { Counters } from '../counters.ts';
 import type { OnDrained } from '../drain-progress.ts';
 import { isPassing } from '../passing.ts';
+import { checkAck, type Members } from '../members.ts';
 import { Signals } from '../signals.ts';
 import type { Trouble } from '../stats.ts';
-import type { ShadowImage, ShadowPhase, ShadowStats } from './contract.ts';
+import type { ShadowImage, ShadowStats } from './contract.ts';
 import { Consistency } from './consistency.ts';
 import { Connection, NO_LOG } from './connection.ts';
 import { ImageWatch } from './image-watch.ts';
-import { identityOf, openShadow, type ShadowOpening } from './opening.ts';
+import { openShadow, type ShadowOpening } from './opening.ts';
 import type { ShadowParts } from './parts.ts';
 import { RecordKeeper } from './record-keeper.ts';
 import { regionAt, type RegionMarks } from './region-marks.ts';
-import type { RegionTask, RegionWork } from './region-work.ts';
+import type { RegionWork } from './region-work.ts';
 import { pagesOf } from './touched-pages.ts';
+import { shadowStats } from './shadow-stats.ts';
 import { WaitingSnapshots } from './waiting-snapshots.ts';
 
-/** The image's times are looked at so long after it was closed: they do not tell moments apart that are nearer. */
-const TIMES_SETTLE_MS = 30;
 const TICK_MS = 500;
 const SWEEP_EVERY_TICKS = 20;
 const RETRY_MS = 1000;
@@ -111,22 +111,20 @@ export class Follow {
     return this.#connection?.uploads.writer;
   }
 
+  /** The other members of the volume's group; undefined outside one. */
+  get members(): Members | undefined {
+    return this.#connection?.members;
+  }
+
   get closing(): AbortSignal {
     return this.#stop.signal;
   }
 
   get shadow(): ShadowStats {
-    const { clock } = this.#parts.blocks;
-    const { doneBytes, totalBytes, leftMs } = this.#work.progress(clock.monotonicMs());
-    const touchedBytes = this.#work.touched.bytes;
-    return { phase: this.#phase, doneBytes, totalBytes, leftMs, touchedBytes, markedRegions: this.#marks.count };
-  }
-
-  get #phase(): ShadowPhase {
-    if (this.#isPassThrough) return 'pass-through';
-    if (this.#isSteady) return 'steady';
-    if (this.#work.isComparing) return this.#isFirst ? 'bootstrapping' : 'comparing';
-    return 'resyncing';
+    return shadowStats({
+      ...{ isPassThrough: this.#isPassThrough, isSteady: this.#isSteady, isFirst: this.#isFirst },
+      ...{ work: this.#work, marks: this.#marks, nowMs: this.#parts.blocks.clock.monotonicMs() },
+    });
   }
 
   async #begin(): Promise<void> {
@@ -137,7 +135,8 @@ export class Follow {
     } catch (error) {
       const failure = toSgwError(error);
       // What was never followed has nothing that it could be reconciled with later.
-      if (this.#isFirst || !isPassing(failure)) throw failure;
+      // Nor may an image be written to that another member of the group may serve.
+      if (this.#isFirst || this.#parts.sink !== undefined || !isPassing(failure)) throw failure;
       this.#trouble = { error: failure, sinceMs: this.#parts.blocks.clock.nowMs() };
       onEvent?.({ kind: 'trouble', error: failure });
       await this.#startPassThrough(Number.MAX_SAFE_INTEGER);
@@ -146,7 +145,7 @@ export class Follow {
       try {
         await work();
       } catch (error) {
-        if (!this.#stop.signal.aborted) this.#fail(toSgwError(error));
+        if (!this.#stop.signal.aborted) this.fail(toSgwError(error));
       }
     };
     this.#running = Promise.all([run(() => this.#catchUp()), run(() => this.#tick())]);
@@ -174,8 +173,7 @@ export class Follow {
 
   /** The marks of an extent stay until the returned function is called: it may be changed all the while. Undefined: one is missing. */
   keepMarked(offset: number, length: number): (() => void) | undefined {
-    const [first, last] = [regionAt(offset), regionAt(offset + Math.max(1, length) - 1)];
-    return this.#marks.use(first, last) ? this.#marks.hold(first, last) : undefined;
+    return this.#marks.keep(regionAt(offset), regionAt(offset + Math.max(1, length) - 1));
   }
 
   /**
@@ -210,7 +208,7 @@ export class Follow {
 
   /** Resolves when everything written so far is on the disk, and with `ack=store` in the store. */
   async durable(ack: AckClass, signal?: AbortSignal): Promise<void> {
-    await Promise.all([this.#connection?.flush(this.#isPassThrough), this.#image.sync()]);
+    await Promise.all([this.#connection?.flush(this.#isPassThrough, signal), this.#image.sync()]);
     if (ack !== 'store') return;
     await this.#until(() => this.#isSteady, signal);
     await this.#connection?.uploads.upload(this.usage.lastSequence, signal);
@@ -220,14 +218,16 @@ export class Follow {
     const connection = this.#connection;
     if (this.#isSteady && connection?.log.hasRoom(PAGE_BYTES) === true)
       return await connection.uploads.snapshot(async (barrier) => await create({ barrier }));
-    const reason = `waits until the store has caught up with the image (${this.#phase})`;
+    const reason = `waits until the store has caught up with the image (${this.shadow.phase})`;
     const waiting = this.#waiting.add(await create({ reason }));
     this.#signals.wake();
     return waiting;
   }
 
   async configure(settings: Partial<VolumeSettings>): Promise<void> {
+    checkAck(settings.ack ?? 'log', this.members !== undefined);
     this.#settings = { ...this.#settings, ...settings };
+    if (this.members !== undefined) this.members.ack = this.#settings.ack;
     await this.#connection?.configure(settings);
   }
 
@@ -250,21 +250,24 @@ export class Follow {
 
   /** @throws why it will never be so */
   async #until(isSo: () => boolean, signal: AbortSignal | undefined): Promise<void> {
-    for (;;) {
+    const { clock } = this.#parts.blocks;
+    const look = (): boolean => {
       if (this.failure !== undefined) throw this.failure;
-      if (isSo()) return;
-      await this.#signals.changedWithin(TICK_MS, this.#parts.blocks.clock, this.#either(signal));
-    }
-  }
-
-  #either(signal: AbortSignal | undefined): AbortSignal {
-    return signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
+      return isSo();
+    };
+    await this.#signals.until(look, TICK_MS, clock, [this.#stop.signal, ...(signal === undefined ? [] : [signal])]);
   }
 
   // --- Pass-through
 
   /** Stops logging, durably before it is so. */
   async #enter(): Promise<void> {
+    const failure = await this.members?.letGo(this.#stop.signal);
+    if (failure !== undefined) {
+      // Writes wait: for that, or for room.
+      await this.#restAfter(failure);
+      return;
+    }
     await this.#startPassThrough(this.usage.lastSequence);
     this.#leaveLater();
   }
@@ -292,7 +295,7 @@ export class Follow {
       const failure = toSgwError(error);
       if (this.#stop.signal.aborted) return;
       // Without a log the image is served on, and the store stays behind until it is opened anew.
-      if (this.#connection?.log.failure === undefined) this.#fail(failure);
+      if (this.#connection?.log.failure === undefined) this.fail(failure);
       else this.#trouble = { error: failure, sinceMs: this.#parts.blocks.clock.nowMs() };
     });
   }
@@ -320,6 +323,9 @@ export class Follow {
       mayAppend: () => !this.#isPassThrough,
     });
     try {
+      // Some of what was written may be in the image alone.
+      const isBehind = this.#isFirst || this.#records.record.behindSince !== null;
+      if (isBehind) await connection.members?.suspend(this.#parts.signal);
       const { lastSequence } = connection.log.usage;
       const upTo = Math.min(this.#records.record.behindSince ?? lastSequence, lastSequence);
       const isLevel = this.#isLevelNow() && upTo === lastSequence && connection.uploads.writer.consistent;
@@ -347,7 +353,6 @@ export class Follow {
 
   async #catchUp(): Promise<void> {
     const { signal } = this.#stop;
-    const { clock } = this.#parts.blocks;
     while (!signal.aborted) {
       // Whatever comes of a turn, others get theirs.
       await breathe();
@@ -356,6 +361,7 @@ export class Follow {
           await this.#connect();
           this.#leaveLater();
         }
+        if (this.#isSteady && this.#entering === undefined) this.members?.resume();
         if (this.#isSteady && this.#waiting.isAny) await this.#place(signal);
         else if (this.#isPassThrough || this.#entering !== undefined || this.#isSteady)
           await this.#signals.changed(signal);
@@ -364,10 +370,15 @@ export class Follow {
       } catch (error) {
         const failure = toSgwError(error);
         if (!isPassing(failure)) throw failure;
-        this.#trouble ??= { error: failure, sinceMs: clock.nowMs() };
-        await clock.sleep(RETRY_MS, signal);
+        await this.#restAfter(failure);
       }
     }
+  }
+
+  async #restAfter(failure: SgwError): Promise<void> {
+    const { clock } = this.#parts.blocks;
+    this.#trouble ??= { error: failure, sinceMs: clock.nowMs() };
+    await clock.sleep(RETRY_MS, this.#stop.signal);
   }
 
   /** Gives the snapshots that waited their barriers. */
@@ -385,7 +396,7 @@ export class Follow {
     const task = this.#work.take(clock.monotonicMs());
     if (task === undefined) return;
     try {
-      await this.#lookAt(task, signal);
+      await this.#connected().compare.compareTask(task, signal);
     } catch (error) {
       this.#work.putBack(task);
       throw error;
@@ -393,17 +404,6 @@ export class Follow {
     this.#work.done(task);
     this.#trouble = undefined;
     if (!this.#work.isComparing) this.#signals.wake();
-  }
-
-  async #lookAt({ region, pages }: RegionTask, signal: AbortSignal): Promise<void> {
-    const { compare } = this.#connected();
-    try {
-      await compare.compare(region, pages, signal);
-    } catch (error) {
-      if (toSgwError(error).kind !== 'corrupt') throw error;
-      // What the store has of it can't be told: it is sent as a whole.
-      await compare.compare(region, compare.pagesOf(region), signal);
-    }
   }
 
   /** Everything was sent: commits up to here, and says so. */
@@ -465,7 +465,8 @@ export class Follow {
     await this.#records.write({ cursorPage }, false);
   }
 
-  #fail(error: SgwError): void {
+  /** Nothing is acknowledged any more. */
+  fail(error: SgwError): void {
     this.#failure ??= error;
     this.#connection?.uploads.fail(error);
     this.#signals.wake();
@@ -483,7 +484,8 @@ export class Follow {
       await this.#connection?.uploads.close({ drain, ...(signal === undefined ? {} : { signal }) });
       await this.#image.sync();
       // A write may have failed meanwhile.
-      if (drain && isSteady && this.#isSteady && this.#work.isDone) await this.#noteClean();
+      if (drain && isSteady && this.#isSteady && this.#work.isDone)
+        await this.#records.noteClean(this.#parts.blocks.clock, this.#image);
       if (isBehind)
         throw new SgwError('unavailable', 'shadow-behind', 'what was written in pass-through is only in the image', {
           hint: 'It goes to the store when the image is attached again.',
@@ -492,10 +494,5 @@ export class Follow {
       this.#marks.close();
       await this.#image.close();
     }
-  }
-
-  async #noteClean(): Promise<void> {
-    await this.#parts.blocks.clock.sleep(TIMES_SETTLE_MS);
-    await this.#records.write({ state: 'clean', image: identityOf(this.#image.facts()) }, true);
   }
 }

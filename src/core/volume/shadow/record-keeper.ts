@@ -1,6 +1,10 @@
 /** The record of a shadowed image, written one change at a time, in the order in which they were made. */
-import { Semaphore } from '../../kit/index.ts';
-import type { ShadowDisk, ShadowRecord } from './contract.ts';
+import { Semaphore, type Clock } from '../../kit/index.ts';
+import type { ShadowDisk, ShadowImage, ShadowRecord } from './contract.ts';
+import { identityOf } from './opening.ts';
+
+/** The image's times are looked at so long after it was closed: they do not tell moments apart that are nearer. */
+const TIMES_SETTLE_MS = 30;
 
 export class RecordKeeper {
   readonly #disk: ShadowDisk;
@@ -26,5 +30,11 @@ export class RecordKeeper {
     } finally {
       release();
     }
+  }
+
+  /** The store has what the image holds, as it was left. Durable when it resolves. */
+  async noteClean(clock: Clock, image: Pick<ShadowImage, 'facts'>): Promise<void> {
+    await clock.sleep(TIMES_SETTLE_MS);
+    await this.write({ state: 'clean', image: identityOf(image.facts()) }, true);
   }
 }

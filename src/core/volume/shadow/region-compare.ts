@@ -14,10 +14,12 @@ import {
   type SegmentReader,
 } from '../../blockstore/index.ts';
 import type { ImageFile } from '../../image/index.ts';
+import { toSgwError } from '../../kit/index.ts';
 import { FULL_MASK, NOT_IN_LOG, ZERO_IN_LOG, type WriteLog } from '../../writelog/index.ts';
 import type { LiveMap } from '../live-map.ts';
 import { imageTruncated } from './image-watch.ts';
 import { REGION_BYTES, REGION_PAGES } from './region-marks.ts';
+import type { RegionTask } from './region-work.ts';
 
 /** Pages between two breaths. */
 const PAGES_AT_A_TIME = 128;
@@ -63,6 +65,16 @@ export class RegionCompare {
     if (look === undefined) return;
     const end = Math.min(firstPage + pageCount, look.endPage);
     for (let page = Math.max(firstPage, look.firstPage); page < end; page++) look.written.add(page);
+  }
+
+  /** Compares what is to be looked at of a region; all of it is sent where the store can't tell what it has. */
+  async compareTask({ region, pages }: RegionTask, signal: AbortSignal): Promise<void> {
+    try {
+      await this.compare(region, pages, signal);
+    } catch (error) {
+      if (toSgwError(error).kind !== 'corrupt') throw error;
+      await this.compare(region, this.pagesOf(region), signal);
+    }
   }
 
   /**

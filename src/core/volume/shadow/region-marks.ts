@@ -89,6 +89,11 @@ export class RegionMarks {
     while (!this.#covers(first, last)) await (this.#syncing ??= this.#sync());
   }
 
+  /** As `use`, and they stay marked until the returned function is called, once. Undefined: one may not be written. */
+  keep(first: number, last: number): (() => void) | undefined {
+    return this.use(first, last) ? this.hold(first, last) : undefined;
+  }
+
   /** Regions that are marked stay so until the returned function is called, once. */
   hold(first: number, last: number): () => void {
     for (let region = first; region <= last; region++) this.#held.set(region, (this.#held.get(region) ?? 0) + 1);

@@ -114,8 +114,10 @@ class ShadowVolume implements ServedVolume {
     const counters = this.#counters;
     counters.readOps += 1;
     counters.readBytes += target.length;
-    if (this.#image.readNow(offset, target)) return undefined;
-    return this.#timer.time(this.#image.read(offset, target, call?.signal), 'readMs');
+    const read = this.#image.readNow(offset, target) ? undefined : this.#image.read(offset, target, call?.signal);
+    const { members } = this.#follow;
+    const answerable = members === undefined ? read : members.readable(read, call?.signal);
+    return answerable === undefined ? undefined : this.#timer.time(answerable, 'readMs');
   }
 
   write(offset: number, data: Buffer, call?: WriteCall): Completion {
@@ -253,7 +255,9 @@ class ShadowVolume implements ServedVolume {
 
   async extents(offset: number, length: number, piecesMax: number, call?: DeviceCall): Promise<DeviceExtent[]> {
     this.#checkOpen();
-    return await imageExtents(this.#image, offset, length, piecesMax, call?.signal);
+    const extents = await imageExtents(this.#image, offset, length, piecesMax, call?.signal);
+    await this.#follow.members?.readable(undefined, call?.signal);
+    return extents;
   }
 
   async snapshot(create: PendingCreation): Promise<ServedSnapshot> {
@@ -279,6 +283,10 @@ class ShadowVolume implements ServedVolume {
     await this.#follow.checkHeld(signal);
   }
 
+  fence(reason: SgwError): void {
+    this.#follow.fail(reason);
+  }
+
   async drain(options: { readonly signal?: AbortSignal; readonly onProgress?: OnDrained } = {}): Promise<void> {
     await this.#follow.drain(options);
   }
@@ -293,14 +301,21 @@ class ShadowVolume implements ServedVolume {
 
   /** Resolves when what was written is acknowledged as the ack class and the call ask for. */
   #acknowledged(written: Promise<void> | undefined, call: WriteCall | undefined): Completion {
-    if (call?.fua !== true && this.#settings.ack !== 'store')
-      return written === undefined ? undefined : this.#timer.time(written, 'writeMs');
+    const { members } = this.#follow;
+    if (call?.fua !== true && this.#settings.ack !== 'store') {
+      const acknowledged = members?.acknowledged(written ?? Promise.resolve(), this.#checkFailure) ?? written;
+      return acknowledged === undefined ? undefined : this.#timer.time(acknowledged, 'writeMs');
+    }
     const durable = async (): Promise<void> => {
       await written;
       await this.#durable(call?.signal);
     };
     return this.#timer.time(durable(), 'writeMs');
   }
+
+  readonly #checkFailure = (): void => {
+    if (this.failure !== undefined) throw this.failure;
+  };
 
   async #durable(signal: AbortSignal | undefined): Promise<void> {
     await this.#follow.durable(this.#settings.ack, signal);

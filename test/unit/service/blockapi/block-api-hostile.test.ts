@@ -163,9 +163,9 @@ describe('what is written to a volume', () => {
   it('is no snapshot to EBS direct, which can neither write to it nor complete it', async () => {
     const { volumeId } = await anna.create();
     await anna.put(volumeId, 1, blockOf(1));
-    const { context, exports } = rig.service;
+    const { context, exports, quotas } = rig.service;
     const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
-    const uploads = new SnapshotUploads(context, exports, log);
+    const uploads = new SnapshotUploads({ context, exports, quotas, log });
     const session = idOfSession(volumeId as VolumeId, 0);
     const asker = { gatewayId: null, accountId: anna.accountId };
     const refused = { code: 'snapshot-not-found' };

@@ -58,14 +58,14 @@ export class BlockRig implements AsyncDisposable {
 
   /** One more server over the same store, or over what stands before it. Resolves with its address. */
   async server(objects?: ObjectStore, keys?: KeyRing): Promise<string> {
-    const { context, authenticator, exports } = this.service;
+    const { context, authenticator, exports, quotas } = this.service;
     const sealed = keys === undefined ? {} : { keys };
     const parts = { ...context, blocks: { ...this.blocks, objects: objects ?? this.blocks.objects, ...sealed } };
     const log = {
       ...{ debug: () => undefined, info: () => undefined, warn: () => undefined },
       error: (fields: unknown) => this.logged.push(fields),
     };
-    const frontEnd = blockApi({ context: parts, log, authenticator, exports, serviceKey: this.#serviceKey });
+    const frontEnd = blockApi({ context: parts, log, authenticator, exports, quotas, serviceKey: this.#serviceKey });
     const app = fastify({ exposeHeadRoutes: false });
     await app.register(async (inner) => {
       await frontEnd.add(inner);

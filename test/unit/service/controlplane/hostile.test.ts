@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { CONTROL_CLOSE, type HelloFrame } from '../../../../src/core/protocol/index.ts';
-import { backOffMs, chooseServer } from '../../../../src/core/gateway/remote/back-off.ts';
+import { backOffMs, chooseServer, hasStood } from '../../../../src/core/gateway/remote/back-off.ts';
 import {
   ANNA,
   codeOf,
@@ -235,14 +235,26 @@ describe('a gateway', () => {
     const at = (float: number) => ({ float: () => float, bytes: () => Buffer.alloc(4) });
     expect(backOffMs('failed', 0, at(0.5))).toBe(2000);
     expect(backOffMs('failed', 1, at(1))).toBe(8000);
-    expect(backOffMs('failed', 50, at(1))).toBe(120_000);
+    expect(backOffMs('failed', 50, at(1))).toBe(60_000);
     expect(backOffMs('draining', 0, at(1))).toBe(1500);
     expect(backOffMs('refused', 0, at(1))).toBe(60_000);
+    expect(backOffMs('refused', 50, at(1))).toBe(120_000);
     expect(backOffMs('failed', 9, at(0))).toBe(0);
     for (const float of [0, 0.5, 0.99]) {
       expect(chooseServer(['a', 'b'], 'a', at(float))).toBe('b');
       expect(chooseServer(['a'], 'a', at(float))).toBe('a');
     }
     expect(chooseServer([], undefined, at(0))).toBeUndefined();
+  });
+
+  it('forgets the tries before a connection that was of use, and not before one that a server died of', () => {
+    const short = { lastedMs: 900, isWelcomed: true, callsTaken: 0, ending: 'failed' } as const;
+    expect(hasStood(short)).toBe(false);
+    expect(hasStood({ ...short, lastedMs: 10_000 })).toBe(true);
+    expect(hasStood({ ...short, callsTaken: 1 })).toBe(true);
+    expect(hasStood({ ...short, ending: 'draining' })).toBe(true);
+    // One that leaves is asked again and again by who does not hear it, unless that counts.
+    expect(hasStood({ ...short, ending: 'draining', isWelcomed: false })).toBe(false);
+    expect(hasStood({ ...short, ending: 'refused' })).toBe(false);
   });
 });

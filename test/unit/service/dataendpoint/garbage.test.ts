@@ -1,20 +1,24 @@
 /** gc of the service's store, by one of its servers at a time. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Catalog, readDocument } from '../../../../src/core/blockstore/index.ts';
+import { memoryStore } from '../../../../src/core/objectstore/index.ts';
 import { GarbageSchedule } from '../../../../src/core/service/dataendpoint/garbage.ts';
-import { NONE, Tenants } from './tenants.ts';
+import { accountOf, NONE, Tenants } from './tenants.ts';
 
 const HOUR_MS = 60 * 60_000;
 const DAY_MS = 24 * HOUR_MS;
 const ignore = (): void => undefined;
 const SILENT = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
-describe('gc by the service', () => {
+describe.each([
+  ['in plain', false],
+  ['by keys that the provider holds', true],
+])('gc by the service of a store that is kept %s', (_name, isSealed) => {
   let tenants: Tenants;
   let one: GarbageSchedule;
   let other: GarbageSchedule;
   beforeEach(async () => {
-    tenants = await Tenants.start();
+    tenants = await Tenants.start(memoryStore(), 1, isSealed);
     const options = { context: tenants.context, log: SILENT, everyMs: DAY_MS, graceMs: HOUR_MS };
     one = new GarbageSchedule(options);
     other = new GarbageSchedule(options);
@@ -102,5 +106,34 @@ describe('gc by the service', () => {
     await expect(tenants.store(1).put(key, forged, { condition: { ifAbsent: true } })).rejects.toMatchObject({
       code: 'store-rights',
     });
+  });
+});
+
+describe('an account whose key is gone', () => {
+  it('stops gc, which can not know what it needs, and nobody else', async () => {
+    const raw = memoryStore();
+    const tenants = await Tenants.start(raw, 1, true);
+    const [volume, own] = [await tenants.volume(0), await tenants.volume(1)];
+    await tenants.write(0, volume, [0, 1]);
+    await tenants.write(1, own, [2]);
+    const shown = await tenants.readVolume(1, own);
+    const schedule = new GarbageSchedule({ context: tenants.context, log: SILENT, everyMs: DAY_MS, graceMs: HOUR_MS });
+    await schedule.runIfDue(NONE.signal);
+    const place = `service/account-keys/${accountOf(0)}.json`;
+    const key = await raw.get(place);
+    await raw.delete(place);
+    const before = (await Array.fromAsync(raw.list('volumes/'))).map((info) => info.key);
+    for (let day = 0; day < 3; day++) {
+      tenants.clock.advance(DAY_MS);
+      await expect(schedule.runIfDue(NONE.signal)).rejects.toMatchObject({ kind: 'corrupt' });
+    }
+    expect((await Array.fromAsync(raw.list('volumes/'))).map((info) => info.key)).toEqual(before);
+    expect(await tenants.readVolume(1, own)).toEqual(shown);
+    await tenants.write(1, own, [3]);
+    await expect(tenants.readVolume(0, volume)).rejects.toMatchObject({ code: 'account-key-missing' });
+    // Put back, it goes on.
+    await raw.put(place, key?.bytes ?? Buffer.alloc(0));
+    tenants.clock.advance(DAY_MS);
+    expect(await schedule.runIfDue(NONE.signal)).toBeDefined();
   });
 });

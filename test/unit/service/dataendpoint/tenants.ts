@@ -24,7 +24,10 @@ import type { ServiceContext } from '../../../../src/core/service/context.ts';
 import { AccountStore } from '../../../../src/core/service/dataendpoint/account-store.ts';
 import type { Fenced } from '../../../../src/core/service/dataendpoint/events.ts';
 import { Tenancy } from '../../../../src/core/service/dataendpoint/tenancy.ts';
+import { Quotas } from '../../../../src/core/service/quotas/quotas.ts';
 import { ExportControl } from '../../../../src/core/service/exportcontrol/export-control.ts';
+import { openProviderStore } from '../../../../src/core/service/providerkeys/index.ts';
+import { ServiceKey } from '../../../../src/core/service/server/index.ts';
 import { Sharing } from '../../../../src/core/service/exportcontrol/sharing.ts';
 import { Accounts } from '../../../../src/core/service/identity/accounts.ts';
 import type { GatewayPrincipal } from '../../../../src/core/service/identity/principal.ts';
@@ -71,6 +74,7 @@ export class Tenants {
   readonly blocks: BlockStoreOptions;
   readonly context: ServiceContext;
   readonly exports: ExportControl;
+  readonly quotas: Quotas;
   readonly tenancy: Tenancy;
   readonly fenced: Fenced[] = [];
   readonly #sharing: Sharing;
@@ -78,22 +82,28 @@ export class Tenants {
   #names = 0;
   #fillings = 0;
 
-  private constructor(blocks: BlockStoreOptions, serviceId: string, clock: ShiftedClock) {
+  private constructor(context: ServiceContext, clock: ShiftedClock) {
     this.clock = clock;
-    this.blocks = blocks;
-    this.context = { blocks, serviceId, isEmbedded: false };
+    this.blocks = context.blocks;
+    this.context = context;
     const audit = new Audit(this.context);
     this.exports = new ExportControl(this.context, audit);
     this.#sharing = new Sharing(this.context, new Accounts(this.context), audit);
+    this.quotas = new Quotas(this.context);
     this.tenancy = this.newTenancy();
     this.#seen = EVERYBODY.map((who) => this.over(this.store(who), who));
   }
 
-  static async start(objects: ObjectStore = memoryStore(), seed = 1): Promise<Tenants> {
+  /** `isSealed`: whether the service seals what it stores in `below`. */
+  static async start(below: ObjectStore = memoryStore(), seed = 1, isSealed = false): Promise<Tenants> {
     const clock = new ShiftedClock();
-    const blocks: BlockStoreOptions = { objects, clock, random: seededRandom(seed) };
+    const plain: BlockStoreOptions = { objects: below, clock, random: seededRandom(seed) };
+    const serviceKey = new ServiceKey(Buffer.alloc(32, 7), plain.random);
+    const how = { mayBegin: true, signal: NO_SIGNAL };
+    const sealed = isSealed ? await openProviderStore(plain, serviceKey, how) : undefined;
+    const blocks = { ...plain, objects: sealed?.objects ?? below };
     const { storeId } = await createStore(blocks);
-    const tenants = new Tenants(blocks, storeId, clock);
+    const tenants = new Tenants({ ...sealed, blocks, serviceId: storeId, isEmbedded: false }, clock);
     const accounts = new Accounts(tenants.context);
     for (const who of EVERYBODY)
       await accounts.create(
@@ -105,8 +115,8 @@ export class Tenants {
 
   /** Of another server over the same store. */
   newTenancy(): Tenancy {
-    const { context, exports } = this;
-    return new Tenancy({ context, exports, onFenced: (fenced) => this.fenced.push(fenced) });
+    const { context, exports, quotas } = this;
+    return new Tenancy({ context, exports, quotas, onFenced: (fenced) => this.fenced.push(fenced) });
   }
 
   /** The store as a gateway sees it, without the network between. */

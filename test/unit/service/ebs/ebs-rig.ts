@@ -16,6 +16,7 @@ import { memoryStore, type ObjectStore } from '../../../../src/core/objectstore/
 import { ebsFrontEnd } from '../../../../src/core/service/aws/ebs/front-end.ts';
 import type { SlotLimits } from '../../../../src/core/service/blocks/slots.ts';
 import type { FrontEnd } from '../../../../src/core/service/server/front-end.ts';
+import { openProviderStore } from '../../../../src/core/service/providerkeys/index.ts';
 import { openNetworkService, ServiceKey, type NetworkService } from '../../../../src/core/service/server/index.ts';
 
 export const BLOCK = 512 * 1024;
@@ -47,17 +48,20 @@ export class EbsRig implements AsyncDisposable {
     this.root = { accessKeyId, secretAccessKey };
   }
 
-  /** `keys`: of a store that has one. */
+  /** `keys`: of a store that has one. `isSealed`: whether the service seals what it stores in `below`. */
   static async start(
-    objects: ObjectStore = memoryStore(),
+    below: ObjectStore = memoryStore(),
     limits: Partial<SlotLimits> = {},
-    keys?: KeyRing,
+    { keys, isSealed = false }: { readonly keys?: KeyRing; readonly isSealed?: boolean } = {},
   ): Promise<EbsRig> {
     const random = seededRandom(Date.now() % 0x7fff_ffff);
-    const blocks = { objects, clock: systemClock, random, ...(keys === undefined ? {} : { keys }) };
-    const serviceKey = new ServiceKey(Buffer.alloc(32, 7), blocks.random);
-    const context = { blocks, serviceId: 'store-0123456789abcdef', isEmbedded: false };
+    const serviceKey = new ServiceKey(Buffer.alloc(32, 7), random);
     const signal = new AbortController().signal;
+    const plain = { objects: below, clock: systemClock, random };
+    const sealed = isSealed ? await openProviderStore(plain, serviceKey, { mayBegin: true, signal }) : undefined;
+    const objects = sealed?.objects ?? below;
+    const blocks = { ...plain, objects, ...(keys === undefined ? {} : { keys }) };
+    const context = { ...sealed, blocks, serviceId: 'store-0123456789abcdef', isEmbedded: false };
     const service = await openNetworkService(context, serviceKey, { newRootKey: false }, signal);
     const rig = new EbsRig(blocks, service, serviceKey);
     rig.endpoint = await rig.server(limits);
@@ -66,9 +70,9 @@ export class EbsRig implements AsyncDisposable {
 
   /** One more server over the same store. Resolves with its address. */
   async server(limits: Partial<SlotLimits> = {}): Promise<string> {
-    const { context, authenticator, exports } = this.service;
+    const { context, authenticator, exports, quotas } = this.service;
     const frontEnd = ebsFrontEnd(
-      { context, log: silent, authenticator, exports, serviceKey: this.#serviceKey },
+      { context, log: silent, authenticator, exports, quotas, serviceKey: this.#serviceKey },
       limits,
     );
     const app = fastify({ exposeHeadRoutes: false });

@@ -1,7 +1,9 @@
 /** The EBS direct API, as AWS's own client uses it. */
+import { randomBytes } from 'node:crypto';
 import { CompleteSnapshotCommand, ListSnapshotBlocksCommand, StartSnapshotCommand } from '@aws-sdk/client-ebs';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
+  BLOCK,
   blockOf,
   changedBlocks,
   digests,
@@ -15,18 +17,26 @@ import {
   writeSnapshot,
 } from './ebs-rig.ts';
 
+/** docs/formats/segment.md */
+const SEGMENT_HEADER_BYTES = 64;
+
 const rigs: EbsRig[] = [];
 afterEach(async () => {
   for (const rig of rigs.splice(0)) await rig[Symbol.asyncDispose]();
 });
 
-async function begin(...args: Parameters<typeof EbsRig.start>): Promise<EbsRig> {
+async function start(...args: Parameters<typeof EbsRig.start>): Promise<EbsRig> {
   const rig = await EbsRig.start(...args);
   rigs.push(rig);
   return rig;
 }
 
-describe('a snapshot that is written with EBS direct', () => {
+describe.each([
+  ['in plain', false],
+  ['by keys that the provider holds', true],
+])('a snapshot that is written with EBS direct, kept %s', (_name, isSealed) => {
+  const begin = async (): Promise<EbsRig> => await start(undefined, {}, { isSealed });
+
   it('reads back block by block as it was written', async () => {
     const rig = await begin();
     const { client, accountId } = await rig.user('anna');
@@ -45,6 +55,26 @@ describe('a snapshot that is written with EBS direct', () => {
     const written = new Map([3, 0, 4095, 7].map((index) => [index, blockOf(index)]));
     const snapshotId = await writeSnapshot(client, written, { VolumeSize: 2 });
     expect(digests(await readSnapshot(client, snapshotId))).toEqual(digests(written));
+  });
+
+  it('C29: reads back as it was written, many blocks at once, what shrinks and what does not', async () => {
+    const rig = await begin();
+    const { client } = await rig.user('anna');
+    const mixed = Buffer.concat([randomBytes(5 * 65_536), Buffer.alloc(65_536), blockOf(1).subarray(0, 2 * 65_536)]);
+    const made = (index: number): Buffer => [randomBytes(BLOCK), blockOf(index), mixed][index % 3] ?? mixed;
+    const written = new Map(Array.from({ length: 48 }, (_, index) => [index, made(index)]));
+    const snapshotId = await startSnapshot(client);
+    // More than there is memory for at once, so that all of it is used again.
+    for (let first = 0; first < 48; first += 24)
+      await Promise.all(
+        [...written].slice(first, first + 24).map(async ([index, bytes]) => putBlock(client, snapshotId, index, bytes)),
+      );
+    await client.send(new CompleteSnapshotCommand({ SnapshotId: snapshotId, ChangedBlocksCount: written.size }));
+    const tokens = await listBlocks(client, snapshotId);
+    const read = await Promise.all(
+      [...tokens].map(async ([index, token]) => [index, await getBlock(client, snapshotId, index, token)] as const),
+    );
+    expect(digests(new Map(read))).toEqual(digests(written));
   });
 
   it('is pending when it is completed, and completed when that is asked again', async () => {
@@ -123,5 +153,23 @@ describe('a snapshot that is written with EBS direct', () => {
       new ListSnapshotBlocksCommand({ SnapshotId: snapshotId, StartingBlockIndex: 1985, MaxResults: 100 }),
     );
     expect(last.Blocks?.map(({ BlockIndex }) => BlockIndex)).toEqual([1992]);
+  });
+});
+
+describe('a block that did not shrink', () => {
+  it.each([
+    ['its first byte', SEGMENT_HEADER_BYTES],
+    ['one in the middle', 300_000],
+    ['its last byte', SEGMENT_HEADER_BYTES + BLOCK - 1],
+  ])('is refused when %s is damaged in the store', async (_name, at) => {
+    const rig = await start();
+    const { client } = await rig.user('anna');
+    const snapshotId = await writeSnapshot(client, new Map([[0, randomBytes(BLOCK)]]));
+    const [token = ''] = (await listBlocks(client, snapshotId)).values();
+    const [{ key } = { key: '' }] = await Array.fromAsync(rig.objects.list(`uploads/${snapshotId}/`));
+    const bytes = Buffer.from((await rig.objects.get(key))?.bytes ?? []);
+    bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
+    await rig.objects.put(key, bytes);
+    await expect(getBlock(client, snapshotId, 0, token)).rejects.toMatchObject({ $metadata: { httpStatusCode: 500 } });
   });
 });

@@ -16,7 +16,7 @@ beforeEach(async () => {
   const info = await createStore(options, { keyId: '000000000001' });
   const cost = { N: 1024, r: 8, p: 1 };
   const begun = await beginStoreKey(options, info, passphraseSecret('of the customer'), { cost });
-  rig = await EbsRig.start(objects, {}, begun?.keys);
+  rig = await EbsRig.start(objects, {}, begun === undefined ? {} : { keys: begun.keys });
   anna = await rig.user('anna');
 });
 afterEach(async () => {

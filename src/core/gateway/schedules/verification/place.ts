@@ -11,7 +11,7 @@ import type { BlockDevice } from '../../../blockdevice/index.ts';
 import { formatSize, GIB, SgwError, type Clock } from '../../../kit/index.ts';
 import { NbdServer, type ExportDirectory } from '../../../nbd/index.ts';
 import { freeBytes } from '../../../objectstore/index.ts';
-import { plainEnvironment } from './command.ts';
+import { plainEnvironment } from '../../run-command.ts';
 import { endCommandsIn } from './left-behind.ts';
 
 const SOCKET_NAME = 'nbd.sock';

@@ -7,7 +7,7 @@ import type { VerificationState, VerifyingState } from '../../../state/index.ts'
 import { exportView, verifyView } from '../../../transfer/index.ts';
 import { noCache } from '../../serving/no-cache.ts';
 import { millisecondsSince, pinOf, timestamp, type Session } from '../../session.ts';
-import { runCommand } from './command.ts';
+import { runCommand } from '../../run-command.ts';
 import { VerifyPlace } from './place.ts';
 
 /** What `verified` of a snapshot holds of its message. */

@@ -15,6 +15,11 @@ const conflict: EbsFailure = { status: 409, type: 'ConflictException' };
 const notFound: EbsFailure = { status: 404, type: 'ResourceNotFoundException', reason: 'SNAPSHOT_NOT_FOUND' };
 const accessDenied: EbsFailure = { status: 403, type: 'AccessDeniedException', reason: 'UNAUTHORIZED_ACCOUNT' };
 const throttled = (reason: string): EbsFailure => ({ status: 400, type: 'RequestThrottledException', reason });
+const quota: EbsFailure = {
+  status: 402,
+  type: 'ServiceQuotaExceededException',
+  reason: 'DEPENDENCY_SERVICE_QUOTA_EXCEEDED',
+};
 const limit: EbsFailure = { status: 400, type: 'ConcurrentLimitExceededException' };
 const internal: EbsFailure = { status: 500, type: 'InternalServerException' };
 const unavailable: EbsFailure = { status: 503, type: 'ServiceUnavailable' };
@@ -23,6 +28,7 @@ const unavailable: EbsFailure = { status: 503, type: 'ServiceUnavailable' };
 const BY_CODE: Readonly<Record<string, EbsFailure>> = {
   'snapshot-not-found': notFound,
   'export-denied': accessDenied,
+  'quota-exceeded': quota,
   'snapshot-not-completed': validation('INVALID_SNAPSHOT_ID'),
   'snapshot-deleted': notFound,
   'unrelated-snapshots': validation('UNRELATED_SNAPSHOTS'),
@@ -61,7 +67,7 @@ const BY_KIND: Readonly<Partial<Record<SgwError['kind'], EbsFailure>>> = {
   conflict,
   denied: accessDenied,
   unsupported: validation('INVALID_PARAMETER_VALUE'),
-  exhausted: { status: 402, type: 'ServiceQuotaExceededException', reason: 'DEPENDENCY_SERVICE_QUOTA_EXCEEDED' },
+  exhausted: quota,
   unavailable,
   timeout: unavailable,
   aborted: unavailable,

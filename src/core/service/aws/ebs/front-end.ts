@@ -8,12 +8,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { API_BLOCK_BYTES } from '../../../blockstore/index.ts';
 import type { UploadEntry } from '../../../blockstore/uploads/index.ts';
-import { GIB, problemOfName } from '../../../kit/index.ts';
+import { Deadline, GIB, problemOfName } from '../../../kit/index.ts';
 import { SnapshotBlocks, type BlockPage } from '../../blocks/snapshot-blocks.ts';
 import { SnapshotUploads } from '../../blocks/snapshot-uploads.ts';
 import { BlockTokens } from '../../blocks/tokens.ts';
 import type { Asker } from '../../exportcontrol/export-control.ts';
 import type { FrontEnd, ServerParts } from '../../server/front-end.ts';
+import { BlockMemory, freeWhenSent } from '../../blocks/block-memory.ts';
 import { drained, readBlockBody, readBody, requireBlock } from '../../blocks/body.ts';
 import { ebsAnswerOf } from './errors.ts';
 import {
@@ -28,7 +29,7 @@ import {
 } from './requests.ts';
 import { Slots, type SlotLimits } from '../../blocks/slots.ts';
 
-export type EbsParts = Pick<ServerParts, 'context' | 'log' | 'authenticator' | 'exports' | 'serviceKey'>;
+export type EbsParts = Pick<ServerParts, 'context' | 'log' | 'authenticator' | 'exports' | 'quotas' | 'serviceKey'>;
 
 const PURPOSE = 'sgw-block-tokens-1';
 /** Of a request to start a snapshot. */
@@ -60,15 +61,16 @@ class EbsRoutes {
   readonly #blocks: SnapshotBlocks;
   readonly #uploads: SnapshotUploads;
   readonly #slots: Slots;
+  readonly #memory = new BlockMemory();
   readonly #closed = new AbortController();
   #resuming: Promise<void> = Promise.resolve();
 
   constructor(parts: EbsParts, limits: Partial<SlotLimits>) {
-    const { context, exports, serviceKey, log } = parts;
+    const { context, exports, quotas, serviceKey, log } = parts;
     this.#parts = parts;
     const tokens = new BlockTokens(serviceKey.derive(PURPOSE), context.blocks.clock);
     this.#blocks = new SnapshotBlocks(context, exports, tokens, this.#closed.signal);
-    this.#uploads = new SnapshotUploads(context, exports, log);
+    this.#uploads = new SnapshotUploads({ context, exports, quotas, log });
     this.#slots = new Slots(limits);
   }
 
@@ -125,6 +127,7 @@ class EbsRoutes {
     const wish = startRequestOf(bytes);
     const { sizeGib, timeoutMinutes, tags, ...rest } = wish;
     const name = tags['Name'];
+    using deadline = this.#deadline();
     const entry = await this.#uploads.start(
       asker,
       {
@@ -135,28 +138,33 @@ class EbsRoutes {
         sizeBytes: sizeGib * GIB,
         timeoutMs: timeoutMinutes * 60_000,
       },
-      this.#deadline(),
+      deadline.signal,
     );
     return await reply.code(201).send(startedOf(entry));
   }
 
   async #put(request: FastifyRequest, path: BlockPath, reply: FastifyReply): Promise<FastifyReply> {
     const isNamed = request.headers['x-amz-content-sha256'] !== undefined;
+    using deadline = this.#deadline();
+    const { signal } = deadline;
     // What does not say how its body is signed can only be checked with the body.
     const early = isNamed
       ? undefined
-      : await this.#slots.run('', this.#deadline(), async () => readBlockBody(request.body));
+      : await this.#slots.run('', signal, async () =>
+          readBlockBody(request.body, Buffer.allocUnsafeSlow(API_BLOCK_BYTES)),
+        );
     const { user, payloadSha256 } = await this.#verify(request, early?.bytes ?? null);
     const asker = askerOf(user);
     const snapshotId = snapshotIdOf(path.snapshotId);
     const block = blockIndexOf(path.blockIndex);
     const { sha256 } = putRequestOf(request.headers);
-    const signal = this.#deadline();
     await this.#slots.run(asker.accountId, signal, async () => {
       const entry = await this.#uploads.find(asker, snapshotId, signal);
-      const body = early ?? (await readBlockBody(request.body));
-      requireBlock(body, sha256, payloadSha256);
-      await this.#uploads.put(entry, { block, bytes: body.bytes, sha256 }, signal);
+      await this.#memory.run(async (memory) => {
+        const body = early ?? (await readBlockBody(request.body, memory));
+        requireBlock(body, sha256, payloadSha256);
+        await this.#uploads.put(entry, { block, bytes: body.bytes, sha256 }, signal);
+      });
     });
     return await reply.code(201).headers(checksumHeaders(sha256)).send();
   }
@@ -164,14 +172,16 @@ class EbsRoutes {
   async #complete(request: FastifyRequest, snapshotId: string, reply: FastifyReply): Promise<FastifyReply> {
     const asker = await this.#askerOf(request, (await readBody(request.body, JSON_BYTES_MAX)).bytes);
     const id = snapshotIdOf(snapshotId);
-    const status = await this.#uploads.complete(asker, id, claimOf(request.headers), this.#deadline());
+    using deadline = this.#deadline();
+    const status = await this.#uploads.complete(asker, id, claimOf(request.headers), deadline.signal);
     return await reply.code(202).send({ Status: status });
   }
 
   async #list(request: FastifyRequest, snapshotId: string, reply: FastifyReply): Promise<FastifyReply> {
     const asker = await this.#askerOf(request, Buffer.alloc(0));
     const wish = pageWishOf(request.query as Record<string, string>);
-    const page = await this.#blocks.list(asker, snapshotIdOf(snapshotId), wish, this.#deadline());
+    using deadline = this.#deadline();
+    const page = await this.#blocks.list(asker, snapshotIdOf(snapshotId), wish, deadline.signal);
     const blocks = page.blocks.map(({ block, token }) => ({ BlockIndex: block, BlockToken: token }));
     return await reply.send({ Blocks: blocks, ...pageOf(page) });
   }
@@ -180,7 +190,8 @@ class EbsRoutes {
     const asker = await this.#askerOf(request, Buffer.alloc(0));
     const query = request.query as Record<string, string>;
     const of = { first: firstSnapshotOf(query), second: snapshotIdOf(snapshotId) };
-    const page = await this.#blocks.listChanged(asker, of, pageWishOf(query), this.#deadline());
+    using deadline = this.#deadline();
+    const page = await this.#blocks.listChanged(asker, of, pageWishOf(query), deadline.signal);
     const changed = page.blocks.map(({ block, firstToken, secondToken }) => ({
       BlockIndex: block,
       ...(firstToken === null ? {} : { FirstBlockToken: firstToken }),
@@ -193,12 +204,14 @@ class EbsRoutes {
     const asker = await this.#askerOf(request, Buffer.alloc(0));
     const token = blockTokenOf(request.query as Record<string, string>);
     const of = { snapshotId: snapshotIdOf(path.snapshotId), block: blockIndexOf(path.blockIndex), token };
-    const signal = this.#deadline();
+    using deadline = this.#deadline();
+    const { signal } = deadline;
     const { bytes, sha256 } = await this.#slots.run(
       asker.accountId,
       signal,
       async () => await this.#blocks.read(asker, of, signal),
     );
+    freeWhenSent(reply, bytes);
     return await reply
       .headers({ ...checksumHeaders(sha256), 'x-amz-Data-Length': String(bytes.length) })
       .type('application/octet-stream')
@@ -216,8 +229,8 @@ class EbsRoutes {
     return await this.#parts.authenticator.verify({ method, url, headers, body }, 'ebs');
   }
 
-  #deadline(): AbortSignal {
-    return AbortSignal.any([this.#closed.signal, AbortSignal.timeout(DEADLINE_MS)]);
+  #deadline(): Deadline {
+    return new Deadline(this.#closed.signal, DEADLINE_MS, this.#parts.context.blocks.clock);
   }
 
   async #fail(error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

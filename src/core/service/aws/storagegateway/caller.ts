@@ -7,7 +7,7 @@ import type { Background } from './background.ts';
 
 export type ApiParts = Pick<
   ServerParts,
-  'context' | 'log' | 'authenticator' | 'gateways' | 'messages' | 'calls' | 'region' | 'version'
+  'context' | 'log' | 'authenticator' | 'gateways' | 'messages' | 'calls' | 'audit' | 'region' | 'version'
 >;
 
 export interface Caller {

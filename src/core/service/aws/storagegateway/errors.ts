@@ -90,6 +90,7 @@ export const CODES: Readonly<Record<string, ErrorCode>> = {
   'volume-deleted': 'VolumeNotFound',
   'volume-exists': 'VolumeAlreadyExists',
   'volume-held': 'VolumeInUse',
+  'volume-in-group': 'VolumeInUse',
   'volume-not-found': 'VolumeNotFound',
   'volumes-attached': 'VolumeInUse',
   'wrong-mode': 'NotSupported',
@@ -131,9 +132,17 @@ interface Answer {
   readonly body: object;
 }
 
+/** What an account has too much of; of what is not here there is no code of its own. */
+const QUOTAS: Readonly<Record<string, ErrorCode>> = {
+  volumes: 'MaximumVolumeCountExceeded',
+  volumeBytes: 'LocalStorageLimitExceeded',
+};
+
 /** The code of a failure; null when it is not the client's doing. */
 function errorCodeOf(failure: SgwError): ErrorCode | null {
   if (failure instanceof RequestRefused) return failure.errorCode;
+  const { limit } = failure.details;
+  if (failure.code === 'quota-exceeded' && typeof limit === 'string') return QUOTAS[limit] ?? KINDS[failure.kind];
   return CODES[failure.code] ?? KINDS[failure.kind];
 }
 

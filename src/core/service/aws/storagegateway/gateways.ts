@@ -180,9 +180,12 @@ async function turn(
   wanted: 'running' | 'shutdown',
 ): Promise<{ GatewayARN: string }> {
   await requireLook(caller, gatewayId);
+  const operation = wanted === 'shutdown' ? 'gateway.suspend' : 'gateway.resume';
+  const { accountId, accessKeyId } = caller.user;
+  const record = { kind: 'operate', gatewayId, accountId, accessKeyId, operation, granted: true } as const;
+  await caller.parts.audit.record(record, caller.signal);
   await changeSettings(caller, gatewayId, (now) => ({ ...now, wanted }));
   try {
-    const operation = wanted === 'shutdown' ? 'gateway.suspend' : 'gateway.resume';
     await callGatewayLong(caller, gatewayId, operation, {}, { waitMs: 500 });
   } catch (error) {
     await changeSettings(caller, gatewayId, (now) => ({ ...now, wanted: settings.wanted }));

@@ -1,4 +1,4 @@
-/** Runs a command of the operator's over a snapshot: within a time, with its output kept within a bound, and nothing left of it. */
+/** Runs a command of the operator's: within a time, with its output kept within a bound, and nothing left of it. */
 import { spawn } from 'node:child_process';
 
 /** Of what it wrote, the last. */

@@ -1,0 +1,150 @@
+/**
+ * What this member is to one volume of its group: a replica, the holder, or one that held it and comes back; and which of its logs
+ * counts. Whoever works on that shares it: the messages, the candidate, the planned take-over.
+ */
+import { Semaphore, toSgwError, type SgwError, type VolumeId } from '../kit/index.ts';
+import type { GroupVolume } from '../protocol/index.ts';
+import type { ReplicaPosition } from '../writelog/index.ts';
+import type { ReplicationParts } from './contract.ts';
+import type { HeldVolume } from './held.ts';
+import type { PeerLink, Reign } from './messages.ts';
+import { superseded } from './refusals.ts';
+import { EMPTY_POSITION, Replica } from './replica.ts';
+import { promiseUntil, type HeadView, type Listener } from './rules.ts';
+
+export interface MemberParts extends ReplicationParts {
+  readonly links: ReadonlyMap<string, PeerLink>;
+  /** Ids of the members, in their order. */
+  readonly members: () => readonly string[];
+  readonly nameOf: (gatewayId: string) => string;
+  readonly readHead: (volumeId: VolumeId, signal: AbortSignal) => Promise<HeadView>;
+  /** Has what is wanted of the volume as it is now, if that can be had soon. */
+  readonly readGroup: () => Promise<void>;
+  /** When this process started, by the lease clock. */
+  readonly startedAt: number;
+  readonly stopped: AbortSignal;
+}
+
+export class Role {
+  volume: GroupVolume;
+  readonly parts: MemberParts;
+  readonly replica: Replica;
+  newest: Reign | undefined;
+  /** Its own log is in its place, not the replica log: it holds the volume, or held it. */
+  hasOwnLog = false;
+  /** Which of the two it is, and where the own one ends. */
+  isKnown = false;
+  ownPosition: ReplicaPosition = EMPTY_POSITION;
+  held: HeldVolume | undefined;
+  /** What the next opening is given. */
+  next: HeldVolume | undefined;
+  /** Nothing is promised and no record taken. */
+  isTakingOver = false;
+  promisedUntil: number;
+  /** The last record of a holder that has closed its gate for this member. */
+  releasedAt: number | undefined;
+  /** Why it is not taken over here; null when there is no reason to. */
+  why: string | null = null;
+  /** Work that changes the role is one after the other. */
+  readonly #turn = new Semaphore(1);
+
+  constructor(parts: MemberParts, volume: GroupVolume) {
+    this.parts = parts;
+    this.volume = volume;
+    this.replica = new Replica(volume.volumeId, parts.host, parts.log);
+    this.promisedUntil = promiseUntil(parts.startedAt, parts.times);
+  }
+
+  get self(): string {
+    return this.parts.self.gatewayId;
+  }
+
+  get listener(): Listener {
+    return {
+      newestEpoch: this.newest?.epoch ?? 0,
+      isTakingOver: this.isTakingOver,
+      hasReplicaLog: this.isKnown && !this.hasOwnLog,
+    };
+  }
+
+  /** As it is now: it may have changed at every await. */
+  heldNow(): HeldVolume | undefined {
+    return this.held;
+  }
+
+  /** The room is being closed. */
+  isStopped(): boolean {
+    return this.parts.stopped.aborted;
+  }
+
+  /** Finds out which log there is. */
+  async begin(): Promise<void> {
+    await this.inTurn(async () => {
+      const own = await this.parts.host.logs.own(this.volume.volumeId);
+      this.hasOwnLog = own !== null;
+      this.ownPosition = own ?? EMPTY_POSITION;
+      if (own === null) await this.replica.open();
+      this.isKnown = true;
+    });
+  }
+
+  /** Does `work` when whatever else changes the role is done. */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return await this.#turn.run(work);
+  }
+
+  /** There is a reign. */
+  hear(reign: Reign): void {
+    if (reign.epoch <= (this.newest?.epoch ?? 0)) return;
+    this.newest = reign;
+    if (reign.holder === this.self) return;
+    const { volumeId } = this.volume;
+    const held = this.held;
+    if (held !== undefined && reign.epoch > held.epoch)
+      void this.step(superseded(volumeId, this.parts.nameOf(reign.holder)));
+    else if (this.hasOwnLog && held === undefined && !this.isTakingOver) void this.becomeReplica();
+  }
+
+  /** Leaves the volume to others, when its turn comes. Never fails. */
+  async step(reason: SgwError): Promise<void> {
+    this.held?.end(reason);
+    await this.inTurn(async () => {
+      await this.leave(reason);
+    }).catch((error: unknown) => {
+      this.parts.log.error({ volumeId: this.volume.volumeId, err: toSgwError(error) }, 'leaving the volume failed');
+    });
+  }
+
+  /** Leaves the volume to others: in its turn. */
+  async leave(reason: SgwError): Promise<void> {
+    const { host } = this.parts;
+    const { volumeId } = this.volume;
+    this.held?.end(reason);
+    await host.demote(volumeId, reason);
+    this.held = undefined;
+    this.next = undefined;
+    await host.logs.release(volumeId);
+    this.hasOwnLog = false;
+    await this.replica.open();
+  }
+
+  /** Its own log becomes a replica log, unless it holds the volume by then. Never fails. */
+  async becomeReplica(): Promise<void> {
+    await this.inTurn(async () => {
+      if (!this.hasOwnLog || this.held !== undefined || this.isTakingOver) return;
+      await this.leave(superseded(this.volume.volumeId));
+    }).catch((error: unknown) => {
+      this.parts.log.error(
+        { volumeId: this.volume.volumeId, err: toSgwError(error) },
+        'the own log could not be made a replica log',
+      );
+    });
+  }
+
+  /** Where its log ends; undefined while that is not known. */
+  position(): ReplicaPosition | undefined {
+    if (this.held !== undefined) return this.held.position;
+    if (!this.isKnown) return undefined;
+    return this.hasOwnLog ? this.ownPosition : this.replica.isOpen ? this.replica.position : undefined;
+  }
+}

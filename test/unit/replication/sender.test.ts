@@ -1,0 +1,62 @@
+/** What a holder knows of a replica by what that tells of its log. */
+import { expect, it } from 'vitest';
+import type { VolumeId } from '../../../src/core/kit/index.ts';
+import type { PeerLink, PeerMessage } from '../../../src/core/replication/messages.ts';
+import { Sender } from '../../../src/core/replication/sender.ts';
+import type { WriteLog } from '../../../src/core/writelog/index.ts';
+
+const volumeId = 'vol-0123456789abcdef0' as VolumeId;
+const INCARNATION = { incarnation: '00112233445566ff', epoch: 2, baseSeq: 0, uploadedSequence: 9, firstSequence: 10 };
+
+function senderOf(lastSequence = 9): { readonly sender: Sender; readonly sent: PeerMessage[] } {
+  const sent: PeerMessage[] = [];
+  const link = { gatewayId: 'sgw-b', waitingBytes: 0, send: (message: PeerMessage) => sent.push(message) };
+  const log = {
+    usage: { lastSequence, uploadedSequence: 9, dirtyBytes: 0, capacityBytes: 1 << 20 },
+    incarnations: [INCARNATION],
+    sent: (from: number) =>
+      from > lastSequence ? [] : [{ ...INCARNATION, sequence: from, body: Buffer.alloc(8), pages: Buffer.alloc(0) }],
+  };
+  const sender: Sender = new Sender({
+    ...{ volumeId, link: link as unknown as PeerLink, log: log as unknown as WriteLog },
+    reign: () => ({ volumeId, holder: 'sgw-a', epoch: 2 }),
+    exportedAs: () => undefined,
+    // As the holder does for flushes that wait.
+    onStreaming: () => {
+      if (lastSequence > 9) sender.sync(lastSequence);
+    },
+    onGot: () => undefined,
+  });
+  return { sender, sent };
+}
+
+it('a replica that is whole, and has what the holder has not, begins anew, and is whole when it says so again', () => {
+  const { sender, sent } = senderOf();
+  const ofItsOwn = { incarnation: 'ffeeddccbbaa0099', firstSequence: 1, received: 12, synced: 12, isWhole: true };
+  sender.position(ofItsOwn);
+  expect(sent.at(-1)).toMatchObject({ kind: 'from', from: 10, anew: true });
+  expect(sender.isWhole).toBe(false);
+  sender.position({ ...ofItsOwn, incarnation: INCARNATION.incarnation, received: 9, synced: 9 });
+  expect(sender.isWhole).toBe(true);
+});
+
+it('a replica that is whole, and goes on where it ends, stays whole', () => {
+  const { sender, sent } = senderOf();
+  const { incarnation } = INCARNATION;
+  sender.position({ incarnation, firstSequence: 1, received: 9, synced: 9, isWhole: true });
+  expect(sent.at(-1)).toMatchObject({ kind: 'from', from: 10, anew: false });
+  expect(sender.isWhole).toBe(true);
+});
+
+it('what waits to be durable when a replica begins to take records is asked for behind them, not before', () => {
+  const { sender, sent } = senderOf(12);
+  const { incarnation } = INCARNATION;
+  sender.position({ incarnation, firstSequence: 1, received: 9, synced: 9, isWhole: true });
+  expect(sent.slice(1).map(({ kind }) => kind)).toEqual(['from', 'records', 'records', 'records', 'sync']);
+  expect(sent.at(-1)).toMatchObject({ kind: 'sync', sequence: 12 });
+  expect([sender.lacksRecords, sender.lacksSync]).toEqual([true, true]);
+  sender.got(12, 9);
+  expect([sender.lacksRecords, sender.lacksSync]).toEqual([false, true]);
+  sender.got(12, 12);
+  expect(sender.lacksSync).toBe(false);
+});
