@@ -30,6 +30,12 @@ const told = (what: string, pauseMs: number): void => {
 const hasConnection = async (member: GroupMember): Promise<true | undefined> =>
   (await member.call('status', {})).service?.connection?.state === 'connected' ? true : undefined;
 
+/** Each member, after the service was away or a daemon: the waits between their tries are random. */
+async function allConnected(rig: GroupRig): Promise<void> {
+  for (const member of rig.members)
+    await rig.waitFor(`${member.name} is connected to the service`, async () => hasConnection(member));
+}
+
 async function activate({ name, rig }: GroupMember, index: number): Promise<void> {
   const shown = await rig.ok('activate', ...service.place, '--name', name, '--no-wait');
   await provider.okWith(service.as(anna), 'service', 'activate', String(shown['activationKey']), '--yes');
@@ -47,7 +53,7 @@ beforeAll(async () => {
     ...{ sizeBytes: PAGES * PAGE, replicas: 2, activate },
     within: (index) => network.within(index + 1),
     assign: async (rig) => {
-      for (const member of rig.members) await rig.waitFor('a member is connected', async () => hasConnection(member));
+      await allConnected(rig);
       expect(await provider.okWith(service.as(anna), ...afar)).toMatchObject({ changed: true });
     },
   });
@@ -116,6 +122,8 @@ if (!network.canCut) process.stderr.write('skipping links that are cut: no netwo
 describe.skipIf(!network.canCut)('with a member that is cut off from the others, and reaches the service', () => {
   it('C27: the service permits no take-over while the holder lives, not even one that the operator asks for', async () => {
     await group.settle(2);
+    // The service can only ask a holder that is connected to it.
+    await allConnected(group);
     const holder = await group.holder();
     const [cutOff] = await group.others();
     if (cutOff === undefined) throw new Error('a group has more than one member');
