@@ -80,6 +80,12 @@ export interface GroupsResult {
   readonly failure: Error | undefined;
 }
 
+/** A request of a client, until it has ended. */
+interface Request {
+  readonly process: Process;
+  readonly what: string;
+}
+
 type Call = { -readonly [K in keyof RegisterCall]: RegisterCall[K] };
 
 export class GroupsSimulation {
@@ -94,6 +100,9 @@ export class GroupsSimulation {
   readonly #away = new Set<string>();
   readonly #histories: Call[][] = Array.from({ length: REGISTERS }, () => []);
   readonly #clients: Process;
+  readonly #waiting = new Set<Request>();
+  /** How often a client flushes after a call, by the seed: many flushes wait at one time, or hardly one. */
+  readonly #flushChance: number;
   #entry!: VolumeEntry;
   #group!: GroupDocument;
   #moment = 0;
@@ -134,6 +143,7 @@ export class GroupsSimulation {
     const count = choices.pick([2, 3, 3]);
     this.#machines = Array.from({ length: count }, (_, i) => newMachine(`sgw-0000000${String(i + 1)}`, choices));
     this.#clients = this.world.newProcess('clients');
+    this.#flushChance = Choices.named(seed, 'flushes').pick([0.05, 0.1, 0.5]);
   }
 
   readonly #fail = (error: unknown): void => {
@@ -354,9 +364,10 @@ export class GroupsSimulation {
     try {
       if (isWrite) {
         page.writeUInt32LE(value, 0);
-        await volume.write(register * PAGE_BYTES, page, { fua: choices.chance(0.15) });
-      } else await volume.read(register * PAGE_BYTES, page);
-      if (choices.chance(0.1)) void Promise.resolve(volume.flush()).catch(() => undefined);
+        const fua = choices.chance(0.15);
+        await this.#request(process, 'write', volume.write(register * PAGE_BYTES, page, { fua }));
+      } else await this.#request(process, 'read', volume.read(register * PAGE_BYTES, page));
+      if (choices.chance(this.#flushChance)) this.#request(process, 'flush', volume.flush()).catch(() => undefined);
     } catch (error) {
       if (!(error instanceof SgwError) || error.kind === 'internal' || error.kind === 'corrupt') this.#fail(error);
       this.tally.event(`call failed: ${error instanceof SgwError ? error.code : 'bug'}`);
@@ -369,6 +380,23 @@ export class GroupsSimulation {
       `${process.name} answered ${call.kind} ${String(register)} = ${String(call.value)} (${String(call.calledAt)}-${String(call.answeredAt)})`,
     );
     this.tally.event(isWrite ? 'writes' : 'reads');
+  }
+
+  async #request(process: Process, what: string, work: Promise<void> | void): Promise<void> {
+    const request = { process, what };
+    this.#waiting.add(request);
+    try {
+      await work;
+    } finally {
+      this.#waiting.delete(request);
+    }
+  }
+
+  /** What waits at members that live. */
+  #waits(): string[] {
+    return [...this.#waiting]
+      .filter(({ process }) => process.alive)
+      .map(({ process, what }) => `${process.name} ${what}`);
   }
 
   // The end.
@@ -394,6 +422,7 @@ export class GroupsSimulation {
     for (const { parts } of this.#members.values()) parts.process.stalledUntilMs = 0;
     this.world.note('nothing fails any more');
     const fromMs = this.world.nowMs;
+    await this.#allEnd();
     let left = REGISTERS;
     const read = async (register: number): Promise<void> => {
       const clock = this.world.clockOf(this.#clients);
@@ -417,6 +446,17 @@ export class GroupsSimulation {
       throw error;
     }
     this.tally.event('ms until served again, in the end', this.world.nowMs - fromMs);
+  }
+
+  /** Without a new request that would wake up those that wait. */
+  async #allEnd(): Promise<void> {
+    try {
+      await this.#stepUntil(() => this.#waits().length === 0, 'requests of clients do not end', RECOVERY_MS);
+    } catch (error) {
+      this.world.note(`these wait: ${this.#waits().join(', ')}`);
+      throw error;
+    }
+    this.tally.check('every request of a client ends');
   }
 
   #check(): void {
