@@ -7,17 +7,27 @@ import { assert } from '../../kit/index.ts';
 import { damaged, missing } from '../damage.ts';
 import { decodeFrameInPlace } from '../frame-codec.ts';
 import { spansOfFrames } from '../frame-spans.ts';
-import { API_BLOCK_BYTES, API_BLOCK_PAGES, BLOCK_BYTES, LEAF_PAGES, PAGE_BYTES, PAGE_HASH_BYTES } from '../geometry.ts';
+import {
+  API_BLOCK_BYTES,
+  API_BLOCK_PAGES,
+  BLOCK_BYTES,
+  FANOUT,
+  LEAF_PAGES,
+  PAGE_BYTES,
+  PAGE_HASH_BYTES,
+  ROOT_LEVEL,
+} from '../geometry.ts';
 import { uploadOfKey } from '../keys.ts';
 import type { LeafRun, NodePointer, SegmentRef } from '../node-codec.ts';
 import { withSignal, type DataReading } from '../options.ts';
 import { CODECS, popcount16, type FrameEntry, type SegmentIndex } from '../segment-index.ts';
 import { pageHashesOf, parseSegmentTail } from '../segment-parse.ts';
 import { SegmentReader } from '../segment-reader.ts';
-import { changedBlocksOfLeaf, cutRun, type ChangedBlock } from './leaf-blocks.ts';
+import { changedBlocksOfLeaf, cutRun, writtenBlocksOfLeaf, type ChangedBlock } from './leaf-blocks.ts';
 import { MapReader } from './map-reader.ts';
 
 const LEAF_BLOCKS = LEAF_PAGES / API_BLOCK_PAGES;
+const LEAVES = FANOUT ** ROOT_LEVEL;
 const SPANS = { gapBytesMax: 64 * 1024, spanBytesMax: 4 << 20 };
 
 export class BlockReader {
@@ -51,6 +61,17 @@ export class BlockReader {
     const leaves = this.#maps.differing(a, b, Math.floor(fromBlock / LEAF_BLOCKS), signal);
     for await (const pair of leaves)
       for await (const block of changedBlocksOfLeaf(pair, isMoved)) if (block.block >= fromBlock) yield block;
+  }
+
+  /** The first blocks from `fromBlock` on in which a page is mapped, ascending, `max` at most; looks no further than 4 MiB on. */
+  async writtenNear(root: NodePointer | null, fromBlock: number, max: number, signal?: AbortSignal): Promise<number[]> {
+    const blocks: number[] = [];
+    const first = Math.floor(fromBlock / LEAF_BLOCKS);
+    for (let leaf = first; leaf <= first + 1 && leaf < LEAVES && blocks.length < max; leaf++) {
+      const runs = await this.#maps.leafAt(root, leaf, signal);
+      for (const block of writtenBlocksOfLeaf(leaf, runs)) if (block >= fromBlock) blocks.push(block);
+    }
+    return blocks.slice(0, max);
   }
 
   /** Whether gc has moved the page from the one place to the other. */

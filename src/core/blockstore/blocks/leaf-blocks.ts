@@ -28,6 +28,16 @@ export async function* changedBlocksOfLeaf(
   }
 }
 
+/** The blocks in which a page is mapped, ascending. */
+export function writtenBlocksOfLeaf(leaf: number, runs: readonly LeafRun[]): number[] {
+  const written = new Set<number>();
+  for (const { page, count } of runs) {
+    const last = Math.floor((page + count - 1) / API_BLOCK_PAGES);
+    for (let i = Math.floor(page / API_BLOCK_PAGES); i <= last; i++) written.add(leaf * LEAF_BLOCKS + i);
+  }
+  return [...written].sort((a, b) => a - b);
+}
+
 /** The runs of each block of a leaf. */
 function byBlock(runs: readonly LeafRun[]): LeafRun[][] {
   const blocks = Array.from({ length: LEAF_BLOCKS }, (): LeafRun[] => []);

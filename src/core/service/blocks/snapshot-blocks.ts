@@ -11,6 +11,7 @@ import { API_BLOCK_BYTES, RecentReads, type SnapshotEntry } from '../../blocksto
 import { SgwError } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
 import type { Asker, ExportControl } from '../exportcontrol/export-control.ts';
+import { BlocksAhead } from './blocks-ahead.ts';
 import type { BlockTokens, Listing } from './tokens.ts';
 
 /** Where a listing begins, and how much of it is wanted. */
@@ -47,6 +48,7 @@ export class SnapshotBlocks {
   readonly #exports: ExportControl;
   readonly #tokens: BlockTokens;
   readonly #reader: BlockReader;
+  readonly #ahead: BlocksAhead;
   /** By account and snapshot. */
   readonly #rights: RecentReads<SnapshotEntry>;
 
@@ -56,6 +58,7 @@ export class SnapshotBlocks {
     this.#exports = exports;
     this.#tokens = tokens;
     this.#reader = new BlockReader(context.blocks);
+    this.#ahead = new BlocksAhead(this.#reader, closed);
     const { clock } = context.blocks;
     this.#rights = new RecentReads(
       async (name, signal) => {
@@ -123,8 +126,9 @@ export class SnapshotBlocks {
     this.#requireReadable();
     const { accountId } = asker;
     this.#tokens.requireBlock(token, { accountId, snapshotId, block });
-    const entry = await this.#rights.get(`${accountId} ${snapshotId}`, signal);
-    return await this.#reader.read(entry.root, block, signal);
+    const name = `${accountId} ${snapshotId}`;
+    const entry = await this.#rights.get(name, signal);
+    return await this.#ahead.read(name, entry.root, block, signal);
   }
 
   /**
@@ -141,14 +145,15 @@ export class SnapshotBlocks {
     signal: AbortSignal,
   ): Promise<ReadBlock> {
     this.#requireReadable();
+    const name = `${asker.accountId} ${snapshotId}`;
     const entry = recorded
       ? await this.#exports.open(asker, { snapshotId, purpose: 'read' }, signal)
-      : await this.#rights.get(`${asker.accountId} ${snapshotId}`, signal);
+      : await this.#rights.get(name, signal);
     if (block * API_BLOCK_BYTES >= entry.sizeBytes)
       throw new SgwError('invalid', 'block-out-of-range', `snapshot ${snapshotId} has no block ${String(block)}`, {
         details: { snapshotId, block },
       });
-    return await this.#reader.read(entry.root, block, signal);
+    return await this.#ahead.read(name, entry.root, block, signal);
   }
 
   /** The block to begin with. */
