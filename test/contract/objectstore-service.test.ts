@@ -30,7 +30,8 @@ beforeAll(async () => {
       budget: new Budget(),
       clock: systemClock,
       log: SILENT,
-      serve: async () => Promise.resolve({ store: behind, gatewayId: 'sgw-00000001' }),
+      serve: async () =>
+        Promise.resolve({ store: behind, asker: { gatewayId: 'sgw-00000001', accountId: '000000000001' } }),
     });
   });
 });

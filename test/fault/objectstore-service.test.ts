@@ -43,7 +43,8 @@ describe('a store over the data endpoint over a way that fails', () => {
         budget: new Budget(),
         clock: systemClock,
         log: SILENT,
-        serve: async () => Promise.resolve({ store: behind, gatewayId: 'sgw-00000001' }),
+        serve: async () =>
+          Promise.resolve({ store: behind, asker: { gatewayId: 'sgw-00000001', accountId: '000000000001' } }),
       });
     });
     identity = await listener.authority.identity('sgw-00000001');

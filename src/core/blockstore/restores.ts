@@ -97,12 +97,20 @@ export async function listRestores(
   snapshotId?: SnapshotId,
   signal?: AbortSignal,
 ): Promise<RestoreEntry[]> {
-  const entries: RestoreEntry[] = [];
+  const entries = await Array.fromAsync(eachRestore(options, snapshotId, signal));
+  return entries.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1));
+}
+
+/** As `listRestores`, one by one and in no order: for who looks at those of all accounts, which may be many. */
+export async function* eachRestore(
+  options: BlockStoreOptions,
+  snapshotId?: SnapshotId,
+  signal?: AbortSignal,
+): AsyncGenerator<RestoreEntry> {
   for await (const { key } of options.objects.list(`${keys.restores}${snapshotId ?? ''}`, withSignal(signal))) {
     const stored = await readDocument<RestoreEntry>(options, key, signal);
-    if (stored !== undefined) entries.push(stored.value);
+    if (stored !== undefined) yield stored.value;
   }
-  return entries.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1));
 }
 
 /** Notes that the image may carry no mark from now on. Durable when it resolves. */

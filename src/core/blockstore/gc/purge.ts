@@ -8,7 +8,7 @@ import { changeDocument, createDocument, readDocument } from '../documents.ts';
 import type { SnapshotEntry, VolumeEntry } from '../entries.ts';
 import { keys } from '../keys.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
-import { listRestores, removeRestore } from '../restores.ts';
+import { eachRestore, removeRestore } from '../restores.ts';
 import { expired, isUpload } from '../upload-entry.ts';
 import type { CondemnedList } from './condemned.ts';
 
@@ -111,7 +111,7 @@ export async function purgeDeleted(
 
 /** Removes restores that have ended, once their snapshot is gone: until then their profile is of use. */
 export async function removeEndedRestores(options: BlockStoreOptions, signal?: AbortSignal): Promise<void> {
-  for (const { restoreId, snapshotId, state } of await listRestores(options, undefined, signal)) {
+  for await (const { restoreId, snapshotId, state } of eachRestore(options, undefined, signal)) {
     if (state === 'restoring') continue;
     const snapshot = await readDocument<SnapshotEntry>(options, keys.snapshot(snapshotId), signal);
     if (snapshot?.value.state !== 'completed') await removeRestore(options, restoreId, signal);

@@ -12,7 +12,7 @@ import type { Head } from '../head.ts';
 import { keys } from '../keys.ts';
 import { listSnapshotIds, listUploadIds, listVolumeIds } from '../listed-ids.ts';
 import { withSignal, type BlockStoreOptions } from '../options.ts';
-import { listRestores, type RestoreEntry } from '../restores.ts';
+import { eachRestore, type RestoreEntry } from '../restores.ts';
 import { isUpload } from '../upload-entry.ts';
 import { readPins, type Pin } from './pins.ts';
 import { readPurged, type Purged } from './purged.ts';
@@ -53,7 +53,17 @@ export interface Roots {
   /** Those whose time is not over. */
   readonly pins: readonly Pin[];
   /** Restores that are under way. */
-  readonly restores: readonly RestoreEntry[];
+  readonly restores: readonly RestoreRoot[];
+}
+
+/** What a restore reaches. */
+type RestoreRoot = Pick<RestoreEntry, 'restoreId'> & Pick<RestoreEntry['snapshot'], 'root'>;
+
+async function readRestores(options: BlockStoreOptions, signal: AbortSignal | undefined): Promise<RestoreRoot[]> {
+  const roots: RestoreRoot[] = [];
+  for await (const { restoreId, state, snapshot } of eachRestore(options, undefined, signal))
+    if (state === 'restoring') roots.push({ restoreId, root: snapshot.root });
+  return roots;
 }
 
 /**
@@ -76,8 +86,12 @@ export async function readRoots(
     const waits = waitForPendingBut !== undefined && waited < WAITS_MAX && reader.hasPendingBut(waitForPendingBut);
     if (!waits) {
       const { volumes, snapshots } = reader;
-      const restores = (await listRestores(options, undefined, signal)).filter(({ state }) => state === 'restoring');
-      return { volumes, snapshots, restores, pins: await readPins(options, signal) };
+      return {
+        volumes,
+        snapshots,
+        restores: await readRestores(options, signal),
+        pins: await readPins(options, signal),
+      };
     }
     waited += 1;
     await options.clock.sleep(WAIT_MS, signal);

@@ -130,9 +130,9 @@ class Surveyor {
       for (const root of document.value.roots)
         await this.#marking(`pin ${key}`, () => this.#mark.reach(root, number, this.#how.signal));
     }
-    for (const { restoreId, snapshot } of this.#roots.restores)
+    for (const { restoreId, root } of this.#roots.restores)
       await this.#marking(`restore ${restoreId}`, () =>
-        this.#mark.reach(snapshot.root, this.#numberOf('restore', restoreId), this.#how.signal),
+        this.#mark.reach(root, this.#numberOf('restore', restoreId), this.#how.signal),
       );
     // Last: a walk that damage ends half-way would make the others pass by what it did not come to.
     for (const root of volumes) if (root.state !== 'live') await this.#markVolume(root);

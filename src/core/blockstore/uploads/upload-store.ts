@@ -17,8 +17,8 @@ import { createHash } from 'node:crypto';
 import {
   SgwError,
   assert,
-  newSnapshotId,
-  newVolumeId,
+  serviceSnapshotId,
+  serviceVolumeId,
   type Random,
   type SnapshotId,
   type VolumeId,
@@ -139,7 +139,8 @@ export class UploadStore {
     const { accountId, name, sizeBytes, description, tags, timeoutMs, parent, clientToken, volume, session } = wanted;
     const nowMs = clock.nowMs();
     const of = volume ?? uploadedBefore(parent, accountId) ?? volumeThatNeverWas(random, parent);
-    const token = clientToken === null ? newSnapshotId(random) : idOfToken(accountId, clientToken);
+    const token =
+      clientToken === null ? serviceSnapshotId(random.bytes(8).toString('hex')) : idOfToken(accountId, clientToken);
     const snapshotId = session === undefined ? token : idOfSession(of.volumeId, session);
     return {
       snapshotId,
@@ -462,7 +463,7 @@ function uploadedBefore(parent: SnapshotEntry | null, accountId: string): Volume
 }
 
 function volumeThatNeverWas(random: Random, parent: SnapshotEntry | null): VolumeOf {
-  const volumeId = newVolumeId(random);
+  const volumeId = serviceVolumeId(random.bytes(8).toString('hex'));
   return { volumeId, name: volumeId, lineage: parent?.lineage ?? volumeId };
 }
 
@@ -471,16 +472,13 @@ const deadlineFrom = (nowMs: number, timeoutMs: number): string =>
 
 /** One account's client token begins one snapshot, whichever server is asked, and however often. */
 function idOfToken(accountId: string, clientToken: string): SnapshotId {
-  const hash = createHash('sha256').update(`sgw upload ${accountId} ${clientToken}`, 'utf8').digest('hex');
-  return `snap-${hash.slice(0, 17)}`;
+  return serviceSnapshotId(createHash('sha256').update(`sgw upload ${accountId} ${clientToken}`, 'utf8').digest('hex'));
 }
 
 /** Of a volume of the block API. No client token has such an id. */
 export function idOfSession(volumeId: VolumeId, session: number): SnapshotId {
-  const hash = createHash('sha256')
-    .update(`sgw session ${volumeId} ${String(session)}`, 'utf8')
-    .digest('hex');
-  return `snap-${hash.slice(0, 17)}`;
+  const hash = createHash('sha256').update(`sgw session ${volumeId} ${String(session)}`, 'utf8');
+  return serviceSnapshotId(hash.digest('hex'));
 }
 
 function requestOf({ sizeBytes, description, tags, timeoutMs, parent, volume }: NewUpload): string {

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
-import { isVolumeId, newVolumeId, SgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
+import { isVolumeId, serviceVolumeId, SgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import { notFoundResource } from '../identity/authorization.ts';
 import { serviceKeys } from '../keys.ts';
@@ -56,7 +56,10 @@ export class VolumeRecords {
   async create({ clientToken, lineage, ...wanted }: NewVolumeRecord, signal: AbortSignal): Promise<VolumeRecord> {
     const { accountId, request } = wanted;
     const { blocks } = this.#context;
-    const volumeId = clientToken === null ? newVolumeId(blocks.random) : idOfToken(accountId, clientToken);
+    const volumeId =
+      clientToken === null
+        ? serviceVolumeId(blocks.random.bytes(8).toString('hex'))
+        : idOfToken(accountId, clientToken);
     const record: VolumeRecord = {
       ...{ volumeId, ...wanted, state: 'creating', lineage: lineage ?? volumeId },
       ...{ createdAt: timeOf(this.#context), deletedAt: null, session: 0 },
@@ -117,8 +120,7 @@ export class VolumeRecords {
 
 /** One account's client token creates one volume, whichever server is asked, and however often. */
 function idOfToken(accountId: string, clientToken: string): VolumeId {
-  const hash = createHash('sha256').update(`sgw volume ${accountId} ${clientToken}`, 'utf8').digest('hex');
-  return `vol-${hash.slice(0, 17)}`;
+  return serviceVolumeId(createHash('sha256').update(`sgw volume ${accountId} ${clientToken}`, 'utf8').digest('hex'));
 }
 
 /** Tells a repeated request from another one with the same token. */

@@ -5,8 +5,8 @@ import { API_BLOCK_BYTES } from '../../blockstore/index.ts';
 import { eachChunk, SgwError } from '../../kit/index.ts';
 import { badParameter, invalid } from './refusals.ts';
 
-/** For a block of 512 KiB: 70 Kbit/s is enough. */
-const BODY_MS = 60_000;
+/** For a block of 512 KiB, which holds a slot meanwhile: 140 Kbit/s is enough. */
+const BODY_MS = 30_000;
 
 export interface ReadBody {
   readonly bytes: Buffer;

@@ -8,31 +8,42 @@ export interface SlotLimits {
   /** Blocks under way; each takes about 1.5 MiB. */
   readonly underWayMax: number;
   readonly ofAccountMax: number;
-  /** Waiting, over all. */
+  /** Of those whose account is not known yet, together. */
+  readonly ofUnknownMax: number;
+  /** Waiting, of one account. */
   readonly waitingMax: number;
 }
 
-const LIMITS: SlotLimits = { underWayMax: 64, ofAccountMax: 48, waitingMax: 512 };
+/** An account and those that are not known yet together leave room for others. */
+const LIMITS: SlotLimits = { underWayMax: 64, ofAccountMax: 40, ofUnknownMax: 8, waitingMax: 256 };
+
+interface Account {
+  readonly slots: Semaphore;
+  users: number;
+  waiting: number;
+}
 
 export class Slots {
   readonly #limits: SlotLimits;
   readonly #all: Semaphore;
-  readonly #accounts = new Map<string, { readonly slots: Semaphore; users: number }>();
-  #waiting = 0;
+  readonly #accounts = new Map<string, Account>();
 
   constructor(limits: Partial<SlotLimits> = {}) {
     this.#limits = { ...LIMITS, ...limits };
     this.#all = new Semaphore(this.#limits.underWayMax);
   }
 
-  /** Runs `work` in a slot. @throws unavailable `server-busy`; what `work` throws */
-  async run<T>(accountId: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    if (this.#waiting >= this.#limits.waitingMax) throw busy();
-    const account = this.#accounts.get(accountId) ?? { slots: new Semaphore(this.#limits.ofAccountMax), users: 0 };
-    this.#accounts.set(accountId, account);
+  /** Runs `work` in a slot; null: nobody knows yet for which account. @throws unavailable `server-busy`; what `work` throws */
+  async run<T>(accountId: string | null, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const name = accountId ?? '';
+    const { ofAccountMax, ofUnknownMax, waitingMax } = this.#limits;
+    const slots = accountId === null ? ofUnknownMax : ofAccountMax;
+    const account = this.#accounts.get(name) ?? { slots: new Semaphore(slots), users: 0, waiting: 0 };
+    if (account.waiting >= waitingMax) throw busy();
+    this.#accounts.set(name, account);
     account.users += 1;
     try {
-      const release = await this.#acquire(account.slots, signal);
+      const release = await this.#acquire(account, signal);
       try {
         throwIfAborted(signal);
         return await work();
@@ -41,14 +52,14 @@ export class Slots {
       }
     } finally {
       account.users -= 1;
-      if (account.users === 0) this.#accounts.delete(accountId);
+      if (account.users === 0) this.#accounts.delete(name);
     }
   }
 
-  async #acquire(ofAccount: Semaphore, signal: AbortSignal): Promise<() => void> {
-    this.#waiting += 1;
+  async #acquire(account: Account, signal: AbortSignal): Promise<() => void> {
+    account.waiting += 1;
     try {
-      const releaseAccount = await ofAccount.acquire(1, signal);
+      const releaseAccount = await account.slots.acquire(1, signal);
       try {
         const releaseAll = await this.#all.acquire(1, signal);
         return () => {
@@ -60,7 +71,7 @@ export class Slots {
         throw error;
       }
     } finally {
-      this.#waiting -= 1;
+      account.waiting -= 1;
     }
   }
 }

@@ -11,11 +11,11 @@
  */
 import type { RestoreEntry, SnapshotEntry } from '../../blockstore/index.ts';
 import { keys, Reach, type NodeLoader, type NodePointer } from '../../blockstore/inspect/index.ts';
-import { untilAborted, type Clock, type VolumeId } from '../../kit/index.ts';
+import { untilAborted, type Clock, type SnapshotId, type VolumeId } from '../../kit/index.ts';
 import type { ServiceContext } from '../context.ts';
 import { judge } from '../exportcontrol/rights.ts';
 import { Book } from './book.ts';
-import { asSnapshot, asVolume, type Records } from './records.ts';
+import { asSnapshot, asVolume, type Records, type Stored } from './records.ts';
 
 export interface AccessRoot {
   readonly use: 'granted' | 'exportable' | 'seen';
@@ -41,6 +41,13 @@ type SnapshotNote = Pick<
   'snapshotId' | 'accountId' | 'volumeId' | 'lineage' | 'state' | 'root' | 'creators' | 'grants'
 >;
 
+/** What is kept of a restore that goes on. */
+interface RestoreNote {
+  readonly accountId: string;
+  readonly snapshotId: SnapshotId;
+  readonly root: NodePointer;
+}
+
 interface Built extends Reached {
   readonly names: readonly string[];
   reach: Reach;
@@ -51,7 +58,7 @@ export class Access {
   readonly #records: Records;
   readonly #load: NodeLoader;
   readonly #snapshots: Book<SnapshotNote>;
-  readonly #restores: Book<RestoreEntry>;
+  readonly #restores: Book<RestoreNote>;
   readonly #stop = new AbortController();
   /** By account and lineage, the oldest first. */
   readonly #known = new Map<string, { readonly roots: readonly AccessRoot[]; readonly askedMs: number }>();
@@ -65,9 +72,10 @@ export class Access {
     this.#load = load;
     this.#snapshots = new Book(context, keys.snapshots, (_key, stored) => {
       const { snapshotId, accountId, volumeId, lineage, state, root, creators, grants } = asSnapshot(stored);
-      return { snapshotId, accountId, volumeId, lineage, state, root, creators, ...(grants && { grants }) };
+      const bare = { snapshotId, accountId, volumeId, lineage, state, root: bareRoot(root), creators };
+      return { ...bare, ...(grants && { grants }) };
     });
-    this.#restores = new Book(context, keys.restores, (_key, stored) => stored as unknown as RestoreEntry);
+    this.#restores = new Book(context, keys.restores, (_key, stored) => restoreNote(stored));
   }
 
   /** Snapshots that an account sees: its own and those shared with it. */
@@ -147,15 +155,13 @@ export class Access {
     signal: AbortSignal,
     freshMs: number,
   ): Promise<AccessRoot[]> {
-    const restores = (await this.#restores.all(signal, freshMs)).filter(
-      (restore) => restore.accountId === accountId && restore.state === 'restoring',
-    );
+    const restores = (await this.#restores.all(signal, freshMs)).filter((restore) => restore.accountId === accountId);
     const roots: AccessRoot[] = [];
-    for (const { snapshotId, snapshot } of restores) {
+    for (const { snapshotId, root } of restores) {
       // Its entry stays as long as anything that it reaches.
       const stored = await this.#records.entry(snapshotId, signal);
-      if (stored === undefined || snapshot.root === null || asSnapshot(stored).lineage !== lineage) continue;
-      roots.push({ use: 'granted', snapshotId, lineage, root: snapshot.root });
+      if (stored === undefined || asSnapshot(stored).lineage !== lineage) continue;
+      roots.push({ use: 'granted', snapshotId, lineage, root });
     }
     return roots;
   }
@@ -212,6 +218,21 @@ export class Access {
   close(): void {
     this.#stop.abort();
   }
+}
+
+/** Of a restore that gives a right; no more of it than that, since what else is in it is its account's to say. */
+function restoreNote(stored: Stored): RestoreNote | undefined {
+  const { accountId, snapshotId, state, snapshot } = stored as unknown as Partial<RestoreEntry>;
+  const root = bareRoot(snapshot?.root ?? null);
+  if (state !== 'restoring' || accountId === undefined || snapshotId === undefined || root === null) return undefined;
+  return { accountId, snapshotId, root };
+}
+
+/** Without fields that a pointer does not have. */
+function bareRoot(root: NodePointer | null): NodePointer | null {
+  if (root === null) return null;
+  const { key, offset, length, hash, mappedPages, creators } = root;
+  return { key, offset, length, hash, mappedPages, creators };
 }
 
 const nameOf = ({ use, root, snapshotId }: AccessRoot): string =>

@@ -1,5 +1,6 @@
 /**
- * What all requests of the data endpoint together may hold, and each gateway's: requests, and bytes of bodies in memory.
+ * What all requests of the data endpoint together may hold: requests of each gateway, and bytes of bodies in memory of each
+ * account, which may have any number of gateways.
  * Bytes wait for their turn; requests beyond the bound are refused, since who sends them has been told of it.
  */
 import { Semaphore, SgwError } from '../../kit/index.ts';
@@ -7,24 +8,33 @@ import { Semaphore, SgwError } from '../../kit/index.ts';
 export interface BudgetLimits {
   /** Of all gateways. */
   readonly bytesMax: number;
-  readonly bytesOfGatewayMax: number;
+  readonly bytesOfAccountMax: number;
   readonly requestsOfGatewayMax: number;
 }
 
 export const DEFAULT_LIMITS: BudgetLimits = {
   bytesMax: 256 * 1024 * 1024,
-  bytesOfGatewayMax: 96 * 1024 * 1024,
+  bytesOfAccountMax: 96 * 1024 * 1024,
   requestsOfGatewayMax: 256,
 };
 
 interface Share {
   readonly bytes: Semaphore;
-  requests: number;
+  users: number;
+}
+
+/** Who asks. */
+interface Asker {
+  readonly gatewayId: string;
+  readonly accountId: string;
 }
 
 export class Budget {
   readonly #limits: BudgetLimits;
   readonly #bytes: Semaphore;
+  /** By gateway. */
+  readonly #requests = new Map<string, number>();
+  /** By account. */
   readonly #shares = new Map<string, Share>();
 
   constructor(limits: BudgetLimits = DEFAULT_LIMITS) {
@@ -33,23 +43,44 @@ export class Budget {
   }
 
   /** Takes a place for a request; the function gives it back. @throws unavailable `too-many-requests` */
-  enter(gatewayId: string): () => void {
-    const share = this.#share(gatewayId);
-    if (share.requests >= this.#limits.requestsOfGatewayMax) {
+  enter({ gatewayId }: Asker): () => void {
+    const requests = this.#requests.get(gatewayId) ?? 0;
+    if (requests >= this.#limits.requestsOfGatewayMax) {
       throw new SgwError('unavailable', 'too-many-requests', `gateway ${gatewayId} has too many requests under way`, {
         hint: 'Try again in a moment.',
       });
     }
-    share.requests += 1;
+    this.#requests.set(gatewayId, requests + 1);
     return () => {
-      share.requests -= 1;
-      if (share.requests === 0) this.#shares.delete(gatewayId);
+      const left = (this.#requests.get(gatewayId) ?? 1) - 1;
+      if (left === 0) this.#requests.delete(gatewayId);
+      else this.#requests.set(gatewayId, left);
     };
   }
 
-  /** Waits for `bytes`, of a request that has entered: first of the gateway's, then of all. */
-  async take(gatewayId: string, bytes: number, signal: AbortSignal): Promise<() => void> {
-    const own = await this.#share(gatewayId).bytes.acquire(bytes, signal);
+  /** Waits for `bytes`, of a request that has entered: first of the account's, then of all. */
+  async take({ accountId }: Asker, bytes: number, signal: AbortSignal): Promise<() => void> {
+    const share = this.#shares.get(accountId) ?? { bytes: new Semaphore(this.#limits.bytesOfAccountMax), users: 0 };
+    this.#shares.set(accountId, share);
+    share.users += 1;
+    const leave = (): void => {
+      share.users -= 1;
+      if (share.users === 0) this.#shares.delete(accountId);
+    };
+    try {
+      const release = await this.#acquire(share.bytes, bytes, signal);
+      return () => {
+        release();
+        leave();
+      };
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  async #acquire(ofAccount: Semaphore, bytes: number, signal: AbortSignal): Promise<() => void> {
+    const own = await ofAccount.acquire(bytes, signal);
     try {
       const all = await this.#bytes.acquire(bytes, signal);
       return () => {
@@ -60,14 +91,5 @@ export class Budget {
       own();
       throw error;
     }
-  }
-
-  #share(gatewayId: string): Share {
-    let share = this.#shares.get(gatewayId);
-    if (share === undefined) {
-      share = { bytes: new Semaphore(this.#limits.bytesOfGatewayMax), requests: 0 };
-      this.#shares.set(gatewayId, share);
-    }
-    return share;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Whether a document that comes in is one that its account may write. Pure: what has to be known of other objects is given.
  */
-import type { Head, SnapshotEntry } from '../../blockstore/index.ts';
+import type { Head, RecoveryPolicy, SnapshotEntry } from '../../blockstore/index.ts';
 import { isSamePointer, requirePointer, type NodePointer } from '../../blockstore/inspect/index.ts';
 import { isVolumeId } from '../../kit/index.ts';
 import { asSnapshot, type Stored } from './records.ts';
@@ -31,6 +31,34 @@ export function rootsOfHead(key: string, stored: Stored): NodePointer[] {
     return root === null ? [] : [requirePointer(key, root as NodePointer)];
   });
 }
+
+/** Far above what any volume has: gc of all accounts goes by it. */
+const TIERS_MAX = 16;
+const POINTS_MAX = 10_000;
+
+/** What gc thins the recovery points by. @throws denied `write-refused` when it is none */
+export function requireRecovery(key: string, stored: Stored): void {
+  if (stored['recovery'] === undefined) return;
+  const { policy, points } = (stored['recovery'] ?? {}) as { policy?: unknown; points?: unknown };
+  const { allForMs, allMax, tiers } = (policy ?? {}) as Partial<Record<keyof RecoveryPolicy, unknown>>;
+  const isFormed =
+    isCount(allForMs) &&
+    isCount(allMax) &&
+    Array.isArray(tiers) &&
+    tiers.length <= TIERS_MAX &&
+    tiers.every(isTier) &&
+    Array.isArray(points) &&
+    points.length <= POINTS_MAX &&
+    points.every(isTimed);
+  if (!isFormed) throw refuseContents(key, 'its recovery points are none');
+}
+
+const isTier = (tier: unknown): boolean => {
+  const { periodMs, forMs } = (tier ?? {}) as { periodMs?: unknown; forMs?: unknown };
+  return isCount(periodMs) && periodMs !== 0 && isCount(forMs);
+};
+
+const isTimed = (point: unknown): boolean => isCount(((point ?? {}) as { commitTimeMs?: unknown }).commitTimeMs);
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
 
@@ -79,6 +107,12 @@ export function requireVolumeEntry(key: string, volumeId: string, accountId: str
     throw refuseContents(key, 'its parent is none');
   if (parentSnapshotId === null && lineage !== volumeId)
     throw refuseContents(key, 'it is no clone, and of another lineage');
+  requireVolumeSize(key, entry);
+}
+
+/** What the limits of its account are counted by. @throws denied `write-refused` */
+export function requireVolumeSize(key: string, { sizeBytes }: Stored): void {
+  if (!isCount(sizeBytes)) throw refuseContents(key, 'its size is none');
 }
 
 /** Purging is for good: nothing brings a volume back that gc may have begun to take away. */

@@ -35,10 +35,9 @@ export function dataEndpoint(options: DataEndpointOptions): FrontEnd {
         log,
         serve: async (request) => {
           const gateway = await principalOf(request);
-          const { gatewayId } = gateway;
           const take = async (bytes: number, signal: AbortSignal): Promise<() => void> =>
-            await budget.take(gatewayId, bytes, signal);
-          return { store: new AccountStore(tenancy, gateway, take), gatewayId };
+            await budget.take(gateway, bytes, signal);
+          return { store: new AccountStore(tenancy, gateway, take), asker: gateway };
         },
       });
     },

@@ -12,13 +12,16 @@ import { crcText, HEADERS } from '../../objectstore/service/index.ts';
 
 /** A body of which nothing comes for so long is given up. */
 const IDLE_MS = 30_000;
+/** So is one that is slower than this, after a while: it holds memory that others wait for. */
+const LEAST_BYTES_PER_MS = 64;
+const SLOW_MS = 60_000;
 
 /** @throws invalid `bad-request` without length and hashes; exhausted `object-too-large` */
 export function incomingBody(
   headers: IncomingHttpHeaders,
   raw: Readable,
   bytesMax: number,
-  clock: Pick<Clock, 'sleep'>,
+  clock: Pick<Clock, 'sleep' | 'monotonicMs'>,
 ): StreamedBody {
   const sizeBytes = Number(headers['content-length'] ?? Number.NaN);
   const sha256 = headers[HEADERS.sha256];
@@ -65,8 +68,10 @@ const damaged = (how: string): SgwError =>
   new SgwError('unavailable', 'body-damaged', `the body of the put was damaged on its way: ${how}`);
 
 /** The chunks of a stream, as long as they come. The stream is left as it is: what it still has is for its owner to end. */
-async function* withIdle(raw: Readable, clock: Pick<Clock, 'sleep'>): AsyncGenerator<Buffer> {
+async function* withIdle(raw: Readable, clock: Pick<Clock, 'sleep' | 'monotonicMs'>): AsyncGenerator<Buffer> {
   const chunks = (raw as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+  const beganMs = clock.monotonicMs();
+  let bytes = 0;
   for (;;) {
     const done = new AbortController();
     const over = clock.sleep(IDLE_MS, done.signal).then(() => 'over' as const);
@@ -75,6 +80,9 @@ async function* withIdle(raw: Readable, clock: Pick<Clock, 'sleep'>): AsyncGener
       const next = await Promise.race([chunks.next(), over]);
       if (next === 'over') throw new SgwError('timeout', 'body-stalled', 'the body of the put does not go on');
       if (next.done === true) return;
+      bytes += next.value.length;
+      if (clock.monotonicMs() - beganMs > SLOW_MS + bytes / LEAST_BYTES_PER_MS)
+        throw new SgwError('timeout', 'body-stalled', 'the body of the put is too slow');
       yield next.value;
     } finally {
       done.abort();

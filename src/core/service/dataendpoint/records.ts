@@ -4,7 +4,14 @@
  */
 import { createDocument, readDocument, type SnapshotEntry, type VolumeEntry } from '../../blockstore/index.ts';
 import { BoundedCache, keys, parseDocument, type NodePointer } from '../../blockstore/inspect/index.ts';
-import { isSnapshotId, isVolumeId, SgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
+import {
+  isMadeByService,
+  isSnapshotId,
+  isVolumeId,
+  SgwError,
+  type SnapshotId,
+  type VolumeId,
+} from '../../kit/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import type { GatewayPrincipal } from '../identity/principal.ts';
 import { serviceKeys } from '../keys.ts';
@@ -85,6 +92,8 @@ export class Records {
     const { accountId, gatewayId } = gateway;
     const owner = await this.ownerOf(id, signal);
     if (owner !== undefined) return owner === accountId;
+    // What the service makes gets its owner by its entry.
+    if (isMadeByService(id)) return false;
     const { blocks } = this.#context;
     const folder = isVolumeId(id) ? `volumes/${id}/` : `snapshots/${id}/`;
     for await (const _ of blocks.objects.list(folder, { limit: 1, signal })) return false;

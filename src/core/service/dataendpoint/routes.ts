@@ -35,7 +35,7 @@ const STALLED_MS = 60_000;
 export interface Served {
   readonly store: ObjectStore;
   /** Whose request it is, for the bounds. */
-  readonly gatewayId: string;
+  readonly asker: { readonly gatewayId: string; readonly accountId: string };
 }
 
 export interface RouteParts {
@@ -93,7 +93,7 @@ async function run(
   work: (work: Work) => Promise<void>,
 ): Promise<void> {
   const served = await parts.serve(request);
-  const leave = parts.budget.enter(served.gatewayId);
+  const leave = parts.budget.enter(served.asker);
   const gone = new AbortController();
   const onClose = (): void => {
     gone.abort(new SgwError('aborted', 'aborted', 'whoever asked has gone'));
@@ -114,12 +114,12 @@ function keyOf(request: FastifyRequest): string {
 }
 
 async function getObject(parts: RouteParts, work: Work): Promise<void> {
-  const { request, reply, store, gatewayId, signal, call } = work;
+  const { request, reply, store, asker, signal, call } = work;
   const key = keyOf(request);
   const span = spanOf(request.headers.range);
   const wanted = etagOf(request.headers['if-match']);
   const mostBytes = span === undefined ? REPLY_BYTES_MAX : 'suffix' in span ? span.suffix : span.length;
-  const release = await parts.budget.take(gatewayId, Math.min(mostBytes, REPLY_BYTES_MAX), signal);
+  const release = await parts.budget.take(asker, Math.min(mostBytes, REPLY_BYTES_MAX), signal);
   try {
     const part = await readPart(store, key, span, call);
     if (part === undefined) {
@@ -204,11 +204,11 @@ async function headObject({ request, reply, store, call }: Work): Promise<void> 
 }
 
 async function putObject(parts: RouteParts, work: Work): Promise<void> {
-  const { request, reply, store, signal, gatewayId } = work;
+  const { request, reply, store, signal, asker } = work;
   const key = keyOf(request);
   const body = incomingBody(request.headers, request.raw, OBJECT_BYTES_MAX, parts.clock);
   const options: PutOptions = { signal, ...conditionOf(request), ...callIdOf(request) };
-  const result = await storeBody(parts, { store, gatewayId, signal }, key, body, options).finally(() => {
+  const result = await storeBody(parts, { store, asker, signal }, key, body, options).finally(() => {
     // What nobody wants any more goes by, so that the answer reaches who sends it.
     request.raw.resume();
   });
@@ -222,13 +222,13 @@ async function putObject(parts: RouteParts, work: Work): Promise<void> {
 
 async function storeBody(
   parts: RouteParts,
-  { store, gatewayId, signal }: Pick<Work, 'store' | 'gatewayId' | 'signal'>,
+  { store, asker, signal }: Pick<Work, 'store' | 'asker' | 'signal'>,
   key: string,
   body: StreamedBody,
   options: PutOptions,
 ): Promise<PutResult> {
   if (store.putStream !== undefined) return await store.putStream(key, body, options);
-  const release = await parts.budget.take(gatewayId, body.sizeBytes, signal);
+  const release = await parts.budget.take(asker, body.sizeBytes, signal);
   try {
     return await store.put(key, await collect(body), options);
   } finally {

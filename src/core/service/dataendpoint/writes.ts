@@ -23,9 +23,11 @@ import {
   pinOf,
   requireFirstHead,
   requireFirstSnapshot,
+  requireRecovery,
   requireRestoreStep,
   requireUnchanged,
   requireVolumeEntry,
+  requireVolumeSize,
   requireVolumeStep,
   rootsOfHead,
   snapshotStep,
@@ -140,8 +142,13 @@ export class Writes {
     return parseDocument(key, object.bytes).stored;
   }
 
-  async #isThere({ key, signal }: Write): Promise<boolean> {
-    return (await this.#tenancy.context.blocks.objects.head(key, { signal })) !== undefined;
+  /**
+   * Whether these very bytes are there: they were decided on when they came first. Anything else that is there may be gone when
+   * the store looks for it, so it is no reason to decide nothing.
+   */
+  async #isStored({ key, bytes, signal }: Write): Promise<boolean> {
+    const object = await this.#tenancy.context.blocks.objects.get(key, { signal });
+    return object !== undefined && bytes.equals(object.bytes);
   }
 
   /** Of a volume of the account that is there, and not being purged. @throws denied */
@@ -169,8 +176,8 @@ export class Writes {
     const stored = this.#parse(write);
     const epoch = epochOf(key, stored);
     if (isNew(options)) {
-      await this.#claim(key, volumeId, signal);
       if (!isSealed) requireFirstHead(key, stored);
+      await this.#claim(key, volumeId, signal);
       return await this.#put(write);
     }
     await this.#requirePresent(key, volumeId, signal);
@@ -179,6 +186,7 @@ export class Writes {
     const before = epochOf(key, current);
     if (epoch < before) throw refuseContents(key, 'its epoch is over');
     if (isSealed) return await this.#put(write);
+    requireRecovery(key, stored);
     const [oldHolder, newHolder] = [holderOf(key, current), holderOf(key, stored)];
     if (epoch > before && newHolder?.gatewayId !== this.#gateway.gatewayId)
       throw refuseContents(key, 'a gateway opens a volume for itself only');
@@ -203,14 +211,15 @@ export class Writes {
       if (current === undefined) return await this.#put(write);
       requireUnchanged(key, current, stored, write.isSealed ? SEALED_FIXED : VOLUME_FIXED);
       requireVolumeStep(key, current, stored);
+      if (!write.isSealed) requireVolumeSize(key, stored);
       await this.#tenancy.quotas.require(accountId, addedBy(current, stored), signal);
       return await this.#put(write);
     }
-    await this.#claim(key, volumeId, signal);
     if (write.isSealed) requireUnchanged(key, { volumeId, accountId }, stored, ['volumeId', 'accountId']);
     else requireVolumeEntry(key, volumeId, accountId, stored);
-    // One that is there already is refused by the store; one that says "purging" gives nobody a right.
-    const isDecided = stored['state'] === 'purging' || (await this.#isThere(write));
+    await this.#claim(key, volumeId, signal);
+    // One that says "purging" gives nobody a right.
+    const isDecided = stored['state'] === 'purging' || (await this.#isStored(write));
     if (!isDecided) await this.#tenancy.quotas.require(accountId, addedBy(undefined, stored), signal);
     if (!isDecided && !write.isSealed) await this.#decideClone(write, volumeId, stored);
     return await this.#put(write);
@@ -297,18 +306,10 @@ export class Writes {
     const { key, options, signal, isSealed } = write;
     const stored = this.#parse(write);
     if (isNew(options)) {
+      await this.#requireNewSnapshot(write, snapshotId, stored);
       await this.#claim(key, snapshotId, signal);
-      const { accountId } = this.#gateway;
-      if (!(await this.#isThere(write))) await this.#tenancy.quotas.require(accountId, { snapshots: 1 }, signal);
-      if (isSealed) {
-        requireUnchanged(key, { snapshotId, accountId }, stored, ['snapshotId', 'accountId']);
-        return await this.#put(write);
-      }
-      requireFirstSnapshot(key, snapshotId, accountId, stored);
-      const { volumeId, lineage } = asSnapshot(stored);
-      if (!(await this.#owns(volumeId, signal))) throw refuseContents(key, 'its volume is not of this account');
-      const volume = await this.#tenancy.records.entry(volumeId, signal);
-      if (volume?.['lineage'] !== lineage) throw refuseContents(key, 'its lineage is not that of its volume');
+      if (!(await this.#isStored(write)))
+        await this.#tenancy.quotas.require(this.#gateway.accountId, { snapshots: 1 }, signal);
       return await this.#put(write);
     }
     if (!(await this.#owns(snapshotId, signal))) throw refuseWrite(key);
@@ -324,6 +325,20 @@ export class Writes {
       await this.#pointers.requireRoots(key, volumeId, [root], await this.#pointers.bases(volumeId, signal), signal);
     }
     return await this.#put(write);
+  }
+
+  /** @throws denied `write-refused` unless it begins one of a volume of the account */
+  async #requireNewSnapshot({ key, signal, isSealed }: Write, snapshotId: SnapshotId, stored: Stored): Promise<void> {
+    const { accountId } = this.#gateway;
+    if (isSealed) {
+      requireUnchanged(key, { snapshotId, accountId }, stored, ['snapshotId', 'accountId']);
+      return;
+    }
+    requireFirstSnapshot(key, snapshotId, accountId, stored);
+    const { volumeId, lineage } = asSnapshot(stored);
+    if (!(await this.#owns(volumeId, signal))) throw refuseContents(key, 'its volume is not of this account');
+    const volume = await this.#tenancy.records.entry(volumeId, signal);
+    if (volume?.['lineage'] !== lineage) throw refuseContents(key, 'its lineage is not that of its volume');
   }
 
   async #restore(write: Write, { snapshotId, restoreId }: PlaceOf<'restore'>): Promise<PutResult> {
@@ -344,7 +359,7 @@ export class Writes {
     }
     if (stored['restoreId'] !== restoreId || stored['snapshotId'] !== snapshotId || stored['gatewayId'] !== gatewayId)
       throw refuseContents(key, 'it is another restore, or of another gateway');
-    if (!(await this.#isThere(write))) await this.#decideRestore(write, snapshotId, stored);
+    if (!(await this.#isStored(write))) await this.#decideRestore(write, snapshotId, stored);
     const result = await this.#put(write);
     this.#tenancy.access.forget(accountId);
     return result;

@@ -150,7 +150,7 @@ class EbsRoutes {
     // What does not say how its body is signed can only be checked with the body.
     const early = isNamed
       ? undefined
-      : await this.#slots.run('', signal, async () =>
+      : await this.#slots.run(null, signal, async () =>
           readBlockBody(request.body, Buffer.allocUnsafeSlow(API_BLOCK_BYTES)),
         );
     const { user, payloadSha256 } = await this.#verify(request, early?.bytes ?? null);
