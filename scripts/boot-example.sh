@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # A small Linux system on a shadowed disk image: booted over NBD, lost, and booted again while it is restored.
 #
-#   scripts/boot-example.sh KERNEL.deb
+#   scripts/boot-example.sh KERNEL.deb [RATE]
 #
 # KERNEL.deb is Debian's linux-image-VERSION-cloud-amd64; it is unpacked, not installed. docs/examples/boot.md says
-# how to get it and what else is needed. All happens in a temporary folder; nothing is left behind.
+# how to get it and what else is needed. RATE is that of the restore, in a second. All happens in a temporary
+# folder; nothing is left behind.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PATH="$root/node_modules/node/bin:$PATH:/usr/sbin:/sbin"
 boot_timeout=90s # under emulation; a boot takes about 5 s on an idle machine
-rate=2MiB        # of the restore, in a second: slow, so that the system boots long before its end
+rate=${2:-2MiB}   # slow, so that the system boots long before the restore ends
 
 # ---- What is run, and how it ends ----
 
@@ -33,7 +34,7 @@ tell() {
   "$@"
 }
 
-[ $# -eq 1 ] && [ -f "$1" ] || fail "usage: scripts/boot-example.sh KERNEL.deb"
+[ $# -ge 1 ] && [ $# -le 2 ] && [ -f "$1" ] || fail "usage: scripts/boot-example.sh KERNEL.deb [RATE]"
 kernel_package=$(realpath "$1")
 for tool in node qemu-system-x86_64 busybox mkfs.ext4 e2fsck debugfs dpkg-deb gzip timeout; do
   command -v "$tool" >/dev/null || fail "$tool is not installed"

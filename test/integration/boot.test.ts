@@ -10,6 +10,8 @@ import { requireThat, toolPath } from '../requirements.ts';
 const TOOLS = ['bash', 'qemu-system-x86_64', 'busybox', 'mkfs.ext4', 'e2fsck', 'debugfs', 'dpkg-deb', 'timeout'];
 /** About half a minute alone; it shares the cores with other tests. */
 const TIMEOUT_MS = 240_000;
+/** At which the restore goes on for longer than a boot takes beside other tests. */
+const RATE = '256KiB';
 
 const kernel = process.env['SGW_BOOT_KERNEL'] ?? '';
 const missing = TOOLS.filter((tool) => toolPath(tool) === undefined);
@@ -23,7 +25,7 @@ requireThat(lacking.length === 0, lacking.join(', and ')).it(
   async () => {
     const script = path.join(ROOT, 'scripts/boot-example.sh');
     // Before the test's own end, so that the script stops what it started.
-    const child = spawn('bash', [script, kernel], { timeout: TIMEOUT_MS - 10_000 });
+    const child = spawn('bash', [script, kernel, RATE], { timeout: TIMEOUT_MS - 10_000 });
     const { exitCode, stdout, stderr } = await ended(child);
     expect({ exitCode, output: stdout + stderr }).toMatchObject({
       exitCode: 0,
