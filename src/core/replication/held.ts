@@ -10,6 +10,7 @@ import type { SgwError } from '../kit/index.ts';
 import type { AckClass, RecordSink, ReplicaPosition, WriteLog } from '../writelog/index.ts';
 import type { InSyncWriter, ReplicaReport } from './contract.ts';
 import { InSyncSet, type HeldParts, type Member } from './in-sync-set.ts';
+import { Lags } from './lags.ts';
 import type { PeerLink, Reign } from './messages.ts';
 import { areEnough, countedMembers, leaseUntil, mayTell, ownEnd, securedUpTo } from './rules.ts';
 import { Sender } from './sender.ts';
@@ -27,6 +28,7 @@ export class HeldVolume implements RecordSink {
   #log: WriteLog | undefined;
   #writer: InSyncWriter | undefined;
   readonly #set: InSyncSet;
+  readonly #lags = new Lags();
   #failure: SgwError | undefined;
   #securedReceived = 0;
   #securedSynced = 0;
@@ -42,6 +44,7 @@ export class HeldVolume implements RecordSink {
       members: this.#members,
       isPatient: () => this.#ack === 'peer',
       writeLog: () => this.#log,
+      lags: this.#lags,
       onChange: () => {
         this.#settle();
       },
@@ -239,7 +242,7 @@ export class HeldVolume implements RecordSink {
       member = {
         ...{ sender: undefined, promisedAt: -Infinity, answeredAt: now, refusedAt: undefined },
         ...{ received: { sequence: 0, at: now }, synced: { sequence: 0, at: now } },
-        ...{ askedAt: -Infinity, targetSince: -Infinity, target: undefined, behindSince: undefined },
+        ...{ askedAt: -Infinity, targetSince: -Infinity, target: undefined, has: 0 },
       };
       this.#members.set(gatewayId, member);
     }
@@ -341,13 +344,13 @@ export class HeldVolume implements RecordSink {
     const last = this.#log?.usage.lastSequence ?? 0;
     for (const member of this.#members.values()) {
       const { sender, received, synced } = member;
-      if ((sender?.received ?? 0) >= last) member.behindSince = undefined;
-      else member.behindSince ??= now;
+      if (sender?.isStreaming === true) member.has = sender.received;
       if (sender?.lacksRecords !== true || sender.received !== received.sequence)
         Object.assign(received, { sequence: sender?.received ?? 0, at: now });
       if (sender?.lacksSync !== true || sender.synced !== synced.sequence)
         Object.assign(synced, { sequence: sender?.synced ?? 0, at: now });
     }
+    this.#lags.note(last, Math.min(...[...this.#members.values()].map(({ has }) => has)), now);
   }
 
   /** Nothing is acknowledged any more. */
@@ -377,7 +380,7 @@ export class HeldVolume implements RecordSink {
     const ids = new Set([...wanted(), ...this.inSync]);
     ids.delete(self);
     return [...ids].map((gatewayId) => {
-      const { sender, behindSince } = this.#member(gatewayId);
+      const { sender, has } = this.#member(gatewayId);
       const isInSync = this.inSync.includes(gatewayId);
       const last = this.#log?.usage.lastSequence ?? 0;
       const isLevel = (sender?.received ?? 0) >= last;
@@ -386,7 +389,7 @@ export class HeldVolume implements RecordSink {
         name: nameOf(gatewayId),
         state: sender === undefined ? 'disconnected' : isInSync ? 'in-sync' : 'catching-up',
         lagBytes: isLevel ? 0 : (sender?.lagBytes ?? this.#log?.usage.dirtyBytes ?? 0),
-        lagMs: isLevel || behindSince === undefined ? 0 : Math.round(now() - behindSince),
+        lagMs: isLevel ? 0 : Math.round(this.#lags.lagMs(has, now())),
         receivedSequence: sender === undefined ? null : sender.received,
       };
     });

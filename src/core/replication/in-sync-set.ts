@@ -8,6 +8,7 @@ import { SgwError, toSgwError, type Clock, type Logger } from '../kit/index.ts';
 import type { GroupVolume } from '../protocol/index.ts';
 import type { WriteLog } from '../writelog/index.ts';
 import type { GroupTimes, InSyncWriter, LeaseClock } from './contract.ts';
+import type { Lags } from './lags.ts';
 import { areEnough, mayJoin, whatToShrink, type MemberView } from './rules.ts';
 import type { Sender } from './sender.ts';
 import { within } from './within.ts';
@@ -59,8 +60,8 @@ export interface Member {
   target: number | undefined;
   /** Since when they wait. */
   targetSince: number;
-  /** Since when it lacks what it lacks. */
-  behindSince: number | undefined;
+  /** The last record that it has, as far as is known, also while it is asked anew. */
+  has: number;
   /** How far it was, and when it got there, or lacked nothing. */
   readonly received: Progress;
   readonly synced: Progress;
@@ -76,6 +77,7 @@ interface SetParts extends Pick<
   /** Acknowledgements wait for members, so that none is ever far behind. */
   readonly isPatient: () => boolean;
   readonly writeLog: () => WriteLog | undefined;
+  readonly lags: Lags;
   /** Who counts is another question now. */
   readonly onChange: () => void;
 }
@@ -173,8 +175,8 @@ export class InSyncSet {
     const views = current
       .filter((id) => id !== self)
       .map((id): MemberView => {
-        const { sender, answeredAt, refusedAt, behindSince, received, synced } = this.#parts.member(id);
-        const lagMs = this.#parts.isPatient() || behindSince === undefined ? 0 : at - behindSince;
+        const { sender, answeredAt, refusedAt, has, received, synced } = this.#parts.member(id);
+        const lagMs = this.#parts.isPatient() ? 0 : this.#parts.lags.lagMs(has, at);
         // A link that ended is made again at once, or nobody is there.
         const isGone = sender === undefined && at - answeredAt > times.renewMs;
         const hasRefused = isGone || (refusedAt !== undefined && at - refusedAt > times.renewMs);
@@ -199,7 +201,7 @@ export class InSyncSet {
       const { sender } = member;
       // One that is silent would have everybody wait who waits for an acknowledgement.
       if (sender?.isStreaming !== true || this.#isSilent(member)) member.target = undefined;
-      else if (member.target === undefined && sender.lagBytes < NEAR_BYTES) {
+      else if (member.target === undefined && sender.lagBytes < NEAR_BYTES && isSyncing(sender)) {
         member.target = log.usage.lastSequence;
         member.targetSince = this.#parts.now();
         sender.sync(member.target);
@@ -277,6 +279,15 @@ export class InSyncSet {
     if (!sameMembers(before, desired))
       log.info({ volumeId: volume().volumeId, inSync: desired, before }, 'the in-sync set is another one');
   }
+}
+
+/**
+ * Whether it has made durable what it was asked to, and what there was when it was opened: it is asked for that before anybody waits
+ * for it, since one whose disk does not answer would hold them up for nothing.
+ */
+function isSyncing(sender: Sender): boolean {
+  sender.sync(sender.endAtOpening);
+  return sender.synced >= sender.endAtOpening && !sender.lacksSync;
 }
 
 const sameMembers = (a: readonly string[], b: readonly string[]): boolean =>
