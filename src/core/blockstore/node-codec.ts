@@ -66,6 +66,8 @@ const SOURCE_BYTES = 20;
 const CREATOR_BYTES = 6;
 const RUN_BYTES = 12;
 const CHILD_BYTES = 36;
+/** Children that are compared at once. */
+export const STRETCH = 16;
 const NO_ID = '0'.repeat(32);
 /** Far above what a leaf or an interior node of many accounts takes; what is read is not trusted beyond it. */
 const NODE_MAX_BYTES = 64 << 20;
@@ -317,6 +319,21 @@ export class InteriorEntries {
     for (let k = 0; k < 16; k += 4)
       if (this.#node.readUInt32LE(a + k) !== other.#node.readUInt32LE(b + k)) return false;
     return true;
+  }
+
+  /**
+   * How many children from `i` on are, byte for byte, those of `other` from `j` on, and so the same; in stretches, which costs less
+   * than looking at each. What is behind them may be the same too.
+   */
+  sameStretch(i: number, other: InteriorEntries, j: number): number {
+    let same = 0;
+    while (i + same + STRETCH <= this.count && j + same + STRETCH <= other.count) {
+      const [a, b] = [this.#at(i + same), other.#at(j + same)];
+      const bytes = STRETCH * CHILD_BYTES;
+      if (this.#node.compare(other.#node, b, b + bytes, a, a + bytes) !== 0) break;
+      same += STRETCH;
+    }
+    return same;
   }
 
   /** The child in a slot; null where there is none. */

@@ -18,11 +18,11 @@ export async function* changedBlocksOfLeaf(
   { leaf, a, b }: LeafRuns,
   isMoved: (before: LeafRun, now: LeafRun, page: number) => Promise<boolean>,
 ): AsyncGenerator<ChangedBlock> {
-  const before = byBlock(a);
-  const after = byBlock(b);
-  for (let i = 0; i < LEAF_BLOCKS; i++) {
-    const runsOfA = before[i] ?? [];
-    const runsOfB = after[i] ?? [];
+  const [onlyA, onlyB] = withoutShared(a, b);
+  const touched = new Set([...writtenBlocksOfLeaf(0, onlyA), ...writtenBlocksOfLeaf(0, onlyB)]);
+  for (const i of [...touched].sort((one, other) => one - other)) {
+    const runsOfA = runsOfBlock(a, i);
+    const runsOfB = runsOfBlock(b, i);
     if (areSame(runsOfA, runsOfB) || !(await differs(runsOfA, runsOfB, i * API_BLOCK_PAGES, isMoved))) continue;
     yield { block: leaf * LEAF_BLOCKS + i, inA: runsOfA.length > 0, inB: runsOfB.length > 0 };
   }
@@ -38,16 +38,25 @@ export function writtenBlocksOfLeaf(leaf: number, runs: readonly LeafRun[]): num
   return [...written].sort((a, b) => a - b);
 }
 
-/** The runs of each block of a leaf. */
-function byBlock(runs: readonly LeafRun[]): LeafRun[][] {
-  const blocks = Array.from({ length: LEAF_BLOCKS }, (): LeafRun[] => []);
-  for (const run of runs) {
-    const last = Math.floor((run.page + run.count - 1) / API_BLOCK_PAGES);
-    for (let i = Math.floor(run.page / API_BLOCK_PAGES); i <= last; i++)
-      blocks[i]?.push(...cutRun(run, i * API_BLOCK_PAGES, (i + 1) * API_BLOCK_PAGES));
+/** The runs of either that the other does not have as they are: in most leaves few. */
+function withoutShared(a: readonly LeafRun[], b: readonly LeafRun[]): readonly [LeafRun[], LeafRun[]] {
+  const onlyA: LeafRun[] = [];
+  const onlyB: LeafRun[] = [];
+  for (let i = 0, j = 0; i < a.length || j < b.length;) {
+    const [runOfA, runOfB] = [a[i], b[j]];
+    const [pageOfA, pageOfB] = [runOfA?.page ?? LEAF_PAGES, runOfB?.page ?? LEAF_PAGES];
+    if (runOfA !== undefined && pageOfA <= pageOfB) i += 1;
+    if (runOfB !== undefined && pageOfB <= pageOfA) j += 1;
+    if (runOfA !== undefined && runOfB !== undefined && isSameRun(runOfA, runOfB)) continue;
+    if (runOfA !== undefined && pageOfA <= pageOfB) onlyA.push(runOfA);
+    if (runOfB !== undefined && pageOfB <= pageOfA) onlyB.push(runOfB);
   }
-  return blocks;
+  return [onlyA, onlyB];
 }
+
+/** What of the runs of a leaf lies in a block of it. */
+const runsOfBlock = (runs: readonly LeafRun[], i: number): LeafRun[] =>
+  runs.flatMap((run) => cutRun(run, i * API_BLOCK_PAGES, (i + 1) * API_BLOCK_PAGES));
 
 /** What of a run lies in these pages: one run, or none. */
 export function cutRun(run: LeafRun, from: number, to: number): readonly LeafRun[] {
@@ -61,8 +70,11 @@ const areSame = (a: readonly LeafRun[], b: readonly LeafRun[]): boolean =>
   a.length === b.length &&
   a.every((run, i) => {
     const other = b[i];
-    return other?.page === run.page && other.count === run.count && isSamePlace(run, other, run.page);
+    return other !== undefined && isSameRun(run, other);
   });
+
+const isSameRun = (a: LeafRun, b: LeafRun): boolean =>
+  a.page === b.page && a.count === b.count && isSamePlace(a, b, a.page);
 
 async function differs(
   a: readonly LeafRun[],

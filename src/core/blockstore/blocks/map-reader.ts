@@ -9,6 +9,7 @@ import { FANOUT, ROOT_LEVEL } from '../geometry.ts';
 import { slotOf } from '../map-node.ts';
 import { nodeFrom } from '../map-object.ts';
 import {
+  STRETCH,
   InteriorEntries,
   checkStoredNode,
   decodeLeaf,
@@ -206,7 +207,14 @@ function differingChildren(a: InteriorEntries | null, b: InteriorEntries | null)
   const children: Children[] = [];
   let i = 0;
   let j = 0;
+  let tryFrom = 0;
   for (;;) {
+    if (a !== null && b !== null && i >= tryFrom) {
+      const same = a.sameStretch(i, b, j);
+      i += same;
+      j += same;
+      tryFrom = i + STRETCH;
+    }
     const slotOfA = slotAt(a, i);
     const slotOfB = slotAt(b, j);
     const slot = Math.min(slotOfA, slotOfB);
