@@ -5,6 +5,7 @@
  */
 import { toSgwError, type SgwError } from '../kit/index.ts';
 import type { ReplicaPosition } from '../writelog/index.ts';
+import { BackOff } from './back-off.ts';
 import type { Reign } from './messages.ts';
 import { notNow, superseded, WHY } from './refusals.ts';
 import type { Role } from './role.ts';
@@ -22,9 +23,8 @@ import { within } from './within.ts';
 const ASK_MS = 400;
 /** Between two looks at the head of a volume that nobody seems to hold. */
 const LOOK_MS = 1000;
-/** Between two tries of one whose tries fail. */
-const AGAIN_MS = 2000;
-const AGAIN_MAX_MS = 60_000;
+/** Between two tries of one that does not know what has become of the last. */
+const AGAIN_MS = 1000;
 const PERMIT_MS = 1500;
 
 export interface Told {
@@ -37,13 +37,14 @@ export class Candidate {
   readonly #onTook: (reign: Reign) => void;
   #told = new Map<string, Told>();
   #lookAt = 0;
-  #againMs = AGAIN_MS;
+  readonly #backOff: BackOff;
   #isLooking = false;
 
   /** `onTook` is told when this member has taken the volume over. */
   constructor(role: Role, onTook: (reign: Reign) => void) {
     this.#role = role;
     this.#onTook = onTook;
+    this.#backOff = new BackOff(role.parts.random);
   }
 
   /** What another member told of its log. */
@@ -57,17 +58,11 @@ export class Candidate {
     if (failure === undefined || this.#isLooking) return;
     this.#isLooking = true;
     try {
-      this.#lookAt = this.#role.parts.leaseClock() + this.#backOff();
+      this.#lookAt = this.#role.parts.leaseClock() + this.#backOff.nextMs();
       await this.#role.step(failure);
     } finally {
       this.#isLooking = false;
     }
-  }
-
-  #backOff(): number {
-    const ms = this.#againMs * (0.5 + this.#role.parts.random.float() / 2);
-    this.#againMs = Math.min(AGAIN_MAX_MS, this.#againMs * 2);
-    return ms;
   }
 
   /** Takes the volume over if it may, and nobody else should. Never fails. */
@@ -84,7 +79,7 @@ export class Candidate {
     } catch (error) {
       const failure = toSgwError(error);
       this.#role.why = failure.message;
-      this.#lookAt = leaseClock() + this.#backOff();
+      this.#lookAt = leaseClock() + this.#backOff.nextMs();
       if (!this.#role.isStopped())
         log.info({ volumeId: this.#role.volume.volumeId, reason: failure.message }, 'the volume is not taken over');
     } finally {
@@ -243,7 +238,7 @@ export class Candidate {
     await this.#promote(head, acceptLoss, hadReplicaLog);
     const held = this.#role.heldNow();
     if (held === undefined) return;
-    this.#againMs = AGAIN_MS;
+    this.#backOff.reset();
     this.#role.why = null;
     const { reign } = held;
     for (const link of links.values()) {
@@ -273,7 +268,7 @@ export class Candidate {
         role.next = undefined;
         log.warn({ volumeId, err: failure }, 'the volume could not be taken over');
         if (stopped.aborted || (await this.#isRefused(head, failure, hadReplicaLog))) throw failure;
-        await clock.sleep(AGAIN_MS / 2, stopped);
+        await clock.sleep(AGAIN_MS, stopped);
       }
     }
   }

@@ -4,7 +4,7 @@
  * States: replica (with a replica log) <-> taking over -> holder -> replica. One that held the volume before, and comes back, has its
  * own log still, and is a candidate until it hears of a newer reign.
  */
-import { SgwError, toSgwError, type VolumeId } from '../kit/index.ts';
+import { SgwError, type VolumeId } from '../kit/index.ts';
 import type { GroupVolume } from '../protocol/index.ts';
 import type { AckClass } from '../writelog/index.ts';
 import { Candidate } from './candidate.ts';
@@ -48,7 +48,7 @@ export class MemberVolume {
     return this.#role.held;
   }
 
-  /** Finds out which log there is. */
+  /** Finds out which log there is; where it can't be, `tick` tries again. Never fails. */
   async begin(): Promise<void> {
     await this.#role.begin();
   }
@@ -124,12 +124,7 @@ export class MemberVolume {
     this.#role.held = undefined;
     // Its log ends elsewhere now.
     this.#role.isKnown = false;
-    this.#role.begin().catch((error: unknown) => {
-      this.#role.parts.log.error(
-        { volumeId: this.#role.volume.volumeId, err: toSgwError(error) },
-        'the logs could not be looked at',
-      );
-    });
+    void this.#role.begin();
   }
 
   /** Asks for promises. */
@@ -249,6 +244,7 @@ export class MemberVolume {
   tick(): void {
     const { held, parts } = this.#role;
     held?.tick(parts.links);
+    this.#role.beginAgain();
     if (held === undefined) void this.#candidate.look(false);
     else if (held.isHolding) void this.#candidate.lookAtFailure();
   }

@@ -5,6 +5,7 @@
 import { Semaphore, toSgwError, type SgwError, type VolumeId } from '../kit/index.ts';
 import type { GroupVolume } from '../protocol/index.ts';
 import type { ReplicaPosition } from '../writelog/index.ts';
+import { BackOff } from './back-off.ts';
 import type { ReplicationParts } from './contract.ts';
 import type { HeldVolume } from './held.ts';
 import type { PeerLink, Reign } from './messages.ts';
@@ -47,12 +48,16 @@ export class Role {
   why: string | null = null;
   /** Work that changes the role is one after the other. */
   readonly #turn = new Semaphore(1);
+  #beginning: Promise<void> | undefined;
+  #beginAt = -Infinity;
+  readonly #backOff: BackOff;
 
   constructor(parts: MemberParts, volume: GroupVolume) {
     this.parts = parts;
     this.volume = volume;
     this.replica = new Replica(volume.volumeId, parts.host, parts.log);
     this.promisedUntil = promiseUntil(parts.startedAt, parts.times);
+    this.#backOff = new BackOff(parts.random);
   }
 
   get self(): string {
@@ -77,15 +82,36 @@ export class Role {
     return this.parts.stopped.aborted;
   }
 
-  /** Finds out which log there is. */
+  /** Finds out which log there is, unless it is known by then. Never fails: see `beginAgain`. */
   async begin(): Promise<void> {
-    await this.inTurn(async () => {
-      const own = await this.parts.host.logs.own(this.volume.volumeId);
-      this.hasOwnLog = own !== null;
-      this.ownPosition = own ?? EMPTY_POSITION;
-      if (own === null) await this.replica.open();
-      this.isKnown = true;
-    });
+    this.#beginning ??= this.inTurn(async () => {
+      if (!this.isKnown) await this.#findLog();
+    })
+      .catch((error: unknown) => {
+        const failure = toSgwError(error);
+        this.why = failure.message;
+        this.#beginAt = this.parts.leaseClock() + this.#backOff.nextMs();
+        this.parts.log.error({ volumeId: this.volume.volumeId, err: failure }, 'the logs could not be looked at');
+      })
+      .finally(() => {
+        this.#beginning = undefined;
+      });
+    await this.#beginning;
+  }
+
+  async #findLog(): Promise<void> {
+    const own = await this.parts.host.logs.own(this.volume.volumeId);
+    this.hasOwnLog = own !== null;
+    this.ownPosition = own ?? EMPTY_POSITION;
+    if (own === null) await this.replica.open();
+    this.isKnown = true;
+    this.why = null;
+    this.#backOff.reset();
+  }
+
+  /** Tries again to find out which log there is, where that has failed: called often. */
+  beginAgain(): void {
+    if (!this.isKnown && this.held === undefined && this.parts.leaseClock() >= this.#beginAt) void this.begin();
   }
 
   /** Does `work` when whatever else changes the role is done. */
@@ -120,12 +146,18 @@ export class Role {
     const { host } = this.parts;
     const { volumeId } = this.volume;
     this.held?.end(reason);
-    await host.demote(volumeId, reason);
-    this.held = undefined;
-    this.next = undefined;
+    // What fails half-way leaves either log: which one is found out anew.
+    this.isKnown = false;
+    try {
+      await host.demote(volumeId, reason);
+    } finally {
+      this.held = undefined;
+      this.next = undefined;
+    }
     await host.logs.release(volumeId);
     this.hasOwnLog = false;
     await this.replica.open();
+    this.isKnown = true;
   }
 
   /** Its own log becomes a replica log, unless it holds the volume by then. Never fails. */

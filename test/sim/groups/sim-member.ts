@@ -62,7 +62,11 @@ export interface MemberParts {
   readonly group: GroupDocument;
   readonly times: GroupTimes;
   readonly crashRate: number;
+  /** Called before the engine has its host do something; what it throws is what that fails with. */
+  readonly onHost?: (call: HostCall) => void;
 }
+
+export type HostCall = 'promote' | 'demote' | 'own' | 'open' | 'adopt' | 'release';
 
 export class SimMember {
   readonly parts: MemberParts;
@@ -132,8 +136,9 @@ export class SimMember {
         const served = this.#served;
         if (served === undefined) return;
         served.fence(reason);
-        await served.close({ drain: false });
+        await served.close({ drain: false }).catch(() => undefined);
         this.#served = undefined;
+        this.parts.onHost?.('demote');
         this.replication.closed(volumeId);
         this.parts.world.tally.event('demotions');
       },
@@ -160,7 +165,9 @@ export class SimMember {
   async #promote(volume: GroupVolume, condition: HeadCondition, signal: AbortSignal): Promise<void> {
     const { blocks, machine, choices, world, process } = this.parts;
     const { volumeId } = volume;
-    if (this.#served !== undefined) throw new Error(`${process.name} serves the volume already`);
+    this.parts.onHost?.('promote');
+    if (this.#served?.failure !== undefined) await this.#served.close({ drain: false });
+    else if (this.#served !== undefined) throw new Error(`${process.name} serves the volume already`);
     const sink = this.replication.sinkOf(volumeId, volume.ack);
     if (sink === undefined) throw new Error('no sink');
     await this.#beginLog(blocks, choices);
@@ -227,6 +234,7 @@ export class SimMember {
     };
     return {
       own: async (): Promise<ReplicaPosition | null> => {
+        this.parts.onHost?.('own');
         if (machine.own.files.size === 0) return null;
         const disk = this.#disk('own');
         const position = positionFound(await findLog(disk), disk);
@@ -234,6 +242,7 @@ export class SimMember {
         return position === null ? null : { ...position, synced: position.received };
       },
       open: async (_volumeId: VolumeId) => {
+        this.parts.onHost?.('open');
         const disk = this.#disk('replica');
         const found = await findLog(disk);
         const { clock, random } = blocks;
@@ -243,8 +252,12 @@ export class SimMember {
         this.#replicaLog = opened;
         return opened;
       },
-      adopt: async () => await move('replica', 'own'),
+      adopt: async () => {
+        this.parts.onHost?.('adopt');
+        return await move('replica', 'own');
+      },
       release: async () => {
+        this.parts.onHost?.('release');
         await move('own', 'replica');
       },
     };

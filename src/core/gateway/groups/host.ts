@@ -112,8 +112,11 @@ export class GatewayVolumeHost implements VolumeHost {
     const attachment = serving.ofVolume(volumeId);
     if (attachment?.record.grouped !== true) return;
     log.warn({ volumeId, reason: reason.message }, 'another gateway of the group serves the volume from now on');
-    await serving.grouped.leave(attachment, reason, this.#call(new AbortController().signal));
-    replication().closed(volumeId);
+    try {
+      await serving.grouped.leave(attachment, reason, this.#call(new AbortController().signal));
+    } finally {
+      replication().closed(volumeId);
+    }
   }
 
   async gate(volumeId: VolumeId, signal: AbortSignal): Promise<() => void> {

@@ -1,0 +1,45 @@
+/** A member whose host fails once, or for long: its disk is full, it has no file descriptors, it gives no lock. */
+import { describe, expect, it } from 'vitest';
+import { SgwError } from '../../../src/core/kit/index.ts';
+import type { HostCall } from '../../sim/groups/sim-member.ts';
+import { CalmGroup } from './calm-group.ts';
+
+const full = (): SgwError => new SgwError('exhausted', 'disk-full', 'the disk is full');
+
+/** Has a call of a member fail, so many times. */
+function failing(group: CalmGroup, index: number, wanted: HostCall, times = 1): void {
+  let left = times;
+  group.onHost = (id, call) => {
+    if (id !== group.machines[index]?.id || call !== wanted || left === 0) return;
+    left -= 1;
+    throw full();
+  };
+}
+
+describe('which log there is', () => {
+  it('is looked for again, at growing distances, where it could not be found out; then the member joins', async () => {
+    const group = await CalmGroup.start(2);
+    group.kill(1);
+    await group.inSync(0);
+    failing(group, 1, 'open', 3);
+    group.start(group.machines[1]?.id ?? '');
+    await group.pass(1000);
+    expect((await group.report(1)).reason).toBe('the disk is full');
+    await group.inSync(1);
+    const opened = group.calls.filter(({ id, call }) => id === group.machines[1]?.id && call === 'open').slice(-4);
+    const distances = opened.slice(1).map(({ atMs }, i) => atMs - (opened[i]?.atMs ?? 0));
+    expect(distances[0]).toBeGreaterThan(900);
+    expect(distances[2]).toBeGreaterThan(distances[0] ?? 0);
+    expect((await group.report(1)).reason).toBeNull();
+  });
+
+  it('is found out anew when leaving the volume failed half-way: who has nobody to leave it to goes on', async () => {
+    const group = await CalmGroup.start(1);
+    failing(group, 0, 'demote');
+    group.member(0).serving?.fence(full());
+    await group.until('it has tried to leave', () => group.calls.some(({ call }) => call === 'demote'));
+    await group.until('it holds the volume again', () => group.member(0).holds);
+    await group.write(0, 1, 7);
+    expect(await group.read(0, 1)).toBe(7);
+  });
+});
