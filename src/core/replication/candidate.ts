@@ -216,7 +216,7 @@ export class Candidate {
   }
 
   async #takeOver(head: HeadView, acceptLoss: boolean): Promise<void> {
-    const { host, book, stopped, log, links, leaseClock, clock } = this.#role.parts;
+    const { book, stopped, log, links, leaseClock, clock } = this.#role.parts;
     const { volumeId } = this.#role.volume;
     if (this.#role.held !== undefined) return;
     const isReleased = this.#role.releasedAt !== undefined;
@@ -231,7 +231,7 @@ export class Candidate {
       const { position } = this.#role.replica;
       this.#role.ownPosition = { ...position, synced: position.received };
       await this.#role.replica.close();
-      const { setAside } = await host.logs.adopt(volumeId);
+      const setAside = await this.#adopt();
       this.#role.hasOwnLog = true;
       if (setAside !== null) log.warn({ volumeId, path: setAside }, 'a log of an older reign was set aside');
     }
@@ -249,6 +249,17 @@ export class Candidate {
       { volumeId, epoch: reign.epoch, ms: Math.round(leaseClock() - startedAt) },
       'this gateway serves the volume now',
     );
+  }
+
+  /** The path of a log that was set aside for it. What fails may have moved the replica log, or not. */
+  async #adopt(): Promise<string | null> {
+    const { host } = this.#role.parts;
+    try {
+      return (await host.logs.adopt(this.#role.volume.volumeId)).setAside;
+    } catch (error) {
+      this.#role.lookAnew();
+      throw error;
+    }
   }
 
   /** Until it is known whether this one is the holder. */

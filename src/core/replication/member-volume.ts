@@ -122,9 +122,7 @@ export class MemberVolume {
   closed(): void {
     this.#role.held?.end(superseded(this.#role.volume.volumeId));
     this.#role.held = undefined;
-    // Its log ends elsewhere now.
-    this.#role.isKnown = false;
-    void this.#role.begin();
+    this.#role.lookAnew();
   }
 
   /** Asks for promises. */

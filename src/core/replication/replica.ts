@@ -254,9 +254,10 @@ export class Replica {
     if (link !== undefined) this.#refuse(link, NOT_A_REPLICA, 'it is no replica of the volume now');
   }
 
-  /** What was taken is durable when it resolves. */
+  /** What was taken is durable when it resolves. Opens a log that could not be opened before. @throws exhausted; unavailable */
   async sync(): Promise<void> {
     await this.#working;
+    if (this.#opened === undefined) await this.open();
     await this.#opened?.sync();
   }
 

@@ -99,6 +99,12 @@ export class Role {
     await this.#beginning;
   }
 
+  /** Its log ends elsewhere now, or is another one. */
+  lookAnew(): void {
+    this.isKnown = false;
+    void this.begin();
+  }
+
   async #findLog(): Promise<void> {
     const own = await this.parts.host.logs.own(this.volume.volumeId);
     this.hasOwnLog = own !== null;

@@ -6,11 +6,13 @@ import { CalmGroup } from './calm-group.ts';
 
 const full = (): SgwError => new SgwError('exhausted', 'disk-full', 'the disk is full');
 
+const isMember = (group: CalmGroup, index: number, id: string): boolean => id === group.machines[index]?.id;
+
 /** Has a call of a member fail, so many times. */
 function failing(group: CalmGroup, index: number, wanted: HostCall, times = 1): void {
   let left = times;
   group.onHost = (id, call) => {
-    if (id !== group.machines[index]?.id || call !== wanted || left === 0) return;
+    if (!isMember(group, index, id) || call !== wanted || left === 0) return;
     left -= 1;
     throw full();
   };
@@ -26,7 +28,7 @@ describe('which log there is', () => {
     await group.pass(1000);
     expect((await group.report(1)).reason).toBe('the disk is full');
     await group.inSync(1);
-    const opened = group.calls.filter(({ id, call }) => id === group.machines[1]?.id && call === 'open').slice(-4);
+    const opened = group.calls.filter(({ id, call }) => isMember(group, 1, id) && call === 'open').slice(-4);
     const distances = opened.slice(1).map(({ atMs }, i) => atMs - (opened[i]?.atMs ?? 0));
     expect(distances[0]).toBeGreaterThan(900);
     expect(distances[2]).toBeGreaterThan(distances[0] ?? 0);
@@ -41,5 +43,19 @@ describe('which log there is', () => {
     await group.until('it holds the volume again', () => group.member(0).holds);
     await group.write(0, 1, 7);
     expect(await group.read(0, 1)).toBe(7);
+  });
+});
+
+describe('a candidate', () => {
+  it('whose replica log could not be moved takes the volume over when it looks again', async () => {
+    const group = await CalmGroup.start(2);
+    await group.write(0, 1, 7);
+    failing(group, 1, 'adopt');
+    group.kill(0);
+    await group.until('it has tried', () =>
+      group.calls.some(({ id, call }) => isMember(group, 1, id) && call === 'adopt'),
+    );
+    await group.until('it holds the volume', () => group.member(1).holds, 10_000);
+    expect(await group.read(1, 1)).toBe(7);
   });
 });

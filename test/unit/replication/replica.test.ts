@@ -1,6 +1,6 @@
 /** A replica's log gets what was sent, whatever becomes of the memory that it came in. */
 import { describe, expect, it, vi } from 'vitest';
-import type { VolumeId } from '../../../src/core/kit/index.ts';
+import { SgwError, type VolumeId } from '../../../src/core/kit/index.ts';
 import type { ReplicaLogs } from '../../../src/core/replication/contract.ts';
 import type { PeerLink, PeerMessage } from '../../../src/core/replication/messages.ts';
 import { Replica } from '../../../src/core/replication/replica.ts';
@@ -110,5 +110,26 @@ describe('a replica', () => {
       { kind: 'got', volumeId, received: 3, synced: 0 },
       { kind: 'got', volumeId, received: 4, synced: 0 },
     ]);
+  });
+
+  it('whose log could not be opened for its holder opens it to tell, as a candidate, where it ends', async () => {
+    let tries = 0;
+    const position = { incarnation: null, firstSequence: 1, received: 4, synced: 4, isWhole: true };
+    const log = { position, sync: async () => Promise.resolve() } as unknown as ReplicaLog;
+    const open = async (): Promise<ReplicaLog> => {
+      tries += 1;
+      if (tries === 1) throw new SgwError('exhausted', 'disk-full', 'the disk is full');
+      return Promise.resolve(log);
+    };
+    const logs = { open } as unknown as ReplicaLogs;
+    const replica = new Replica(volumeId, { logs, keepExport: async () => Promise.resolve() }, silent);
+    const sent: PeerMessage[] = [];
+    const link = { gatewayId: 'sgw-a', send: (message: PeerMessage) => sent.push(message) } as unknown as PeerLink;
+    replica.take(link, OPEN);
+    await vi.waitFor(() => {
+      expect(sent).toMatchObject([{ kind: 'refused', code: 'disk-full' }]);
+    });
+    await replica.sync();
+    expect(replica.position).toEqual(position);
   });
 });
