@@ -74,7 +74,7 @@ export async function openVolumeView(
   options: BlockStoreOptions,
   volumeId: VolumeId,
   { signal }: Cancellable = {},
-): Promise<VolumeView> {
+): Promise<Replayed> {
   return whileHeadStays(options, volumeId, signal, async (head) => {
     const view = await replayLog(options, volumeId, head.checkpoint, Number.MAX_SAFE_INTEGER, signal);
     await checkEpoch(options, volumeId, head, view.position, signal);

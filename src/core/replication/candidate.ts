@@ -26,6 +26,8 @@ const LOOK_MS = 1000;
 /** Between two tries of one that does not know what has become of the last. */
 const AGAIN_MS = 1000;
 const PERMIT_MS = 1500;
+/** What has a damaged log leaves the volume to others. */
+const LOG_DAMAGED = 'log-damaged';
 
 export interface Told {
   readonly position: ReplicaPosition;
@@ -267,7 +269,7 @@ export class Candidate {
     const role = this.#role;
     const { host, stopped, log, clock } = role.parts;
     const { volumeId } = role.volume;
-    for (;;) {
+    for (let isAsked = false; ;) {
       try {
         await host.promote(role.volume, { member: role.self, acceptLoss }, head, stopped);
         role.releasedAt = undefined;
@@ -278,20 +280,23 @@ export class Candidate {
         role.held = undefined;
         role.next = undefined;
         log.warn({ volumeId, err: failure }, 'the volume could not be taken over');
-        if (stopped.aborted || (await this.#isRefused(head, failure, hadReplicaLog))) throw failure;
+        // A damaged log is found before the head is asked for. What an earlier try asked for may come still.
+        isAsked ||= failure.code !== LOG_DAMAGED;
+        if (stopped.aborted || (await this.#isRefused(head, failure, hadReplicaLog, isAsked))) throw failure;
         await clock.sleep(AGAIN_MS, stopped);
       }
     }
   }
 
   /** Whether it is certain that the head was not changed, and will not be: then this one is a replica as before. */
-  async #isRefused(head: HeadView, failure: SgwError, hadReplicaLog: boolean): Promise<boolean> {
+  async #isRefused(head: HeadView, failure: SgwError, hadReplicaLog: boolean, isAsked: boolean): Promise<boolean> {
     const role = this.#role;
     const { host, stopped, readHead } = role.parts;
     const { volumeId } = role.volume;
     const now = await readHead(volumeId, stopped).catch(() => undefined);
     if (now === undefined || (now.holder === role.self && now.epoch > head.epoch)) return false;
-    const isRefusal = failure.kind === 'conflict' || failure.kind === 'fenced' || failure.kind === 'notFound';
+    const isRefusal =
+      !isAsked || failure.kind === 'conflict' || failure.kind === 'fenced' || failure.kind === 'notFound';
     // Somebody else's by now: what was asked for is void.
     if (!isRefusal && now.epoch <= head.epoch) return false;
     if (now.holder !== null) role.newest = { volumeId, holder: now.holder, epoch: now.epoch };

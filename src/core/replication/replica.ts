@@ -70,7 +70,11 @@ export class Replica {
     // Opened anew, one whose disk was full finds room where there is some to be made.
     if (this.#opened?.failure !== undefined || this.#isFull) await this.#closeLog();
     this.#isFull = false;
-    this.#opened ??= await this.#host.logs.open(this.#volumeId, CAPACITY_BYTES);
+    if (this.#opened !== undefined) return;
+    this.#opened = await this.#host.logs.open(this.#volumeId, CAPACITY_BYTES);
+    const { setAside: path } = this.#opened;
+    if (path !== null)
+      this.#log.warn({ volumeId: this.#volumeId, path }, 'the replica log is damaged: it was set aside');
   }
 
   /** Takes a message of the holder. Its buffers are not used when it returns. */

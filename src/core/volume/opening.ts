@@ -4,6 +4,7 @@
  */
 import {
   DEFAULT_RECOVERY_POLICY,
+  openVolumeView,
   openVolumeWriter,
   type BlockStoreOptions,
   type FramePool,
@@ -17,7 +18,7 @@ import { findLog, openLog, type FoundLog, type LogDisk, type WriteLog } from '..
 import { leftBarriers, type LeftBarriers } from './barriers.ts';
 import type { VolumeSettings } from './contract.ts';
 import { checkAck, Members, type GroupParts } from './members.ts';
-import { positionOf, recordsIn } from './log-position.ts';
+import { positionOf, recordsIn, uploadedAtLeast } from './log-position.ts';
 
 /** Log whose headers are read at a time. */
 const SLICE_BYTES = 4 << 20;
@@ -77,11 +78,19 @@ export interface Opened {
   readonly damage: string | null;
 }
 
-/** @throws conflict `volume-held`, `volume-in-group`, `not-in-sync`, `ack-needs-group`; notFound; unavailable; corrupt */
-export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
+/**
+ * `mayBeDamaged`: what is lost with a damaged log is had from elsewhere, or shown by serving what is left read-only. Otherwise the head
+ * stays as it is.
+ * @throws conflict `volume-held`, `volume-in-group`, `not-in-sync`, `ack-needs-group`; notFound; unavailable; corrupt
+ */
+export async function openParts(
+  parts: CachedVolumeParts,
+  { mayBeDamaged = parts.condition === undefined }: { readonly mayBeDamaged?: boolean } = {},
+): Promise<Opened> {
   const { disk, blocks, settings, onEvent } = parts;
   checkAck(settings.ack, parts.sink !== undefined);
   let found = await findLog(disk);
+  if (found.damage !== null && !mayBeDamaged) found = await withoutDamage(parts, found, found.damage);
   const writer = await openWriter(parts, howOf(parts), parts.signal);
   try {
     const store = storePosition(writer);
@@ -116,6 +125,24 @@ export async function openParts(parts: CachedVolumeParts): Promise<Opened> {
   }
 }
 
+/**
+ * A member with a damaged log would be the only one in the in-sync set, and the others, which have everything, could not take over:
+ * they go first, unless the operator has this one go on with what the store has.
+ * @returns the log to open
+ * @throws corrupt `log-damaged`
+ */
+async function withoutDamage(parts: CachedVolumeParts, found: FoundLog, damage: string): Promise<FoundLog> {
+  const { blocks, volumeId, disk, condition, signal, onEvent } = parts;
+  const view = await openVolumeView(blocks, volumeId, signal === undefined ? {} : { signal });
+  const { kind, uploadedSequence } = positionOf(found, storePosition({ logPosition: view.position }));
+  // It is set aside anyway, or what is damaged the store has.
+  if (kind === 'overtaken' || (await findLog(disk, { uploadedSequence })).damage === null) return found;
+  if (condition?.acceptLoss !== true) throw damagedInGroup(volumeId, damage);
+  const lostRecords = Math.max(0, found.lastSequence - Math.max(uploadedSequence, uploadedAtLeast(found.incarnations)));
+  onEvent?.({ kind: 'setAside', path: await disk.setAside('damaged'), lostRecords });
+  return await findLog(disk);
+}
+
 function membersOf({ sink, onWriter }: CachedVolumeParts, writer: VolumeWriter, log: WriteLog): Members | undefined {
   onWriter?.(writer);
   return sink === undefined ? undefined : new Members(sink, log);
@@ -137,7 +164,9 @@ const openWriter = async (
     ...(signal === undefined ? {} : { signal }),
   });
 
-const storePosition = ({ logPosition: { dataSeq, records } }: VolumeWriter): Parameters<typeof positionOf>[1] => ({
+const storePosition = ({
+  logPosition: { dataSeq, records },
+}: Pick<VolumeWriter, 'logPosition'>): Parameters<typeof positionOf>[1] => ({
   dataSeq,
   records: records === null ? null : { incarnation: records.incarnation, last: records.last },
 });
@@ -203,6 +232,13 @@ export function bugMet(volumeId: VolumeId, cause: SgwError): SgwError {
     },
   );
 }
+
+/** Why a member of a group does not serve a volume. */
+const damagedInGroup = (volumeId: VolumeId, damage: string): SgwError =>
+  new SgwError('corrupt', 'log-damaged', `the write log of volume ${volumeId} is damaged: ${damage}`, {
+    hint: 'A member of its group that has everything takes it over. Where there is none, `sgw group failover VOLUME --accept-loss` goes on with what the store has, and sets the log aside.',
+    details: { volumeId },
+  });
 
 /** Why a volume with a damaged log is read-only. */
 export function damagedLog(volumeId: VolumeId, damage: string): SgwError {

@@ -106,8 +106,18 @@ export class CalmGroup {
     void member.replication.start();
   }
 
+  startAgain(index: number): void {
+    this.start(this.machine(index).id);
+  }
+
+  machine(index: number): Machine {
+    const machine = this.machines[index];
+    if (machine === undefined) throw new Error(`there is no machine ${String(index)}`);
+    return machine;
+  }
+
   member(index: number): SimMember {
-    const member = this.#members.get(this.machines[index]?.id ?? '');
+    const member = this.#members.get(this.machine(index).id);
     if (member === undefined) throw new Error(`member ${String(index)} does not run`);
     return member;
   }
@@ -167,6 +177,11 @@ export class CalmGroup {
     const [report] = await this.member(index).replication.report();
     if (report === undefined) throw new Error('the group looks after a volume');
     return report;
+  }
+
+  /** The operator has the member take the volume over, whatever it lacks. */
+  async acceptLoss(index: number): Promise<void> {
+    await this.member(index).replication.failOver(this.#entry.volumeId, undefined, true, new AbortController().signal);
   }
 
   /** Writes a page full of `value` at the member, and flushes it. */

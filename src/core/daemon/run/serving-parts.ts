@@ -78,10 +78,7 @@ function report(log: Logger, volumeId: string, event: VolumeEvent): void {
       return;
     case 'setAside': {
       const { path, lostRecords } = event;
-      log.error(
-        { volumeId, path, lostRecords },
-        'another gateway has written to the volume: the write log was set aside',
-      );
+      log.error({ volumeId, path, lostRecords }, 'the write log was set aside: what it alone has is not in the volume');
       return;
     }
     case 'damaged':

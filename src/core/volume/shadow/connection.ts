@@ -197,7 +197,7 @@ export class Connection {
 
 /** A log that is damaged is no loss here, for the image has everything: it is set aside, and all is compared. */
 async function openWhole(parts: ShadowParts): Promise<Opened> {
-  const opened = await openParts(parts);
+  const opened = await openParts(parts, { mayBeDamaged: true });
   if (opened.damage === null) return opened;
   await opened.writer.abandon();
   await opened.log.close();
