@@ -34,6 +34,9 @@ export interface Told {
   readonly isHolder: boolean;
 }
 
+/** Of a try to take over that has failed: `taken` when the head is this member's all the same. */
+type Outcome = 'refused' | 'taken' | 'unknown';
+
 export class Candidate {
   readonly #role: Role;
   readonly #onTook: (reign: Reign) => void;
@@ -282,30 +285,30 @@ export class Candidate {
         log.warn({ volumeId, err: failure }, 'the volume could not be taken over');
         // A damaged log is found before the head is asked for. What an earlier try asked for may come still.
         isAsked ||= failure.code !== LOG_DAMAGED;
-        if (stopped.aborted || (await this.#isRefused(head, failure, hadReplicaLog, isAsked))) throw failure;
-        await clock.sleep(AGAIN_MS, stopped);
+        const outcome = stopped.aborted ? 'refused' : await this.#outcome(head, failure, hadReplicaLog, isAsked);
+        if (outcome === 'refused') throw failure;
+        role.why = failure.message;
+        // Each try that gets so far takes an epoch and puts its fence into the store.
+        await clock.sleep(outcome === 'taken' ? this.#backOff.nextMs() : AGAIN_MS, stopped);
       }
     }
   }
 
-  /** Whether it is certain that the head was not changed, and will not be: then this one is a replica as before. */
-  async #isRefused(head: HeadView, failure: SgwError, hadReplicaLog: boolean, isAsked: boolean): Promise<boolean> {
+  /** `refused`: it is certain that the head was not changed, and will not be; this one is a replica as before. */
+  async #outcome(head: HeadView, failure: SgwError, hadReplicaLog: boolean, isAsked: boolean): Promise<Outcome> {
     const role = this.#role;
-    const { host, stopped, readHead } = role.parts;
+    const { stopped, readHead } = role.parts;
     const { volumeId } = role.volume;
     const now = await readHead(volumeId, stopped).catch(() => undefined);
-    if (now === undefined || (now.holder === role.self && now.epoch > head.epoch)) return false;
+    if (now === undefined) return 'unknown';
+    if (now.holder === role.self && now.epoch > head.epoch) return 'taken';
     const isRefusal =
       !isAsked || failure.kind === 'conflict' || failure.kind === 'fenced' || failure.kind === 'notFound';
     // Somebody else's by now: what was asked for is void.
-    if (!isRefusal && now.epoch <= head.epoch) return false;
+    if (!isRefusal && now.epoch <= head.epoch) return 'unknown';
     if (now.holder !== null) role.newest = { volumeId, holder: now.holder, epoch: now.epoch };
     role.releasedAt = undefined;
-    if (hadReplicaLog || now.holder !== role.self) {
-      await host.logs.release(volumeId);
-      role.hasOwnLog = false;
-      await role.replica.open();
-    }
-    return true;
+    if (hadReplicaLog || now.holder !== role.self) await role.releaseLog();
+    return 'refused';
   }
 }

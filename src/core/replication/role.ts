@@ -149,18 +149,21 @@ export class Role {
 
   /** Leaves the volume to others: in its turn. */
   async leave(reason: SgwError): Promise<void> {
-    const { host } = this.parts;
-    const { volumeId } = this.volume;
     this.held?.end(reason);
-    // What fails half-way leaves either log: which one is found out anew.
     this.isKnown = false;
     try {
-      await host.demote(volumeId, reason);
+      await this.parts.host.demote(this.volume.volumeId, reason);
     } finally {
       this.held = undefined;
       this.next = undefined;
     }
-    await host.logs.release(volumeId);
+    await this.releaseLog();
+  }
+
+  /** Its own log becomes its replica log: in its turn. What fails half-way leaves either: which one is found out anew. */
+  async releaseLog(): Promise<void> {
+    this.isKnown = false;
+    await this.parts.host.logs.release(this.volume.volumeId);
     this.hasOwnLog = false;
     await this.replica.open();
     this.isKnown = true;

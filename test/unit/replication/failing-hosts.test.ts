@@ -58,4 +58,25 @@ describe('a candidate', () => {
     await group.until('it holds the volume', () => group.member(1).holds, 10_000);
     expect(await group.read(1, 1)).toBe(7);
   });
+
+  it('that can not open the volume once the head is its own takes an epoch less and less often, and says why', async () => {
+    const group = await CalmGroup.start(2);
+    const { epoch } = await group.head();
+    // Its log has no room for the note that begins an incarnation.
+    group.onHost = (id, call) => {
+      if (isMember(group, 1, id) && call === 'promote') group.machine(1).own.failWrites = 'ENOSPC';
+    };
+    group.kill(0);
+    await group.until('it has tried', () =>
+      group.calls.some(({ id, call }) => isMember(group, 1, id) && call === 'promote'),
+    );
+    await group.pass(60_000);
+    const taken = (await group.head()).epoch - epoch;
+    expect(taken).toBeGreaterThan(2);
+    expect(taken).toBeLessThan(9);
+    expect((await group.report(1)).reason).toContain('no space left');
+    group.onHost = () => undefined;
+    group.machine(1).own.failWrites = undefined;
+    await group.until('it holds the volume', () => group.member(1).holds);
+  });
 });
