@@ -57,13 +57,18 @@ export class Candidate {
     this.#told.set(gatewayId, told);
   }
 
-  /** A volume that fails here is left to others. */
+  /** A volume that fails here is left to others; one whose log fails, where there is somebody who has everything. */
   async lookAtFailure(): Promise<void> {
-    const failure = this.#role.parts.host.failure(this.#role.volume.volumeId);
+    const { host, leaseClock, times } = this.#role.parts;
+    const { held, volume } = this.#role;
+    const hasOthers = held !== undefined && held.inSync.length > 1;
+    const failure = host.failure(volume.volumeId) ?? (hasOthers ? held.logFailure : undefined);
     if (failure === undefined || this.#isLooking) return;
     this.#isLooking = true;
     try {
-      this.#lookAt = this.#role.parts.leaseClock() + this.#backOff.nextMs();
+      // They go first: their promise has to end, and each waits for those before it.
+      const othersMs = hasOthers ? promiseUntil(times.termMs, times) : 0;
+      this.#lookAt = leaseClock() + othersMs + this.#backOff.nextMs();
       await this.#role.step(failure);
     } finally {
       this.#isLooking = false;

@@ -72,6 +72,13 @@ export class HeldVolume implements RecordSink {
     return this.#failure;
   }
 
+  /** Why its log takes nothing any more; undefined while all is well. */
+  get logFailure(): SgwError | undefined {
+    const failure = this.#log?.failure;
+    // Who serves the volume has closed it.
+    return failure?.kind === 'aborted' ? undefined : failure;
+  }
+
   /** As the head has it, as far as is known. */
   get inSync(): readonly string[] {
     return this.#set.known;
@@ -397,7 +404,8 @@ export class HeldVolume implements RecordSink {
 
   /** Why it is not as it should be, a sentence; null when it is. */
   get reason(): string | null {
-    if (this.#failure !== undefined) return this.#failure.message;
+    const failure = this.#failure ?? this.logFailure;
+    if (failure !== undefined) return failure.message;
     const { replicas } = this.#parts.volume();
     const present = this.inSync.length - 1;
     if (!this.#isEnough)
