@@ -30,6 +30,7 @@ export class HeldVolume implements RecordSink {
   readonly #set: InSyncSet;
   readonly #lags = new Lags();
   #failure: SgwError | undefined;
+  #readFailure: SgwError | undefined;
   #securedReceived = 0;
   #securedSynced = 0;
   #leaseUntil = -Infinity;
@@ -72,9 +73,9 @@ export class HeldVolume implements RecordSink {
     return this.#failure;
   }
 
-  /** Why its log takes nothing any more; undefined while all is well. */
+  /** Why its log takes nothing any more, or gives not all that replicas lack; undefined while all is well. */
   get logFailure(): SgwError | undefined {
-    const failure = this.#log?.failure;
+    const failure = this.#log?.failure ?? this.#readFailure;
     // Who serves the volume has closed it.
     return failure?.kind === 'aborted' ? undefined : failure;
   }
@@ -195,7 +196,16 @@ export class HeldVolume implements RecordSink {
       onGot: () => {
         this.#heard(member);
       },
+      onUnreadable: (error) => {
+        this.#unreadable(error);
+      },
     });
+  }
+
+  #unreadable(error: SgwError): void {
+    const { volume, log } = this.#parts;
+    this.#readFailure ??= error;
+    log.error({ volumeId: volume().volumeId, err: error }, 'the write log can not be read to be sent to a replica');
   }
 
   #isWanted(gatewayId: string): boolean {

@@ -2,9 +2,10 @@
  * Sends a held volume's records to one member over one link: from where its log ends, live from then on (docs/adr/0025-groups.md,
  * "Records"). What is live and what is caught up with are read from the same log in the same way.
  *
- * States: asked (the replica was asked where it ends) -> streaming -> ended. A new link has a new sender.
+ * States: asked (the replica was asked where it ends) -> streaming -> ended, also when the log can't be read. A new link has a new
+ * sender.
  */
-import { MIB, type VolumeId } from '../kit/index.ts';
+import { MIB, toSgwError, type SgwError, type VolumeId } from '../kit/index.ts';
 import type { Incarnation, ReplicaPosition, SentRecord, WriteLog } from '../writelog/index.ts';
 import type { PeerLink, Reign } from './messages.ts';
 import { continuation } from './rules.ts';
@@ -26,6 +27,8 @@ export interface SenderParts {
   readonly onStreaming: () => void;
   /** What the replica has was told. */
   readonly onGot: () => void;
+  /** The log could not be read: it has ended. */
+  readonly onUnreadable: (error: SgwError) => void;
 }
 
 export class Sender {
@@ -61,6 +64,7 @@ export class Sender {
 
   /** Asks the replica where it ends: also when the reign has another epoch. */
   open(): void {
+    if (this.#isEnded) return;
     const { link, log, reign, exportedAs } = this.#parts;
     this.#isStreaming = false;
     const { uploadedSequence, lastSequence, capacityBytes } = log.usage;
@@ -105,10 +109,10 @@ export class Sender {
     if (this.#isStreaming || this.#isEnded) return;
     const { lastSequence, uploadedSequence } = log.usage;
     const incarnations = log.incarnations.map(plain);
-    const oldest = log.sent(uploadedSequence + 1, 1)[0]?.sequence ?? lastSequence + 1;
+    const firstSequence = this.#firstSequence(position.received + 1);
+    if (firstSequence === undefined) return;
     const { from, anew } = continuation(position, {
-      ...{ incarnations, lastSequence, uploadedSequence },
-      firstSequence: position.received + 1 < oldest ? this.#oldestFrom(position.received + 1, oldest) : oldest,
+      ...{ incarnations, lastSequence, uploadedSequence, firstSequence },
     });
     const incarnation = incarnationAt(incarnations, from);
     if (incarnation === undefined) return;
@@ -129,9 +133,27 @@ export class Sender {
     this.pump();
   }
 
-  /** What is uploaded may be in the files still. */
-  #oldestFrom(wanted: number, oldest: number): number {
-    return this.#parts.log.sent(wanted, 1)[0]?.sequence === wanted ? wanted : oldest;
+  /** Of the oldest record that is there, as far as one asks for older ones; undefined when the log can't be read. */
+  #firstSequence(wanted: number): number | undefined {
+    const { lastSequence, uploadedSequence } = this.#parts.log.usage;
+    const kept = this.#records(uploadedSequence + 1, 1);
+    if (kept === undefined) return undefined;
+    const oldest = kept[0]?.sequence ?? lastSequence + 1;
+    if (wanted >= oldest) return oldest;
+    // What is uploaded may be in the files still.
+    const older = this.#records(wanted, 1);
+    return older === undefined ? undefined : older[0]?.sequence === wanted ? wanted : oldest;
+  }
+
+  /** What can't be read ends the sender; who appends, and who hears of the replica, has no part in it. */
+  #records(from: number, bytesMax: number): SentRecord[] | undefined {
+    try {
+      return this.#parts.log.sent(from, bytesMax);
+    } catch (error) {
+      this.end();
+      this.#parts.onUnreadable(toSgwError(error));
+      return undefined;
+    }
   }
 
   /** Sends what there is, as far as the windows allow. Called whenever there may be more. */
@@ -149,7 +171,8 @@ export class Sender {
         this.#pumpLater();
         return;
       }
-      const records = log.sent(this.#next, BATCH_BYTES);
+      const records = this.#records(this.#next, BATCH_BYTES);
+      if (records === undefined) return;
       const [first] = records;
       // Its file is used again, since the store has it: where the replica goes on is asked anew.
       if (first?.sequence !== this.#next) {

@@ -116,6 +116,20 @@ export class CalmGroup {
     return machine;
   }
 
+  /** Where the own log of a member has a page full of `value`. */
+  placeOf(
+    index: number,
+    value: number,
+    which: 'own' | 'replica' = 'own',
+  ): { readonly name: string; readonly page: number } {
+    const disk = this.machine(index)[which];
+    for (const name of disk.files.keys()) {
+      const at = disk.bytesOf(name).indexOf(Buffer.alloc(PAGE, value));
+      if (at >= 0) return { name, page: at / PAGE };
+    }
+    throw new Error(`no file has a page of ${String(value)}`);
+  }
+
   member(index: number): SimMember {
     const member = this.#members.get(this.machine(index).id);
     if (member === undefined) throw new Error(`member ${String(index)} does not run`);

@@ -1,18 +1,12 @@
 /** C13, C26: a member whose log the disk has damaged leaves the volume to others, before it touches the head. */
 import { describe, expect, it } from 'vitest';
-import type { ForgetfulLogDisk } from '../../fault/forgetful-log-disk.ts';
 import { CalmGroup, PAGE } from './calm-group.ts';
 
 /** Turns a bit of the page that is full of `value`. */
-function damage(disk: ForgetfulLogDisk, value: number): void {
-  const page = Buffer.alloc(PAGE, value);
-  for (const name of disk.files.keys()) {
-    const at = disk.bytesOf(name).indexOf(page);
-    if (at < 0) continue;
-    disk.bytesOf(name).writeUInt8(value ^ 1, at);
-    return;
-  }
-  throw new Error(`no file has a page of ${String(value)}`);
+function damage(group: CalmGroup, index: number, value: number, which: 'own' | 'replica' = 'replica'): void {
+  const { name, page } = group.placeOf(index, value, which);
+  const disk = group.machine(index)[which];
+  disk.bytesOf(name).writeUInt8(value ^ 1, page * PAGE);
 }
 
 async function written(members: number): Promise<CalmGroup> {
@@ -26,7 +20,7 @@ describe('a damaged log', () => {
   it('C26: of the first candidate is no reason to keep the others out: the next one serves', async () => {
     const group = await written(3);
     const { epoch } = await group.head();
-    damage(group.machine(1).replica, 0x77);
+    damage(group, 1, 0x77);
     group.kill(0);
     await group.until('the second candidate holds it', () => group.member(2).holds);
     expect([await group.read(2, 1), await group.read(2, 2)]).toEqual([0x77, 0x88]);
@@ -38,7 +32,7 @@ describe('a damaged log', () => {
     const group = await written(1);
     const { epoch } = await group.head();
     group.kill(0);
-    damage(group.machine(0).own, 0x77);
+    damage(group, 0, 0x77, 'own');
     group.startAgain(0);
     await group.until('it has tried', () => group.calls.filter(({ call }) => call === 'promote').length > 1);
     await group.pass(30_000);
@@ -53,7 +47,7 @@ describe('a damaged log', () => {
   it('whose damaged part the store has is taken over with', async () => {
     const group = await written(2);
     await group.run(group.member(0).serving?.drain() ?? Promise.resolve());
-    damage(group.machine(1).replica, 0x77);
+    damage(group, 1, 0x77);
     group.kill(0);
     await group.until('the candidate holds it', () => group.member(1).holds);
     expect([await group.read(1, 1), await group.read(1, 2)]).toEqual([0x77, 0x88]);

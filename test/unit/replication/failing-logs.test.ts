@@ -32,4 +32,16 @@ describe('a holder whose log fails', () => {
     expect(await group.read(0, 1)).toBe(7);
     expect((await group.report(0)).reason).toContain('could not be synced');
   });
+
+  it('C26: leaves it to that one, too, when it can not read what another replica lacks', async () => {
+    const group = await CalmGroup.start(3);
+    group.kill(2);
+    await group.inSync(1);
+    await group.write(0, 1, 7);
+    group.machine(0).own.failReads = group.placeOf(0, 7);
+    group.startAgain(2);
+    await group.until('the replica holds it', () => group.member(1).holds, 20_000);
+    expect(await group.read(1, 1)).toBe(7);
+    await group.inSync(1);
+  });
 });

@@ -1,6 +1,6 @@
 /** What a holder knows of a replica by what that tells of its log. */
 import { expect, it } from 'vitest';
-import type { VolumeId } from '../../../src/core/kit/index.ts';
+import { SgwError, type VolumeId } from '../../../src/core/kit/index.ts';
 import type { PeerLink, PeerMessage } from '../../../src/core/replication/messages.ts';
 import { Sender } from '../../../src/core/replication/sender.ts';
 import type { WriteLog } from '../../../src/core/writelog/index.ts';
@@ -8,14 +8,29 @@ import type { WriteLog } from '../../../src/core/writelog/index.ts';
 const volumeId = 'vol-0123456789abcdef0' as VolumeId;
 const INCARNATION = { incarnation: '00112233445566ff', epoch: 2, baseSeq: 0, uploadedSequence: 9, firstSequence: 10 };
 
-function senderOf(lastSequence = 9): { readonly sender: Sender; readonly sent: PeerMessage[] } {
+interface Scene {
+  readonly sender: Sender;
+  readonly sent: PeerMessage[];
+  /** Codes of what it could not read. */
+  readonly unreadable: string[];
+  /** From now on the log can't be read. */
+  readonly breakLog: () => void;
+}
+
+function senderOf(lastSequence = 9): Scene {
   const sent: PeerMessage[] = [];
+  const unreadable: string[] = [];
+  let isBroken = false;
   const link = { gatewayId: 'sgw-b', waitingBytes: 0, send: (message: PeerMessage) => sent.push(message) };
   const log = {
     usage: { lastSequence, uploadedSequence: 9, dirtyBytes: 0, capacityBytes: 1 << 20 },
     incarnations: [INCARNATION],
-    sent: (from: number) =>
-      from > lastSequence ? [] : [{ ...INCARNATION, sequence: from, body: Buffer.alloc(8), pages: Buffer.alloc(0) }],
+    sent: (from: number) => {
+      if (isBroken) throw new SgwError('unavailable', 'io-error', 'the disk gives an error');
+      return from > log.usage.lastSequence
+        ? []
+        : [{ ...INCARNATION, sequence: from, body: Buffer.alloc(8), pages: Buffer.alloc(0) }];
+    },
   };
   const sender: Sender = new Sender({
     ...{ volumeId, link: link as unknown as PeerLink, log: log as unknown as WriteLog },
@@ -26,8 +41,13 @@ function senderOf(lastSequence = 9): { readonly sender: Sender; readonly sent: P
       if (lastSequence > 9) sender.sync(lastSequence);
     },
     onGot: () => undefined,
+    onUnreadable: ({ code }) => unreadable.push(code),
   });
-  return { sender, sent };
+  const breakLog = (): void => {
+    isBroken = true;
+    log.usage.lastSequence += 1;
+  };
+  return { sender, sent, unreadable, breakLog };
 }
 
 it('a replica that is whole, and has what the holder has not, begins anew, and is whole when it says so again', () => {
@@ -59,4 +79,26 @@ it('what waits to be durable when a replica begins to take records is asked for 
   expect([sender.lacksRecords, sender.lacksSync]).toEqual([false, true]);
   sender.got(12, 12);
   expect(sender.lacksSync).toBe(false);
+});
+
+it('a log that can not be read ends the sender, and nobody else: it is reported, and nothing asked or sent any more', () => {
+  const { sender, sent, unreadable, breakLog } = senderOf(12);
+  const { incarnation } = INCARNATION;
+  const position = { incarnation, firstSequence: 1, received: 9, synced: 9, isWhole: true };
+  sender.position(position);
+  breakLog();
+  const before = sent.length;
+  sender.got(12, 9);
+  expect([unreadable, sender.isStreaming, sender.received]).toEqual([['io-error'], false, 12]);
+  sender.pump();
+  sender.open();
+  sender.position(position);
+  expect([unreadable, sent.length]).toEqual([['io-error'], before]);
+});
+
+it('so it does when the replica tells where it ends', () => {
+  const { sender, sent, unreadable, breakLog } = senderOf();
+  breakLog();
+  sender.position({ incarnation: INCARNATION.incarnation, firstSequence: 1, received: 3, synced: 3, isWhole: true });
+  expect([unreadable, sent.map(({ kind }) => kind)]).toEqual([['io-error'], ['open']]);
 });
