@@ -239,6 +239,12 @@ export class HeldVolume implements RecordSink {
     this.#heard(member);
   }
 
+  /** So shortly ago that its link, if that ended, may be made again: as long as it stays in the set without one. */
+  hasAnsweredNow(gatewayId: string): boolean {
+    const answeredAt = this.#members.get(gatewayId)?.answeredAt ?? -Infinity;
+    return this.#parts.now() - answeredAt <= this.#parts.times.renewMs;
+  }
+
   refused(gatewayId: string): void {
     const member = this.#member(gatewayId);
     member.refusedAt ??= this.#parts.now();

@@ -85,12 +85,14 @@ export class MemberVolume {
     if (head !== undefined && head.holder !== role.self) await role.step(reason);
   }
 
-  /** Those that are linked or in the set go first, up to how many there are to be. */
+  /** Those that are linked or in the set go first, up to how many there are to be; one in the set is not replaced at once. */
   #wanted(members: readonly string[], links: ReadonlyMap<string, PeerLink>): readonly string[] {
-    const inSync = new Set(this.#role.held?.inSync);
+    const { held } = this.#role;
+    const inSync = new Set(held?.inSync);
     const others = members.filter((id) => id !== this.#role.self);
+    const isThere = (id: string): boolean => links.has(id) || held?.hasAnsweredNow(id) === true;
     const rank = (id: string): number =>
-      inSync.has(id) && links.has(id) ? 0 : links.has(id) ? 1 : inSync.has(id) ? 2 : 3;
+      inSync.has(id) && isThere(id) ? 0 : links.has(id) ? 1 : inSync.has(id) ? 2 : 3;
     return others.toSorted((a, b) => rank(a) - rank(b)).slice(0, this.#role.volume.replicas);
   }
 

@@ -185,6 +185,12 @@ export class SimNetwork {
     });
   }
 
+  /** Ends the connection of two, which is made again. */
+  breakLink(a: string, b: string): void {
+    const [end] = this.#links.get(this.#key(a, b)) ?? [];
+    if (end !== undefined) this.end(end);
+  }
+
   mend(): void {
     this.#cuts.clear();
     for (const ends of this.#links.values()) for (const end of ends) this.move(end);
