@@ -117,7 +117,7 @@ export interface Candidate {
   readonly hasReplicaLog: boolean;
   readonly log: Pick<ReplicaPosition, 'received' | 'synced' | 'isWhole'>;
   /** What members told of their logs in this attempt. */
-  readonly told: ReadonlyMap<string, Pick<ReplicaPosition, 'received'>>;
+  readonly told: ReadonlyMap<string, Pick<ReplicaPosition, 'received' | 'incarnation'>>;
   /** Of the group. */
   readonly members: readonly string[];
   /** Of the volume: what acknowledging takes. */
@@ -145,7 +145,10 @@ export function isWhole(head: HeadView, candidate: Candidate): boolean {
   return asked.every((member) => {
     if (member === id) return true;
     const position = told.get(member);
-    return position !== undefined && position.received <= log.received;
+    if (position === undefined) return false;
+    // One of the set that has no log any more had one, and what was in it is not known.
+    const hasLost = head.inSync.includes(member) && position.incarnation === null;
+    return !hasLost && position.received <= log.received;
   });
 }
 

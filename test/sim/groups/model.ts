@@ -639,11 +639,12 @@ export class Model {
 
   #candidate(state: State, node: number): rules.Candidate {
     const { l } = state;
-    const told = new Map<string, { readonly received: number }>();
+    const told = new Map<string, { readonly received: number; readonly incarnation: string }>();
     for (const other of this.#nodes) {
       if (other === node || state.get(l.isUp + other) === 0 || state.get(l.role + other) === ROLE.taking) continue;
       if (this.#isHolder(state, other) && this.#leaseUntil(state, other) > 0) continue;
-      told.set(idOf(other), { received: state.get(l.logLength + other) });
+      // No log is set aside here.
+      told.set(idOf(other), { received: state.get(l.logLength + other), incarnation: 'kept' });
     }
     const released = state.get(l.released + node);
     return {

@@ -82,7 +82,10 @@ export const MUTATIONS: readonly Mutation[] = [
     bounds: { powerCuts: 2 },
     rules: {
       isWhole: (head, candidate) =>
-        rules.isWhole(head, { ...candidate, told: new Map([...candidate.told].map(([id]) => [id, { received: 0 }])) }),
+        rules.isWhole(head, {
+          ...candidate,
+          told: new Map([...candidate.told].map(([id, told]) => [id, { ...told, received: 0 }])),
+        }),
     },
   },
   {
