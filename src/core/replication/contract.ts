@@ -5,7 +5,7 @@
 import type { BlockStoreOptions, HeadCondition, InSyncWriter } from '../blockstore/index.ts';
 import type { Clock, Logger, Random, SgwError, VolumeId } from '../kit/index.ts';
 import type { GroupDocument, GroupVolume } from '../protocol/index.ts';
-import type { AckClass, RecordSink, ReplicaLog, ReplicaPosition } from '../writelog/index.ts';
+import type { AckClass, FoundPosition, RecordSink, ReplicaLog } from '../writelog/index.ts';
 import type { PeerNetwork } from './messages.ts';
 
 export type { HeadCondition, InSyncWriter } from '../blockstore/index.ts';
@@ -81,7 +81,7 @@ export interface VolumeHost {
 /** What logs of a volume a gateway has in its home. One counts: the own one, when there are both. */
 export interface ReplicaLogs {
   /** Where the volume's own log ends, while that is not open; what it has is durable then. Null when there is none. */
-  own(volumeId: VolumeId): Promise<ReplicaPosition | null>;
+  own(volumeId: VolumeId): Promise<FoundPosition | null>;
   /** Opens the replica log, and makes an empty one where there is none. */
   open(volumeId: VolumeId, capacityBytes: number): Promise<ReplicaLog>;
   /** Makes the replica log, closed by now, the volume's own, by one rename; an own one that is there is set aside first, and named. */

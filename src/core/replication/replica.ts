@@ -38,6 +38,7 @@ export class Replica {
   readonly #host: Pick<VolumeHost, 'logs' | 'keepExport'>;
   readonly #log: Logger;
   #opened: ReplicaLog | undefined;
+  #epoch = 0;
   #queue: { readonly link: PeerLink; readonly message: SentMessage }[] = [];
   #working: Promise<void> | undefined;
   /** Whose records are taken: of the link over which the volume was opened last. */
@@ -65,6 +66,11 @@ export class Replica {
     return this.#opened?.position ?? EMPTY_POSITION;
   }
 
+  /** The newest that its log has named when it was opened: also of a reign that was heard of before this process. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
   /** @throws exhausted; unavailable */
   async open(): Promise<void> {
     // Opened anew, one whose disk was full finds room where there is some to be made.
@@ -72,7 +78,8 @@ export class Replica {
     this.#isFull = false;
     if (this.#opened !== undefined) return;
     this.#opened = await this.#host.logs.open(this.#volumeId, CAPACITY_BYTES);
-    const { setAside: path } = this.#opened;
+    const { setAside: path, incarnations } = this.#opened;
+    this.#epoch = Math.max(this.#epoch, incarnations.at(-1)?.epoch ?? 0);
     if (path !== null)
       this.#log.warn({ volumeId: this.#volumeId, path }, 'the replica log is damaged: it was set aside');
   }

@@ -36,6 +36,8 @@ export class Role {
   /** Which of the two it is, and where the own one ends. */
   isKnown = false;
   ownPosition: ReplicaPosition = EMPTY_POSITION;
+  /** That its own log names. */
+  #ownEpoch = 0;
   held: HeldVolume | undefined;
   /** What the next opening is given. */
   next: HeldVolume | undefined;
@@ -64,9 +66,14 @@ export class Role {
     return this.parts.self.gatewayId;
   }
 
+  /** Of reigns that it has heard of, also before it was started: then its log names them. */
+  get #newestEpoch(): number {
+    return Math.max(this.newest?.epoch ?? 0, this.#ownEpoch, this.replica.epoch);
+  }
+
   get listener(): Listener {
     return {
-      newestEpoch: this.newest?.epoch ?? 0,
+      newestEpoch: this.#newestEpoch,
       isTakingOver: this.isTakingOver,
       hasReplicaLog: this.isKnown && !this.hasOwnLog,
     };
@@ -109,6 +116,7 @@ export class Role {
     const own = await this.parts.host.logs.own(this.volume.volumeId);
     this.hasOwnLog = own !== null;
     this.ownPosition = own ?? EMPTY_POSITION;
+    this.#ownEpoch = own?.epoch ?? 0;
     if (own === null) await this.replica.open();
     this.isKnown = true;
     this.why = null;
@@ -127,7 +135,7 @@ export class Role {
 
   /** There is a reign. */
   hear(reign: Reign): void {
-    if (reign.epoch <= (this.newest?.epoch ?? 0)) return;
+    if (reign.epoch <= (this.newest?.epoch ?? 0) || reign.epoch < this.#newestEpoch) return;
     this.newest = reign;
     if (reign.holder === this.self) return;
     const { volumeId } = this.volume;

@@ -247,6 +247,12 @@ export interface ReplicaPosition {
   readonly isWhole: boolean;
 }
 
+/** The same of a log that is not open. */
+export interface FoundPosition extends ReplicaPosition {
+  /** Of the newest incarnation. */
+  readonly epoch: number;
+}
+
 /**
  * The log of a volume that another gateway writes (docs/formats/writelog.md): its records in files of its own. What it holds is
  * a valid write log, which `findLog` and `openLog` open as the volume's own once it is in its place. No index is kept in memory.

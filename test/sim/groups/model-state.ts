@@ -66,6 +66,8 @@ export class Layout {
   readonly synced: number;
   readonly isWhole: number;
   readonly heard: number;
+  /** The newest epoch that it has begun a log under, durably. */
+  readonly noted: number;
   readonly reign: number;
   readonly set: number;
   readonly maybeSet: number;
@@ -98,6 +100,7 @@ export class Layout {
     this.synced = take(nodes);
     this.isWhole = take(nodes);
     this.heard = take(nodes);
+    this.noted = take(nodes);
     this.reign = take(nodes);
     this.set = take(nodes);
     this.maybeSet = take(nodes);

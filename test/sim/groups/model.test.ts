@@ -7,16 +7,26 @@ import * as rules from '../../../src/core/replication/rules.ts';
 import { explore } from './explore.ts';
 import { Model } from './model.ts';
 import { Layout, type Bounds } from './model-state.ts';
-import { habitsOf, MUTATIONS, QUIET, rulesOf } from './mutations.ts';
+import { habitsOf, HANDED_ON, MUTATIONS, QUIET, rulesOf } from './mutations.ts';
 import { stuck } from './progress.ts';
 
-const BOUNDS: readonly (Partial<Bounds> & { readonly name: string })[] = [
+interface Explored extends Partial<Bounds> {
+  readonly name: string;
+  /** Steps that are taken before everything is explored. */
+  readonly path?: readonly string[];
+}
+
+const BOUNDS: readonly Explored[] = [
   { name: 'nothing fails, and messages take their time', writes: 2 },
   { name: 'a process ends', crashes: 1 },
   { name: 'a process ends, a connection ends', crashes: 1, linkCuts: 1 },
   { name: 'a power cut', powerCuts: 1 },
   { name: 'an outcome that is not known', lostReplies: 1, epochs: 2 },
   { name: 'a planned take-over, an opening anew', releases: 1, reopenings: 1 },
+  {
+    ...{ name: 'a replica is started again, that took over from a holder which does not know', path: HANDED_ON.path },
+    ...HANDED_ON.bounds,
+  },
 ];
 
 const WIDE: typeof BOUNDS = [
@@ -38,10 +48,11 @@ const ASKED_EACH = 100;
 
 describe('the model of a group', () => {
   const all = process.env['SGW_MODEL_RUNS'] === undefined ? BOUNDS : [...BOUNDS, ...WIDE];
-  it.each(all)('C26, C27: $name', { timeout: 1_800_000 }, ({ name, ...some }) => {
+  it.each(all)('C26, C27: $name', { timeout: 1_800_000 }, ({ name, path = [], ...some }) => {
     const bounds: Bounds = { ...QUIET, statesMax: 8_000_000, ...some };
     const calm = new Model(new Layout({ ...bounds, epochs: bounds.epochs + 3 }), rules);
     const { states, steps, isComplete, violation } = explore(bounds, rules, undefined, {
+      path,
       visit: (_model, state, index) => (index % ASKED_EACH === 0 ? stuck(calm, state) : undefined),
     });
     expect(violation === undefined ? '' : `${violation.message}${told(violation.path)}`).toBe('');

@@ -37,6 +37,8 @@ export interface Habits {
   readonly waitsForJoining: boolean;
   /** A loss of power makes a log not whole. */
   readonly noticesPowerLoss: boolean;
+  /** A restarted replica has heard of the reigns that its log names. */
+  readonly remembersEpoch: boolean;
 }
 
 export const GOOD_HABITS: Habits = {
@@ -45,6 +47,7 @@ export const GOOD_HABITS: Habits = {
   stopsBeforeRelease: true,
   waitsForJoining: true,
   noticesPowerLoss: true,
+  remembersEpoch: true,
 };
 
 const idOf = (node: number): string => `g${String(node)}`;
@@ -201,7 +204,8 @@ export class Model {
 
   /**
    * What happens at once where it can: telling is no step of its own, since who was told more can only be hurt more, and syncing
-   * is none when no power will be cut any more. @throws when what is told breaks a rule
+   * is none when no power will be cut any more. What a node would need when it is started again, it does not when it never will be.
+   * @throws when what is told breaks a rule
    */
   atOnce(state: State): void {
     const { l } = state;
@@ -212,6 +216,8 @@ export class Model {
           state.set(state.pair(l.receivedSynced, node, other), state.get(state.pair(l.received, node, other)));
       }
     }
+    if (state.get(l.powerCuts) >= this.bounds.powerCuts && state.get(l.crashes) >= this.bounds.crashes)
+      for (const node of this.#nodes) if (state.get(l.isUp + node) === 1) state.set(l.noted + node, 0);
     for (const node of this.#nodes) if (this.#isHolder(state, node)) this.#tell(state, node);
     this.#renumber(state);
   }
@@ -370,7 +376,16 @@ export class Model {
     next.set(l.isUp + node, 1);
     if (next.get(l.hasOwnLog + node) === 0 && this.#habits.waitsAfterStart)
       next.set(l.promiseTicks + node, this.#promise());
+    if (this.#habits.remembersEpoch) next.set(l.heard + node, this.#logEpoch(next, node));
     emit(`restart ${node}`, next);
+  }
+
+  /** The newest that the log names: of its last record, or under which the node has begun it as its own. */
+  #logEpoch(state: State, node: number): number {
+    const { l } = state;
+    const length = state.get(l.logLength + node);
+    const ofRecords = length === 0 ? 0 : state.entry(node, length - 1).incarnation;
+    return Math.max(state.get(l.noted + node), ofRecords);
   }
 
   // The holder.
@@ -692,6 +707,7 @@ export class Model {
     state.set(l.role + node, ROLE.holder);
     state.set(l.reign + node, op.epoch);
     state.set(l.heard + node, op.epoch);
+    state.set(l.noted + node, op.epoch);
     state.set(l.set + node, op.set);
     state.set(l.casBase + node, op.base + 1);
     state.set(l.isWhole + node, 1);

@@ -19,6 +19,17 @@ export const QUIET: Bounds = {
   statesMax: 400_000,
 };
 
+/** Of three nodes, one is cut off and holds the volume by its own word; the others have handed it on, and one of them ended. */
+export const HANDED_ON: Pick<Required<Mutation>, 'bounds' | 'path'> = {
+  bounds: { nodes: 3, writes: 0, crashes: 1, releases: 1 },
+  path: [
+    ...['shrink 0: 2 leaves', 'change of 0 made', 'tick 0', 'tick others', 'tick 0', 'tick others', 'take 1'],
+    ...['take-over of 1 made', 'connect 1-2', 'begin joining 1-2', 'renew 1-2', 'deliver 1-2 1', 'deliver 2-1 2'],
+    ...['join 1-2', 'deliver 1-2 5', 'change of 1 made', 'release 1-2', 'deliver 1-2 6', 'take 2'],
+    ...['take-over of 2 made', 'give up 1', 'crash 1'],
+  ],
+};
+
 export interface Mutation {
   readonly name: string;
   readonly bounds?: Partial<Bounds>;
@@ -68,6 +79,7 @@ export const MUTATIONS: readonly Mutation[] = [
     },
   },
   { name: 'a restarted replica does not wait', bounds: { crashes: 1 }, habits: { waitsAfterStart: false } },
+  { name: 'a restarted replica has heard of no reign', ...HANDED_ON, habits: { remembersEpoch: false } },
   { name: 'every log is whole', bounds: { powerCuts: 1 }, rules: { isWhole: always } },
   { name: 'a loss of power is not noticed', bounds: { powerCuts: 1 }, habits: { noticesPowerLoss: false } },
   {

@@ -21,8 +21,8 @@ import {
   openLog,
   openReplicaLog,
   positionFound,
+  type FoundPosition,
   type ReplicaLog,
-  type ReplicaPosition,
 } from '../../../src/core/writelog/index.ts';
 import { ForgetfulLogDisk } from '../../fault/forgetful-log-disk.ts';
 import { ACCOUNTS } from '../disk-state.ts';
@@ -233,7 +233,7 @@ export class SimMember {
       return { setAside: isFull ? '/aside/replaced' : null };
     };
     return {
-      own: async (): Promise<ReplicaPosition | null> => {
+      own: async (): Promise<FoundPosition | null> => {
         this.parts.onHost?.('own');
         if (machine.own.files.size === 0) return null;
         const disk = this.#disk('own');

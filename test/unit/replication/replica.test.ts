@@ -23,6 +23,7 @@ function scene(): {
     get position() {
       return { incarnation: null, firstSequence: 1, received: kept.length, synced: 0, isWhole: false };
     },
+    incarnations: [],
     hasRoom: () => true,
     sync: async () => Promise.resolve(),
     append: ({ body, pages }: SentRecord) => kept.push(`${body.toString()} ${pages.toString()}`),

@@ -14,8 +14,8 @@ import {
   findLog,
   openReplicaLog,
   positionFound,
+  type FoundPosition,
   type ReplicaLog,
-  type ReplicaPosition,
 } from '../../writelog/index.ts';
 import { logFolder, volumeFolder } from '../serving/settings.ts';
 
@@ -45,7 +45,7 @@ export class HomeLogs implements ReplicaLogs {
     this.#parts = parts;
   }
 
-  async own(volumeId: VolumeId): Promise<ReplicaPosition | null> {
+  async own(volumeId: VolumeId): Promise<FoundPosition | null> {
     const folder = logFolder(this.#parts.home, volumeId);
     if ((await namesIn(folder)).length === 0) return null;
     const disk = directoryDisk(folder);
