@@ -118,8 +118,9 @@ export class HeldVolume implements RecordSink {
     if (!this.#received.isEmpty) this.#settle();
   }
 
+  /** Nobody asks this with `store`, but for what was written before it was that: the members have to have it, as was meant then. */
   acknowledgeable(sequence: number): Promise<void> | undefined {
-    return this.#tell(this.#ack === 'peer' ? sequence : 0, this.#received);
+    return this.#tell(this.#ack === 'log' ? 0 : sequence, this.#received);
   }
 
   flushable(sequence: number): Promise<void> | undefined {

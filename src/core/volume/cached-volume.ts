@@ -375,8 +375,10 @@ class CachedVolume implements ServedVolume {
   /** Makes what is in the log durable, as the ack class asks for. */
   async #durable(signal: AbortSignal | undefined): Promise<void> {
     const { members } = this.#opened;
+    // The members are asked by what it is now: another one, by the time that they answer, asks them nothing.
+    const { ack } = this.#settings;
     await (members === undefined ? this.#log.flush() : members.flush(signal));
-    if (this.#settings.ack === 'store') await this.#uploads.upload(this.#log.usage.lastSequence, signal);
+    if (ack === 'store') await this.#uploads.upload(this.#log.usage.lastSequence, signal);
     // A writer that was fenced meanwhile acknowledges nothing any more.
     if (this.failure !== undefined) throw this.failure;
   }

@@ -8,7 +8,7 @@ import type { PeerEvents, PeerLink, PeerMessage } from '../../../src/core/replic
 
 const BROKEN = 'vol-00000000000000001' as VolumeId;
 const WELL = 'vol-00000000000000002' as VolumeId;
-const END = { incarnation: 'ffeeddccbbaa0099', firstSequence: 1, received: 5, synced: 5, isWhole: true };
+const END = { incarnation: 'ffeeddccbbaa0099', firstSequence: 1, received: 5, synced: 5, isWhole: true, epoch: 2 };
 
 const volumeOf = (volumeId: VolumeId): GroupVolume => ({
   ...{ volumeId, exportName: volumeId, replicas: 1, whenDegraded: 'continue', preferredHolder: null },

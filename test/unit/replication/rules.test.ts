@@ -4,7 +4,10 @@ import { isWhole, type Candidate, type HeadView } from '../../../src/core/replic
 
 const head: HeadView = { epoch: 3, holder: 'a', inSync: ['a', 'b', 'c'] };
 
-interface Position { readonly received: number; readonly incarnation: string | null }
+interface Position {
+  readonly received: number;
+  readonly incarnation: string | null;
+}
 
 function candidateTold(a: Position | undefined, b: Position | undefined, received = 10): Candidate {
   const told: Candidate['told'] = new Map(

@@ -1,14 +1,44 @@
 /** C26, C27: a volume of a group acknowledges, flushes and reads as its sink allows; and the gate of a planned take-over. */
-import { onTestFinished, describe, expect, it } from 'vitest';
+import path from 'node:path';
+import { onTestFinished, describe, expect, it, vi } from 'vitest';
 import { createPendingSnapshot, type InSyncWriter } from '../../../src/core/blockstore/index.ts';
 import { SgwError } from '../../../src/core/kit/index.ts';
 import { memoryStore, withFaults, type FaultyStore } from '../../../src/core/objectstore/index.ts';
 import { gatedVolume, type ServedVolume } from '../../../src/core/volume/index.ts';
+import { directoryDisk, type LogDisk } from '../../../src/core/writelog/index.ts';
 import { ended, HeldSink, settle, watched } from './held-sink.ts';
 import { ACCOUNT, MIB, readBytes, VolumeRig } from './rig.ts';
 
 const PAGE = 4096;
 const page = (value: number): Buffer => Buffer.alloc(PAGE, value);
+
+/** A disk whose files are synced when `before` has resolved. */
+function syncingBy(disk: LogDisk, before: () => Promise<void>): LogDisk {
+  return {
+    bootId: disk.bootId,
+    list: async () => disk.list(),
+    open: async (name, sizeBytes) => {
+      const file = await disk.open(name, sizeBytes);
+      const { sizeBytes: ofFile, path: place } = file;
+      return {
+        ...{ name, sizeBytes: ofFile, path: place },
+        readSync: (target, position) => {
+          file.readSync(target, position);
+        },
+        writeSync: (pieces, position) => {
+          file.writeSync(pieces, position);
+        },
+        sync: async () => {
+          await before();
+          await file.sync();
+        },
+        close: async () => file.close(),
+      };
+    },
+    remove: async (name) => disk.remove(name),
+    setAside: async (reason) => disk.setAside(reason),
+  };
+}
 
 interface Scene {
   readonly rig: VolumeRig;
@@ -207,6 +237,33 @@ describe('C26: a volume of a group', () => {
     expect(sink.uploadedSequence).toBe(2);
     expect(volume.failure).toBeUndefined();
   });
+
+  it.each(['peer', 'log'] as const)(
+    'C26: store to %s: a write that is being synced is acknowledged when the store has it',
+    async (ack) => {
+      const { rig, sink, volume: first } = await start();
+      await first.close();
+      const synced = Promise.withResolvers<undefined>();
+      let isHeld = false;
+      let waiting = 0;
+      const disk = syncingBy(directoryDisk(path.join(rig.folder, 'slow')), async () => {
+        if (!isHeld) return;
+        waiting += 1;
+        await synced.promise;
+      });
+      const volume = await rig.open({ ack: 'store' }, { sink, disk });
+      sink.all();
+      isHeld = true;
+      const write = watched(volume.write(0, page(1)));
+      await vi.waitFor(() => {
+        expect(waiting).toBe(1);
+      });
+      await volume.configure({ ack });
+      synced.resolve(undefined);
+      expect([await ended(write), volume.stats.commits]).toEqual(['done', 1]);
+      await volume.close();
+    },
+  );
 
   it('tells the sink by what it acknowledges; ack=peer is for volumes that have one', async () => {
     const { rig, sink, volume } = await start('log');
