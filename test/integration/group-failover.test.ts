@@ -284,8 +284,15 @@ describe('taken out of the group', () => {
     await group.settle(2);
     const holder = await group.holder();
     const [other] = await group.others();
+    // It needs no replicas any more.
+    await group.assign({ whenDegraded: 'stop' });
     await group.assign({ replicas: 0 });
     await acknowledgedBy(holder, 'log');
+    const direct = await NbdClient.connect(holder.socket, 'disk');
+    await direct.write(0, Buffer.alloc(PAGE, 1));
+    await direct.flush();
+    expect((await direct.read(0, PAGE)).equals(Buffer.alloc(PAGE, 1))).toBe(true);
+    direct.close();
     for (const ack of ['peer', 'store'] as const)
       expect(await other?.codeOf('volume.attach', { volume: 'disk', ack })).not.toBe('done');
     expect((await other?.call('volume.configure', { volume: 'disk' }))?.own).toEqual([]);

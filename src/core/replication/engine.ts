@@ -32,6 +32,8 @@ class Engine implements Replication {
   readonly #reading = new Semaphore(1);
   readonly #startedAt: number;
   #group: GroupDocument | undefined;
+  /** Something that the group says could not be done yet. */
+  #isBehind = false;
   #address = '';
   #ticking: Promise<void> | undefined;
   #announcing: Promise<void> | undefined;
@@ -93,7 +95,13 @@ class Engine implements Replication {
   async reload(): Promise<void> {
     await this.#reading.run(async () => {
       const group = await this.#parts.book.mine(this.#stopped.signal);
-      await this.#apply(group);
+      try {
+        await this.#apply(group);
+        this.#isBehind = false;
+      } catch (error) {
+        this.#isBehind = true;
+        throw error;
+      }
     });
   }
 
@@ -157,6 +165,7 @@ class Engine implements Replication {
       if (now >= renewAt) {
         renewAt = now + times.renewMs * (0.75 + random.float() / 4);
         this.#beat();
+        if (this.#isBehind) this.#reloadSoon();
       }
       for (const volume of this.#volumes.values()) volume.tick();
       await clock.sleep(TICK_MS, signal).catch(() => undefined);

@@ -35,6 +35,7 @@ export class HeldVolume implements RecordSink {
   #securedSynced = 0;
   #leaseUntil = -Infinity;
   #isEnough = false;
+  #hasLeft = false;
 
   constructor(parts: HeldParts, ack: AckClass) {
     this.#parts = parts;
@@ -304,7 +305,7 @@ export class HeldVolume implements RecordSink {
             counted.map(({ sender }) => sender?.synced ?? 0),
           );
     const least = Math.min(...this.#set.possible.map((set) => set.length));
-    this.#isEnough = areEnough(least, this.#parts.volume());
+    this.#isEnough = this.#hasLeft || areEnough(least, this.#parts.volume());
     if (!this.#isEnough || this.#parts.now() >= this.#leaseUntil) return;
     this.#received.settle(this.#securedReceived);
     this.#synced.settle(this.#securedSynced);
@@ -388,9 +389,10 @@ export class HeldVolume implements RecordSink {
     this.#synced.fail(reason);
   }
 
-  /** Leaves the group: acknowledges by itself from now on. @throws fenced; unavailable */
+  /** Leaves the group: acknowledges by itself from now on. @throws unavailable: it has not left */
   async ungroup(signal: AbortSignal): Promise<void> {
     await this.#set.leaveGroup(signal);
+    this.#hasLeft = true;
     for (const member of this.#members.values()) {
       member.sender?.end();
       member.sender = undefined;

@@ -88,6 +88,8 @@ export class InSyncSet {
   #possible: (readonly string[])[] = [[]];
   #changing: Promise<void> | undefined;
   #isSuspended = false;
+  /** It is to be empty, or is: the volume is in no group any more. */
+  #isLeaving = false;
   readonly #ended = new AbortController();
 
   constructor(parts: SetParts) {
@@ -119,7 +121,7 @@ export class InSyncSet {
 
   /** Changes it where that is due: called often. */
   tick(): void {
-    if (this.#changing !== undefined) return;
+    if (this.#changing !== undefined || this.#isLeaving) return;
     const desired = this.#desired();
     if (desired === undefined) return;
     this.#changing = this.#change(desired, this.#ended.signal).finally(() => {
@@ -141,12 +143,13 @@ export class InSyncSet {
     this.#isSuspended = false;
   }
 
-  /** The volume is in no group any more. @throws fenced; unavailable */
+  /** The volume is in no group any more. @throws unavailable when that is not known to be so: it is in it as before then */
   async leaveGroup(signal: AbortSignal): Promise<void> {
-    this.#isSuspended = true;
+    this.#isLeaving = true;
     await this.#changing;
-    await this.#writer?.setInSync([], signal);
-    this.#possible = [[]];
+    await this.#change([], AbortSignal.any([signal, this.#ended.signal]));
+    this.#isLeaving = this.#possible.length === 1 && this.known.length === 0;
+    if (!this.#isLeaving) throw unknownSet(this.#parts.volume());
   }
 
   /** Nothing is changed any more. */
