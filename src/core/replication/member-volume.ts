@@ -159,7 +159,7 @@ export class MemberVolume {
   message(link: PeerLink, message: VolumeMessage): void {
     switch (message.kind) {
       case 'position':
-        this.#role.held?.senderOf(link.gatewayId)?.position(message.position);
+        this.#role.held?.senderOf(link.gatewayId)?.position(message.position, message.stamp);
         return;
       case 'got':
         this.#role.held?.senderOf(link.gatewayId)?.got(message.received, message.synced);

@@ -26,7 +26,8 @@ export type PeerMessage =
   | { readonly kind: 'superseded'; readonly newest: Reign }
   /**
    * By a holder: begins to replicate a volume over this connection; the replica answers with `position`. Its log ends with
-   * `lastSequence`: a replica that lost something is whole again (rule 8) when it has received up to there.
+   * `lastSequence`: a replica that lost something is whole again (rule 8) when it has received up to there. `stamp` comes back as it
+   * is, in what tells a position, once the replica has noted what this tells.
    */
   | {
       readonly kind: 'open';
@@ -37,8 +38,14 @@ export type PeerMessage =
       readonly capacityBytes: number;
       /** How the holder serves it: the gateway's own words, kept for when the replica is the holder. */
       readonly exportedAs?: string;
+      readonly stamp?: number;
     }
-  | { readonly kind: 'position'; readonly volumeId: VolumeId; readonly position: ReplicaPosition }
+  | {
+      readonly kind: 'position';
+      readonly volumeId: VolumeId;
+      readonly position: ReplicaPosition;
+      readonly stamp?: number;
+    }
   /**
    * By a holder, behind `position`: what follows begins with record `from`. With `anew` the replica sets its log aside where it
    * holds records that the holder's does not continue, and begins another one.

@@ -45,6 +45,8 @@ export class Replica {
   #source: PeerLink | undefined;
   /** The holder's, as it told them. */
   #incarnations: readonly Incarnation[] = [];
+  /** Of the `open` that was answered last. */
+  #stamp: number | undefined;
   /** Nothing more is taken over this link before it is opened anew. */
   #isBroken = false;
   /** Its disk is. */
@@ -165,7 +167,8 @@ export class Replica {
         // It may have been let go meanwhile: who was told where the log ends would send, and nobody would take it.
         if (!this.#isFrom(link)) return;
         this.#incarnations = message.incarnations;
-        link.send({ kind: 'position', volumeId, position: this.position });
+        this.#stamp = message.stamp;
+        this.#tellPosition(link);
         return;
       case 'from':
         await this.#from(message);
@@ -178,12 +181,18 @@ export class Replica {
         return;
       case 'whole':
         if (this.position.received >= message.sequence) await this.#required().caughtUp();
-        link.send({ kind: 'position', volumeId, position: this.position });
+        this.#tellPosition(link);
         return;
       case 'uploaded':
         this.#opened?.uploaded(message.sequence);
         return;
     }
+  }
+
+  #tellPosition(link: PeerLink): void {
+    const stamp = this.#stamp;
+    const { position } = this;
+    link.send({ kind: 'position', volumeId: this.#volumeId, position, ...(stamp === undefined ? {} : { stamp }) });
   }
 
   async #from({ from, anew, incarnation }: Extract<SentMessage, { kind: 'from' }>): Promise<void> {

@@ -40,7 +40,12 @@ export class Sender {
   isWhole = false;
   /** Where the holder's log ended when the replica was asked. */
   endAtOpening = 0;
+  /** Of the newest asking, how the volume was served then, and the first that told that. */
+  #stamp = 0;
   #toldExport: string | undefined;
+  #toldSince = 0;
+  /** How it is served, as far as the replica has said that it has noted that. */
+  #notedExport: string | undefined;
   readonly #parts: SenderParts;
   #isStreaming = false;
   #isEnded = false;
@@ -69,9 +74,11 @@ export class Sender {
     this.#isStreaming = false;
     const { uploadedSequence, lastSequence, capacityBytes } = log.usage;
     this.endAtOpening = lastSequence;
+    this.#stamp += 1;
+    if (exportedAs() !== this.#toldExport) this.#toldSince = this.#stamp;
     this.#toldExport = exportedAs();
     link.send({
-      ...{ kind: 'open', reign: reign(), incarnations: log.incarnations.map(plain) },
+      ...{ kind: 'open', stamp: this.#stamp, reign: reign(), incarnations: log.incarnations.map(plain) },
       ...{ uploadedSequence, lastSequence, capacityBytes },
       ...(this.#toldExport === undefined ? {} : { exportedAs: this.#toldExport }),
     });
@@ -81,7 +88,7 @@ export class Sender {
   get isUpToDate(): boolean {
     if (!this.#isStreaming) return false;
     const exportedAs = this.#parts.exportedAs();
-    return exportedAs === undefined || exportedAs === this.#toldExport;
+    return exportedAs === undefined || exportedAs === this.#notedExport;
   }
 
   get isStreaming(): boolean {
@@ -102,9 +109,11 @@ export class Sender {
     return Math.round((dirtyBytes * Math.min(dirty, lastSequence - Math.max(this.#next - 1, 0))) / dirty);
   }
 
-  /** The replica told where its log ends. */
-  position(position: ReplicaPosition): void {
+  /** The replica told where its log ends. `stamp`: of the asking that it has answered last, where it tells that. */
+  position(position: ReplicaPosition, stamp = this.#stamp): void {
     const { link, log, volumeId } = this.#parts;
+    // An answer to an older one is of what was told then.
+    if (stamp >= this.#toldSince) this.#notedExport = this.#toldExport;
     this.isWhole = position.isWhole;
     if (this.#isStreaming || this.#isEnded) return;
     const { lastSequence, uploadedSequence } = log.usage;

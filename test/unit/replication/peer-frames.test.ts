@@ -125,6 +125,17 @@ describe('frames between members', () => {
     );
   });
 
+  it('a position may say which asking it answers, by a number', () => {
+    for (const [stamp, isGood] of [
+      [3, true],
+      ['3', false],
+      [-1, false],
+    ] as const) {
+      const message = { kind: 'position', volumeId, position, stamp } as PeerMessage;
+      expect(received(Buffer.concat(encodeFrame(message)), 99)).toEqual([isGood ? message : 'bad']);
+    }
+  });
+
   it('what a replica has got is exact: ids, numbers and length', () => {
     const [whole = Buffer.alloc(0)] = encodeFrame({ kind: 'got', volumeId, received: 2 ** 40 + 1, synced: 2 ** 33 });
     // Put together here byte by byte, from docs/formats/peer-frames.md.

@@ -95,6 +95,19 @@ describe('a replica', () => {
     expect(sent.slice(1)).toMatchObject([{ kind: 'refused', code: 'not-a-replica' }]);
   });
 
+  it('tells with its position which asking it has answered last, where that was said', async () => {
+    const { replica, link, sent, open } = scene();
+    open();
+    for (const message of [OPEN, { ...OPEN, stamp: 7 }]) {
+      replica.take(link, message);
+      await replica.sync();
+    }
+    replica.take(link, { kind: 'whole', volumeId, sequence: 9 });
+    await replica.sync();
+    expect(sent).toMatchObject([{ kind: 'position' }, { kind: 'position', stamp: 7 }, { kind: 'position', stamp: 7 }]);
+    expect(sent[0]).not.toHaveProperty('stamp');
+  });
+
   it('tells once of all that came in one piece, and of what comes later anew', async () => {
     const { replica, link, sent, open } = scene();
     replica.take(link, OPEN);
@@ -116,7 +129,12 @@ describe('a replica', () => {
   it('whose log could not be opened for its holder opens it to tell, as a candidate, where it ends', async () => {
     let tries = 0;
     const position = { incarnation: null, firstSequence: 1, received: 4, synced: 4, isWhole: true };
-    const log = { position, sync: async () => Promise.resolve() } as unknown as ReplicaLog;
+    const log = {
+      position,
+      incarnations: [],
+      setAside: null,
+      sync: async () => Promise.resolve(),
+    } as unknown as ReplicaLog;
     const open = async (): Promise<ReplicaLog> => {
       tries += 1;
       if (tries === 1) throw new SgwError('exhausted', 'disk-full', 'the disk is full');

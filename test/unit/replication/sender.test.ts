@@ -1,5 +1,5 @@
 /** What a holder knows of a replica by what that tells of its log. */
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { SgwError, type VolumeId } from '../../../src/core/kit/index.ts';
 import type { PeerLink, PeerMessage } from '../../../src/core/replication/messages.ts';
 import { Sender } from '../../../src/core/replication/sender.ts';
@@ -17,7 +17,7 @@ interface Scene {
   readonly breakLog: () => void;
 }
 
-function senderOf(lastSequence = 9): Scene {
+function senderOf(lastSequence = 9, exportedAs: () => string | undefined = () => undefined): Scene {
   const sent: PeerMessage[] = [];
   const unreadable: string[] = [];
   let isBroken = false;
@@ -35,7 +35,7 @@ function senderOf(lastSequence = 9): Scene {
   const sender: Sender = new Sender({
     ...{ volumeId, link: link as unknown as PeerLink, log: log as unknown as WriteLog },
     reign: () => ({ volumeId, holder: 'sgw-a', epoch: 2 }),
-    exportedAs: () => undefined,
+    exportedAs,
     // As the holder does for flushes that wait.
     onStreaming: () => {
       if (lastSequence > 9) sender.sync(lastSequence);
@@ -101,4 +101,42 @@ it('so it does when the replica tells where it ends', () => {
   breakLog();
   sender.position({ incarnation: INCARNATION.incarnation, firstSequence: 1, received: 3, synced: 3, isWhole: true });
   expect([unreadable, sent.map(({ kind }) => kind)]).toEqual([['io-error'], ['open']]);
+});
+
+describe('how the volume is served', () => {
+  const { incarnation } = INCARNATION;
+  const WHOLE = { incarnation, firstSequence: 1, received: 9, synced: 9, isWhole: true };
+
+  /** Asked twice, before and after it was served otherwise. */
+  function askedTwice(): { readonly sender: Sender; readonly stamps: readonly (number | undefined)[] } {
+    let exportedAs = 'as before';
+    const { sender, sent } = senderOf(9, () => exportedAs);
+    exportedAs = 'as now';
+    sender.open();
+    return { sender, stamps: sent.flatMap((message) => (message.kind === 'open' ? [message.stamp] : [])) };
+  }
+
+  it('is noted by a replica that has answered what told it, and not what came before', () => {
+    const { sender, stamps } = askedTwice();
+    sender.position(WHOLE, stamps[0]);
+    expect([sender.isStreaming, sender.isUpToDate]).toEqual([true, false]);
+    // As one answers that was told that it is whole.
+    sender.position(WHOLE, stamps[0]);
+    expect(sender.isUpToDate).toBe(false);
+    sender.position(WHOLE, stamps[1]);
+    expect(sender.isUpToDate).toBe(true);
+  });
+
+  it('is noted by a replica that answers late, and was asked again meanwhile', () => {
+    const { sender, stamps } = askedTwice();
+    sender.open();
+    sender.position(WHOLE, stamps[1]);
+    expect(sender.isUpToDate).toBe(true);
+  });
+
+  it('is taken to be noted by one of an earlier version, which does not tell what it answers', () => {
+    const { sender } = askedTwice();
+    sender.position(WHOLE);
+    expect(sender.isUpToDate).toBe(true);
+  });
 });

@@ -28,6 +28,8 @@ const isLongText = textOf(EXPORT_LENGTH_MAX);
 const isVolume: Check = (value) => typeof value === 'string' && isVolumeId(value);
 const isIncarnationId: Check = (value) => typeof value === 'string' && /^[0-9a-f]{16}$/.test(value);
 
+const isCountOrAbsent: Check = (value) => value === undefined || isCount(value);
+
 const isReign = objectOf({ volumeId: isVolume, holder: isText, epoch: isCount });
 const areReigns = listOf(isReign, REIGNS_MAX);
 const isIncarnation = objectOf({
@@ -57,8 +59,9 @@ const MESSAGES: Readonly<Record<Exclude<PeerMessage['kind'], 'records' | 'got'>,
     uploadedSequence: isCount,
     capacityBytes: isCount,
     exportedAs: (value) => value === undefined || isLongText(value),
+    stamp: isCountOrAbsent,
   },
-  position: { volumeId: isVolume, position: isPosition },
+  position: { volumeId: isVolume, position: isPosition, stamp: isCountOrAbsent },
   from: { volumeId: isVolume, from: isCount, anew: isFlag, incarnation: isIncarnation },
   sync: { volumeId: isVolume, sequence: isCount },
   whole: { volumeId: isVolume, sequence: isCount },
