@@ -1,8 +1,8 @@
 /** Planned take-overs: the holder lets a member have everything, closes its gate, and leaves (docs/adr/0025-groups.md, rule 12). */
-import { SgwError, toSgwError } from '../kit/index.ts';
+import { Semaphore, SgwError, toSgwError } from '../kit/index.ts';
 import type { Candidate } from './candidate.ts';
 import type { PeerLink, Reign } from './messages.ts';
-import { askThere, moved, notReady, notTaken } from './refusals.ts';
+import { askThere, moved, notHolder, notReady, notTaken } from './refusals.ts';
 import type { Role } from './role.ts';
 import { promiseUntil } from './rules.ts';
 import { within } from './within.ts';
@@ -20,6 +20,8 @@ export class HandOver {
   readonly #candidate: Candidate;
   readonly #onTook = new Set<(reign: Reign) => void>();
   readonly #onRefused = new Set<(error: SgwError) => void>();
+  /** One at a time: each opens the gate that it has closed. */
+  readonly #turn = new Semaphore(1);
 
   constructor(role: Role, candidate: Candidate) {
     this.#role = role;
@@ -40,7 +42,7 @@ export class HandOver {
   async failOver(to: string | undefined, acceptLoss: boolean, signal: AbortSignal): Promise<void> {
     if (this.#role.held !== undefined) {
       if (to === this.#role.self) return;
-      await this.#handOver(to, signal);
+      await this.#handOverInTurn(to, signal);
       return;
     }
     const holder = this.#role.newest?.holder;
@@ -99,12 +101,20 @@ export class HandOver {
   async pleased(link: PeerLink, to: string): Promise<void> {
     const { volumeId } = this.#role.volume;
     try {
-      if (this.#role.held === undefined)
-        throw new SgwError('conflict', 'not-the-holder', 'this gateway does not hold the volume');
-      await this.#handOver(to, this.#role.parts.stopped);
+      if (this.#role.held === undefined) throw notHolder(volumeId);
+      await this.#handOverInTurn(to, this.#role.parts.stopped);
     } catch (error) {
       link.send({ kind: 'refused', volumeId, code: FAILOVER_REFUSED, message: toSgwError(error).message });
     }
+  }
+
+  /** One that was asked for while another one was under way may find the volume where it was to go. */
+  async #handOverInTurn(to: string | undefined, signal: AbortSignal): Promise<void> {
+    await this.#turn.run(async () => {
+      const { held, newest, self, volume } = this.#role;
+      if (held !== undefined) await this.#handOver(to, signal);
+      else if (newest?.holder === self || (to ?? newest?.holder) !== newest?.holder) throw notHolder(volume.volumeId);
+    }, signal);
   }
 
   async #handOver(to: string | undefined, signal: AbortSignal): Promise<void> {

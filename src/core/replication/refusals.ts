@@ -54,6 +54,12 @@ export const notTaken = (volumeId: VolumeId): SgwError =>
     details: { volumeId },
   });
 
+export const notHolder = (volumeId: VolumeId): SgwError =>
+  new SgwError('conflict', 'not-the-holder', 'this gateway does not hold the volume', {
+    hint: 'sgw group show tells who holds it.',
+    details: { volumeId },
+  });
+
 export const askThere = (name: string): SgwError =>
   new SgwError(
     'unavailable',
