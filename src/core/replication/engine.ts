@@ -10,6 +10,7 @@ import type { AckClass, RecordSink } from '../writelog/index.ts';
 import type { GroupVolumeReport, InSyncWriter, Replication, ReplicationParts } from './contract.ts';
 import { MemberVolume } from './member-volume.ts';
 import type { PeerLink, PeerMessage, Reign } from './messages.ts';
+import type { Past } from './role.ts';
 import { within } from './within.ts';
 
 const TICK_MS = 250;
@@ -26,6 +27,8 @@ class Engine implements Replication {
   readonly #parts: ReplicationParts;
   readonly #links = new Map<string, PeerLink>();
   readonly #volumes = new Map<VolumeId, MemberVolume>();
+  /** Of volumes that have left the group. */
+  readonly #past = new Map<VolumeId, Past>();
   readonly #stopped = new AbortController();
   /** That is under way for whoever wants one. */
   #reloading: Promise<void> | undefined;
@@ -115,6 +118,7 @@ class Engine implements Replication {
       if (volumes.has(volumeId)) continue;
       await member.ungroup(this.#stopped.signal);
       this.#volumes.delete(volumeId);
+      this.#past.set(volumeId, member.past);
     }
     for (const [volumeId, volume] of volumes) {
       const known = this.#volumes.get(volumeId);
@@ -122,8 +126,9 @@ class Engine implements Replication {
         known.volume = volume;
         continue;
       }
-      const member = new MemberVolume(this.#memberParts(), volume);
+      const member = new MemberVolume(this.#memberParts(), volume, this.#past.get(volumeId));
       this.#volumes.set(volumeId, member);
+      this.#past.delete(volumeId);
       await member.begin();
     }
   }

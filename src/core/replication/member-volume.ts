@@ -14,7 +14,7 @@ import { HeldVolume } from './held.ts';
 import type { PeerLink, PeerMessage, Reign } from './messages.ts';
 import { notTold, superseded } from './refusals.ts';
 import { NOT_A_REPLICA } from './replica.ts';
-import { Role, type MemberParts } from './role.ts';
+import { Role, type MemberParts, type Past } from './role.ts';
 import { mayPromise, mayReceive, promiseUntil } from './rules.ts';
 
 /** One that does not answer leaves the set within a second or two, when the store is there. */
@@ -32,8 +32,9 @@ export class MemberVolume {
   readonly #candidate: Candidate;
   readonly #handOver: HandOver;
 
-  constructor(parts: MemberParts, volume: GroupVolume) {
-    this.#role = new Role(parts, volume);
+  /** `past`: of the same volume, which was in the group before. */
+  constructor(parts: MemberParts, volume: GroupVolume, past?: Past) {
+    this.#role = new Role(parts, volume, past);
     this.#candidate = new Candidate(this.#role, (reign) => {
       this.#handOver.took(reign);
     });
@@ -42,6 +43,10 @@ export class MemberVolume {
 
   set volume(volume: GroupVolume) {
     this.#role.volume = volume;
+  }
+
+  get past(): Past {
+    return this.#role.past;
   }
 
   get held(): HeldVolume | undefined {

@@ -26,6 +26,12 @@ export interface MemberParts extends ReplicationParts {
   readonly stopped: AbortSignal;
 }
 
+/** What binds a member whatever becomes of its log: kept over a volume's being taken out of the group and put into it again. */
+export interface Past {
+  readonly promisedUntil: number;
+  readonly newestEpoch: number;
+}
+
 export class Role {
   volume: GroupVolume;
   readonly parts: MemberParts;
@@ -36,8 +42,8 @@ export class Role {
   /** Which of the two it is, and where the own one ends. */
   isKnown = false;
   ownPosition: ReplicaPosition = EMPTY_POSITION;
-  /** That its own log names. */
-  #ownEpoch = 0;
+  /** That its own log names, or its past. */
+  #keptEpoch: number;
   held: HeldVolume | undefined;
   /** What the next opening is given. */
   next: HeldVolume | undefined;
@@ -54,11 +60,12 @@ export class Role {
   #beginAt = -Infinity;
   readonly #backOff: BackOff;
 
-  constructor(parts: MemberParts, volume: GroupVolume) {
+  constructor(parts: MemberParts, volume: GroupVolume, past?: Past) {
     this.parts = parts;
     this.volume = volume;
     this.replica = new Replica(volume.volumeId, parts.host, parts.log);
-    this.promisedUntil = promiseUntil(parts.startedAt, parts.times);
+    this.promisedUntil = past?.promisedUntil ?? promiseUntil(parts.startedAt, parts.times);
+    this.#keptEpoch = past?.newestEpoch ?? 0;
     this.#backOff = new BackOff(parts.random);
   }
 
@@ -68,7 +75,11 @@ export class Role {
 
   /** Of reigns that it has heard of, also before it was started: then its log names them. */
   get #newestEpoch(): number {
-    return Math.max(this.newest?.epoch ?? 0, this.#ownEpoch, this.replica.epoch);
+    return Math.max(this.newest?.epoch ?? 0, this.#keptEpoch, this.replica.epoch);
+  }
+
+  get past(): Past {
+    return { promisedUntil: this.promisedUntil, newestEpoch: this.#newestEpoch };
   }
 
   get listener(): Listener {
@@ -116,7 +127,7 @@ export class Role {
     const own = await this.parts.host.logs.own(this.volume.volumeId);
     this.hasOwnLog = own !== null;
     this.ownPosition = own ?? EMPTY_POSITION;
-    this.#ownEpoch = own?.epoch ?? 0;
+    this.#keptEpoch = Math.max(this.#keptEpoch, own?.epoch ?? 0);
     if (own === null) await this.replica.open();
     this.isKnown = true;
     this.why = null;

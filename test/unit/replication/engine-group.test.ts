@@ -2,6 +2,7 @@
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { SgwError, systemClock, systemRandom, type VolumeId } from '../../../src/core/kit/index.ts';
 import type { GroupDocument, GroupVolume } from '../../../src/core/protocol/index.ts';
+import type { PeerEvents, PeerLink, PeerMessage } from '../../../src/core/replication/messages.ts';
 import { openReplication, type Replication, type ReplicationParts } from '../../../src/core/replication/index.ts';
 import { EMPTY_POSITION } from '../../../src/core/replication/replica.ts';
 import type { WriteLog } from '../../../src/core/writelog/index.ts';
@@ -20,7 +21,12 @@ const groupOf = (version: number, volumes: readonly GroupVolume[]): GroupDocumen
 });
 
 /** A member whose group is what `group.now` says. */
-async function start(): Promise<{ readonly replication: Replication; readonly group: { now: GroupDocument } }> {
+async function start(): Promise<{
+  readonly replication: Replication;
+  readonly group: { now: GroupDocument };
+  readonly events: PeerEvents;
+}> {
+  const given = Promise.withResolvers<PeerEvents>();
   const group = { now: groupOf(1, [VOLUME]) };
   const replication = openReplication({
     ...{ self: { gatewayId: SELF, name: 'one' }, clock: systemClock, random: systemRandom, log: SILENT },
@@ -36,14 +42,17 @@ async function start(): Promise<{ readonly replication: Replication; readonly gr
       },
     },
     network: {
-      start: async () => Promise.resolve({ address: '' }),
+      start: async (events: PeerEvents) => {
+        given.resolve(events);
+        return Promise.resolve({ address: '' });
+      },
       setMembers: () => undefined,
       stop: async () => Promise.resolve(),
     },
   } as unknown as ReplicationParts);
   await replication.start();
   onTestFinished(async () => replication.stop());
-  return { replication, group };
+  return { replication, group, events: await given.promise };
 }
 
 it('a volume that could not leave the group is let go when the store answers again', async () => {
@@ -71,4 +80,21 @@ it('a volume that could not leave the group is let go when the store answers aga
   await vi.waitFor(async () => {
     expect(await replication.report()).toEqual([]);
   }, 5000);
+});
+
+it('a volume that is taken out of the group and put into it again has heard of the reigns of before', async () => {
+  const { replication, group, events } = await start();
+  const sent: PeerMessage[] = [];
+  const link = { gatewayId: OTHER, send: (message: PeerMessage) => sent.push(message) } as unknown as PeerLink;
+  const isPromised = (epoch: number): boolean => {
+    sent.length = 0;
+    events.message(link, { kind: 'renew', stamp: 1, reigns: [{ volumeId, holder: OTHER, epoch }] });
+    return sent.some(({ kind }) => kind === 'promise');
+  };
+  expect([isPromised(5), isPromised(4)]).toEqual([true, false]);
+  group.now = groupOf(2, []);
+  await replication.reload();
+  group.now = groupOf(3, [VOLUME]);
+  await replication.reload();
+  expect([isPromised(4), isPromised(5)]).toEqual([false, true]);
 });

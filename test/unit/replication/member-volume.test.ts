@@ -1,6 +1,6 @@
 /** What a member of a group answers to a holder, by the reigns that it has heard of. */
 import { describe, expect, it } from 'vitest';
-import { systemClock, type VolumeId } from '../../../src/core/kit/index.ts';
+import { SgwError, systemClock, systemRandom, type VolumeId } from '../../../src/core/kit/index.ts';
 import type { GroupVolume } from '../../../src/core/protocol/index.ts';
 import { MemberVolume } from '../../../src/core/replication/member-volume.ts';
 import type { PeerLink, PeerMessage, Reign } from '../../../src/core/replication/messages.ts';
@@ -30,12 +30,18 @@ const openOf = (reign: Reign): Extract<PeerMessage, { kind: 'open' }> => ({
 /** A member that has just been started, with one log in its home. */
 async function start(home: { own?: FoundPosition; replicaEpoch?: number }): Promise<{
   readonly member: MemberVolume;
+  readonly parts: MemberParts;
+  readonly time: { nowMs: number };
+  readonly looks: () => number;
   readonly released: () => number;
   readonly linkTo: (gatewayId: string) => { readonly link: PeerLink; readonly sent: PeerMessage[] };
 }> {
   let releases = 0;
+  let looks = 0;
+  const time = { nowMs: 100_000 };
   const log = {
     position: POSITION,
+    close: async () => Promise.resolve(),
     incarnations: home.replicaEpoch === undefined ? [] : [incarnationOf(home.replicaEpoch)],
   };
   const host = {
@@ -52,17 +58,22 @@ async function start(home: { own?: FoundPosition; replicaEpoch?: number }): Prom
   };
   const parts = {
     ...{ self: { gatewayId: 'sgw-p', name: 'p' }, clock: systemClock, log: SILENT, times: TIMES, host },
-    ...{ leaseClock: () => 100_000, startedAt: 0, links: new Map(), nameOf: (id: string) => id },
+    ...{ leaseClock: () => time.nowMs, startedAt: 0, links: new Map(), nameOf: (id: string) => id },
     ...{ members: () => ['sgw-h', 'sgw-p', 'sgw-q'], stopped: new AbortController().signal },
-  };
-  const member = new MemberVolume(parts as unknown as MemberParts, VOLUME);
+    random: systemRandom,
+    readHead: async () => {
+      looks += 1;
+      return Promise.reject(new SgwError('unavailable', 'store-away', 'the store is out of reach'));
+    },
+  } as unknown as MemberParts;
+  const member = new MemberVolume(parts, VOLUME);
   await member.begin();
   const linkTo = (gatewayId: string): { link: PeerLink; sent: PeerMessage[] } => {
     const sent: PeerMessage[] = [];
     const link = { gatewayId, send: (message: PeerMessage) => sent.push(message) };
     return { link: link as unknown as PeerLink, sent };
   };
-  return { member, released: () => releases, linkTo };
+  return { member, parts, time, looks: () => looks, released: () => releases, linkTo };
 }
 
 describe('C26: a replica that was started again', () => {
@@ -98,4 +109,20 @@ describe('C26: a replica that was started again', () => {
     await settle();
     expect(released()).toBe(1);
   });
+});
+
+it('C27: a promise holds though the volume was taken out of the group and put into it again', async () => {
+  const { member, parts, time, looks, linkTo } = await start({});
+  expect(member.promise(linkTo('sgw-h').link, reignOf('sgw-h', 5))).toBe(true);
+  await member.ungroup(parts.stopped);
+  const again = new MemberVolume(parts, VOLUME, member.past);
+  await again.begin();
+  time.nowMs += TIMES.termMs;
+  again.tick();
+  await settle();
+  expect(looks()).toBe(0);
+  time.nowMs += TIMES.marginMs;
+  again.tick();
+  await settle();
+  expect(looks()).toBe(1);
 });
