@@ -46,10 +46,8 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 /** With a thousand recovery points it has some hundred KiB. */
 const HEAD = 8 * MIB;
-/** A restore has up to 4096 numbers of blocks, a pin names the segments behind a checkpoint, an entry has up to 50 tags. */
+/** A restore has up to 4096 numbers of blocks, a pin names the segments behind a checkpoint, an entry has up to 50 tags, 1000 grants. */
 const DOCUMENT = 256 * KIB;
-/** As long as the accounts that made and may see it are many. */
-const SNAPSHOT = MIB;
 const NOTHING = { put: 'none', remove: 'none', bytesMax: 0 } as const;
 
 export const RIGHTS: Readonly<Record<KeyPlace['kind'], Right>> = {
@@ -59,7 +57,7 @@ export const RIGHTS: Readonly<Record<KeyPlace['kind'], Right>> = {
   volumeKey: { read: 'owner', put: 'volumeKey', remove: 'none', bytesMax: DOCUMENT },
   log: { read: 'ownerOrParts', put: 'segment', remove: 'none', bytesMax: 64 * MIB },
   map: { read: 'ownerOrParts', put: 'map', remove: 'none', bytesMax: 192 * MIB },
-  snapshot: { read: 'ownerOrShared', put: 'snapshot', remove: 'none', bytesMax: SNAPSHOT },
+  snapshot: { read: 'ownerOrShared', put: 'snapshot', remove: 'none', bytesMax: DOCUMENT },
   snapshotMap: { read: 'ownerOrParts', put: 'snapshotMap', remove: 'none', bytesMax: 192 * MIB },
   upload: { read: 'ownerOrParts', ...NOTHING },
   restore: { read: 'owner', put: 'restore', remove: 'owner', bytesMax: DOCUMENT },
