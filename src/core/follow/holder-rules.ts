@@ -31,11 +31,13 @@ export class HolderRules {
     return this.#first?.writer !== undefined;
   }
 
-  /** @throws unavailable `holder-old`, `holder-silent`, `holder-left`; conflict `another-volume` */
+  /** @throws unavailable `not-held-there`, `holder-old`, `holder-silent`, `holder-left`; conflict `another-volume` */
   consider(address: ListenAddress, writer: Writer | undefined): void {
     const place = nameOf(address);
     const epoch = writer?.epoch ?? -1;
     const known = this.#first?.writer;
+    if (known !== undefined && writer === undefined)
+      throw new SgwError('unavailable', 'not-held-there', `${place} does not hold it now`);
     if (known !== undefined && writer?.volume !== known.volume)
       throw new SgwError('conflict', 'another-volume', `${place} serves another volume under this name`, {
         details: { address: place, volumeId: known.volume },

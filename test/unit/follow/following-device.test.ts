@@ -163,6 +163,15 @@ describe('a device that follows holders', () => {
     expect(holders.events.at(-1)).toMatchObject({ kind: 'looking', reason: { code: 'another-volume' } });
   });
 
+  it('one that serves the export and does not hold the volume is not followed', async () => {
+    await using holders = await Holders.open();
+    const device = await holders.follow({ giveUpMs: 300 });
+    await holders.crash(holders.current);
+    await holders.add(null);
+    await expect(device.write(0, filled(1))).rejects.toMatchObject({ code: 'no-holder', kind: 'timeout' });
+    expect(holders.events.at(-1)).toMatchObject({ kind: 'looking', reason: { code: 'not-held-there' } });
+  });
+
   it('a smaller device is not followed, a larger one is, and is told of', async () => {
     await using holders = await Holders.open();
     const device = await holders.follow();

@@ -195,7 +195,7 @@ export class Holders implements AsyncDisposable {
   }
 
   /** Another holder begins; it does not fence the one before. */
-  async add(volumeName = 'vol-0'): Promise<Holder> {
+  async add(volumeName: string | null = 'vol-0'): Promise<Holder> {
     const number = this.all.length;
     const target = path.join(this.#folder, `s${String(number)}`);
     const epoch = number + 1;
@@ -214,7 +214,7 @@ export class Holders implements AsyncDisposable {
             isReadOnly: device.isReadOnly,
             isMultiConn: true,
             contexts: [],
-            ...(this.#options.isOwn === false ? {} : { writer: { volume: volumeName, epoch } }),
+            ...(this.#options.isOwn === false || volumeName === null ? {} : { writer: { volume: volumeName, epoch } }),
             release: async () => Promise.resolve(),
           });
         },
