@@ -17,7 +17,7 @@ import { collectGarbage } from '../../src/core/blockstore/gc/index.ts';
 import { decodeLeaf, type LeafRun, type NodePointer } from '../../src/core/blockstore/node-codec.ts';
 import { nodeLoader } from '../../src/core/blockstore/map-object.ts';
 import { readSegmentIndex } from '../../src/core/blockstore/segment-reader.ts';
-import { seededRandom, SgwError, toSgwError, type SnapshotId } from '../../src/core/kit/index.ts';
+import { newVolumeId, seededRandom, SgwError, toSgwError, type SnapshotId } from '../../src/core/kit/index.ts';
 import type { Etag } from '../../src/core/objectstore/index.ts';
 import { dataEndpoint } from '../../src/core/service/dataendpoint/index.ts';
 import { GatewayListener, commonNameOf } from '../support/gateway-listener.ts';
@@ -475,7 +475,7 @@ describe('forged documents', () => {
 
   /** A volume's first two documents as a gateway makes them, for Mallory, with any root and parent. */
   async function newClone(root: NodePointer | null, parent: string | null) {
-    const volumeId = `vol-${tenants.blocks.random.bytes(9).toString('hex').slice(0, 17)}` as const;
+    const volumeId = newVolumeId(tenants.blocks.random);
     const mallory = tenants.store(MALLORY);
     const headKey = `volumes/${volumeId}/head.json`;
     const checkpoint = {
