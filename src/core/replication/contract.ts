@@ -74,6 +74,10 @@ export interface VolumeHost {
   exportedAs(volumeId: VolumeId): string | undefined;
   /** Keeps what the holder has told of that. Durable when it resolves. */
   keepExport(volumeId: VolumeId, holder: string, exportedAs: string): Promise<void>;
+  /** Keeps the newest epoch of those who have asked for the records to be taken. Durable when it resolves. */
+  keepEpoch(volumeId: VolumeId, epoch: number): Promise<void>;
+  /** The newest that was kept; 0 when there is none. */
+  keptEpoch(volumeId: VolumeId): Promise<number>;
   /** Folder operations on logs, under the volume's lock. */
   readonly logs: ReplicaLogs;
 }

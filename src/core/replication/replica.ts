@@ -35,10 +35,11 @@ function kept(message: Extract<SentMessage, { kind: 'records' }>): SentMessage {
 
 export class Replica {
   readonly #volumeId: VolumeId;
-  readonly #host: Pick<VolumeHost, 'logs' | 'keepExport'>;
+  readonly #host: Pick<VolumeHost, 'logs' | 'keepExport' | 'keepEpoch'>;
   readonly #log: Logger;
   #opened: ReplicaLog | undefined;
   #epoch = 0;
+  #keptEpoch = 0;
   #queue: { readonly link: PeerLink; readonly message: SentMessage }[] = [];
   #working: Promise<void> | undefined;
   /** Whose records are taken: of the link over which the volume was opened last. */
@@ -54,7 +55,7 @@ export class Replica {
   /** To be told, when all that has come is worked off, what the log has. */
   #toTell: PeerLink | undefined;
 
-  constructor(volumeId: VolumeId, host: Pick<VolumeHost, 'logs' | 'keepExport'>, log: Logger) {
+  constructor(volumeId: VolumeId, host: Pick<VolumeHost, 'logs' | 'keepExport' | 'keepEpoch'>, log: Logger) {
     this.#volumeId = volumeId;
     this.#host = host;
     this.#log = log;
@@ -68,9 +69,9 @@ export class Replica {
     return this.#opened?.position ?? EMPTY_POSITION;
   }
 
-  /** The newest that its log has named when it was opened: also of a reign that was heard of before this process. */
+  /** The newest that its log has named when it was opened, or that was kept: also of a reign before this process. */
   get epoch(): number {
-    return this.#epoch;
+    return Math.max(this.#epoch, this.#keptEpoch);
   }
 
   /** @throws exhausted; unavailable */
@@ -163,6 +164,7 @@ export class Replica {
       case 'open':
         await this.open();
         // Before it answers: who is told that it takes records knows that it has noted this.
+        await this.#keepEpoch(message.reign.epoch);
         if (message.exportedAs !== undefined) await this.#host.keepExport(volumeId, link.gatewayId, message.exportedAs);
         // It may have been let go meanwhile: who was told where the log ends would send, and nobody would take it.
         if (!this.#isFrom(link)) return;
@@ -187,6 +189,13 @@ export class Replica {
         this.#opened?.uploaded(message.sequence);
         return;
     }
+  }
+
+  /** The log may name it no more when it has begun anew, or was set aside. */
+  async #keepEpoch(epoch: number): Promise<void> {
+    if (epoch <= this.#keptEpoch) return;
+    await this.#host.keepEpoch(this.#volumeId, epoch);
+    this.#keptEpoch = epoch;
   }
 
   #tellPosition(link: PeerLink): void {

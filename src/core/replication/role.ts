@@ -127,7 +127,8 @@ export class Role {
     const own = await this.parts.host.logs.own(this.volume.volumeId);
     this.hasOwnLog = own !== null;
     this.ownPosition = own ?? EMPTY_POSITION;
-    this.#keptEpoch = Math.max(this.#keptEpoch, own?.epoch ?? 0);
+    const kept = await this.parts.host.keptEpoch(this.volume.volumeId);
+    this.#keptEpoch = Math.max(this.#keptEpoch, own?.epoch ?? 0, kept);
     if (own === null) await this.replica.open();
     this.isKnown = true;
     this.why = null;

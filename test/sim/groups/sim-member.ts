@@ -41,6 +41,8 @@ export interface Machine {
   bootId: string;
   own: ForgetfulLogDisk;
   replica: ForgetfulLogDisk;
+  /** Durable. */
+  keptEpoch: number;
   /** Its clock against the world's. */
   readonly rate: number;
 }
@@ -48,7 +50,7 @@ export interface Machine {
 export function newMachine(id: string, choices: Choices): Machine {
   const bootId = choices.random.bytes(16).toString('hex');
   const empty = (): ForgetfulLogDisk => new ForgetfulLogDisk(new Map(), bootId);
-  return { id, bootId, own: empty(), replica: empty(), rate: 1 + (choices.random.float() - 0.5) * 0.1 };
+  return { id, bootId, own: empty(), replica: empty(), keptEpoch: 0, rate: 1 + (choices.random.float() - 0.5) * 0.1 };
 }
 
 export interface MemberParts {
@@ -158,6 +160,11 @@ export class SimMember {
       keepExport: async () => {
         await this.#steps.step('export kept');
       },
+      keepEpoch: async (_volumeId, epoch) => {
+        await this.#steps.step('epoch kept');
+        machine.keptEpoch = epoch;
+      },
+      keptEpoch: async () => Promise.resolve(machine.keptEpoch),
       logs: this.#logs(),
     };
   }

@@ -34,7 +34,7 @@ async function start(): Promise<{
     ...{ blocks: {}, exportsAt: () => [] },
     book: { mine: async () => Promise.resolve(group.now), announce: async () => Promise.resolve() },
     host: {
-      ...{ failure: () => undefined, exportedAs: () => undefined },
+      ...{ failure: () => undefined, exportedAs: () => undefined, keptEpoch: async () => Promise.resolve(0) },
       logs: {
         own: async () => Promise.resolve(null),
         open: async () =>

@@ -38,7 +38,7 @@ it('a volume whose logs can not be looked at holds no other one up, nor the star
       announce: async () => Promise.resolve(),
       permit: async () => Promise.resolve(),
     },
-    host: { logs } as unknown as VolumeHost,
+    host: { keptEpoch: async () => Promise.resolve(0), logs } as unknown as VolumeHost,
     network: {
       start: async (given) => {
         events = given;

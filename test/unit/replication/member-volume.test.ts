@@ -28,7 +28,7 @@ const openOf = (reign: Reign): Extract<PeerMessage, { kind: 'open' }> => ({
 });
 
 /** A member that has just been started, with one log in its home. */
-async function start(home: { own?: FoundPosition; replicaEpoch?: number }): Promise<{
+async function start(home: { own?: FoundPosition; replicaEpoch?: number; keptEpoch?: number }): Promise<{
   readonly member: MemberVolume;
   readonly parts: MemberParts;
   readonly time: { nowMs: number };
@@ -47,6 +47,11 @@ async function start(home: { own?: FoundPosition; replicaEpoch?: number }): Prom
   const host = {
     demote: async () => Promise.resolve(),
     keepExport: async () => Promise.resolve(),
+    keepEpoch: async (_volumeId: string, epoch: number) => {
+      home.keptEpoch = epoch;
+      return Promise.resolve();
+    },
+    keptEpoch: async () => Promise.resolve(home.keptEpoch ?? 0),
     logs: {
       own: async () => Promise.resolve(home.own ?? null),
       open: async () => Promise.resolve(log),
@@ -98,6 +103,18 @@ describe('C26: a replica that was started again', () => {
     const old = linkTo('sgw-h');
     expect(member.promise(old.link, reignOf('sgw-h', 5))).toBe(false);
     expect(old.sent).toEqual([{ kind: 'superseded', newest: reignOf('sgw-q', 7) }]);
+  });
+
+  it('C26: refuses it as well when its log names that reign no more, since it began anew or was set aside', async () => {
+    const home = {};
+    const before = await start(home);
+    const asked = before.linkTo('sgw-q');
+    before.member.message(asked.link, openOf(reignOf('sgw-q', 7)));
+    await settle();
+    expect(asked.sent).toMatchObject([{ kind: 'position' }]);
+    const { member, linkTo } = await start(home);
+    expect(member.promise(linkTo('sgw-h').link, reignOf('sgw-h', 5))).toBe(false);
+    expect(member.promise(linkTo('sgw-q').link, reignOf('sgw-q', 7))).toBe(true);
   });
 
   it('C28: a holder that was started again keeps its log as its own when an older one is heard of', async () => {

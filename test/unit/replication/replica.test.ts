@@ -34,6 +34,7 @@ function scene(): {
     volumeId,
     {
       logs: { open: async () => await opened.promise } as unknown as ReplicaLogs,
+      keepEpoch: async () => Promise.resolve(),
       keepExport: async () => Promise.resolve(),
     },
     silent,
@@ -141,7 +142,11 @@ describe('a replica', () => {
       return Promise.resolve(log);
     };
     const logs = { open } as unknown as ReplicaLogs;
-    const replica = new Replica(volumeId, { logs, keepExport: async () => Promise.resolve() }, silent);
+    const replica = new Replica(
+      volumeId,
+      { logs, keepEpoch: async () => Promise.resolve(), keepExport: async () => Promise.resolve() },
+      silent,
+    );
     const sent: PeerMessage[] = [];
     const link = { gatewayId: 'sgw-a', send: (message: PeerMessage) => sent.push(message) } as unknown as PeerLink;
     replica.take(link, OPEN);

@@ -93,6 +93,14 @@ export class GatewayVolumeHost implements VolumeHost {
     await this.#parts.kept.keep(volumeId, holder, exportedAs);
   }
 
+  async keepEpoch(volumeId: VolumeId, epoch: number): Promise<void> {
+    await this.#parts.kept.keepEpoch(volumeId, epoch);
+  }
+
+  async keptEpoch(volumeId: VolumeId): Promise<number> {
+    return await this.#parts.kept.epochOf(volumeId);
+  }
+
   /** Behind the back of clients, who can use the volume already. */
   #runProgram({ volumeId, exportName }: GroupVolume, epoch: number): void {
     const { takeovers, gatewayId: holder, log } = this.#parts;

@@ -1,10 +1,11 @@
 /**
  * How the holders of a group's volumes serve them, as they have told this member: `replicas/ID/export.json` in the home, 0600, since
- * it has secrets of CHAP (docs/formats/state.md). It is there until this member serves the volume so itself.
+ * it has secrets of CHAP (docs/formats/state.md). It is there until this member serves the volume so itself. Beside it, in
+ * `reign.json`, is the newest epoch of those who have asked this member to take records: its log may forget it.
  */
 import { readdir, readFile, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { Semaphore, toSgwError, withSgwErrors, type Logger, type VolumeId } from '../../kit/index.ts';
+import { basename, dirname, join } from 'node:path';
+import { Semaphore, SgwError, toSgwError, withSgwErrors, type Logger, type VolumeId } from '../../kit/index.ts';
 import { makeFolder, servedAsOf, syncFolder } from '../../state/index.ts';
 import { exportSecretsOf } from '../serving/chap-file.ts';
 import type { GroupExport } from '../serving/grouped-exports.ts';
@@ -13,6 +14,7 @@ const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
 const FOLDER = 'replicas';
 const NAME = 'export.json';
+const REIGN = 'reign.json';
 
 /** What is told to replicas. */
 export const textOfExport = (exported: GroupExport): string => JSON.stringify(exported);
@@ -35,8 +37,10 @@ export class KeptExports {
       await this.forget(volumeId);
       return;
     }
-    const path = pathOf(this.#home, volumeId);
-    const text = JSON.stringify({ holder, ...exported });
+    await this.#write(pathOf(this.#home, volumeId), JSON.stringify({ holder, ...exported }));
+  }
+
+  async #write(path: string, text: string): Promise<void> {
     await this.#inTurn(async () => {
       if ((await textIn(path).catch(() => undefined)) === text) return;
       const { default: writeFileAtomic } = await import('write-file-atomic');
@@ -44,6 +48,18 @@ export class KeptExports {
       await writeFileAtomic(path, text, { mode: FILE_MODE, fsync: true });
       await syncFolder(dirname(path));
     });
+  }
+
+  /** Durable when it resolves. */
+  async keepEpoch(volumeId: VolumeId, epoch: number): Promise<void> {
+    await this.#write(reignPathOf(this.#home, volumeId), JSON.stringify({ epoch }));
+  }
+
+  /** The newest that was kept; 0 when there is none. @throws what the disk gives; corrupt `reign-damaged` */
+  async epochOf(volumeId: VolumeId): Promise<number> {
+    const path = reignPathOf(this.#home, volumeId);
+    const text = await this.#inTurn(async () => textIn(path));
+    return text === undefined ? 0 : epochIn(path, text);
   }
 
   /** As this holder has told it; undefined when it has not, or what is there can't be read. */
@@ -61,7 +77,7 @@ export class KeptExports {
 
   /** Durable when it resolves. */
   async forget(volumeId: VolumeId): Promise<void> {
-    await this.#inTurn(async () => removeExport(this.#home, volumeId));
+    await this.#inTurn(async () => removeKept(pathOf(this.#home, volumeId)));
   }
 
   /** Forgets those of all other volumes. Durable when it resolves. */
@@ -75,18 +91,36 @@ export class KeptExports {
 }
 
 const pathOf = (home: string, volume: string): string => join(home, FOLDER, volume, NAME);
+const reignPathOf = (home: string, volume: string): string => join(home, FOLDER, volume, REIGN);
+
+function epochIn(path: string, text: string): number {
+  let epoch: unknown;
+  try {
+    ({ epoch } = JSON.parse(text) as { readonly epoch?: unknown });
+  } catch {
+    epoch = undefined;
+  }
+  if (Number.isSafeInteger(epoch)) return epoch as number;
+  throw new SgwError('corrupt', 'reign-damaged', `${path} can not be read`, {
+    hint: 'Take it away while no gateway holds an older reign of the volume: nothing else is lost by that.',
+    details: { path },
+  });
+}
 
 /** Of a home whose daemon does not run, or in its turn. Durable when it resolves. */
 export async function forgetExportsBut(home: string, volumes: ReadonlySet<string>): Promise<void> {
   const names = await readdir(join(home, FOLDER)).catch(() => []);
-  for (const name of names) if (!volumes.has(name)) await removeExport(home, name);
+  for (const name of names) {
+    if (volumes.has(name)) continue;
+    await removeKept(pathOf(home, name));
+    await removeKept(reignPathOf(home, name));
+  }
 }
 
-async function removeExport(home: string, volume: string): Promise<void> {
-  const path = pathOf(home, volume);
+async function removeKept(path: string): Promise<void> {
   const names = await readdir(dirname(path)).catch(() => []);
   // Also what a kill left of one that was being written.
-  const there = names.filter((name) => name.startsWith(NAME));
+  const there = names.filter((name) => name.startsWith(basename(path)));
   if (there.length === 0) return;
   for (const name of there) await rm(join(dirname(path), name), { force: true });
   await syncFolder(dirname(path));

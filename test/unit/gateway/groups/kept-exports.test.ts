@@ -62,6 +62,22 @@ describe('how a holder serves a volume, kept by its replicas', () => {
     expect(await kept.of(VOLUME, 'sgw-a')).toBeUndefined();
   });
 
+  it('beside the newest epoch that asked for records, which outlives it', async () => {
+    const kept = new KeptExports(home, SILENT);
+    expect(await kept.epochOf(VOLUME)).toBe(0);
+    await kept.keep(VOLUME, 'sgw-a', textOfExport(EXPORTED));
+    await kept.keepEpoch(VOLUME, 6);
+    await kept.keepEpoch(VOLUME, 7);
+    await kept.forget(VOLUME);
+    expect(await new KeptExports(home, SILENT).epochOf(VOLUME)).toBe(7);
+    const file = path.join(home, 'replicas', VOLUME, 'reign.json');
+    await writeFile(file, '{"epoch":"7"}');
+    await expect(kept.epochOf(VOLUME)).rejects.toMatchObject({ code: 'reign-damaged' });
+    await kept.keepOnly(new Set());
+    expect(await kept.epochOf(VOLUME)).toBe(0);
+    expect(await readdir(path.dirname(file))).toEqual([]);
+  });
+
   it('is read only when every field is as it has to be', () => {
     expect(parseExport(textOfExport(EXPORTED))).toEqual(EXPORTED);
     const row = { imagePath: '/dev/sdb', accountId: '000000000002', exportName: 'other' };
