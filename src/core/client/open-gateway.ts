@@ -1,18 +1,65 @@
 /** Where a call goes: to the daemon that holds the home, over its socket; without one, into this process. */
 import { SgwError, systemClock, type Clock } from '../kit/index.ts';
-import type { LocalApi } from '../localapi/index.ts';
+import {
+  wasNotBegun,
+  type CallContext,
+  type Input,
+  type LocalApi,
+  type OperationName,
+  type Result,
+} from '../localapi/index.ts';
 import { runningGateway } from './running.ts';
 import type { OpenGateway, OpenOptions } from './gateway-client.ts';
 
 /** How often a daemon is looked for that starts or ends. */
 const POLL_MS = 20;
+/** Of a call that no daemon begins: one that ends at each call, and is started again, is not asked for ever. */
+const TRIES_MAX = 8;
 
 /** Opens the daemon's API where there is a daemon, else what `openInProcess` opens. A store alone has no daemon. */
 export function daemonFirst(openInProcess: OpenGateway): OpenGateway {
   return async (options, signal) => {
-    const running = options.store === undefined ? await openRunning(options, signal) : undefined;
-    return running ?? (await openInProcess(options));
+    if (options.store !== undefined) return await openInProcess(options);
+    const open = async (stop?: AbortSignal): Promise<LocalApi> =>
+      (await openRunning(options, stop)) ?? (await openInProcess(options));
+    return new HeldBy(await open(signal), open);
   };
+}
+
+/** The API of whoever holds the home: a call that a daemon did not begin, since it ends, goes to who comes after it. */
+class HeldBy implements LocalApi {
+  readonly #open: (signal: AbortSignal) => Promise<LocalApi>;
+  readonly #opened: LocalApi[];
+  #newest: Promise<LocalApi>;
+
+  constructor(api: LocalApi, open: (signal: AbortSignal) => Promise<LocalApi>) {
+    this.#open = open;
+    this.#opened = [api];
+    this.#newest = Promise.resolve(api);
+  }
+
+  async call<N extends OperationName>(name: N, input: Input<N>, context: CallContext): Promise<Result<N>> {
+    for (let tries = 1; ; tries++) {
+      const newest = this.#newest;
+      try {
+        return await (await newest).call(name, input, context);
+      } catch (error) {
+        if (!wasNotBegun(error) || tries === TRIES_MAX) throw error;
+        if (this.#newest === newest) this.#newest = this.#reopen(context.signal);
+      }
+    }
+  }
+
+  async #reopen(signal: AbortSignal): Promise<LocalApi> {
+    const api = await this.#open(signal);
+    this.#opened.push(api);
+    return api;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#newest.catch(() => undefined);
+    for (const api of this.#opened) await api[Symbol.asyncDispose]();
+  }
 }
 
 /**

@@ -10,6 +10,7 @@ import { SgwError, throwIfAborted, toSgwError } from '../kit/index.ts';
 import {
   answerPath,
   callPath,
+  notBegun,
   PING_PATH,
   type CallContext,
   type CallLine,
@@ -29,7 +30,8 @@ type Http = typeof import('node:http');
 /** A daemon that is well answers in a millisecond. */
 const PING_TIMEOUT_MS = 5000;
 /** Codes of a socket behind which nobody is. */
-const NOBODY: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'EPIPE']);
+const NO_CONNECTION: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOENT']);
+const NOBODY: ReadonlySet<string> = new Set([...NO_CONNECTION, 'ECONNRESET', 'EPIPE']);
 
 export class RemoteApi implements LocalApi {
   readonly #record: GatewayRecord;
@@ -70,8 +72,9 @@ export class RemoteApi implements LocalApi {
       secrets: (['unlock', 'renew'] as const).filter((secret) => secrets?.[secret] !== undefined),
       ...(this.#accountId === undefined ? {} : { accountId: this.#accountId }),
     };
+    let response: IncomingMessage | undefined;
     try {
-      const response = await this.#send('POST', callPath(name), body, signal);
+      response = await this.#send('POST', callPath(name), body, signal);
       for await (const line of linesOf(response)) {
         if (line.error !== undefined) throw SgwError.fromDocument(line.error);
         if ('result' in line) return line.result as Result<N>;
@@ -81,7 +84,8 @@ export class RemoteApi implements LocalApi {
     } catch (error) {
       throwIfAborted(signal);
       if (error instanceof SgwError) throw error;
-      throw this.#gone(name, error);
+      const gone = this.#gone(name, error);
+      throw response === undefined && mayBeRepeated(name, error) ? notBegun(gone) : gone;
     }
     throwIfAborted(signal);
     throw this.#gone(name);
@@ -135,6 +139,12 @@ export class RemoteApi implements LocalApi {
       ...(cause === undefined ? {} : { cause }),
     });
   }
+}
+
+/** There was no connection, so nothing came of it; or what came of it changed nothing. */
+function mayBeRepeated(name: OperationName, error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  return NO_CONNECTION.has(code) || name === 'status' || /\.(?:list|show)$/.test(name);
 }
 
 const noSecret = (): SecretAnswer => ({

@@ -6,13 +6,19 @@
  * before it, else 200. Who ends the request ends the call. A secret is asked for by a line, and given by
  * `POST /v1/answers/<ask id>` with a `SecretAnswer`, so that nobody is asked for what is not needed.
  */
-import type { ErrorDocument } from '../kit/index.ts';
+import { SgwError, type ErrorDocument } from '../kit/index.ts';
 import type { KeySecret, OperationName, Progress, Secrets } from './operations.ts';
 
 export const PING_PATH = '/v1/ping';
 export const METRICS_PATH = '/metrics';
 export const callPath = (operation: OperationName): string => `/v1/${operation}`;
 export const answerPath = (askId: string): string => `/v1/answers/${askId}`;
+
+/** A call that came when the daemon had begun to stop: nothing was done for it, and who holds the home next may be asked. */
+export const notBegun = ({ kind, code, message, hint, details }: SgwError): SgwError =>
+  new SgwError(kind, code, message, { details: { ...details, begun: false }, ...(hint === undefined ? {} : { hint }) });
+
+export const wasNotBegun = (error: unknown): boolean => error instanceof SgwError && error.details['begun'] === false;
 
 export type SecretName = keyof Secrets;
 

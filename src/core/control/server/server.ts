@@ -10,6 +10,7 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { ERROR_KINDS, ownerOnly, SgwError, toSgwError, type Clock, type Logger } from '../../kit/index.ts';
 import {
   METRICS_PATH,
+  notBegun,
   PING_PATH,
   type CallContext,
   type CallRequest,
@@ -88,7 +89,7 @@ export class LocalServer {
     await once(server, 'listening');
   }
 
-  /** From now on calls other than `gateway.*` fail with `reason`; those under way go on. */
+  /** From now on calls other than `gateway.*` fail with `reason`, told as not begun; those under way go on. */
   refuse(reason: SgwError): void {
     this.#refusal = reason;
   }
@@ -177,7 +178,7 @@ export class LocalServer {
     const handlers = this.#options.handlersFor(accountId) as unknown as Record<string, Handlers[OperationName]>;
     const handler = Object.hasOwn(handlers, name) ? handlers[name] : undefined;
     if (handler === undefined) throw unknownOperation(name);
-    if (this.#refusal !== undefined && !isOfProcess(name)) throw this.#refusal;
+    if (this.#refusal !== undefined && !isOfProcess(name)) throw notBegun(this.#refusal);
     if (this.#calls.size > CALLS_MAX) throw tooManyCalls();
     return await (handler as (input: unknown, call: CallContext) => Promise<unknown>)(input, context);
   }
