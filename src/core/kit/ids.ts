@@ -24,9 +24,11 @@ const idDigits = (random: Random): string => hexDigits(random, 17).replace(/^f/,
 
 export const newVolumeId = (random: Random): VolumeId => `vol-${idDigits(random)}`;
 export const newSnapshotId = (random: Random): SnapshotId => `snap-${idDigits(random)}`;
-/** `digits`: 16 hex digits at least, random ones or of a hash. */
+/** `digits`: 16 hex digits at least, of a hash. */
 export const serviceVolumeId = (digits: string): VolumeId => `vol-${OF_SERVICE}${digits.slice(0, 16)}`;
 export const serviceSnapshotId = (digits: string): SnapshotId => `snap-${OF_SERVICE}${digits.slice(0, 16)}`;
+export const newServiceVolumeId = (random: Random): VolumeId => serviceVolumeId(hexDigits(random, 16));
+export const newServiceSnapshotId = (random: Random): SnapshotId => serviceSnapshotId(hexDigits(random, 16));
 export const isMadeByService = (id: VolumeId | SnapshotId): boolean =>
   id.split('-')[1]?.startsWith(OF_SERVICE) === true;
 export const newGatewayId = (random: Random): GatewayId => `sgw-${hexDigits(random, 8)}`;

@@ -13,6 +13,7 @@ export * from './owner-only.ts';
 export * from './random.ts';
 export * from './semaphore.ts';
 export * from './shallow-json.ts';
+export * from './shares.ts';
 export * from './sigv4.ts';
 export * from './sizes.ts';
 export * from './system-clock.ts';

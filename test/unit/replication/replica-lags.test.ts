@@ -1,17 +1,16 @@
 /** A held volume and one replica, over a log, a link and a clock that the test moves. */
 import { describe, expect, it } from 'vitest';
-import type { VolumeId } from '../../../src/core/kit/index.ts';
-import { systemClock } from '../../../src/core/kit/index.ts';
+import { systemClock, type VolumeId } from '../../../src/core/kit/index.ts';
 import type { GroupVolume } from '../../../src/core/protocol/index.ts';
 import { HeldVolume } from '../../../src/core/replication/held.ts';
 import type { PeerLink, PeerMessage } from '../../../src/core/replication/messages.ts';
 import type { AckClass, WriteLog } from '../../../src/core/writelog/index.ts';
+import { SILENT } from '../../support/control/network.ts';
 
 const volumeId = 'vol-0123456789abcdef0' as VolumeId;
 const INCARNATION = { incarnation: '00112233445566ff', epoch: 2, baseSeq: 0, uploadedSequence: 0, firstSequence: 1 };
 const TIMES = { termMs: 4000, renewMs: 1000, marginMs: 500 };
 const TICK_MS = 250;
-const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
 class Scene {
   nowMs = 0;
@@ -31,11 +30,10 @@ class Scene {
       ...{ volumeId, exportName: 'v', preferredHolder: null, allowLoss: false },
       ...{ ack, replicas: 1, whenDegraded: 'continue' },
     };
-    const self = this.#self();
     this.held = new HeldVolume(
       {
         ...{ self: 'a', volume: () => volume, wanted: () => ['b'], nameOf: (id) => id, times: TIMES },
-        ...{ now: () => self.nowMs, clock: systemClock, log: silent },
+        ...{ now: () => this.nowMs, clock: systemClock, log: SILENT },
         ...{ exportedAs: () => undefined, onReady: () => undefined, onFenced: () => undefined },
       },
       ack satisfies AckClass,
@@ -49,29 +47,22 @@ class Scene {
     } as unknown as PeerLink;
   }
 
-  #self(): this {
-    return this;
-  }
-
   async begin(): Promise<void> {
-    const scene = this.#self();
+    const usage = () => {
+      const { last } = this;
+      const of = { lastSequence: last, flushedSequence: last, uploadedSequence: 0, dirtyBytes: last * 8 };
+      return { ...of, capacityBytes: 1e9 };
+    };
     const log = {
       get usage() {
-        const { last } = scene;
-        return {
-          lastSequence: last,
-          flushedSequence: last,
-          uploadedSequence: 0,
-          dirtyBytes: last * 8,
-          capacityBytes: 1e9,
-        };
+        return usage();
       },
       incarnations: [INCARNATION],
       incarnation: INCARNATION,
       failure: undefined,
       flush: async () => Promise.resolve(),
       sent: (from: number) =>
-        from > scene.last ? [] : [{ ...INCARNATION, sequence: from, body: Buffer.alloc(8), pages: Buffer.alloc(0) }],
+        from > this.last ? [] : [{ ...INCARNATION, sequence: from, body: Buffer.alloc(8), pages: Buffer.alloc(0) }],
     };
     this.held.begin(log as unknown as WriteLog);
     this.held.opened({

@@ -17,8 +17,9 @@ import { createHash } from 'node:crypto';
 import {
   SgwError,
   assert,
+  newServiceSnapshotId,
+  newServiceVolumeId,
   serviceSnapshotId,
-  serviceVolumeId,
   type Random,
   type SnapshotId,
   type VolumeId,
@@ -139,8 +140,7 @@ export class UploadStore {
     const { accountId, name, sizeBytes, description, tags, timeoutMs, parent, clientToken, volume, session } = wanted;
     const nowMs = clock.nowMs();
     const of = volume ?? uploadedBefore(parent, accountId) ?? volumeThatNeverWas(random, parent);
-    const token =
-      clientToken === null ? serviceSnapshotId(random.bytes(8).toString('hex')) : idOfToken(accountId, clientToken);
+    const token = clientToken === null ? newServiceSnapshotId(random) : idOfToken(accountId, clientToken);
     const snapshotId = session === undefined ? token : idOfSession(of.volumeId, session);
     return {
       snapshotId,
@@ -463,7 +463,7 @@ function uploadedBefore(parent: SnapshotEntry | null, accountId: string): Volume
 }
 
 function volumeThatNeverWas(random: Random, parent: SnapshotEntry | null): VolumeOf {
-  const volumeId = serviceVolumeId(random.bytes(8).toString('hex'));
+  const volumeId = newServiceVolumeId(random);
   return { volumeId, name: volumeId, lineage: parent?.lineage ?? volumeId };
 }
 

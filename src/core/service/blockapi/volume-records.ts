@@ -4,7 +4,14 @@
  */
 import { createHash } from 'node:crypto';
 import { changeDocument, createDocument, readDocument } from '../../blockstore/index.ts';
-import { isVolumeId, serviceVolumeId, SgwError, type SnapshotId, type VolumeId } from '../../kit/index.ts';
+import {
+  isVolumeId,
+  newServiceVolumeId,
+  serviceVolumeId,
+  SgwError,
+  type SnapshotId,
+  type VolumeId,
+} from '../../kit/index.ts';
 import { timeOf, type ServiceContext } from '../context.ts';
 import { notFoundResource } from '../identity/authorization.ts';
 import { serviceKeys } from '../keys.ts';
@@ -56,10 +63,7 @@ export class VolumeRecords {
   async create({ clientToken, lineage, ...wanted }: NewVolumeRecord, signal: AbortSignal): Promise<VolumeRecord> {
     const { accountId, request } = wanted;
     const { blocks } = this.#context;
-    const volumeId =
-      clientToken === null
-        ? serviceVolumeId(blocks.random.bytes(8).toString('hex'))
-        : idOfToken(accountId, clientToken);
+    const volumeId = clientToken === null ? newServiceVolumeId(blocks.random) : idOfToken(accountId, clientToken);
     const record: VolumeRecord = {
       ...{ volumeId, ...wanted, state: 'creating', lineage: lineage ?? volumeId },
       ...{ createdAt: timeOf(this.#context), deletedAt: null, session: 0 },

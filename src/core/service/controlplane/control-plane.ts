@@ -61,6 +61,11 @@ interface Routed {
   readonly deadlineMs: number;
 }
 
+interface Patience {
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
 export class ControlPlane implements GatewayCalls, ConfigurationDelivery, HoldingInquiry, AsyncDisposable {
   readonly #parts: ControlPlaneParts;
   readonly #held = new Map<string, HeldConnection>();
@@ -193,23 +198,20 @@ export class ControlPlane implements GatewayCalls, ConfigurationDelivery, Holdin
   async deliver(
     gatewayId: string,
     configuration: GatewayConfiguration,
-    { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal: AbortSignal },
+    patience: Patience,
   ): Promise<ConfigurationReceipt> {
-    const request: Asked = { kind: 'configuration', configuration };
-    const routed = { id: randomUUID(), gatewayId, accountId: null, request, deadlineMs };
-    return (await this.#route(routed, signal)) as ConfigurationReceipt;
+    return (await this.#ask(gatewayId, { kind: 'configuration', configuration }, patience)) as ConfigurationReceipt;
   }
 
   /** Asks a gateway whether it holds a volume of its group. @throws as `call` */
-  async isHolding(
-    gatewayId: string,
-    volumeId: string,
-    { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal: AbortSignal },
-  ): Promise<boolean> {
-    const request: Asked = { kind: 'holding', volumeId };
-    const routed = { id: randomUUID(), gatewayId, accountId: null, request, deadlineMs };
-    const answer = (await this.#route(routed, signal)) as { readonly holding?: unknown } | null;
-    return answer?.holding === true;
+  async isHolding(gatewayId: string, volumeId: string, patience: Patience): Promise<boolean> {
+    const answer = await this.#ask(gatewayId, { kind: 'holding', volumeId }, patience);
+    return (answer as { readonly holding?: unknown } | null)?.holding === true;
+  }
+
+  /** For the service itself, not for an account. */
+  async #ask(gatewayId: string, request: Asked, { deadlineMs, signal }: Patience): Promise<unknown> {
+    return await this.#route({ id: randomUUID(), gatewayId, accountId: null, request, deadlineMs }, signal);
   }
 
   /** Whether this server holds the gateway's connection. */

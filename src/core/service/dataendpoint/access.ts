@@ -223,14 +223,14 @@ export class Access {
 /** Of a restore that gives a right; no more of it than that, since what else is in it is its account's to say. */
 function restoreNote(stored: Stored): RestoreNote | undefined {
   const { accountId, snapshotId, state, snapshot } = stored as unknown as Partial<RestoreEntry>;
-  const root = bareRoot(snapshot?.root ?? null);
+  const root = bareRoot(snapshot?.root);
   if (state !== 'restoring' || accountId === undefined || snapshotId === undefined || root === null) return undefined;
   return { accountId, snapshotId, root };
 }
 
 /** Without fields that a pointer does not have. */
-function bareRoot(root: NodePointer | null): NodePointer | null {
-  if (root === null) return null;
+function bareRoot(root: NodePointer | null | undefined): NodePointer | null {
+  if (root === null || root === undefined) return null;
   const { key, offset, length, hash, mappedPages, creators } = root;
   return { key, offset, length, hash, mappedPages, creators };
 }

@@ -3,7 +3,7 @@
  * account, which may have any number of gateways.
  * Bytes wait for their turn; requests beyond the bound are refused, since who sends them has been told of it.
  */
-import { Semaphore, SgwError } from '../../kit/index.ts';
+import { SgwError, Shares } from '../../kit/index.ts';
 
 export interface BudgetLimits {
   /** Of all gateways. */
@@ -18,11 +18,6 @@ export const DEFAULT_LIMITS: BudgetLimits = {
   requestsOfGatewayMax: 256,
 };
 
-interface Share {
-  readonly bytes: Semaphore;
-  users: number;
-}
-
 /** Who asks. */
 interface Asker {
   readonly gatewayId: string;
@@ -31,15 +26,14 @@ interface Asker {
 
 export class Budget {
   readonly #limits: BudgetLimits;
-  readonly #bytes: Semaphore;
+  /** By account. */
+  readonly #bytes: Shares;
   /** By gateway. */
   readonly #requests = new Map<string, number>();
-  /** By account. */
-  readonly #shares = new Map<string, Share>();
 
   constructor(limits: BudgetLimits = DEFAULT_LIMITS) {
     this.#limits = limits;
-    this.#bytes = new Semaphore(limits.bytesMax);
+    this.#bytes = new Shares(limits.bytesMax, () => limits.bytesOfAccountMax);
   }
 
   /** Takes a place for a request; the function gives it back. @throws unavailable `too-many-requests` */
@@ -60,36 +54,6 @@ export class Budget {
 
   /** Waits for `bytes`, of a request that has entered: first of the account's, then of all. */
   async take({ accountId }: Asker, bytes: number, signal: AbortSignal): Promise<() => void> {
-    const share = this.#shares.get(accountId) ?? { bytes: new Semaphore(this.#limits.bytesOfAccountMax), users: 0 };
-    this.#shares.set(accountId, share);
-    share.users += 1;
-    const leave = (): void => {
-      share.users -= 1;
-      if (share.users === 0) this.#shares.delete(accountId);
-    };
-    try {
-      const release = await this.#acquire(share.bytes, bytes, signal);
-      return () => {
-        release();
-        leave();
-      };
-    } catch (error) {
-      leave();
-      throw error;
-    }
-  }
-
-  async #acquire(ofAccount: Semaphore, bytes: number, signal: AbortSignal): Promise<() => void> {
-    const own = await ofAccount.acquire(bytes, signal);
-    try {
-      const all = await this.#bytes.acquire(bytes, signal);
-      return () => {
-        own();
-        all();
-      };
-    } catch (error) {
-      own();
-      throw error;
-    }
+    return await this.#bytes.acquire(accountId, bytes, signal);
   }
 }

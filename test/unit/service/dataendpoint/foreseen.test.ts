@@ -23,24 +23,37 @@ import {
   serviceVolumeId,
   type Random,
 } from '../../../../src/core/kit/index.ts';
-import { memoryStore, type ObjectStore } from '../../../../src/core/objectstore/index.ts';
+import {
+  memoryStore,
+  StoreLayer,
+  type CallOptions,
+  type GetOptions,
+  type ObjectBody,
+  type ObjectInfo,
+  type ObjectStore,
+} from '../../../../src/core/objectstore/index.ts';
 import { accountOf, gatewayOf, NONE, Tenants } from './tenants.ts';
 
 /** A store in which something happens when an object was just looked at. */
-function watched(base: ObjectStore, onGet: (key: string) => Promise<void>): ObjectStore {
-  return new Proxy(base, {
-    get(target, name) {
-      const member: unknown = Reflect.get(target, name, target);
-      if (typeof member !== 'function') return member;
-      const call = member.bind(target) as (...args: unknown[]) => Promise<unknown>;
-      if (name !== 'get' && name !== 'head') return call;
-      return async (key: string, ...rest: unknown[]): Promise<unknown> => {
-        const found = await call(key, ...rest);
-        await onGet(key);
-        return found;
-      };
-    },
-  });
+class WatchedStore extends StoreLayer {
+  readonly #onLook: (key: string) => Promise<void>;
+
+  constructor(below: ObjectStore, onLook: (key: string) => Promise<void>) {
+    super(below);
+    this.#onLook = onLook;
+  }
+
+  override async get(key: string, options?: GetOptions): Promise<ObjectBody | undefined> {
+    const found = await super.get(key, options);
+    await this.#onLook(key);
+    return found;
+  }
+
+  override async head(key: string, options?: CallOptions): Promise<ObjectInfo | undefined> {
+    const found = await super.head(key, options);
+    await this.#onLook(key);
+    return found;
+  }
 }
 
 describe('another account’s ids', () => {
@@ -104,7 +117,7 @@ describe('between two steps', () => {
     let isArmed = false;
     const base = memoryStore();
     const tenants = await Tenants.start(
-      watched(base, async (key) => {
+      new WatchedStore(base, async (key) => {
         if (isArmed && key.startsWith('restores/')) await base.delete(key);
       }),
     );
